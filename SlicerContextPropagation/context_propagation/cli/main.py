@@ -1,0 +1,144 @@
+"""The `context-propagation` command."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from context_propagation.core.errors import UserInputError
+
+PROGRAM = "context-propagation"
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as all other errors do."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserInputError(f"{message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: Arguments without the program's name; those of the process by default.
+
+    Returns:
+        0; 2 for input that cannot be used, after one line on stderr; 130 after Ctrl-C.
+    """
+    with _messages_on_stderr():
+        try:
+            arguments = build_parser().parse_args(argv)
+            print(arguments.run(arguments))
+        except UserInputError as error:
+            print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
+            return BAD_INPUT
+        except KeyboardInterrupt:
+            print(f"{PROGRAM}: interrupted; nothing was written", file=sys.stderr)
+            return INTERRUPTED
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; each command's namespace has `run`."""
+    parser = _Parser(prog=PROGRAM, description="Redraw one slice; a frozen network carries it through the volume.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    predict = commands.add_parser("predict", help="segment an image", description="Segment an image with the model.")
+    _add_common(predict)
+    predict.set_defaults(run=_predict)
+    propagate = commands.add_parser(
+        "propagate",
+        help="carry redrawn slices through the volume",
+        description="Carry redrawn slices through the volume.",
+    )
+    _add_common(propagate)
+    _add_propagate(propagate)
+    propagate.set_defaults(run=_propagate)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", type=Path, required=True, metavar="DIR", help="trained-model folder of nnU-Net v2")
+    add(
+        "--image",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="FILE_OR_DICOM_DIR",
+        help="NIfTI, NRRD, MHA or DICOM folder; one per channel, in the model's order",
+    )
+    add("--output", type=Path, required=True, metavar="OUT", help="ends in .seg.nrrd, .nii.gz, .nii, .nrrd or .mha")
+    add("--label", metavar="NAME_OR_INT", help="the label; needed where the model has several")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+
+def _add_propagate(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--initial", type=Path, required=True, metavar="SEG", help="segmentation before the edit")
+    add("--edited", type=Path, required=True, metavar="SEG", help="segmentation with the redrawn slices")
+    add("--plane", choices=("auto", "axial", "sagittal", "coronal"), default="auto", help="plane of the edited slices")
+    add("--slices", default="auto", metavar="auto|12,40", help="edited slices, from 0; auto compares the segmentations")
+    add("--level", type=int, choices=(1, 2, 3), default=2, help="decoder level")
+    add("--optimizer", choices=("lbfgs", "adam"), default="lbfgs")
+    add("--report", type=Path, metavar="OUT.json", help="what was done, as JSON")
+    add("--figure", type=Path, metavar="OUT.png", help="three planes, before and after")
+
+
+def _predict(arguments: argparse.Namespace) -> str:
+    from context_propagation.cli.predict import PredictRequest, predict
+
+    _quieten_itk()
+    return predict(PredictRequest(**_fields(arguments)))
+
+
+def _propagate(arguments: argparse.Namespace) -> str:
+    from context_propagation.cli.edit_choice import parse_slices
+    from context_propagation.cli.propagate import PropagateRequest, propagate
+
+    _quieten_itk()
+    fields = _fields(arguments)
+    return propagate(PropagateRequest(**{**fields, "slices": parse_slices(arguments.slices)}))
+
+
+def _fields(arguments: argparse.Namespace) -> dict[str, object]:
+    return {name: value for name, value in vars(arguments).items() if name != "run"}
+
+
+def _quieten_itk() -> None:
+    """ITK prints warnings of several lines; what matters in them is checked and raised in one."""
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+
+
+class _OneLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        kind = "warning" if record.levelno >= logging.WARNING else "note"
+        return f"{PROGRAM}: {kind}: {' '.join(record.getMessage().split())}"
+
+
+@contextmanager
+def _messages_on_stderr() -> Iterator[None]:
+    """The package's own log, one line per message."""
+    logger = logging.getLogger("context_propagation")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine())
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""The two inputs that every command has: a model and an image that fits it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from context_propagation.cli.image_files import read_source_volume
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.intensity_check import intensity_warnings
+from context_propagation.core.nnunet_model import NnunetModel
+from context_propagation.core.source_volume import SourceVolume
+
+logger = logging.getLogger(__name__)
+
+
+def read_image_for(model: NnunetModel, paths: Sequence[Path]) -> SourceVolume:
+    """Read the image's channels, and warn where they look unlike what the model was trained on.
+
+    Raises:
+        UserInputError: The number of files is not the model's number of channels, or a file cannot be used.
+    """
+    if len(paths) != model.channels:
+        raise UserInputError(
+            f"--image names {len(paths)} channel(s) and the model has {model.channels} "
+            f"({', '.join(model.channel_names)}); give one file or DICOM folder per channel, in this order"
+        )
+    volume = read_source_volume(paths)
+    for warning in intensity_warnings(volume.channels, model.channel_expectations):
+        logger.warning("%s", warning)
+    return volume

@@ -1,0 +1,62 @@
+"""`context-propagation predict`: the model's own segmentation of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from context_propagation.cli.model_and_image import read_image_for
+from context_propagation.cli.output_files import OutputFiles
+from context_propagation.cli.progress import progress_bars
+from context_propagation.cli.segmentation_files import check_segmentation_ending, write_predicted
+from context_propagation.core.nnunet_model import NnunetModel
+from context_propagation.core.session import reoriented_volume
+from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to
+from context_propagation.core.split_model import Progress
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """What to predict.
+
+    Attributes:
+        model: nnU-Net's trained-model folder.
+        image: One file or DICOM folder per channel.
+        output: Where the segmentation goes.
+        label: Name or value of the label; None where the model has only one.
+        device: "auto", "cpu" or "cuda".
+    """
+
+    model: Path
+    image: Sequence[Path]
+    output: Path
+    label: str | None = None
+    device: str = "auto"
+
+
+def predict(request: PredictRequest) -> str:
+    """Predict and write.
+
+    Returns:
+        One line about what was written.
+
+    Raises:
+        UserInputError: Something in the request cannot be used; no file was written.
+    """
+    check_segmentation_ending(request.output)
+    with OutputFiles([request.output], inputs=request.image) as outputs, progress_bars() as progress:
+        model = NnunetModel.load(request.model, label=request.label, device=request.device)
+        volume = read_image_for(model, request.image)
+        mask = _prediction(model, volume, progress)
+        write_predicted(outputs.staged(request.output), mask, model.target.name, volume)
+        outputs.publish()
+    return f"{request.output}: {int(mask.sum())} voxels of {model.target.name}"
+
+
+def _prediction(model: NnunetModel, volume: SourceVolume, progress: Progress) -> np.ndarray:
+    """Bool `[K, J, I]` in the volume's own orientation."""
+    turn = reorientation_to(volume, model.orientation) if model.orientation else ArrayReorientation()
+    return turn.undo(model.predict(model.prepare(reoriented_volume(volume, turn)), progress))

@@ -1,0 +1,171 @@
+"""`context-propagation propagate`: from one redrawn slice to a refined volume."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from context_propagation.cli.edit_choice import AUTO, choose_edits
+from context_propagation.cli.figure import check_figure_ending, write_figure
+from context_propagation.cli.model_and_image import read_image_for
+from context_propagation.cli.output_files import OutputFiles
+from context_propagation.cli.progress import ProgressBars, progress_bars
+from context_propagation.cli.report import Report, installed_versions, write_report
+from context_propagation.cli.segmentation_files import (
+    EditedSegmentation,
+    Wanted,
+    check_segmentation_ending,
+    read_mask,
+    write_propagated,
+)
+from context_propagation.cli.stage_meter import StageMeter
+from context_propagation.core.activation_update import UpdateSettings
+from context_propagation.core.edited_slices import SliceEdit
+from context_propagation.core.nnunet_model import NnunetModel
+from context_propagation.core.session import PropagationResult, Session, SessionSettings
+from context_propagation.core.source_volume import SourceVolume
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PropagateRequest:
+    """What to propagate.
+
+    Attributes:
+        model: nnU-Net's trained-model folder.
+        image: One file or DICOM folder per channel.
+        initial: The segmentation before the edit.
+        edited: The segmentation with the redrawn slices.
+        output: Where the refined segmentation goes.
+        label: Name or value of the label; None where the model has only one.
+        plane: "auto", "axial", "sagittal" or "coronal".
+        slices: Indices of the edited slices, from 0; None finds them.
+        level: Decoder level.
+        optimizer: "lbfgs" or "adam".
+        report: Where the JSON report goes.
+        figure: Where the figure goes.
+        device: "auto", "cpu" or "cuda".
+    """
+
+    model: Path
+    image: Sequence[Path]
+    initial: Path
+    edited: Path
+    output: Path
+    label: str | None = None
+    plane: str = AUTO
+    slices: Sequence[int] | None = None
+    level: int = 2
+    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
+    report: Path | None = None
+    figure: Path | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What was read."""
+
+    volume: SourceVolume
+    initial: np.ndarray
+    edited: EditedSegmentation
+    edits: list[SliceEdit]
+
+
+def propagate(request: PropagateRequest) -> str:
+    """Propagate and write: all outputs, or none.
+
+    Returns:
+        One line about what was written.
+
+    Raises:
+        UserInputError: Something in the request cannot be used; no file was written.
+    """
+    check_segmentation_ending(request.output)
+    if request.figure is not None:
+        check_figure_ending(request.figure)
+    inputs = [*request.image, request.initial, request.edited]
+    meter = StageMeter()
+    with (
+        OutputFiles([request.output, request.report, request.figure], inputs) as outputs,
+        progress_bars() as progress,
+    ):
+        with meter.stage("load model"):
+            model = NnunetModel.load(request.model, label=request.label, device=request.device)
+        with meter.stage("read files"):
+            case = _read_case(request, model)
+        result = _run_session(request, model, case, meter, progress)
+        with meter.stage("write segmentation"):
+            staged = outputs.staged(request.output)
+            refused = write_propagated(staged, case.edited, result.segmentation, case.volume, case.edits)
+        if request.figure is not None:
+            with meter.stage("draw figure"):
+                write_figure(outputs.staged(request.figure), case.volume, case.initial, result.segmentation, case.edits)
+        if request.report is not None:
+            report = _report(request, model, case, result, refused, meter)
+            write_report(outputs.staged(request.report), report)
+        outputs.publish()
+    return _summary(request, result, refused)
+
+
+def _read_case(request: PropagateRequest, model: NnunetModel) -> _Case:
+    volume = read_image_for(model, request.image)
+    wanted = Wanted(model.target.name, model.target.label if request.label is not None else ())
+    initial = read_mask(request.initial, wanted, volume)
+    edited = EditedSegmentation(request.edited, model.target.name, read_mask(request.edited, wanted, volume))
+    edits = choose_edits(initial, edited.mask, volume, request.plane, request.slices)
+    return _Case(volume, initial, edited, edits)
+
+
+def _run_session(
+    request: PropagateRequest, model: NnunetModel, case: _Case, meter: StageMeter, progress: ProgressBars
+) -> PropagationResult:
+    settings = SessionSettings(level=request.level, update=UpdateSettings(optimizer=request.optimizer))
+    session = Session(model, settings)
+    with meter.stage("set image"):
+        session.set_image(case.volume, case.initial, progress)
+    with meter.stage("propagate"):
+        result = session.propagate(case.edits, progress)
+    for message in result.messages:
+        logger.info("%s", message)
+    return result
+
+
+def _report(
+    request: PropagateRequest,
+    model: NnunetModel,
+    case: _Case,
+    result: PropagationResult,
+    refused: int,
+    meter: StageMeter,
+) -> Report:
+    return Report(
+        plane=case.volume.plane_of_axis[result.axis],
+        edited_slices=result.edited_slices,
+        voxels_changed_per_slice=result.changed_per_slice,
+        updates=result.updates,
+        scope=result.scope,
+        refused_voxels=refused,
+        messages=result.messages,
+        stages=meter.costs,
+        versions=installed_versions(),
+        model_sha256=model.content_hash,
+        settings={
+            "label": model.target.name,
+            "level": request.level,
+            "optimizer": request.optimizer,
+            "device": str(model.device),
+        },
+    )
+
+
+def _summary(request: PropagateRequest, result: PropagationResult, refused: int) -> str:
+    voxels = sum(result.changed_per_slice.values())
+    line = f"{request.output}: {voxels} voxels changed on {len(result.changed_per_slice)} slices ({result.scope})"
+    return f"{line}; {refused} voxels refused" if refused else line

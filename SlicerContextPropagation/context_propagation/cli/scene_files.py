@@ -1,0 +1,106 @@
+"""`.seg.nrrd` files through a real scene; imported only where one is read or written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import slicer
+import vtk
+
+from context_propagation.cli.segmentation_files import EditedSegmentation, is_seg_nrrd
+from context_propagation.core.edited_slices import SliceEdit
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.source_volume import SourceVolume
+from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
+from context_propagation.mrml.scenes import new_scene
+from context_propagation.mrml.segment_writer import write_changed_voxels
+from context_propagation.mrml.segmentation_files import (
+    NamedMask,
+    load_segmentation,
+    save_segmentation,
+    write_seg_nrrd,
+)
+from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation, segment_mask, segment_name
+from context_propagation.mrml.volume_nodes import add_volume
+
+vtk.vtkObject.GlobalWarningDisplayOff()  # what fails is raised as an error of one line
+
+IMAGE_NODE = "image"
+
+
+def read_segment(path: Path, name: str, volume: SourceVolume) -> np.ndarray:
+    """Read a segment onto the image's grid.
+
+    Args:
+        path: A `.seg.nrrd`.
+        name: The segment's name where the file holds several; a single segment is taken whatever its name.
+        volume: The image.
+
+    Returns:
+        bool `[K, J, I]`.
+
+    Raises:
+        UserInputError: The file is unreadable, lacks the segment, or the segment does not overlap the image.
+    """
+    scene = new_scene()
+    volume_node = add_volume(scene, volume, IMAGE_NODE)
+    node = load_segmentation(scene, path)
+    try:
+        return segment_mask(node, _segment_id(node, name, path), volume_node)
+    except UserInputError as error:
+        if str(path) in str(error):
+            raise
+        raise UserInputError(f"Segmentation '{path}' does not fit the image: {error}") from error
+
+
+def write_segment(path: Path, mask: np.ndarray, name: str, volume: SourceVolume) -> None:
+    """Write a mask as the only segment of a new file."""
+    write_seg_nrrd(path, [NamedMask(mask, name)], volume)
+
+
+def write_propagated_segment(
+    path: Path, edited: EditedSegmentation, result: np.ndarray, volume: SourceVolume, edits: Sequence[SliceEdit]
+) -> int:
+    """Write what propagation changed into the edited segmentation, and save that under another name.
+
+    Args:
+        path: Where to save.
+        edited: What the clinician drew.
+        result: bool `[K, J, I]`.
+        volume: The image.
+        edits: The drawn slices; they are not written.
+
+    Returns:
+        Voxels that the segmentation refused to take.
+    """
+    scene = new_scene()
+    volume_node = add_volume(scene, volume, IMAGE_NODE)
+    if is_seg_nrrd(edited.path):
+        node = load_segmentation(scene, edited.path)
+        segment_id = _segment_id(node, edited.name, edited.path)
+    else:
+        node = add_segmentation(scene, volume_node, edited.name)
+        segment_id = add_segment_from_mask(node, edited.mask, volume_node, edited.name)
+    drawn = np.zeros(result.shape, bool)
+    for edit in edits:
+        np.moveaxis(drawn, edit.axis, 0)[edit.index] = True
+    writer = EditorLogicWriter(scene, node, volume_node)
+    report = write_changed_voxels(
+        writer, node, segment_id, volume_node, result, result ^ edited.mask, drawn, edits[0].axis
+    )
+    save_segmentation(path, node)
+    return report.refused
+
+
+def _segment_id(node: slicer.vtkMRMLSegmentationNode, name: str, path: Path) -> str:
+    names = {str(segment_id): segment_name(node, segment_id) for segment_id in node.GetSegmentation().GetSegmentIDs()}
+    matches = list(names) if len(names) == 1 else [key for key, known in names.items() if known == name]
+    if len(matches) != 1:
+        listed = ", ".join(f"'{known}'" for known in names.values())
+        raise UserInputError(
+            f"Segmentation '{path}' holds {len(matches)} segments named '{name}' among {listed}; "
+            "rename the one that is meant, or remove the others"
+        )
+    return matches[0]

@@ -1,0 +1,1 @@
+"""The engine: torch, numpy and SimpleITK; no Slicer, VTK or Qt."""

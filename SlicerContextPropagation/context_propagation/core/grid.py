@@ -1,0 +1,138 @@
+"""Boxes, and the map between image voxels and the network's grid.
+
+A network may see the image transposed, cropped and resampled. An image axis index i lies at network coordinate
+(c + 0.5) * N / n - 0.5, where c is i within the crop, n the crop's and N the network's size: voxel volumes coincide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+Span = tuple[int, int]
+Box = tuple[Span, Span, Span]
+"""Three `(start, stop)` pairs."""
+
+
+def box_of(spans: list[Span]) -> Box:
+    """Three spans as a box."""
+    first, second, third = spans
+    return first, second, third
+
+
+def whole(shape: tuple[int, ...]) -> Box:
+    """The box of a whole array."""
+    return box_of([(0, int(n)) for n in shape])
+
+
+def slices_of(box: Box) -> tuple[slice, slice, slice]:
+    """Index expressions of a box."""
+    return slice(*box[0]), slice(*box[1]), slice(*box[2])
+
+
+def intersection(a: Box, b: Box) -> Box | None:
+    """The common box, or None."""
+    spans = [(max(p[0], q[0]), min(p[1], q[1])) for p, q in zip(a, b, strict=True)]
+    return None if any(start >= stop for start, stop in spans) else box_of(spans)
+
+
+def dilate(box: Box, margin: tuple[int, ...], limits: Box) -> Box:
+    """Grow a box by a margin per axis, within limits."""
+    grown = [(s - m, e + m) for (s, e), m in zip(box, margin, strict=True)]
+    return box_of([(max(s, low), min(e, high)) for (s, e), (low, high) in zip(grown, limits, strict=True)])
+
+
+def bounding_box(mask: np.ndarray) -> Box | None:
+    """The box around the True voxels `[K, J, I]`, or None."""
+    spans = []
+    for axis in range(3):
+        touched = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        if touched.size == 0:
+            return None
+        spans.append((int(touched[0]), int(touched[-1]) + 1))
+    return box_of(spans)
+
+
+@dataclass(frozen=True)
+class GridMap:
+    """The map between image voxels (k, j, i) and the network's grid (d, h, w).
+
+    Attributes:
+        transpose: Network axis a shows image axis `transpose[a]`.
+        crop: The box of the image that the network sees, in network axis order.
+        network_shape: Size (D, H, W) of the network's grid, after resampling.
+    """
+
+    transpose: tuple[int, int, int]
+    crop: Box
+    network_shape: tuple[int, int, int]
+
+    def to_network_axes(self, array: np.ndarray) -> np.ndarray:
+        """`[K, J, I]` with its axes in network order."""
+        return array.transpose(self.transpose)
+
+    def network_order(self, box_kji: Box) -> Box:
+        """A box of image voxels with its axes in network order."""
+        return box_of([box_kji[axis] for axis in self.transpose])
+
+    def image_order(self, box: Box) -> Box:
+        """The inverse of `network_order`."""
+        return box_of([box[axis] for axis in np.argsort(self.transpose)])
+
+    def support(self, box: Box) -> Box:
+        """The network box from which the image voxels of `box` (network axis order, inside the crop) are interpolated."""
+        spans = []
+        for axis, span in enumerate(box):
+            lower, upper, _ = self._linear(axis, span)
+            spans.append((int(lower[0]), int(upper[-1]) + 1))
+        return box_of(spans)
+
+    def covered(self, network_box: Box) -> Box | None:
+        """The image voxels (network axis order) whose support lies inside a network box."""
+        spans = []
+        for axis, (start, stop) in enumerate(network_box):
+            lower, upper, _ = self._linear(axis, self.crop[axis])
+            inside = np.flatnonzero((lower >= start) & (upper < stop))
+            if inside.size == 0:
+                return None
+            spans.append((self.crop[axis][0] + int(inside[0]), self.crop[axis][0] + int(inside[-1]) + 1))
+        return box_of(spans)
+
+    def to_image(self, logits: torch.Tensor, origin: tuple[int, ...], box: Box) -> torch.Tensor:
+        """Interpolate logits linearly to image voxels; differentiable.
+
+        Args:
+            logits: `[1, C, d, h, w]`, a piece of the network's grid that starts at `origin`.
+            origin: (d, h, w) of its first voxel.
+            box: Image voxels, network axis order; their support lies inside the piece.
+
+        Returns:
+            `[1, C, a, b, c]`, axes in network order.
+        """
+        for axis, span in enumerate(box):
+            lower, upper, weight = self._linear(axis, span)
+            dim = axis + 2
+            low, high = int(lower[0]) - origin[axis], int(upper[-1]) - origin[axis]
+            if not weight.any() and high - low + 1 == span[1] - span[0]:
+                logits = logits.narrow(dim, low, high - low + 1)
+                continue
+            shape = [1] * logits.ndim
+            shape[dim] = -1
+            w = torch.as_tensor(weight, dtype=logits.dtype, device=logits.device).view(shape)
+            below = logits.index_select(dim, torch.as_tensor(lower - origin[axis], device=logits.device))
+            above = logits.index_select(dim, torch.as_tensor(upper - origin[axis], device=logits.device))
+            logits = below + w * (above - below)
+        return logits
+
+    def _linear(self, axis: int, span: Span) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """For each image index in the span: its lower and upper network neighbour and the upper one's weight."""
+        start, stop = self.crop[axis]
+        size = self.network_shape[axis]
+        position = (np.arange(*span) - start + 0.5) * (size / (stop - start)) - 0.5
+        position = np.clip(position, 0, size - 1)
+        lower = np.floor(position + 1e-9).astype(np.int64)
+        weight = np.clip(position - lower, 0, None)
+        weight[weight < 1e-9] = 0
+        return lower, np.minimum(lower + (weight > 0), size - 1), weight

@@ -1,0 +1,512 @@
+"""A session: one image, its cache, the edits so far and the result. It alone has state."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from context_propagation.core.activation_update import UpdateReport, UpdateSettings
+from context_propagation.core.composition import EditRecord, NearLabels, compose, drawn_voxels, superseded
+from context_propagation.core.edited_slices import SliceEdit
+from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.core.grid import Box, bounding_box, box_of, dilate, intersection, slices_of
+from context_propagation.core.slice_update import decode_near, slice_target, update_window
+from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to
+from context_propagation.core.split_model import (
+    CancelCheck,
+    PreparedImage,
+    Progress,
+    SegmentationModel,
+    never_cancelled,
+    no_progress,
+)
+from context_propagation.core.window import Window, WindowPlan, available_bytes, encode_window, plan_windows
+
+logger = logging.getLogger(__name__)
+
+NEAR_SLICES_ONLY = "near slices only"
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """How edits are propagated.
+
+    Attributes:
+        level: Decoder level k: features enter the last k decoder stages.
+        neighbours: N(s) is s and so many image slices on each side.
+        update: The optimisation of the features.
+        window_margin: Voxels of the network's grid cached around the target.
+        memory_budget_bytes: Memory that the cache may use; without it, four fifths of what is free.
+    """
+
+    level: int = 2
+    neighbours: int = 2
+    update: UpdateSettings = field(default_factory=UpdateSettings)
+    window_margin: int = 16
+    memory_budget_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.level not in (1, 2, 3):
+            raise UserInputError(f"Decoder level {self.level}; choose 1, 2 or 3")
+        if self.neighbours < 0:
+            raise UserInputError(f"{self.neighbours} neighbouring slices; give 0 or more")
+
+
+@dataclass(frozen=True)
+class PropagationResult:
+    """What one edit changed.
+
+    Attributes:
+        segmentation: bool `[K, J, I]`, the whole result; a copy.
+        changed: bool `[K, J, I]`, the voxels that propagation changed, the drawing itself not counted.
+        axis: Array axis of the edited slices.
+        edited_slices: Their indices.
+        changed_per_slice: Voxels changed per slice along `axis`; slices without a change are left out.
+        changed_box_kji: The box around the changed voxels, or None.
+        updates: A report for each window and fold.
+        scope: "near slices only": no fusion network propagates to far slices yet.
+        messages: What the user should know, e.g. that the window was extended.
+    """
+
+    segmentation: np.ndarray
+    changed: np.ndarray
+    axis: int
+    edited_slices: tuple[int, ...]
+    changed_per_slice: dict[int, int]
+    changed_box_kji: Box | None
+    updates: tuple[UpdateReport, ...]
+    scope: str
+    messages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One propagation in the history.
+
+    Attributes:
+        before: The edits before it.
+        after: The edits after it.
+        flipped: Flat indices (C order over `[K, J, I]`) of the voxels that it and its drawing flipped.
+        values: What they became.
+    """
+
+    before: tuple[EditRecord, ...]
+    after: tuple[EditRecord, ...]
+    flipped: np.ndarray
+    values: np.ndarray
+
+
+class Session:
+    """Interactive refinement of one image with one frozen model.
+
+    Args:
+        model: The frozen model.
+        settings: Level, neighbours, optimiser, memory.
+    """
+
+    def __init__(self, model: SegmentationModel, settings: SessionSettings | None = None) -> None:
+        self.model = model
+        self.settings = settings or SessionSettings()
+        for split in model.splits:
+            if self.settings.level > split.max_level:
+                raise UserInputError(
+                    f"Decoder level {self.settings.level} is beyond this network's decoder, which has "
+                    f"{split.max_level} stages; choose a smaller level"
+                )
+        self._volume: SourceVolume | None = None
+
+    # -- the image ---------------------------------------------------------------------------------------------------
+
+    def set_image(
+        self,
+        volume: SourceVolume,
+        initial: np.ndarray | None = None,
+        progress: Progress = no_progress,
+        cancelled: CancelCheck = never_cancelled,
+        window_groups: Sequence[Sequence[Box]] = (),
+    ) -> WindowPlan | None:
+        """Preprocess, predict where no segmentation is given, and cache the features around the target.
+
+        Args:
+            volume: The image.
+            initial: bool `[K, J, I]`, a first segmentation from anywhere; without it, the model's own prediction.
+            progress: Called with stage and fraction.
+            cancelled: Asked between steps.
+            window_groups: Network boxes to cache instead of those around the target: see `window_groups`.
+
+        Returns:
+            What was planned and its memory; None where the target is empty, in which case the first edit places the
+            window.
+
+        Raises:
+            UserInputError: Wrong number of channels, wrong shape of `initial`, or not enough memory.
+            Cancelled: The session is as it was before the call.
+        """
+        _check_channels(volume, self.model)
+        if initial is not None and initial.shape != volume.shape_kji:
+            raise UserInputError(
+                f"The initial segmentation has shape {initial.shape} and the image {volume.shape_kji}; resample it"
+            )
+        orientation = self.model.orientation
+        reorientation = reorientation_to(volume, orientation) if orientation else ArrayReorientation()
+        progress("preprocess", 0.0)
+        prepared = self.model.prepare(reoriented_volume(volume, reorientation))
+        if initial is None:
+            predicted = self.model.predict(prepared, progress, cancelled)
+            initial = reorientation.undo(predicted)
+        target = bounding_box(reorientation.apply(initial))
+        plan = self._plan_around(prepared, target)
+        groups = window_groups or ([plan.boxes] if plan else [])
+        encoded = [self._encode(prepared, boxes, progress, cancelled) for boxes in groups]
+        self._volume, self._reorientation, self._prepared = volume, reorientation, prepared
+        self._owner = np.full(reorientation.apply(initial).shape, -1, np.int16)
+        self._untouched = np.zeros_like(self._owner, dtype=bool)
+        self._windows: list[Window] = []
+        self._groups: list[int] = []
+        for group in encoded:
+            self._add_windows(group)
+        self.initial = initial.astype(bool)
+        self.segmentation = self.initial.copy()
+        self.records: tuple[EditRecord, ...] = ()
+        self._manual = np.zeros(initial.shape, bool)
+        self.undone: list[Step] = []
+        self.done: list[Step] = []
+        return plan
+
+    @property
+    def volume(self) -> SourceVolume:
+        """The image; raises `UserInputError` before `set_image`."""
+        if self._volume is None:
+            raise UserInputError("No image is set; call set_image first")
+        return self._volume
+
+    @property
+    def window_boxes(self) -> tuple[Box, ...]:
+        """The network boxes that are cached."""
+        return tuple(window.network_box for window in self._windows)
+
+    @property
+    def window_groups(self) -> tuple[tuple[Box, ...], ...]:
+        """The same, in the groups in which they were cached: within a group a voxel belongs to the window it is
+        deepest in, and a later group takes only voxels that no earlier one decodes."""
+        ends = np.cumsum(self._groups).tolist()
+        return tuple(self.window_boxes[end - n : end] for end, n in zip(ends, self._groups, strict=True))
+
+    @property
+    def window_prediction(self) -> np.ndarray:
+        """R_0, bool `[K, J, I]`: the target decoded from the untouched cache; False outside the windows."""
+        return self._reorientation.undo(self._untouched)
+
+    def _plan_around(self, prepared: PreparedImage, target: Box | None) -> WindowPlan | None:
+        """The windows that a target (image box in the model's orientation) asks for; None for an empty one."""
+        grid = prepared.grid
+        inside = None if target is None else intersection(grid.network_order(target), grid.crop)
+        if inside is None:
+            return None
+        budget = self.settings.memory_budget_bytes or available_bytes(self.model.device)
+        margin, level = self.settings.window_margin, self.settings.level
+        return plan_windows(self.model, grid.support(inside), grid.network_shape, margin, level, budget)
+
+    def _encode(
+        self, prepared: PreparedImage, boxes: Sequence[Box], progress: Progress, cancelled: CancelCheck
+    ) -> list[Window]:
+        windows = []
+        for number, box in enumerate(boxes):
+            if cancelled():
+                raise Cancelled
+            progress("encode", number / len(boxes))
+            windows.append(encode_window(self.model, prepared, box, self.settings.level))
+        return windows
+
+    def _add_windows(self, windows: Sequence[Window]) -> None:
+        """Decode R_0 of new windows where no earlier window decodes; each voxel has one owner for ever."""
+        depth = np.zeros(self._owner.shape, np.int16) if len(windows) > 1 else None
+        free = self._owner < 0
+        first = len(self._windows)
+        for number, window in enumerate(windows, first):
+            box = self._prepared.grid.image_order(window.image_box)
+            take = free[slices_of(box)]
+            if depth is not None:
+                inside = _depth_in(box)
+                take = take & (inside > depth[slices_of(box)])
+                depth[slices_of(box)][take] = inside[take]
+            self._owner[slices_of(box)][take] = number
+        self._windows.extend(windows)
+        self._groups.append(len(windows))
+        for number, window in enumerate(windows, first):
+            box, labels = self._decode_untouched(window)
+            owned = self._owner[slices_of(box)] == number
+            self._untouched[slices_of(box)][owned] = labels[owned]
+
+    def _decode_untouched(self, window: Window) -> tuple[Box, np.ndarray]:
+        grid = self._prepared.grid
+        origin = tuple(span[0] for span in window.network_box)
+        logits = [grid.to_image(features.logits, origin, window.image_box) for features in window.features]
+        labels = self.model.is_target(logits)[0].cpu().numpy()
+        return grid.image_order(window.image_box), labels.transpose(np.argsort(grid.transpose))
+
+    def masks(self) -> dict[str, np.ndarray]:
+        """The masks that a saved session holds, bool `[K, J, I]` each."""
+        return {"initial": self.initial, "segmentation": self.segmentation, "manual": self._manual}
+
+    def restore_state(
+        self,
+        segmentation: np.ndarray,
+        manual: np.ndarray,
+        records: tuple[EditRecord, ...],
+        done: Sequence[Step],
+        undone: Sequence[Step],
+    ) -> None:
+        """Put back what a saved session held; see `session_file`."""
+        self.segmentation, self._manual, self.records = segmentation.copy(), manual.copy(), records
+        self.done, self.undone = list(done), list(undone)
+
+    # -- edits -------------------------------------------------------------------------------------------------------
+
+    def accept_manual_changes(self, segmentation: np.ndarray) -> None:
+        """Take over a segmentation that was changed by hand; propagation never writes the voxels changed so.
+
+        Args:
+            segmentation: bool `[K, J, I]`.
+        """
+        _check_shape(segmentation, self.volume)
+        self._manual |= segmentation.astype(bool) ^ self.segmentation
+        self.segmentation = segmentation.astype(bool).copy()
+
+    def propagate(
+        self,
+        edits: Sequence[SliceEdit],
+        progress: Progress = no_progress,
+        cancelled: CancelCheck = never_cancelled,
+    ) -> PropagationResult:
+        """Propagate redrawn slices. Several slices are optimised jointly.
+
+        Args:
+            edits: Slices of one axis, exactly as drawn.
+            progress: Called with stage and fraction.
+            cancelled: Asked before each evaluation.
+
+        Raises:
+            UserInputError: No edits, several axes, an index or a mask that does not fit the image.
+            Cancelled: Nothing was changed.
+        """
+        _check_edits(edits, self.volume)
+        edits = tuple(sorted(edits, key=lambda edit: edit.index))
+        messages = self._extend_windows(edits, progress, cancelled)
+        kept = superseded(self.records, edits)
+        near, updates = self._update(edits, progress, cancelled)
+        record = EditRecord(edits, self.settings.neighbours, near, updates)
+        step, changed = self._step(kept, record)
+        self._apply(step)
+        self.done.append(step)
+        self.undone.clear()
+        per_slice = changed.sum(axis=tuple(a for a in range(3) if a != record.axis))
+        return PropagationResult(
+            segmentation=self.segmentation.copy(),
+            changed=changed,
+            axis=record.axis,
+            edited_slices=tuple(edit.index for edit in edits),
+            changed_per_slice={int(s): int(per_slice[s]) for s in np.flatnonzero(per_slice)},
+            changed_box_kji=bounding_box(changed),
+            updates=updates,
+            scope=NEAR_SLICES_ONLY,
+            messages=tuple(messages),
+        )
+
+    def undo(self) -> bool:
+        """Take back the last propagation and its drawing; voxels changed since by hand stay. False if there is none."""
+        if not self.done:
+            return False
+        step = self.done.pop()
+        flat = self.segmentation.reshape(-1)
+        same = flat[step.flipped] == step.values
+        flat[step.flipped[same]] = ~step.values[same]
+        self.records = step.before
+        self.undone.append(step)
+        return True
+
+    def redo(self) -> bool:
+        """Repeat what was undone. False if there is nothing."""
+        if not self.undone:
+            return False
+        step = self.undone.pop()
+        self._apply(step)
+        self.done.append(step)
+        return True
+
+    def _apply(self, step: Step) -> None:
+        self.segmentation.reshape(-1)[step.flipped] = step.values
+        self.records = step.after
+
+    def _step(self, kept: tuple[EditRecord, ...], record: EditRecord) -> tuple[Step, np.ndarray]:
+        """The history step of a new record, and the voxels that propagation (not the drawing) changes: R_n != R_(n-1)."""
+        untouched = self.window_prediction
+        before = compose(untouched, self.records)
+        after_records = (*kept, record)
+        after = compose(untouched, after_records)
+        drawn = self.segmentation.copy()
+        for edit in record.edits:
+            np.moveaxis(drawn, edit.axis, 0)[edit.index] = edit.mask
+        protected = self._manual | drawn_voxels(drawn.shape, after_records)
+        changed = (before != after) & (after != drawn) & ~protected
+        result = drawn ^ changed
+        flipped = np.flatnonzero(result != self.segmentation)
+        return Step(self.records, after_records, flipped, result.reshape(-1)[flipped]), changed
+
+    def _extend_windows(
+        self, edits: Sequence[SliceEdit], progress: Progress, cancelled: CancelCheck
+    ) -> list[str]:
+        """Cache what an edit needs and no window decodes yet."""
+        touched = np.zeros(self.volume.shape_kji, bool)
+        for edit in edits:
+            current = self.segmentation.take(edit.index, edit.axis)
+            np.moveaxis(touched, edit.axis, 0)[edit.index] = edit.mask | current
+        missing = bounding_box(self._reorientation.apply(touched) & (self._owner < 0))
+        plan = self._plan_around(self._prepared, missing)
+        if plan is None:
+            return []
+        boxes = [box for box in plan.boxes if box not in self.window_boxes]
+        windows = self._encode(self._prepared, boxes, progress, cancelled)
+        self._add_windows(windows)
+        message = f"The edit lies outside the cached window; {len(windows)} more window(s) were encoded"
+        logger.info(message)
+        return [message, *plan.messages]
+
+    def _update(
+        self, edits: tuple[SliceEdit, ...], progress: Progress, cancelled: CancelCheck
+    ) -> tuple[tuple[NearLabels, ...], tuple[UpdateReport, ...]]:
+        """Near slices and reports of an edit, over all windows and folds, in the volume's own orientation."""
+        grid = self._prepared.grid
+        drawn = np.zeros(self.volume.shape_kji, bool)
+        for edit in edits:
+            np.moveaxis(drawn, edit.axis, 0)[edit.index] = edit.mask
+        axis, indices = self._network_slices(edits[0].axis, [edit.index for edit in edits])
+        drawn_net = grid.to_network_axes(self._reorientation.apply(drawn))
+        untouched_net = grid.to_network_axes(self._untouched)
+        if all((drawn_net.take(i, axis) == untouched_net.take(i, axis)).all() for i in indices):
+            return (), (UpdateReport(0.0, 0.0, 0, "already satisfied"),)
+        near_net = self._near_network_slices(edits)
+        near: list[NearLabels] = []
+        updates: list[UpdateReport] = []
+        for number, window in enumerate(self._windows):
+            target = slice_target(axis, indices, drawn_net, untouched_net, window.image_box)
+            if target is None:
+                continue
+            updated, boxes = [], []
+            for split, features in zip(self.model.splits, window.features, strict=True):
+                f, f_box, report = update_window(
+                    self.model, split, grid, window, features, target, self.settings.update,
+                    lambda fraction: progress("update", fraction), cancelled,
+                )
+                if report.stop_reason == "cancelled":
+                    raise Cancelled
+                updated.append(f)
+                boxes.append(f_box)
+                updates.append(report)
+            progress("decode", 0.0)
+            frozen = self.settings.update.frozen_statistics
+            decoded = decode_near(self.model, grid, window, updated, boxes, axis, near_net, frozen)
+            if decoded is not None:
+                near.extend(self._near_labels(number, decoded, edits[0].axis, self._near_indices(edits)))
+        progress("decode", 1.0)
+        return tuple(near), tuple(updates)
+
+    def _near_indices(self, edits: Sequence[SliceEdit]) -> list[int]:
+        record = EditRecord(tuple(edits), self.settings.neighbours, ())
+        return record.near_indices(self.volume.shape_kji[edits[0].axis])
+
+    def _near_network_slices(self, edits: Sequence[SliceEdit]) -> list[int]:
+        return self._network_slices(edits[0].axis, self._near_indices(edits))[1]
+
+    def _network_slices(self, axis: int, indices: Sequence[int]) -> tuple[int, list[int]]:
+        """Axis and slice indices of the volume as the network's axis and the image indices along it."""
+        oriented = self._reorientation.order.index(axis)
+        size = self.volume.shape_kji[axis]
+        flipped = self._reorientation.flipped[oriented]
+        mapped = [size - 1 - index if flipped else index for index in indices]
+        return self._prepared.grid.transpose.index(oriented), mapped
+
+    def _near_labels(
+        self, window_number: int, decoded: tuple[Box, np.ndarray], axis: int, indices: Sequence[int]
+    ) -> list[NearLabels]:
+        """Cut a decoded box into near slices, in the volume's own orientation."""
+        grid = self._prepared.grid
+        box = grid.image_order(decoded[0])
+        labels = np.zeros(self._owner.shape, bool)
+        labels[slices_of(box)] = decoded[1].transpose(np.argsort(grid.transpose))
+        owned = np.zeros_like(labels)
+        owned[slices_of(box)] = self._owner[slices_of(box)] == window_number
+        labels, owned = self._reorientation.undo(labels), self._reorientation.undo(owned)
+        around = bounding_box(owned)
+        if around is None:
+            return []
+        result = []
+        for index in indices:
+            if around[axis][0] <= index < around[axis][1]:
+                spans = list(around)
+                spans[axis] = (index, index + 1)
+                piece = slices_of(box_of(spans))
+                result.append(NearLabels(index, box_of(spans), labels[piece].copy(), owned[piece].copy()))
+        return result
+
+
+def reoriented_volume(volume: SourceVolume, reorientation: ArrayReorientation) -> SourceVolume:
+    """The volume with its arrays reoriented, at the same place in the patient."""
+    to_old = np.zeros((4, 4))
+    to_old[3, 3] = 1
+    for new_axis in range(3):
+        old_axis = reorientation.order[new_axis]
+        row, column = 2 - old_axis, 2 - new_axis
+        to_old[row, column] = -1 if reorientation.flipped[new_axis] else 1
+        if reorientation.flipped[new_axis]:
+            to_old[row, 3] = volume.shape_kji[old_axis] - 1
+    return SourceVolume(reorientation.apply(volume.channels), volume.ijk_to_lps @ to_old)
+
+
+def _depth_in(box: Box) -> np.ndarray:
+    """For each voxel of a box, its distance to the nearest face, from 1."""
+    distances = [
+        np.minimum(np.arange(1, stop - start + 1), np.arange(stop - start, 0, -1)).astype(np.int16)
+        for start, stop in box
+    ]
+    k, j, i = np.ix_(*distances)
+    return np.minimum(np.minimum(k, j), i)
+
+
+def _check_channels(volume: SourceVolume, model: SegmentationModel) -> None:
+    if volume.channels.shape[0] != model.channels:
+        raise UserInputError(
+            f"The image has {volume.channels.shape[0]} channel(s) and the model expects {model.channels}; "
+            "give one file per channel, in the model's order"
+        )
+
+
+def _check_shape(segmentation: np.ndarray, volume: SourceVolume) -> None:
+    if segmentation.shape != volume.shape_kji:
+        raise UserInputError(
+            f"The segmentation has shape {segmentation.shape} and the image {volume.shape_kji}; resample it"
+        )
+
+
+def _check_edits(edits: Sequence[SliceEdit], volume: SourceVolume) -> None:
+    if not edits:
+        raise UserInputError("No edited slice was given; redraw at least one slice")
+    if len({edit.axis for edit in edits}) > 1:
+        raise UserInputError("The edited slices lie on several planes; propagate one plane at a time")
+    for edit in edits:
+        if edit.axis not in (0, 1, 2):
+            raise UserInputError(f"Axis {edit.axis}; give 0 (k), 1 (j) or 2 (i)")
+        expected = tuple(n for axis, n in enumerate(volume.shape_kji) if axis != edit.axis)
+        if not 0 <= edit.index < volume.shape_kji[edit.axis]:
+            raise UserInputError(
+                f"Slice {edit.index} is outside the image; slices along this axis run from 0 to "
+                f"{volume.shape_kji[edit.axis] - 1}"
+            )
+        if edit.mask.shape != expected:
+            raise UserInputError(f"The drawn slice has shape {edit.mask.shape}; the image's slice has {expected}")
+    if len({edit.index for edit in edits}) < len(edits):
+        raise UserInputError("A slice was given twice; give each edited slice once")

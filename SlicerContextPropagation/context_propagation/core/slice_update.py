@@ -1,0 +1,209 @@
+"""One edit on one window: the slab it needs, the update of its features, the near slices decoded (method 2, 7, 11)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from context_propagation.core.activation_update import (
+    UpdateReport,
+    UpdateSettings,
+    segmentation_loss,
+    update_features,
+)
+from context_propagation.core.grid import Box, GridMap, box_of, dilate, intersection, whole
+from context_propagation.core.split_model import CachedFeatures, CancelCheck, SegmentationModel, SplitNetwork
+from context_propagation.core.window import Window
+
+IN_PLANE_MARGIN = 8
+"""Image voxels around the drawing and the prediction on which the loss is counted."""
+
+
+@dataclass(frozen=True)
+class SliceTarget:
+    """What a window must decode to. All in network axis order.
+
+    Attributes:
+        axis: Network axis that the slices are perpendicular to.
+        indices: Their image indices.
+        plane_box: The box of each slice on which the loss is counted; its span along `axis` is ignored.
+        drawn: bool, the image in network axis order.
+    """
+
+    axis: int
+    indices: tuple[int, ...]
+    plane_box: Box
+    drawn: np.ndarray
+
+    def box_at(self, index: int) -> Box:
+        """The loss box on one slice."""
+        spans = list(self.plane_box)
+        spans[self.axis] = (index, index + 1)
+        return box_of(spans)
+
+    def box(self) -> Box:
+        """The loss box around all slices."""
+        spans = list(self.plane_box)
+        spans[self.axis] = (min(self.indices), max(self.indices) + 1)
+        return box_of(spans)
+
+
+def slice_target(
+    axis: int, indices: Sequence[int], drawn: np.ndarray, predicted: np.ndarray, limits: Box
+) -> SliceTarget | None:
+    """The loss box: around drawing and prediction on the edited slices, with a margin, within the window.
+
+    Args:
+        axis: Network axis of the edit.
+        indices: Edited slices.
+        drawn: bool, the image in network axis order; only the edited slices count.
+        predicted: bool, the same for the current labels.
+        limits: The image voxels that the window decodes.
+
+    Returns:
+        None where the window has no part in the edit.
+    """
+    used = tuple(index for index in indices if limits[axis][0] <= index < limits[axis][1])
+    if not used:
+        return None
+    either = (drawn | predicted).take(used, axis).any(axis=axis)
+    if not either.any():
+        return None
+    spans = list(limits)
+    for number, plane_axis in enumerate(a for a in range(3) if a != axis):
+        touched = np.flatnonzero(either.any(axis=1 - number))
+        spans[plane_axis] = (int(touched[0]), int(touched[-1]) + 1)
+    margin = [IN_PLANE_MARGIN] * 3
+    margin[axis] = 0
+    box = intersection(dilate(box_of(spans), tuple(margin), whole(drawn.shape)), limits)
+    return None if box is None else SliceTarget(axis, used, box, drawn)
+
+
+def target_loss(
+    model: SegmentationModel, grid: GridMap, logits: torch.Tensor, origin: tuple[int, ...], target: SliceTarget, loss: str
+) -> torch.Tensor:
+    """The loss of logits against the drawn slices, all slices together; differentiable.
+
+    Args:
+        logits: `[1, C, d, h, w]`, a piece of the network's grid.
+        origin: Where the piece starts.
+        target: The drawn slices.
+        loss: See `segmentation_loss`.
+    """
+    pieces, drawn = [], []
+    for index in target.indices:
+        box = target.box_at(index)
+        pieces.append(model.target_logit(grid.to_image(logits, origin, box)).flatten())
+        drawn.append(target.drawn[tuple(slice(*span) for span in box)].ravel())
+    z = torch.cat(pieces)
+    return segmentation_loss(z, torch.as_tensor(np.concatenate(drawn), dtype=z.dtype, device=z.device), loss)
+
+
+def update_window(
+    model: SegmentationModel,
+    split: SplitNetwork,
+    grid: GridMap,
+    window: Window,
+    features: CachedFeatures,
+    target: SliceTarget,
+    settings: UpdateSettings,
+    progress: Callable[[float], None],
+    cancelled: CancelCheck,
+) -> tuple[torch.Tensor, Box, UpdateReport]:
+    """Move one fold's features so that they decode to the drawn slices.
+
+    With frozen norm statistics this runs on the slab that the loss depends on, which gives the same as the whole
+    window; with live ones, on the whole window.
+
+    Returns:
+        f' (`[1, C', D', H', W']`, the whole window's), the box of f in which it may differ, and the report.
+    """
+    start = tuple(span[0] for span in window.network_box)
+    piece, f_box, origin = features, whole(features.f.shape[2:]), start
+    if settings.frozen_statistics:
+        support = grid.support(target.box())
+        slab = split.slab(features, box_of([(a - o, b - o) for (a, b), o in zip(support, start, strict=True)]))
+        piece, f_box = slab.features, slab.f_box
+        origin = tuple(o + span[0] for o, span in zip(start, slab.output_box, strict=True))
+    f_slice = features.f.numel() // features.f.shape[2 + target.axis]
+    f_new, report = update_features(
+        piece.f,
+        lambda f: target_loss(
+            model, grid, split.decode(piece, f, settings.frozen_statistics), origin, target, settings.loss
+        ),
+        f_slice,
+        settings,
+        progress,
+        cancelled,
+    )
+    f = features.f.clone()
+    f[(slice(None), slice(None), *(slice(*span) for span in f_box))] = f_new
+    return f, f_box, report
+
+
+@torch.no_grad()
+def decode_near(
+    model: SegmentationModel,
+    grid: GridMap,
+    window: Window,
+    updated: Sequence[torch.Tensor],
+    f_boxes: Sequence[Box],
+    axis: int,
+    indices: Sequence[int],
+    frozen_statistics: bool,
+) -> tuple[Box, np.ndarray] | None:
+    """Decode the target on the near slices from the updated features, folds averaged.
+
+    Args:
+        updated: f' of each fold.
+        f_boxes: For each fold, the box of f that was updated.
+        axis: Network axis of the edit.
+        indices: Image indices of the near slices.
+
+    Returns:
+        The image box (network axis order) and its labels (bool), or None where no near slice lies in the window.
+    """
+    start = tuple(span[0] for span in window.network_box)
+    spans = list(window.image_box)
+    spans[axis] = (min(indices), max(indices) + 1)
+    box = intersection(box_of(spans), window.image_box)
+    if box is None:
+        return None
+    if frozen_statistics:
+        box = _reached(model, grid, window, f_boxes, box)
+        if box is None:
+            return None
+    support = box_of([(a - o, b - o) for (a, b), o in zip(grid.support(box), start, strict=True)])
+    fold_logits = []
+    for split, features, f in zip(model.splits, window.features, updated, strict=True):
+        piece, origin, part = features, start, f
+        if frozen_statistics:
+            slab = split.slab(features, support)
+            piece, part = slab.features, f[(slice(None), slice(None), *(slice(*span) for span in slab.f_box))]
+            origin = tuple(o + span[0] for o, span in zip(start, slab.output_box, strict=True))
+        fold_logits.append(grid.to_image(split.decode(piece, part, frozen_statistics), origin, box))
+    return box, model.is_target(fold_logits)[0].cpu().numpy()
+
+
+def _reached(
+    model: SegmentationModel, grid: GridMap, window: Window, f_boxes: Sequence[Box], box: Box
+) -> Box | None:
+    """The part of an image box whose logits the updates can reach."""
+    start = tuple(span[0] for span in window.network_box)
+    spans = []
+    affected = [
+        split.affected_box(features, f_box)
+        for split, features, f_box in zip(model.splits, window.features, f_boxes, strict=True)
+    ]
+    for axis in range(3):
+        low = start[axis] + min(b[axis][0] for b in affected)
+        high = start[axis] + max(b[axis][1] for b in affected)
+        scale = (grid.crop[axis][1] - grid.crop[axis][0]) / grid.network_shape[axis]
+        spans.append(
+            (grid.crop[axis][0] + math.floor(low * scale) - 1, grid.crop[axis][0] + math.ceil(high * scale) + 1)
+        )
+    return intersection(box_of(spans), box)

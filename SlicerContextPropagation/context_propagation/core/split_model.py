@@ -1,0 +1,130 @@
+"""The seam of the engine: a frozen 3D segmentation network cut at a decoder level.
+
+Network-grid arrays are `[1, C, D, H, W]` tensors; a box is three `(start, stop)` pairs along D, H, W.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from context_propagation.core.grid import Box, GridMap
+from context_propagation.core.source_volume import SourceVolume
+
+Progress = Callable[[str, float], None]
+"""Called with the stage's name and the fraction done, 0 to 1."""
+
+CancelCheck = Callable[[], bool]
+"""Returns True once the user has cancelled."""
+
+
+def no_progress(stage: str, fraction: float) -> None:
+    """The progress callback of callers that show none."""
+
+
+def never_cancelled() -> bool:
+    """The cancel check of callers that cannot cancel."""
+    return False
+
+
+@dataclass(frozen=True)
+class CachedFeatures:
+    """What one encoder pass leaves behind (method 1, paper II-A).
+
+    Attributes:
+        level: Decoder level k: `f` enters the last k decoder stages.
+        f: `[1, C', D', H', W']`, the feature map that edits update.
+        skips: The skip tensors that the last k stages read, coarse to fine; constant.
+        norm_statistics: Mean and variance `[1, C, 1, 1, 1]` of each instance norm in the last k stages, in this pass.
+        logits: `[1, C, D, H, W]`, the decode of the untouched `f`.
+    """
+
+    level: int
+    f: torch.Tensor
+    skips: tuple[torch.Tensor, ...]
+    norm_statistics: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+    logits: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Slab:
+    """Cached features cut down to what a box of logits depends on.
+
+    Attributes:
+        features: The cut features; their `f` is `cached.f` within `f_box`, their logits are the cut logits.
+        f_box: Where the cut lies in the cached `f`.
+        output_box: Where its logits lie in the cached logits.
+    """
+
+    features: CachedFeatures
+    f_box: Box
+    output_box: Box
+
+
+class SplitNetwork(Protocol):
+    """A frozen network in two parts: `encode` runs once, `decode` at every evaluation."""
+
+    @property
+    def max_level(self) -> int:
+        """The deepest decoder level."""
+
+    def encode(self, x: torch.Tensor, level: int) -> CachedFeatures:
+        """Run the network up to decoder level `level` on `x` `[1, C, D, H, W]`, and cache."""
+
+    def decode(self, features: CachedFeatures, f: torch.Tensor, frozen_statistics: bool) -> torch.Tensor:
+        """Logits `[1, C, D, H, W]` from `f` in place of `features.f`; differentiable in `f`."""
+
+    def slab(self, features: CachedFeatures, output_box: Box) -> Slab:
+        """The cut in which logits inside `output_box` are exact, norm statistics frozen."""
+
+    def affected_box(self, features: CachedFeatures, f_box: Box) -> Box:
+        """The box of logits that a change of `f` inside `f_box` can reach, norm statistics frozen."""
+
+    def cached_bytes(self, window_shape: tuple[int, int, int], level: int) -> int:
+        """Bytes that `encode` leaves in memory."""
+
+    def peak_bytes(self, window_shape: tuple[int, int, int], level: int) -> int:
+        """Bytes that `encode` needs at its peak, an estimate."""
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """An image as the network sees it.
+
+    Attributes:
+        network_input: float32 `[C, D, H, W]`, preprocessed, on the CPU.
+        grid: The map between image voxels and the network's grid.
+        properties: What the model's own postprocessing needs.
+    """
+
+    network_input: torch.Tensor
+    grid: GridMap
+    properties: dict
+
+
+class SegmentationModel(Protocol):
+    """A frozen segmentation model with its own pre- and postprocessing; the session knows no more of it."""
+
+    splits: tuple[SplitNetwork, ...]
+    patch_size: tuple[int, int, int]
+    total_stride: tuple[int, int, int]
+    content_hash: str
+    orientation: str | None
+    channels: int
+    device: torch.device
+
+    def prepare(self, volume: SourceVolume) -> PreparedImage:
+        """Preprocess an image."""
+
+    def predict(self, prepared: PreparedImage, progress: Progress, cancelled: CancelCheck) -> np.ndarray:
+        """The initial prediction: bool `[K, J, I]`, the target."""
+
+    def target_logit(self, logits: torch.Tensor) -> torch.Tensor:
+        """`[N, C, ...]` to `[N, ...]`: above 0 where the target is more likely than all else together (method 11)."""
+
+    def is_target(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
+        """Bool `[N, ...]`: the target label after averaging the folds' probabilities."""

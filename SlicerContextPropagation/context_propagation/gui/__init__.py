@@ -1,0 +1,1 @@
+"""Qt: the module widget and its dialogs."""

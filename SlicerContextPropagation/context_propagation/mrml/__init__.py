@@ -1,0 +1,1 @@
+"""MRML nodes to arrays and back; the scene is passed in."""

@@ -1,0 +1,167 @@
+"""Write segments through a Segment Editor logic of our own: module, console and command line."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.mrml.labelmap_images import image_from_mask, labelmap_from_image
+from context_propagation.mrml.nearest_pull import Box, box_shape
+from context_propagation.mrml.scenes import prepare_scene
+from context_propagation.mrml.segment_writer import WriteMode
+from context_propagation.mrml.segmentation_fingerprint import segmentation_fingerprint
+from context_propagation.mrml.world_matrices import node_to_world
+
+
+class EditorLogicWriter:
+    """A `SegmentWriter` with its own undo history.
+
+    Voxels are never taken from other segments (OverwriteNone). Masks are those of a given segment editor node, read at
+    each write. The user's node is not touched: a hidden node, which is not saved with the scene, carries the settings.
+
+    Args:
+        scene: Holds the nodes.
+        segmentation_node: The segmentation that is written.
+        volume_node: For the intensity-range mask.
+        editor_node: Whose editable area and intensity range are obeyed; without it, all voxels are editable.
+    """
+
+    def __init__(
+        self,
+        scene: slicer.vtkMRMLScene,
+        segmentation_node: slicer.vtkMRMLSegmentationNode,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+        editor_node: slicer.vtkMRMLSegmentEditorNode | None = None,
+    ) -> None:
+        self._scene = prepare_scene(scene)
+        self._node = segmentation_node
+        self._masks = editor_node
+        self._settings = _private_editor_node(scene, segmentation_node, volume_node)
+        self._logic = slicer.vtkSlicerSegmentEditorLogic()
+        self._logic.SetMRMLScene(scene)
+        self._logic.SetSegmentEditorNode(self._settings)
+        self._left: str | None = None  # fingerprint of the segmentation as our last write, undo or redo left it
+
+    def close(self) -> None:
+        """Take the hidden node out of the scene; the history is lost."""
+        self._logic.SetSegmentEditorNode(None)
+        self._scene.RemoveNode(self._settings)
+
+    def save_state(self) -> None:
+        """Save the segmentation, so that one `undo` returns to it.
+
+        Raises:
+            UserInputError: The state could not be saved.
+        """
+        if self._left is not None and self._left != segmentation_fingerprint(self._node):
+            self._logic.ClearUndoState()  # older states would wipe what someone else changed since
+        if not self._logic.SaveStateForUndo():
+            raise UserInputError(
+                f"The state of '{self._node.GetName()}' could not be saved for Undo; check that it has a segment"
+            )
+
+    def modify(self, segment_id: str, modifier: slicer.vtkOrientedImageData, mode: WriteMode) -> None:
+        """Add or remove the voxels of a modifier on the segment's own grid, as far as masks allow."""
+        self._copy_masks(segment_id)
+        if mode is WriteMode.REMOVE:
+            modifier = self._masked_by_single_segment(modifier)
+        modes = {
+            WriteMode.ADD: self._logic.ModificationModeAdd,
+            WriteMode.REMOVE: self._logic.ModificationModeRemove,
+        }
+        extent = list(modifier.GetExtent())
+        self._logic.ModifySegmentByLabelmap(self._node, segment_id, modifier, modes[mode], extent, True, False)
+        self._left = segmentation_fingerprint(self._node)
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._logic.CanUndo())
+
+    @property
+    def can_redo(self) -> bool:
+        return bool(self._logic.CanRedo())
+
+    def undo(self) -> None:
+        """Return to the state before the last write.
+
+        Raises:
+            UserInputError: Nothing to undo, or the segmentation was changed by someone else since.
+        """
+        self._require_untouched(self.can_undo, "undo")
+        self._logic.Undo()
+        self._left = segmentation_fingerprint(self._node)
+
+    def redo(self) -> None:
+        """Return to the state before the last `undo`.
+
+        Raises:
+            UserInputError: Nothing to redo, or the segmentation was changed by someone else since.
+        """
+        self._require_untouched(self.can_redo, "redo")
+        self._logic.Redo()
+        self._left = segmentation_fingerprint(self._node)
+
+    def require_can(self, word: str) -> None:
+        """Raises:
+        UserInputError: `undo` or `redo`, whichever `word` is, would be refused.
+        """
+        self._require_untouched(self.can_undo if word == "undo" else self.can_redo, word)
+
+    def _require_untouched(self, possible: bool, word: str) -> None:
+        name = self._node.GetName()
+        if self._left is not None and self._left != segmentation_fingerprint(self._node):
+            raise UserInputError(
+                f"'{name}' was edited since the last propagation, and {word} would wipe that; undo that edit first"
+            )
+        if not possible:
+            raise UserInputError(
+                f"Nothing to {word} in '{name}'; no propagation was written since it was last edited otherwise"
+            )
+
+    def _copy_masks(self, segment_id: str) -> None:
+        self._settings.SetSelectedSegmentID(segment_id)
+        if self._masks is None:
+            return
+        self._settings.SetMaskMode(self._masks.GetMaskMode())
+        self._settings.SetMaskSegmentID(self._masks.GetMaskSegmentID() or "")
+        self._settings.SetSourceVolumeIntensityMask(self._masks.GetSourceVolumeIntensityMask())
+        low, high = self._masks.GetSourceVolumeIntensityMaskRange()
+        self._settings.SetSourceVolumeIntensityMaskRange(low, high)
+
+    def _masked_by_single_segment(self, modifier: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
+        """Mask by hand where the editable area is one segment: Slicer's erase would add its voxels to that segment."""
+        if self._settings.GetMaskMode() != slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment:
+            return modifier
+        self._settings.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
+        part = labelmap_from_image(modifier)
+        editable = _segment_over(self._node, self._settings.GetMaskSegmentID(), modifier, part.box)
+        return image_from_mask(part.voxels & editable, part.box, part.ijk_to_ras)
+
+
+def _segment_over(
+    node: slicer.vtkMRMLSegmentationNode, segment_id: str, reference: slicer.vtkOrientedImageData, box: Box
+) -> np.ndarray:
+    """A segment over a box of another image's grid, bool; nearest voxels."""
+    image, resampled = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
+    if not node.GetBinaryLabelmapRepresentation(segment_id, image):
+        return np.zeros(box_shape(box), bool)
+    slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(image, reference, resampled)
+    return labelmap_from_image(resampled).over(box)
+
+
+def _private_editor_node(
+    scene: slicer.vtkMRMLScene,
+    segmentation_node: slicer.vtkMRMLSegmentationNode,
+    volume_node: slicer.vtkMRMLScalarVolumeNode,
+) -> slicer.vtkMRMLSegmentEditorNode:
+    node_to_world(segmentation_node)  # refuses transforms that are not linear before anything is written
+    node = slicer.vtkMRMLSegmentEditorNode()
+    node.SetName("ContextPropagationSegmentWriter")
+    node.SetHideFromEditors(True)
+    node.SetSaveWithScene(False)
+    node = scene.AddNode(node)
+    node.SetAndObserveSegmentationNode(segmentation_node)
+    node.SetAndObserveSourceVolumeNode(volume_node)
+    node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteNone)
+    return node

@@ -1,0 +1,99 @@
+"""Scalar volume nodes to source volumes and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.source_volume import GRID_TOLERANCE_MM, SourceVolume
+from context_propagation.mrml.world_matrices import RAS_TO_LPS, to_vtk, volume_ijk_to_world
+
+
+def source_volume_from_nodes(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> SourceVolume:
+    """Stack volume nodes as the channels of one image.
+
+    Arrays are taken as they lie in the nodes; origins, directions and parent transforms only enter the matrix.
+
+    Args:
+        nodes: One node per channel, in the order that the model was trained with.
+
+    Raises:
+        UserInputError: No node, a node without voxels or with several components, a parent transform that is not
+            linear, or grids that differ.
+    """
+    if not nodes:
+        raise UserInputError("No volume is selected; select one volume per channel")
+    arrays = [volume_array(node) for node in nodes]
+    matrices = [volume_ijk_to_world(node) for node in nodes]
+    for node, array, matrix in zip(nodes, arrays, matrices, strict=True):
+        if array.shape != arrays[0].shape or not _same_places(matrix, matrices[0], array.shape):
+            raise UserInputError(
+                f"Volume '{node.GetName()}' {_describe(array, matrix)} is not on the grid of "
+                f"'{nodes[0].GetName()}' {_describe(arrays[0], matrices[0])}; resample it to that grid first"
+            )
+    channels = np.stack([array.astype(np.float32) for array in arrays])
+    return SourceVolume(channels, RAS_TO_LPS @ matrices[0])
+
+
+def volume_array(node: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """The voxels of a volume node `[K, J, I]`, a view.
+
+    Raises:
+        UserInputError: The node has no voxels, or several components per voxel.
+    """
+    image = node.GetImageData()
+    if image is None or image.GetPointData().GetScalars() is None:
+        raise UserInputError(f"Volume '{node.GetName()}' has no voxels; load an image into it")
+    if image.GetNumberOfScalarComponents() != 1:
+        raise UserInputError(
+            f"Volume '{node.GetName()}' has {image.GetNumberOfScalarComponents()} components per voxel; "
+            "split it into one scalar volume per channel"
+        )
+    return np.asarray(vtk_to_numpy(image.GetPointData().GetScalars())).reshape(image.GetDimensions()[::-1])
+
+
+def volume_shape_kji(node: slicer.vtkMRMLScalarVolumeNode) -> tuple[int, int, int]:
+    """The shape (k, j, i) of a volume node's array.
+
+    Raises:
+        UserInputError: The node has no voxels.
+    """
+    k, j, i = volume_array(node).shape
+    return k, j, i
+
+
+def add_volume(
+    scene: slicer.vtkMRMLScene, volume: SourceVolume, name: str, channel: int = 0
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """Add one channel of an image to a scene as a volume node.
+
+    Args:
+        scene: Where the node goes.
+        volume: The image.
+        name: The node's name.
+        channel: Which channel.
+    """
+    voxels = np.ascontiguousarray(volume.channels[channel])
+    image = vtk.vtkImageData()
+    image.SetDimensions(*voxels.shape[::-1])
+    image.GetPointData().SetScalars(numpy_to_vtk(voxels.ravel(), deep=True))
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    node.SetIJKToRASMatrix(to_vtk(RAS_TO_LPS @ volume.ijk_to_lps))
+    node.SetAndObserveImageData(image)
+    return node
+
+
+def _same_places(a: np.ndarray, b: np.ndarray, shape_kji: tuple[int, ...]) -> bool:
+    corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape_kji[::-1]], [1])).reshape(4, -1)
+    return bool(np.abs((a - b) @ corners).max() <= GRID_TOLERANCE_MM)
+
+
+def _describe(array: np.ndarray, matrix: np.ndarray) -> str:
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0).round(3).tolist()
+    origin = matrix[:3, 3].round(2).tolist()
+    return f"(size {list(array.shape[::-1])}, spacing {spacing} mm, origin {origin} RAS)"

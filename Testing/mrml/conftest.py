@@ -1,0 +1,88 @@
+"""A real MRML scene with an anisotropic, oblique volume, and ways to put segments on other grids into it."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import vtk
+
+from context_propagation.core.source_volume import SourceVolume
+from context_propagation.mrml.labelmap_images import image_from_mask
+from context_propagation.mrml.scenes import new_scene
+from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation, segment_mask
+from context_propagation.mrml.volume_nodes import add_volume
+from context_propagation.mrml.world_matrices import to_vtk, volume_ijk_to_world
+
+
+def rotation(degrees, axis):
+    transform = vtk.vtkTransform()
+    transform.RotateWXYZ(degrees, *axis)
+    return np.array([[transform.GetMatrix().GetElement(r, c) for c in range(4)] for r in range(4)])
+
+
+def grid_matrix(spacing_ijk=(0.8, 1.1, 2.5), origin=(-12.0, 7.0, 30.0), rotate=np.eye(4)):
+    matrix = rotate @ np.diag([*spacing_ijk, 1.0])
+    matrix[:3, 3] = origin
+    return matrix
+
+
+def ellipsoid(shape, center, radii):
+    grid = np.indices(shape)
+    distances = [((g - c) / r) ** 2 for g, c, r in zip(grid, center, radii, strict=True)]
+    return sum(distances) <= 1
+
+
+@dataclass
+class Case:
+    """A scene with a volume, a segmentation and a target; helpers for whatever a test adds."""
+
+    shape: tuple = (10, 13, 16)
+    scene: object = field(default_factory=new_scene)
+
+    def __post_init__(self):
+        rng = np.random.default_rng(3)
+        channels = rng.normal(size=(1, *self.shape)).astype(np.float32)
+        self.source = SourceVolume(channels, grid_matrix(rotate=rotation(20, (0.2, 1, 0.4))))
+        self.volume = add_volume(self.scene, self.source, "CT")
+        self.segmentation = add_segmentation(self.scene, self.volume, "Segmentation")
+        self.target = ellipsoid(self.shape, (5, 6, 7), (3, 3, 4))
+
+    def add(self, mask, name="GTV", color=(0.1, 0.6, 0.9)):
+        return add_segment_from_mask(self.segmentation, mask, self.volume, name, color)
+
+    def read(self, segment_id):
+        return segment_mask(self.segmentation, segment_id, self.volume)
+
+    def add_on_grid(self, volume_from_grid_ijk, shape, value_at, name="GTV", start=(0, 0, 0)):
+        """Add a segment on a grid of its own: voxel values come from a function of volume indices (k, j, i)."""
+        points = np.indices(shape).reshape(3, -1) + np.reshape(start, (3, 1))
+        ijk = volume_from_grid_ijk[:3] @ np.vstack([points[::-1], np.ones(points.shape[1])])
+        box = tuple((s, s + n) for s, n in zip(start, shape, strict=True))
+        ras = volume_ijk_to_world(self.volume) @ volume_from_grid_ijk
+        image = image_from_mask(value_at(ijk[::-1]).reshape(shape), box, ras)
+        return self.segmentation.AddSegmentFromBinaryLabelmapRepresentation(image, name, [1, 0, 0], "")
+
+    def transform(self, matrix):
+        node = self.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        node.SetMatrixTransformToParent(to_vtk(matrix))
+        return node
+
+
+@pytest.fixture
+def case():
+    return Case()
+
+
+@pytest.fixture
+def make_case():
+    return Case
+
+
+@pytest.fixture
+def rotate():
+    return rotation
+
+
+@pytest.fixture
+def draw_ellipsoid():
+    return ellipsoid
