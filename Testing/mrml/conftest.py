@@ -7,11 +7,13 @@ import pytest
 import vtk
 
 from context_propagation.core.source_volume import SourceVolume
+from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
 from context_propagation.mrml.labelmap_images import image_from_mask
 from context_propagation.mrml.scenes import new_scene
+from context_propagation.mrml.segment_writer import write_changed_voxels
 from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation, segment_mask
 from context_propagation.mrml.volume_nodes import add_volume
-from context_propagation.mrml.world_matrices import to_vtk, volume_ijk_to_world
+from context_propagation.mrml.world_matrices import node_to_world, to_vtk, volume_ijk_to_world
 
 
 def rotation(degrees, axis):
@@ -20,8 +22,8 @@ def rotation(degrees, axis):
     return np.array([[transform.GetMatrix().GetElement(r, c) for c in range(4)] for r in range(4)])
 
 
-def grid_matrix(spacing_ijk=(0.8, 1.1, 2.5), origin=(-12.0, 7.0, 30.0), rotate=np.eye(4)):
-    matrix = rotate @ np.diag([*spacing_ijk, 1.0])
+def grid_matrix(spacing_ijk=(0.8, 1.1, 2.5), origin=(-12.0, 7.0, 30.0), rotate=None):
+    matrix = (np.eye(4) if rotate is None else rotate) @ np.diag([*spacing_ijk, 1.0])
     matrix[:3, 3] = origin
     return matrix
 
@@ -38,11 +40,13 @@ class Case:
 
     shape: tuple = (10, 13, 16)
     scene: object = field(default_factory=new_scene)
+    ijk_to_lps: object = None
 
     def __post_init__(self):
         rng = np.random.default_rng(3)
         channels = rng.normal(size=(1, *self.shape)).astype(np.float32)
-        self.source = SourceVolume(channels, grid_matrix(rotate=rotation(20, (0.2, 1, 0.4))))
+        oblique = grid_matrix(rotate=rotation(20, (0.2, 1, 0.4)))
+        self.source = SourceVolume(channels, oblique if self.ijk_to_lps is None else self.ijk_to_lps)
         self.volume = add_volume(self.scene, self.source, "CT")
         self.segmentation = add_segmentation(self.scene, self.volume, "Segmentation")
         self.target = ellipsoid(self.shape, (5, 6, 7), (3, 3, 4))
@@ -53,12 +57,30 @@ class Case:
     def read(self, segment_id):
         return segment_mask(self.segmentation, segment_id, self.volume)
 
+    def paint(self, segment_id, wanted):
+        """Change a segment as someone else would: through another writer."""
+        writer = EditorLogicWriter(self.scene, self.segmentation, self.volume)
+        changed = self.read(segment_id) ^ wanted
+        write_changed_voxels(writer, self.segmentation, segment_id, self.volume, wanted, changed)
+        writer.close()
+
+    def nearest(self, mask):
+        """A function from volume indices (k, j, i) to the nearest voxel of a mask; False outside."""
+
+        def value_at(kji):
+            index = np.floor(np.round(kji, 6) + 0.5).astype(int)
+            inside = np.all([(p >= 0) & (p < n) for p, n in zip(index, mask.shape, strict=True)], axis=0)
+            return np.where(inside, mask[tuple(np.where(inside, index, 0))], False)
+
+        return value_at
+
     def add_on_grid(self, volume_from_grid_ijk, shape, value_at, name="GTV", start=(0, 0, 0)):
         """Add a segment on a grid of its own: voxel values come from a function of volume indices (k, j, i)."""
         points = np.indices(shape).reshape(3, -1) + np.reshape(start, (3, 1))
         ijk = volume_from_grid_ijk[:3] @ np.vstack([points[::-1], np.ones(points.shape[1])])
         box = tuple((s, s + n) for s, n in zip(start, shape, strict=True))
-        ras = volume_ijk_to_world(self.volume) @ volume_from_grid_ijk
+        world = volume_ijk_to_world(self.volume) @ volume_from_grid_ijk
+        ras = np.linalg.inv(node_to_world(self.segmentation)) @ world
         image = image_from_mask(value_at(ijk[::-1]).reshape(shape), box, ras)
         return self.segmentation.AddSegmentFromBinaryLabelmapRepresentation(image, name, [1, 0, 0], "")
 
@@ -73,7 +95,7 @@ def case():
     return Case()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_case():
     return Case
 
@@ -86,3 +108,23 @@ def rotate():
 @pytest.fixture
 def draw_ellipsoid():
     return ellipsoid
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """A small nnU-Net with seeded random weights."""
+    pytest.importorskip("nnunetv2")
+    from context_propagation.core.nnunet_model import NnunetModel
+    from nnunet_folders import write_nnunet_folder
+
+    folder = tmp_path_factory.mktemp("model")
+    write_nnunet_folder(folder, seed=1, spacing=(2.5, 1.1, 0.8), features=(4, 6, 6))
+    return NnunetModel.load(folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def make_session(model):
+    from context_propagation.core.activation_update import UpdateSettings
+    from context_propagation.core.session import Session, SessionSettings
+
+    return lambda: Session(model, SessionSettings(window_margin=4, update=UpdateSettings(iterations=4)))

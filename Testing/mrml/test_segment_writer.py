@@ -91,9 +91,7 @@ def test_an_empty_segment_beside_one_on_another_grid_leaves_it_alone(case, rotat
 
 def test_the_labelmap_grows_where_changes_lie_outside_its_extent(case, moved):
     small = case.target[3:6]
-    segment_id = case.add_on_grid(
-        np.eye(4), small.shape, lambda kji: case.target[tuple(np.round(kji).astype(int))], start=(3, 0, 0)
-    )
+    segment_id = case.add_on_grid(np.eye(4), small.shape, case.nearest(case.target), start=(3, 0, 0))
 
     write(case, segment_id, moved)
 
@@ -122,7 +120,7 @@ def test_flipped_and_permuted_segment_grids_are_written_exactly(case, moved, sig
         volume_from_grid[row, column] = signs[row]
         volume_from_grid[row, 3] = 0 if signs[row] > 0 else sizes_ijk[row] - 1
     shape = tuple(sizes_ijk[(2, 0, 1).index(column)] for column in (2, 1, 0))
-    segment_id = case.add_on_grid(volume_from_grid, shape, lambda kji: case.target[tuple(np.round(kji).astype(int))])
+    segment_id = case.add_on_grid(volume_from_grid, shape, case.nearest(case.target))
 
     write(case, segment_id, moved)
 
@@ -133,7 +131,7 @@ def test_a_finer_grid_is_written_exactly_by_nearest_voxel(case, moved):
     fine = np.diag([1 / 3, 1 / 3, 1 / 3, 1])
     fine[:3, 3] = -1 / 3
     shape = tuple(3 * n for n in case.shape)
-    segment_id = case.add_on_grid(fine, shape, lambda kji: case.target[tuple(np.round(kji).astype(int))])
+    segment_id = case.add_on_grid(fine, shape, case.nearest(case.target))
 
     report = write(case, segment_id, moved)
 
@@ -144,7 +142,7 @@ def test_a_finer_grid_is_written_exactly_by_nearest_voxel(case, moved):
 def test_an_oblique_grid_is_written_by_nearest_voxel_and_only_where_changed(case, moved, rotate):
     volume_from_grid = rotate(25, (1, 1, 0)) @ np.diag([0.5, 0.5, 0.5, 1])
     volume_from_grid[:3, 3] = (-6, -8, -8)
-    inside = lambda kji: case.target[tuple(np.clip(np.round(kji).astype(int).T, 0, np.array(case.shape) - 1).T)]  # noqa: E731
+    inside = case.nearest(case.target)
     segment_id = case.add_on_grid(volume_from_grid, (60, 60, 60), inside)
     changed = np.zeros(case.shape, bool)
     changed[4:7] = True
@@ -212,6 +210,19 @@ def test_the_intensity_range_refuses_voxels(case, moved, editor):
     editable = case.source.channels[0] >= 0
     assert report.refused == ((case.target ^ moved) & ~editable).sum() > 0
     assert np.array_equal(case.read(segment_id), np.where(editable, moved, case.target))
+
+
+def test_the_intensity_range_is_obeyed_on_a_segment_grid_of_its_own(case, moved, editor):
+    fine = np.diag([1 / 3, 1 / 3, 1 / 3, 1])
+    fine[:3, 3] = -1 / 3
+    segment_id = case.add_on_grid(fine, tuple(3 * n for n in case.shape), case.nearest(case.target))
+    editor.SetSourceVolumeIntensityMask(True)
+    editor.SetSourceVolumeIntensityMaskRange(0.0, 100.0)
+    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, editor)
+
+    write(case, segment_id, moved, writer=writer)
+
+    assert np.array_equal(case.read(segment_id), np.where(case.source.channels[0] >= 0, moved, case.target))
 
 
 def test_the_editor_node_of_the_user_is_not_touched(case, moved, editor):

@@ -6,6 +6,7 @@ import slicer
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.mrml.segments import add_segmentation, convert_to_binary_labelmap, segment_mask
+from context_propagation.mrml.world_matrices import to_vtk
 
 
 def test_round_trip_on_the_volume_grid_is_exact(case):
@@ -49,7 +50,7 @@ def test_permuted_and_flipped_segment_grids_read_exactly(case, order, signs):
         volume_from_grid[row, 3] = 0 if signs[row] > 0 else sizes_ijk[row] - 1
     shape = tuple(sizes_ijk[list(order).index(column)] for column in (2, 1, 0))
 
-    segment_id = case.add_on_grid(volume_from_grid, shape, lambda kji: case.target[tuple(np.round(kji).astype(int))])
+    segment_id = case.add_on_grid(volume_from_grid, shape, case.nearest(case.target))
 
     assert np.array_equal(case.read(segment_id), case.target)
 
@@ -58,9 +59,7 @@ def test_a_smaller_extent_with_an_offset_reads_exactly(case):
     start = (1, 2, 2)
     shape = (9, 9, 11)
 
-    segment_id = case.add_on_grid(
-        np.eye(4), shape, lambda kji: case.target[tuple(np.round(kji).astype(int))], start=start
-    )
+    segment_id = case.add_on_grid(np.eye(4), shape, case.nearest(case.target), start=start)
 
     assert np.array_equal(case.read(segment_id), case.target)
 
@@ -166,8 +165,6 @@ def test_a_second_volume_reads_the_same_segment_on_its_own_grid(case, make_case)
     coarse = make_case(shape=(5, 6, 8), scene=case.scene)
     matrix = case.source.ijk_to_lps @ np.diag([2, 2, 2, 1])
     matrix[:2] *= -1
-    from context_propagation.mrml.world_matrices import to_vtk
-
     coarse.volume.SetIJKToRASMatrix(to_vtk(matrix))
 
     assert np.array_equal(segment_mask(case.segmentation, segment_id, coarse.volume), case.target[::2, :12:2, ::2])

@@ -42,7 +42,7 @@ def test_nodes_that_lie_apart_only_through_a_transform_are_refused(case):
     shift[0, 3] = 2
     pet.SetAndObserveTransformNodeID(case.transform(shift).GetID())
 
-    with pytest.raises(UserInputError, match="'PET' .* not on the grid of 'CT' .*resample"):
+    with pytest.raises(UserInputError, match=r"'PET' .* not on the grid of 'CT' .*resample"):
         source_volume_from_nodes([case.volume, pet])
 
 
@@ -65,7 +65,7 @@ def test_a_warping_transform_is_refused_with_the_remedy(case):
     node.SetAndObserveTransformToParent(warp)
     case.volume.SetAndObserveTransformNodeID(node.GetID())
 
-    with pytest.raises(UserInputError, match="'CT' is under the transform 'Warp'.*harden"):
+    with pytest.raises(UserInputError, match=r"'CT' is under the transform 'Warp'.*harden"):
         source_volume_from_nodes([case.volume])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.optional_dependency import require
 from context_propagation.core.source_volume import SourceVolume, same_grid
 
 SLICE_TOLERANCE_MM = 0.02
@@ -46,10 +48,7 @@ def read_image(path: Path) -> sitk.Image:
     """
     check_exists(path, "Image")
     image = _read_dicom_folder(path) if path.is_dir() else _read_file(path)
-    voxels = sitk.GetArrayViewFromImage(image)
-    broken = voxels.size - int(np.isfinite(voxels).sum())
-    if broken:
-        raise UserInputError(f"Image '{path}' has {broken} NaN or infinite voxels; replace them before segmenting")
+    _check_finite(path, sitk.GetArrayViewFromImage(image))
     return image
 
 
@@ -63,6 +62,31 @@ def check_exists(path: Path, what: str) -> None:
         raise UserInputError(f"{what} '{path}' does not exist; check the path")
     if path.is_file() and path.stat().st_size == 0:
         raise UserInputError(f"{what} '{path}' is an empty file; export it again")
+
+
+def nifti_voxels(path: Path) -> np.ndarray | None:
+    """The stored voxels of a NIfTI file, None for other files.
+
+    ITK reads a truncated NIfTI file as far as it goes, and NaN as 0, and says nothing: so this is read too.
+
+    Raises:
+        UserInputError: The file is truncated or damaged.
+    """
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        return None
+    nibabel = require("nibabel", extra="cli")
+    try:
+        return np.asarray(nibabel.load(path).dataobj.get_unscaled())
+    except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+        raise UserInputError(f"'{path}' cannot be read; it is truncated or damaged: copy or export it again") from error
+
+
+def _check_finite(path: Path, voxels: np.ndarray) -> None:
+    if not np.issubdtype(voxels.dtype, np.floating):
+        return
+    broken = voxels.size - int(np.isfinite(voxels).sum())
+    if broken:
+        raise UserInputError(f"Image '{path}' has {broken} NaN or infinite voxels; replace them before segmenting")
 
 
 def _grid(image: sitk.Image) -> str:
@@ -79,6 +103,9 @@ def _read_file(path: Path) -> sitk.Image:
     try:
         reader.ReadImageInformation()
         _check_is_volume(path, reader.GetDimension(), reader.GetNumberOfComponents(), reader.GetSize())
+        stored = nifti_voxels(path)
+        if stored is not None:
+            _check_finite(path, stored)
         reader.SetOutputPixelType(sitk.sitkFloat32)
         return reader.Execute()
     except RuntimeError as error:

@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import SimpleITK as sitk
 
-from context_propagation.cli.image_files import check_exists
+from context_propagation.cli.image_files import check_exists, nifti_voxels
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
@@ -162,6 +162,7 @@ def _read_labels(path: Path) -> sitk.Image:
             f"Segmentation '{path}' is {image.GetDimension()}D with {image.GetNumberOfComponentsPerPixel()} values "
             "per voxel; give a 3D labelmap"
         )
+    nifti_voxels(path)
     return image
 
 

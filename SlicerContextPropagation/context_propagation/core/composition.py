@@ -103,7 +103,7 @@ def compose(untouched: np.ndarray, records: Sequence[EditRecord]) -> np.ndarray:
 
 
 def drawn_voxels(shape: tuple[int, ...], records: Sequence[EditRecord]) -> np.ndarray:
-    """bool `[K, J, I]`: the slices that were drawn."""
+    """Bool `[K, J, I]`: the slices that were drawn."""
     drawn = np.zeros(shape, bool)
     for record in records:
         for edit in record.edits:

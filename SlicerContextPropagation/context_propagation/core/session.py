@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 from context_propagation.core.activation_update import UpdateReport, UpdateSettings
 from context_propagation.core.composition import EditRecord, NearLabels, compose, drawn_voxels, superseded
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled, UserInputError
-from context_propagation.core.grid import Box, bounding_box, box_of, dilate, intersection, slices_of
+from context_propagation.core.grid import Box, bounding_box, box_of, intersection, slices_of
 from context_propagation.core.slice_update import decode_near, slice_target, update_window
 from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to
 from context_propagation.core.split_model import (
@@ -192,7 +191,8 @@ class Session:
     @property
     def window_groups(self) -> tuple[tuple[Box, ...], ...]:
         """The same, in the groups in which they were cached: within a group a voxel belongs to the window it is
-        deepest in, and a later group takes only voxels that no earlier one decodes."""
+        deepest in, and a later group takes only voxels that no earlier one decodes.
+        """
         ends = np.cumsum(self._groups).tolist()
         return tuple(self.window_boxes[end - n : end] for end, n in zip(ends, self._groups, strict=True))
 
@@ -343,7 +343,10 @@ class Session:
         self.records = step.after
 
     def _step(self, kept: tuple[EditRecord, ...], record: EditRecord) -> tuple[Step, np.ndarray]:
-        """The history step of a new record, and the voxels that propagation (not the drawing) changes: R_n != R_(n-1)."""
+        """The history step of a new record, and the voxels that propagation, not the drawing, changes.
+
+        Only voxels with R_n != R_(n-1) are written (method 5); where R_n is back at R_0, the first segmentation is.
+        """
         untouched = self.window_prediction
         before = compose(untouched, self.records)
         after_records = (*kept, record)
@@ -352,7 +355,8 @@ class Session:
         for edit in record.edits:
             np.moveaxis(drawn, edit.axis, 0)[edit.index] = edit.mask
         protected = self._manual | drawn_voxels(drawn.shape, after_records)
-        changed = (before != after) & (after != drawn) & ~protected
+        wanted = np.where(after != untouched, after, self.initial)
+        changed = (before != after) & (wanted != drawn) & ~protected
         result = drawn ^ changed
         flipped = np.flatnonzero(result != self.segmentation)
         return Step(self.records, after_records, flipped, result.reshape(-1)[flipped]), changed

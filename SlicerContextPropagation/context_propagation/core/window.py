@@ -92,16 +92,18 @@ def _tiled(
     model: SegmentationModel, target: Box, network_shape: tuple[int, int, int], level: int, budget: int
 ) -> WindowPlan:
     shape = list(_window_shape(model, target))
+    least: float = math.inf
     while True:
         tiles = _tile_boxes(target, (shape[0], shape[1], shape[2]), network_shape)
         message = f"The target is cached in {len(tiles)} tiles of {tuple(shape)} voxels, because memory is short"
         plan = _plan(model, tiles, level, [message])
         if plan.peak_bytes <= budget:
             return plan
+        least = min(least, plan.peak_bytes)
         splittable = [axis for axis in range(3) if shape[axis] > model.patch_size[axis]]
         if not splittable:
             raise UserInputError(
-                f"Caching the target needs {plan.peak_bytes / 2**20:.0f} MiB and {budget / 2**20:.0f} MiB may be used; "
+                f"Caching the target needs {least / 2**20:.0f} MiB and {budget / 2**20:.0f} MiB may be used; "
                 "choose a smaller decoder level, fewer folds, or a device with more memory"
             )
         axis = max(splittable, key=lambda a: shape[a] / model.patch_size[a])

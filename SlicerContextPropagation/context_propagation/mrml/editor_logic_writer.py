@@ -7,10 +7,12 @@ import slicer
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.mrml.labelmap_images import image_from_mask, labelmap_from_image
-from context_propagation.mrml.nearest_pull import Box, box_shape
+from context_propagation.mrml.nearest_pull import Box, box_shape, pull_nearest
 from context_propagation.mrml.scenes import prepare_scene
 from context_propagation.mrml.segment_writer import WriteMode
 from context_propagation.mrml.segmentation_fingerprint import segmentation_fingerprint
+from context_propagation.mrml.segments import grid_mapping
+from context_propagation.mrml.volume_nodes import volume_array
 from context_propagation.mrml.world_matrices import node_to_world
 
 
@@ -23,7 +25,7 @@ class EditorLogicWriter:
     Args:
         scene: Holds the nodes.
         segmentation_node: The segmentation that is written.
-        volume_node: For the intensity-range mask.
+        volume_node: For the intensity-range mask, where the editor node has no source volume.
         editor_node: Whose editable area and intensity range are obeyed; without it, all voxels are editable.
     """
 
@@ -36,6 +38,7 @@ class EditorLogicWriter:
     ) -> None:
         self._scene = prepare_scene(scene)
         self._node = segmentation_node
+        self._volume = volume_node
         self._masks = editor_node
         self._settings = _private_editor_node(scene, segmentation_node, volume_node)
         self._logic = slicer.vtkSlicerSegmentEditorLogic()
@@ -64,6 +67,7 @@ class EditorLogicWriter:
     def modify(self, segment_id: str, modifier: slicer.vtkOrientedImageData, mode: WriteMode) -> None:
         """Add or remove the voxels of a modifier on the segment's own grid, as far as masks allow."""
         self._copy_masks(segment_id)
+        modifier = self._masked_by_intensity(modifier)
         if mode is WriteMode.REMOVE:
             modifier = self._masked_by_single_segment(modifier)
         modes = {
@@ -125,9 +129,17 @@ class EditorLogicWriter:
             return
         self._settings.SetMaskMode(self._masks.GetMaskMode())
         self._settings.SetMaskSegmentID(self._masks.GetMaskSegmentID() or "")
-        self._settings.SetSourceVolumeIntensityMask(self._masks.GetSourceVolumeIntensityMask())
+
+    def _masked_by_intensity(self, modifier: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
+        """Mask by hand: Slicer's intensity mask writes nothing where a segment has a grid of its own."""
+        if self._masks is None or not self._masks.GetSourceVolumeIntensityMask():
+            return modifier
+        volume_node = self._masks.GetSourceVolumeNode() or self._volume
+        part = labelmap_from_image(modifier)
+        mapping = grid_mapping(self._node, part.ijk_to_ras, volume_node)
+        intensity = pull_nearest(volume_array(volume_node), mapping.volume_from_segment_ijk, part.box)
         low, high = self._masks.GetSourceVolumeIntensityMaskRange()
-        self._settings.SetSourceVolumeIntensityMaskRange(low, high)
+        return image_from_mask(part.voxels & (intensity >= low) & (intensity <= high), part.box, part.ijk_to_ras)
 
     def _masked_by_single_segment(self, modifier: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
         """Mask by hand where the editable area is one segment: Slicer's erase would add its voxels to that segment."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 import slicer
 
 from context_propagation.core.errors import UserInputError
@@ -95,6 +96,7 @@ def load_segmentation(scene: slicer.vtkMRMLScene, path: str | Path) -> slicer.vt
     path = Path(path)
     if not path.is_file():
         raise UserInputError(f"There is no file '{path}'; check the path")
+    _require_whole(path)
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", path.name.removesuffix(SUFFIX))
     storage = slicer.vtkMRMLSegmentationStorageNode()
     scene.AddNode(storage)
@@ -136,6 +138,14 @@ def _segment_id(segmentation_node: slicer.vtkMRMLSegmentationNode, name: str | N
     if names.count(wanted) != 1:
         raise UserInputError(f"'{path}' holds {names.count(wanted)} segments named '{wanted}'; it has {listed}")
     return str(ids[names.index(wanted)])
+
+
+def _require_whole(path: Path) -> None:
+    """Read the file once with SimpleITK: at a damaged one Slicer's storage node ends the process."""
+    try:
+        sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise UserInputError(f"'{path}' is truncated or damaged; export the segmentation again") from error
 
 
 def _require_suffix(path: Path) -> None:

@@ -1,0 +1,59 @@
+"""The edit that a simulated oncologist makes: the worst slice, redrawn as the ground truth (method 3)."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+
+from context_propagation.core.edited_slices import SliceEdit
+from context_propagation.core.errors import UserInputError
+
+
+def worst_slice(predicted: np.ndarray, truth: np.ndarray, axis: int, spacing_kji_mm: tuple[float, ...]) -> int:
+    """The slice with the largest Hausdorff distance.
+
+    Among slices in which both masks are non-empty; where there is none, the slice with the largest symmetric
+    difference. Ties go to the lower index.
+
+    Args:
+        predicted: bool `[K, J, I]`.
+        truth: bool `[K, J, I]`.
+        axis: Array axis that the slices are perpendicular to.
+        spacing_kji_mm: Voxel size along k, j, i.
+
+    Raises:
+        UserInputError: The masks are equal, so that no slice needs an edit.
+
+    Source: Chao et al., III-B.
+    """
+    predicted, truth = np.moveaxis(predicted, axis, 0), np.moveaxis(truth, axis, 0)
+    difference = (predicted ^ truth).sum(axis=(1, 2))
+    if not difference.any():
+        raise UserInputError("Prediction and ground truth are equal; there is no slice to edit")
+    both = np.flatnonzero(predicted.any(axis=(1, 2)) & truth.any(axis=(1, 2)) & (difference > 0))
+    if both.size == 0:
+        return int(np.argmax(difference))
+    plane_spacing = tuple(mm for a, mm in enumerate(spacing_kji_mm) if a != axis)
+    distances = [_hausdorff_mm(predicted[index], truth[index], plane_spacing) for index in both]
+    return int(both[int(np.argmax(distances))])
+
+
+def largest_slice(truth: np.ndarray, axis: int) -> int:
+    """The slice with most ground-truth voxels; ties go to the lower index."""
+    return int(np.argmax(np.moveaxis(truth, axis, 0).sum(axis=(1, 2))))
+
+
+def redrawn_as(truth: np.ndarray, axis: int, index: int) -> SliceEdit:
+    """The edit that draws one slice as the ground truth has it."""
+    return SliceEdit(axis, index, truth.take(index, axis).astype(bool))
+
+
+def _hausdorff_mm(a: np.ndarray, b: np.ndarray, spacing_mm: tuple[float, ...]) -> float:
+    images = []
+    for mask in (a, b):
+        image = sitk.GetImageFromArray(np.ascontiguousarray(mask).astype(np.uint8))
+        image.SetSpacing(spacing_mm[::-1])
+        images.append(image)
+    measure = sitk.HausdorffDistanceImageFilter()
+    measure.Execute(*images)
+    return float(measure.GetHausdorffDistance())

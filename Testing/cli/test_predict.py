@@ -1,0 +1,82 @@
+"""The predict command on good input."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from ball_images import sitk_image
+from context_propagation.core.nnunet_model import NnunetModel
+from context_propagation.core.source_volume import SourceVolume, same_grid
+from nnunet_folders import write_nnunet_folder
+
+
+def predicted_by_the_engine(model_folder, image, label=None) -> np.ndarray:
+    model = NnunetModel.load(model_folder, label=label, device="cpu")
+    return model.predict(model.prepare(SourceVolume.from_sitk([image])))
+
+
+@pytest.mark.parametrize("ending", ["nii.gz", "nii", "nrrd", "mha"])
+def test_the_labelmap_is_the_engine_s_prediction_on_the_image_s_grid(run, predict_arguments, files, tmp_path, ending):
+    output = tmp_path / f"out.{ending}"
+
+    outcome = run(*predict_arguments(output=output))
+
+    image = sitk.ReadImage(str(files.image), sitk.sitkFloat32)
+    written = sitk.ReadImage(str(output))
+    assert (outcome.code, outcome.err) == (0, "")
+    assert same_grid(written, image)
+    assert np.array_equal(sitk.GetArrayFromImage(written), predicted_by_the_engine(files.model, image))
+    assert f"{int(sitk.GetArrayFromImage(written).sum())} voxels of GTV" in outcome.out
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_a_seg_nrrd_has_the_label_s_name(run, predict_arguments, files, tmp_path):
+    slicer_files = pytest.importorskip("context_propagation.mrml.segmentation_files")
+    output = tmp_path / "out.seg.nrrd"
+
+    outcome = run(*predict_arguments(output=output))
+
+    image = sitk.ReadImage(str(files.image), sitk.sitkFloat32)
+    mask = slicer_files.read_seg_nrrd(output, "GTV", SourceVolume.from_sitk([image]))
+    assert outcome.code == 0
+    assert np.array_equal(mask, predicted_by_the_engine(files.model, image))
+
+
+@pytest.mark.parametrize("label", ["Heart", "2"])
+def test_a_label_is_chosen_by_name_or_value(run, predict_arguments, files, tmp_path, label):
+    several = write_nnunet_folder(tmp_path / "several", labels={"background": 0, "GTV": 1, "Heart": 2})
+
+    outcome = run(*predict_arguments(model=several, label=label))
+
+    image = sitk.ReadImage(str(files.image), sitk.sitkFloat32)
+    written = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out.nii.gz")))
+    assert outcome.code == 0
+    assert "voxels of Heart" in outcome.out
+    assert np.array_equal(written, predicted_by_the_engine(several, image, "Heart"))
+
+
+def test_several_files_are_channels_in_their_order(run, predict_arguments, files, tmp_path):
+    two = write_nnunet_folder(tmp_path / "two", channels=2)
+    first = sitk.ReadImage(str(files.image), sitk.sitkFloat32)
+    second = sitk_image(sitk.GetArrayFromImage(first)[::-1].copy())
+    sitk.WriteImage(second, str(tmp_path / "second.mha"))
+
+    outcome = run(*predict_arguments(model=two, image=[files.image, tmp_path / "second.mha"]))
+
+    model = NnunetModel.load(two, device="cpu")
+    expected = model.predict(model.prepare(SourceVolume.from_sitk([first, second])))
+    assert outcome.code == 0
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out.nii.gz"))), expected)
+
+
+def test_an_output_that_exists_is_replaced(run, predict_arguments, tmp_path):
+    (tmp_path / "out.nii.gz").write_text("older")
+
+    assert run(*predict_arguments()).code == 0
+    assert sitk.ReadImage(str(tmp_path / "out.nii.gz")).GetSize() == (28, 24, 20)
+
+
+def test_help_names_both_commands(run):
+    with pytest.raises(SystemExit) as stopped:
+        run("--help")
+    assert stopped.value.code == 0

@@ -1,0 +1,213 @@
+import numpy as np
+import pytest
+import slicer
+
+from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
+from context_propagation.mrml.propagation_logic import PropagationLogic
+
+SHAPE = (16, 16, 16)
+
+
+class EditorsWriter:
+    """Writes as the Segment Editor's effect does: the history belongs to the editor, and Python cannot call it."""
+
+    def __init__(self, editor):
+        self.save_state = editor.save_state
+        self.modify = editor.modify
+
+
+@pytest.fixture
+def case(make_case):
+    return make_case(shape=SHAPE)
+
+
+@pytest.fixture
+def target(draw_ellipsoid):
+    return draw_ellipsoid(SHAPE, (8, 8, 8), (4, 5, 5))
+
+
+@pytest.fixture
+def drawn(target, draw_ellipsoid):
+    """The target with slice k = 7 redrawn."""
+    result = target.copy()
+    result[7] = draw_ellipsoid(SHAPE, (7, 9, 6), (1, 4, 3))[7]
+    return result
+
+
+@pytest.fixture
+def segment_id(case, target):
+    return case.add(target)
+
+
+@pytest.fixture
+def session(make_session):
+    return make_session()
+
+
+@pytest.fixture
+def logic(case, session, segment_id):
+    logic = PropagationLogic(case.scene, session, [case.volume], case.segmentation, segment_id)
+    logic.set_image()
+    return logic
+
+
+def test_what_was_drawn_is_found_and_propagated_and_stays_as_drawn(case, session, logic, segment_id, drawn, target):
+    case.paint(segment_id, drawn)
+
+    done = logic.propagate()
+
+    result = case.read(segment_id)
+    assert [(edit.axis, edit.index) for edit in done.edits] == [(0, 7)]
+    assert np.array_equal(result, session.segmentation)
+    assert np.array_equal(result[7], drawn[7])
+    assert done.report.written == done.result.changed.sum() > 0
+    assert np.array_equal(result[:5], target[:5])
+    assert np.array_equal(result[10:], target[10:])
+
+
+def test_the_plane_may_be_named(case, logic, segment_id, drawn):
+    case.paint(segment_id, drawn)
+
+    assert logic.propagate(plane=case.source.plane_of_axis[0]).result.edited_slices == (7,)
+
+
+def test_a_second_edit_is_compared_with_the_first_result(case, logic, segment_id, drawn):
+    case.paint(segment_id, drawn)
+    logic.propagate()
+    again = case.read(segment_id)
+    again[10, 6:9, 6:9] ^= True
+    case.paint(segment_id, again)
+
+    assert logic.propagate().result.edited_slices == (10,)
+
+
+def test_undo_takes_the_propagation_back_and_keeps_the_drawing(case, session, logic, segment_id, drawn, target):
+    case.paint(segment_id, drawn)
+    logic.propagate()
+    result = case.read(segment_id)
+
+    logic.undo()
+    assert np.array_equal(case.read(segment_id), drawn)
+    assert np.array_equal(session.segmentation, target)
+    assert [edit.index for edit in logic.edits()] == [7]
+
+    logic.redo()
+    assert np.array_equal(case.read(segment_id), result)
+    assert np.array_equal(session.segmentation, result)
+
+
+def test_undo_is_refused_for_both_where_someone_else_painted_since(case, session, logic, segment_id, drawn):
+    case.paint(segment_id, drawn)
+    logic.propagate()
+    result = session.segmentation.copy()
+    painted = case.read(segment_id)
+    painted[0, 0, 0] = True
+    case.paint(segment_id, painted)
+
+    with pytest.raises(UserInputError, match="undo that edit first"):
+        logic.undo()
+    assert np.array_equal(session.segmentation, result)
+    assert np.array_equal(case.read(segment_id), painted)
+
+
+def test_an_undo_and_redo_in_the_segment_editor_are_followed(case, session, segment_id, drawn, target):
+    editor = EditorLogicWriter(case.scene, case.segmentation, case.volume)
+    logic = PropagationLogic(
+        case.scene, session, [case.volume], case.segmentation, segment_id, writer=EditorsWriter(editor)
+    )
+    logic.set_image()
+    case.paint(segment_id, drawn)
+    logic.propagate()
+    result = session.segmentation.copy()
+
+    with pytest.raises(UserInputError, match="use Undo of the Segment Editor"):
+        logic.undo()
+    editor.undo()
+    logic.follow_segment()
+    assert np.array_equal(session.segmentation, target)
+    editor.redo()
+    logic.follow_segment()
+    assert np.array_equal(session.segmentation, result)
+    editor.undo()
+    assert logic.propagate().result.edited_slices == (7,)
+    assert len(session.done) == 1
+
+
+def test_refused_voxels_are_reported_and_are_no_edit_later(case, session, segment_id, drawn):
+    area = np.zeros(SHAPE, bool)
+    area[:8] = True
+    editor = case.scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    editor.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)
+    editor.SetMaskSegmentID(case.add(area, "Area"))
+    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, editor)
+    logic = PropagationLogic(case.scene, session, [case.volume], case.segmentation, segment_id, writer)
+    logic.set_image()
+    case.paint(segment_id, drawn)
+
+    done = logic.propagate()
+
+    assert done.report.refused == (done.result.changed & ~area).sum() > 0
+    with pytest.raises(UserInputError, match="redraw at least one slice"):
+        logic.propagate()
+
+
+def test_other_segments_stay_as_they_are(case, logic, segment_id, drawn):
+    organ = np.ones(SHAPE, bool)
+    other = case.add(organ, "Body")
+    case.paint(segment_id, drawn)
+
+    logic.propagate()
+
+    assert np.array_equal(case.read(other), organ)
+
+
+def test_an_empty_segment_is_filled_with_the_prediction(case, session):
+    empty = case.segmentation.GetSegmentation().AddEmptySegment("", "Empty")
+
+    PropagationLogic(case.scene, session, [case.volume], case.segmentation, empty).set_image()
+
+    assert session.segmentation.any()
+    assert np.array_equal(case.read(empty), session.segmentation)
+
+
+def test_cancelling_changes_nothing(case, session, logic, segment_id, drawn, target):
+    case.paint(segment_id, drawn)
+
+    with pytest.raises(Cancelled):
+        logic.propagate(cancelled=lambda: True)
+    assert np.array_equal(case.read(segment_id), drawn)
+    assert np.array_equal(session.segmentation, target)
+
+
+def test_propagating_without_an_image_or_an_edit_is_refused(case, session, segment_id):
+    logic = PropagationLogic(case.scene, session, [case.volume], case.segmentation, segment_id)
+    with pytest.raises(UserInputError, match="No image is set"):
+        logic.propagate()
+    logic.set_image()
+    with pytest.raises(UserInputError, match="redraw at least one slice"):
+        logic.propagate()
+    with pytest.raises(UserInputError, match="Nothing to undo"):
+        logic.undo()
+    with pytest.raises(UserInputError, match="Nothing to redo"):
+        logic.redo()
+
+
+def test_nodes_moved_against_each_other_are_refused_and_moved_together_are_not(case, logic, segment_id, drawn, rotate):
+    case.paint(segment_id, drawn)
+    transform = case.transform(rotate(30, (0, 1, 0)))
+    case.segmentation.SetAndObserveTransformNodeID(transform.GetID())
+    with pytest.raises(UserInputError, match="moved against each other; set the image again"):
+        logic.propagate()
+
+    case.volume.SetAndObserveTransformNodeID(transform.GetID())
+
+    assert [edit.index for edit in logic.edits()] == [7]
+
+
+def test_a_changed_image_is_refused(case, logic, segment_id, drawn):
+    case.paint(segment_id, drawn)
+    case.volume.GetImageData().Modified()
+
+    with pytest.raises(UserInputError, match="set the image again"):
+        logic.propagate()

@@ -1,0 +1,75 @@
+"""The public hippocampus volumes: where they lie, which train the base model, which it never sees."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from context_propagation.cli.hippocampus_model import train_hippocampus_model
+from context_propagation.cli.progress import progress_bars
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.source_volume import SourceVolume
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+WORK = REPOSITORY / "output"
+TEST_FOLD = 0
+TRAINING_CASES = 10
+
+
+@dataclass(frozen=True)
+class Case:
+    """One volume and its expert contour.
+
+    Attributes:
+        name: File name without its ending.
+        volume: The MR volume.
+        truth: bool `[K, J, I]`, anterior and posterior hippocampus together.
+    """
+
+    name: str
+    volume: SourceVolume
+    truth: np.ndarray
+
+
+def data_folder() -> Path:
+    """`CONTEXT_PROPAGATION_DATA`, or `shared/data` beside the repository; it must hold `hippocampus`.
+
+    Raises:
+        UserInputError: There is none.
+    """
+    root = Path(os.environ.get("CONTEXT_PROPAGATION_DATA") or REPOSITORY.parent / "shared" / "data")
+    folder = root / "hippocampus"
+    if not (folder / "folds.json").is_file():
+        raise UserInputError(
+            f"No hippocampus data in '{root}'; set CONTEXT_PROPAGATION_DATA to a folder with hippocampus/images, "
+            "hippocampus/labels and hippocampus/folds.json (Medical Segmentation Decathlon, Task04)"
+        )
+    return folder
+
+
+def split_cases(folder: Path, unseen: int) -> tuple[list[str], list[str]]:
+    """Training cases from the other folds, and so many test cases of the test fold, in name order."""
+    folds = json.loads((folder / "folds.json").read_text())["folds"]
+    training = sorted(name for name, fold in folds.items() if fold != TEST_FOLD)[:TRAINING_CASES]
+    test = sorted(name for name, fold in folds.items() if fold == TEST_FOLD)
+    if unseen > len(test):
+        raise UserInputError(f"{unseen} cases; the test fold has {len(test)}")
+    return training, test[:unseen]
+
+
+def read_case(folder: Path, name: str) -> Case:
+    """Read one volume and its contour."""
+    image = sitk.ReadImage(str(folder / "images" / f"{name}.nii.gz"))
+    label = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "labels" / f"{name}.nii.gz")))
+    return Case(name, SourceVolume.from_sitk([image]), label > 0)
+
+
+def trained_model(folder: Path) -> Path:
+    """The base model, trained by nnU-Net on first use and kept."""
+    training, _ = split_cases(folder, 1)
+    with progress_bars() as progress:
+        return train_hippocampus_model(folder, WORK, cases=training, progress=progress)
