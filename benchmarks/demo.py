@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torch
+
 from context_propagation.cli.image_files import read_source_volume
 from context_propagation.cli.main import main as context_propagation
 from context_propagation.cli.measures import measure, near_slices

@@ -13,6 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.stats import wilcoxon
+from tqdm import tqdm
+
 from context_propagation.cli.measures import Measures, measure, near_slices
 from context_propagation.core.activation_update import UpdateSettings
 from context_propagation.core.errors import UserInputError
@@ -21,8 +24,6 @@ from context_propagation.core.session import Session, SessionSettings
 from context_propagation.core.simulated_edit import largest_slice, redrawn_as, worst_slice
 from hippocampus_cases import Case, data_folder, read_case, split_cases, trained_model
 from provenance import provenance
-from scipy.stats import wilcoxon
-from tqdm import tqdm
 
 SEED = 0
 NEIGHBOURS = 2
@@ -70,10 +71,7 @@ def edit_case(session: Session, case: Case, pick: str) -> Outcome:
     truth_near = near_slices(case.truth, axis, index, NEIGHBOURS)
     return Outcome(
         {name: measure(mask, case.truth, spacing) for name, mask in rows.items()},
-        {
-            name: measure(near_slices(mask, axis, index, NEIGHBOURS), truth_near, spacing)
-            for name, mask in rows.items()
-        },
+        {name: measure(near_slices(mask, axis, index, NEIGHBOURS), truth_near, spacing) for name, mask in rows.items()},
         np.array_equal(result.segmentation.take(index, axis), edit.mask),
         seconds,
     )
@@ -127,7 +125,9 @@ def _mean(values: list[float], digits: int) -> str:
     return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values) if len(values) > 1 else 0:.{digits}f}"
 
 
-def run(model: NnunetModel, cases: list[Case], settings: dict[str, SessionSettings], pick: str) -> dict[str, list[Outcome]]:
+def run(
+    model: NnunetModel, cases: list[Case], settings: dict[str, SessionSettings], pick: str
+) -> dict[str, list[Outcome]]:
     """Every setting on every case; the image is encoded once per decoder level."""
     outcomes: dict[str, list[Outcome]] = {name: [] for name in settings}
     for case in tqdm(cases, desc="cases", unit="case"):
@@ -168,7 +168,11 @@ def main() -> int:
     first = next(iter(outcomes.values()))
     print(table(first), findings(first), sep="\n\n")
     if arguments.ablation:
-        print("\n| setting | DSC s ± 2 | over paste | worst case | DSC whole | s per edit |", "|---|---|---|---|---|---|", sep="\n")
+        print(
+            "\n| setting | DSC s ± 2 | over paste | worst case | DSC whole | s per edit |",
+            "|---|---|---|---|---|---|",
+            sep="\n",
+        )
         for name, rows in outcomes.items():
             print(ablation_row(name, rows))
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+
 from context_propagation.cli.hippocampus_model import train_hippocampus_model
 from context_propagation.cli.progress import progress_bars
 from context_propagation.core.errors import UserInputError

@@ -7,6 +7,7 @@ import platform
 import subprocess
 
 import torch
+
 from context_propagation.cli.report import installed_versions
 from hippocampus_cases import REPOSITORY
 

@@ -1,3 +1,31 @@
-"""Propagate one redrawn slice to the whole volume through the features of a frozen 3D segmentation network."""
+"""Propagate one redrawn slice to the whole volume through the features of a frozen 3D segmentation network.
+
+`NnunetModel`, `Session`, `SessionSettings`, `SliceEdit` and `SourceVolume` are imported on first use, so that importing
+the package stays light.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from context_propagation.core.edited_slices import SliceEdit
+    from context_propagation.core.nnunet_model import NnunetModel
+    from context_propagation.core.session import Session, SessionSettings
+    from context_propagation.core.source_volume import SourceVolume
 
 __version__ = "0.1.0"
+__all__ = ["NnunetModel", "Session", "SessionSettings", "SliceEdit", "SourceVolume"]
+
+_MODULES = {
+    "NnunetModel": "nnunet_model",
+    "Session": "session",
+    "SessionSettings": "session",
+    "SliceEdit": "edited_slices",
+    "SourceVolume": "source_volume",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'context_propagation' has no attribute '{name}'")
+    return getattr(import_module(f"context_propagation.core.{_MODULES[name]}"), name)

@@ -26,8 +26,10 @@ def test_hausdorff_distance_is_in_millimetres_along_each_axis():
 
 def test_empty_masks():
     empty, full = np.zeros((3, 3, 3), bool), np.ones((3, 3, 3), bool)
-    assert measure(empty, empty, (1, 1, 1)).dsc == 1 and measure(empty, empty, (1, 1, 1)).hd95_mm == 0
-    assert measure(empty, full, (1, 1, 1)).dsc == 0 and measure(full, empty, (1, 1, 1)).hd95_mm == math.inf
+    assert measure(empty, empty, (1, 1, 1)).dsc == 1
+    assert measure(empty, empty, (1, 1, 1)).hd95_mm == 0
+    assert measure(empty, full, (1, 1, 1)).dsc == 0
+    assert measure(full, empty, (1, 1, 1)).hd95_mm == math.inf
 
 
 def test_dice_equals_simpleitks():

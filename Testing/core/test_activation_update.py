@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from context_propagation.core.activation_update import UpdateSettings, segmentation_loss, update_features
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.grid import whole
@@ -52,12 +53,11 @@ def quadratic(f):
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_the_optimiser_finds_a_known_minimum(optimizer):
-    settings = UpdateSettings(
-        optimizer=optimizer, iterations=300, learning_rate=0.1, proximal_weight=0.0, patience=300
-    )
+    settings = UpdateSettings(optimizer=optimizer, iterations=300, learning_rate=0.1, proximal_weight=0.0, patience=300)
     f, report = update_features(torch.zeros(1, 1, 2, 2, 2), quadratic, 4, settings)
     assert torch.allclose(f, torch.full_like(f, 3.0), atol=1e-2)
-    assert report.loss_before == pytest.approx(9.0) and report.loss_after < 1e-3
+    assert report.loss_before == pytest.approx(9.0)
+    assert report.loss_after < 1e-3
 
 
 def test_the_proximal_term_is_a_sum_over_f_divided_by_one_slice():
@@ -70,19 +70,25 @@ def test_the_proximal_term_is_a_sum_over_f_divided_by_one_slice():
 def test_the_best_iterate_is_kept_when_a_later_one_is_worse():
     settings = UpdateSettings(optimizer="adam", iterations=3, learning_rate=10.0, proximal_weight=0.0)
     f, report = update_features(torch.full((1, 1, 1, 1, 1), 2.5), quadratic, 1, settings)
-    assert float(f) == 2.5 and report.loss_after == report.loss_before == pytest.approx(0.25)
+    assert float(f) == 2.5
+    assert report.loss_after == report.loss_before == pytest.approx(0.25)
 
 
 def test_it_stops_at_the_loss_threshold():
-    settings = UpdateSettings(optimizer="adam", iterations=100, learning_rate=0.5, loss_threshold=1.0, proximal_weight=0.0)
+    settings = UpdateSettings(
+        optimizer="adam", iterations=100, learning_rate=0.5, loss_threshold=1.0, proximal_weight=0.0
+    )
     _, report = update_features(torch.zeros(1, 1, 1, 1, 1), quadratic, 1, settings)
-    assert report.stop_reason == "threshold" and report.loss_after <= 1.0 and report.evaluations < 20
+    assert report.stop_reason == "threshold"
+    assert report.loss_after <= 1.0
+    assert report.evaluations < 20
 
 
 def test_it_stops_without_improvement():
     settings = UpdateSettings(optimizer="adam", iterations=100, learning_rate=10.0, patience=4)
     _, report = update_features(torch.full((1, 1, 1, 1, 1), 2.9), quadratic, 1, settings)
-    assert report.stop_reason == "no improvement" and report.evaluations == 5
+    assert report.stop_reason == "no improvement"
+    assert report.evaluations == 5
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
@@ -104,14 +110,16 @@ def test_cancel_is_honoured_within_one_evaluation_and_leaves_the_best_iterate(op
     f, report = update_features(
         torch.zeros(1, 1, 1, 1, 1), counted, 1, settings, cancelled=lambda: len(evaluations) >= 2
     )
-    assert report.stop_reason == "cancelled" and len(evaluations) == 2
+    assert report.stop_reason == "cancelled"
+    assert len(evaluations) == 2
     assert quadratic(f) <= 9.0
 
 
 def test_cancel_before_the_first_evaluation_returns_the_features_untouched():
     f0 = torch.ones(1, 1, 1, 1, 1)
     f, report = update_features(f0, quadratic, 1, UpdateSettings(), cancelled=lambda: True)
-    assert f is f0 and report.evaluations == 0
+    assert f is f0
+    assert report.evaluations == 0
 
 
 def test_a_loss_that_is_not_finite_never_becomes_the_result():
@@ -123,7 +131,8 @@ def test_a_loss_that_is_not_finite_never_becomes_the_result():
 def test_progress_grows_to_at_most_one():
     seen = []
     update_features(torch.zeros(1, 1, 1, 1, 1), quadratic, 1, UpdateSettings(), progress=seen.append)
-    assert seen == sorted(seen) and 0 < seen[-1] <= 1
+    assert seen == sorted(seen)
+    assert 0 < seen[-1] <= 1
 
 
 @pytest.mark.parametrize(
@@ -219,4 +228,3 @@ def test_live_statistics_are_optimised_on_the_whole_window(folder):
     )
     assert f_box == whole(features.f.shape[2:])
     assert (f - features.f).abs().amax(dim=(0, 1, 3, 4)).gt(0).all()
-

@@ -11,6 +11,7 @@ from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO, SimpleITKIOWit
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from scipy.ndimage import gaussian_filter
 
+from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.nnunet_model import NnunetModel
 from context_propagation.core.session import Session, SessionSettings, reoriented_volume
@@ -353,11 +354,9 @@ def refined(folder, volume, orientation=None):
     axis = volume.axis_of_plane("axial")
     upward = volume.ijk_to_lps[2, 2 - axis] > 0
     index = 7 if upward else volume.shape_kji[axis] - 1 - 7
-    from context_propagation.core.edited_slices import SliceEdit
-
     box = np.zeros(volume.shape_kji, bool)
     i_j_k = np.linalg.inv(volume.ijk_to_lps) @ [8, 6, 7, 1]  # a voxel of the drawn square, in LPS mm
-    around = tuple(slice(max(0, int(round(n)) - 3), int(round(n)) + 4) for n in i_j_k[2::-1])
+    around = tuple(slice(max(0, round(n) - 3), round(n) + 4) for n in i_j_k[2::-1])
     box[around] = True
     session.propagate([SliceEdit(axis, index, box.take(index, axis))])
     return [in_lps(mask, volume) for mask in (session.initial, session.window_prediction, session.segmentation)]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from context_propagation.core.activation_update import UpdateSettings
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled, UserInputError
@@ -64,10 +65,13 @@ def encoder_runs(model):
 
 def test_the_window_decodes_what_the_network_predicts_when_it_covers_the_image(tmp_path):
     """A window as large as the patch is nnU-Net's single tile; nnU-Net sums tiles in half precision, hence .999."""
-    one_tile = NnunetModel.load(write_nnunet_folder(tmp_path, patch_size=(24, 24, 24), features=(4, 8, 8)), device="cpu")
+    one_tile = NnunetModel.load(
+        write_nnunet_folder(tmp_path, patch_size=(24, 24, 24), features=(4, 8, 8)), device="cpu"
+    )
     session = Session(one_tile)
     session.set_image(volume())
-    assert session.initial.any() and not session.initial.all()
+    assert session.initial.any()
+    assert not session.initial.all()
     assert (session.window_prediction == session.initial).mean() >= 0.999
 
 
@@ -77,7 +81,8 @@ def test_an_edit_inside_the_window_never_runs_the_encoder(model):
     result = session.propagate([redrawn(session)])
     for hook in hooks:
         hook.remove()
-    assert runs == [] and result.changed.any()
+    assert runs == []
+    assert result.changed.any()
 
 
 def test_an_edit_outside_the_window_encodes_only_what_is_new_and_says_so(model):
@@ -117,7 +122,7 @@ def test_propagation_changes_near_slices_only_and_reports_them(model, axis, neig
     before = session.segmentation.copy()
     edit = redrawn(session, axis, 10)
     result = session.propagate([edit])
-    near = {s for s in range(10 - neighbours, 11 + neighbours)} - {10}
+    near = set(range(10 - neighbours, 11 + neighbours)) - {10}
     assert set(result.changed_per_slice) <= near
     assert bool(near) == result.changed.any()
     assert result.scope == NEAR_SLICES_ONLY
@@ -138,7 +143,8 @@ def test_an_edit_that_equals_the_window_prediction_changes_nothing(model):
     session = started(model)
     edit = SliceEdit(0, 12, session.window_prediction[12])
     result = session.propagate([edit])
-    assert not result.changed.any() and result.updates[0].stop_reason == "already satisfied"
+    assert not result.changed.any()
+    assert result.updates[0].stop_reason == "already satisfied"
 
 
 def test_a_segmentation_from_elsewhere_is_kept_where_the_edit_changed_no_label(model):
@@ -197,7 +203,8 @@ def test_several_slices_are_optimised_jointly(model):
     session = started(model)
     edits = [redrawn(session, 0, 9), redrawn(session, 0, 13)]
     result = session.propagate(edits)
-    assert len(result.updates) == 1 and result.edited_slices == (9, 13)
+    assert len(result.updates) == 1
+    assert result.edited_slices == (9, 13)
     for edit in edits:
         assert np.array_equal(result.segmentation[edit.index], edit.mask)
 
@@ -232,8 +239,10 @@ def test_cancelling_changes_nothing(model):
     calls = []
     with pytest.raises(Cancelled):
         session.propagate([redrawn(session)], cancelled=lambda: calls.append(1) or len(calls) > 2)
-    assert np.array_equal(session.segmentation, before) and session.window_boxes == windows
-    assert session.records == () and not session.undo()
+    assert np.array_equal(session.segmentation, before)
+    assert session.window_boxes == windows
+    assert session.records == ()
+    assert not session.undo()
 
 
 def test_cancelling_set_image_keeps_the_image_that_was_set(model):
@@ -241,7 +250,8 @@ def test_cancelling_set_image_keeps_the_image_that_was_set(model):
     before = session.segmentation.copy()
     with pytest.raises(Cancelled):
         session.set_image(volume((30, 30, 30)), cancelled=lambda: True)
-    assert session.volume.shape_kji == SHAPE and np.array_equal(session.segmentation, before)
+    assert session.volume.shape_kji == SHAPE
+    assert np.array_equal(session.segmentation, before)
 
 
 def test_progress_names_its_stages(model):
@@ -257,9 +267,11 @@ def test_a_small_memory_budget_tiles_the_target_and_says_so(model):
     plan = need.set_image(volume((16, 16, 64)), ball((16, 16, 64), radius=30))
     session = Session(model, SessionSettings(update=QUICK, memory_budget_bytes=int(plan.peak_bytes * 0.99)))
     tiled = session.set_image(volume((16, 16, 64)), ball((16, 16, 64), radius=30))
-    assert len(tiled.boxes) > 1 and "tiles" in tiled.messages[0]
+    assert len(tiled.boxes) > 1
+    assert "tiles" in tiled.messages[0]
     result = session.propagate([redrawn(session, 0, 8)])
-    assert len(result.updates) > 1 and result.changed.any()
+    assert len(result.updates) > 1
+    assert result.changed.any()
     assert np.array_equal(result.segmentation[8], session.records[0].edits[0].mask)
 
 
@@ -267,7 +279,8 @@ def test_several_folds_are_updated_each_and_averaged(tmp_path):
     folds = NnunetModel.load(write_nnunet_folder(tmp_path, folds=(0, 1), features=(4, 8, 8)), device="cpu")
     session = started(folds)
     result = session.propagate([redrawn(session)])
-    assert len(result.updates) == 2 and result.changed.any()
+    assert len(result.updates) == 2
+    assert result.changed.any()
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
@@ -326,7 +339,8 @@ def test_edits_that_do_not_fit_are_refused_and_nothing_changes(model, edits, mes
     before = session.segmentation.copy()
     with pytest.raises(UserInputError, match=message):
         session.propagate(edits)
-    assert np.array_equal(session.segmentation, before) and session.records == ()
+    assert np.array_equal(session.segmentation, before)
+    assert session.records == ()
 
 
 def test_propagating_before_an_image_is_set_says_what_to_do(model):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.simulated_edit import largest_slice, redrawn_as, worst_slice
 
@@ -52,4 +53,5 @@ def test_the_largest_slice_and_its_edit():
     truth = stack([1, 0, 0], [1, 1, 0], [0, 1, 1])
     assert largest_slice(truth, 0) == 1
     edit = redrawn_as(truth, 2, 1)
-    assert edit.axis == 2 and edit.mask.tolist() == [[False], [True], [True]]
+    assert edit.axis == 2
+    assert edit.mask.tolist() == [[False], [True], [True]]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.nnunet_folder import load_nnunet_folder
 from context_propagation.core.unet_split import UNetSplit
@@ -36,7 +37,8 @@ def test_decode_of_encode_equals_the_plain_forward(network, level, frozen):
         plain = network(x)
         features = split.encode(x, level)
         decoded = split.decode(features, features.f, frozen)
-    assert features.level == level and len(features.skips) == level
+    assert features.level == level
+    assert len(features.skips) == level
     assert relative_difference(decoded, plain) <= 1e-5
     assert relative_difference(features.logits, plain) <= 1e-5
 

@@ -1,4 +1,4 @@
-"""Activation back-propagation: move the cached features so that they decode to the drawn slice (paper II-B, Eq. 2-3)."""
+"""Activation back-propagation: move cached features until they decode to the drawn slice (paper II-B, Eq. 2-3)."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def _run_lbfgs(f: torch.Tensor, search: _Search) -> StopReason:
         tolerance_change=1e-12,
         line_search_fn="strong_wolfe",
     )
-    optimizer.step(lambda: search.evaluate(f))
+    optimizer.step(lambda: search.evaluate(f))  # type: ignore[no-untyped-call]
     state = optimizer.state[f]
     return "iterations" if state["n_iter"] >= iterations or state["func_evals"] >= 2 * iterations else "converged"
 

@@ -82,7 +82,7 @@ class GridMap:
         return box_of([box[axis] for axis in np.argsort(self.transpose)])
 
     def support(self, box: Box) -> Box:
-        """The network box from which the image voxels of `box` (network axis order, inside the crop) are interpolated."""
+        """The network box from which image voxels (network axis order, inside the crop) are interpolated."""
         spans = []
         for axis, span in enumerate(box):
             lower, upper, _ = self._linear(axis, span)

@@ -46,7 +46,7 @@ class Target:
 
 
 def select_device(name: str) -> torch.device:
-    """ "auto", "cpu" or "cuda" as a device.
+    """Resolve "auto", "cpu" or "cuda".
 
     Raises:
         UserInputError: Unknown name, or "cuda" without a CUDA device.

@@ -361,9 +361,7 @@ class Session:
         flipped = np.flatnonzero(result != self.segmentation)
         return Step(self.records, after_records, flipped, result.reshape(-1)[flipped]), changed
 
-    def _extend_windows(
-        self, edits: Sequence[SliceEdit], progress: Progress, cancelled: CancelCheck
-    ) -> list[str]:
+    def _extend_windows(self, edits: Sequence[SliceEdit], progress: Progress, cancelled: CancelCheck) -> list[str]:
         """Cache what an edit needs and no window decodes yet."""
         touched = np.zeros(self.volume.shape_kji, bool)
         for edit in edits:
@@ -403,8 +401,15 @@ class Session:
             updated, boxes = [], []
             for split, features in zip(self.model.splits, window.features, strict=True):
                 f, f_box, report = update_window(
-                    self.model, split, grid, window, features, target, self.settings.update,
-                    lambda fraction: progress("update", fraction), cancelled,
+                    self.model,
+                    split,
+                    grid,
+                    window,
+                    features,
+                    target,
+                    self.settings.update,
+                    lambda fraction: progress("update", fraction),
+                    cancelled,
                 )
                 if report.stop_reason == "cancelled":
                     raise Cancelled

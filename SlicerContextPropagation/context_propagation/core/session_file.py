@@ -102,8 +102,11 @@ def restore_session(
         for number, step in enumerate(header["steps"])
     ]
     session.restore_state(
-        arrays["segmentation"], arrays["manual"], _load_records(header["records"], "records", arrays),
-        steps[: header["done"]], steps[header["done"] :],
+        arrays["segmentation"],
+        arrays["manual"],
+        _load_records(header["records"], "records", arrays),
+        steps[: header["done"]],
+        steps[header["done"] :],
     )
     return session
 

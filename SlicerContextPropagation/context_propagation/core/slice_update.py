@@ -84,11 +84,18 @@ def slice_target(
 
 
 def target_loss(
-    model: SegmentationModel, grid: GridMap, logits: torch.Tensor, origin: tuple[int, ...], target: SliceTarget, loss: str
+    model: SegmentationModel,
+    grid: GridMap,
+    logits: torch.Tensor,
+    origin: tuple[int, ...],
+    target: SliceTarget,
+    loss: str,
 ) -> torch.Tensor:
     """The loss of logits against the drawn slices, all slices together; differentiable.
 
     Args:
+        model: Gives the target logit.
+        grid: The map to image voxels.
         logits: `[1, C, d, h, w]`, a piece of the network's grid.
         origin: Where the piece starts.
         target: The drawn slices.
@@ -159,10 +166,14 @@ def decode_near(
     """Decode the target on the near slices from the updated features, folds averaged.
 
     Args:
+        model: Gives the splits and the label.
+        grid: The map to image voxels.
+        window: The window that was updated.
         updated: f' of each fold.
         f_boxes: For each fold, the box of f that was updated.
         axis: Network axis of the edit.
         indices: Image indices of the near slices.
+        frozen_statistics: Norm statistics of the cached pass, as in the update.
 
     Returns:
         The image box (network axis order) and its labels (bool), or None where no near slice lies in the window.
@@ -189,9 +200,7 @@ def decode_near(
     return box, model.is_target(fold_logits)[0].cpu().numpy()
 
 
-def _reached(
-    model: SegmentationModel, grid: GridMap, window: Window, f_boxes: Sequence[Box], box: Box
-) -> Box | None:
+def _reached(model: SegmentationModel, grid: GridMap, window: Window, f_boxes: Sequence[Box], box: Box) -> Box | None:
     """The part of an image box whose logits the updates can reach."""
     start = tuple(span[0] for span in window.network_box)
     spans = []

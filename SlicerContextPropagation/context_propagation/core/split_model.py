@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -103,7 +103,7 @@ class PreparedImage:
 
     network_input: torch.Tensor
     grid: GridMap
-    properties: dict
+    properties: dict[str, Any]
 
 
 class SegmentationModel(Protocol):

@@ -1,4 +1,4 @@
-"""The split of nnU-Net's U-Nets (PlainConvUNet, ResidualEncoderUNet): encoder and deep stages, then the last k stages."""
+"""The split of nnU-Net's PlainConvUNet and ResidualEncoderUNet: encoder and deep stages, then the last k stages."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class DecoderTail(nn.Module):
         self.norms = _replace_instance_norms(self)
         for module in self.modules():
             if hasattr(module, "inplace"):
-                module.inplace = False
+                setattr(module, "inplace", False)  # noqa: B010 - the cache must survive
 
     def forward(self, f: torch.Tensor, skips: tuple[torch.Tensor, ...]) -> torch.Tensor:
         for upsample, stage, skip in zip(self.transpconvs, self.stages, skips, strict=True):
@@ -161,9 +161,7 @@ class UNetSplit:
         for skip, stride in zip(features.skips, tail.strides(), strict=True):
             box = _scaled(box, stride)
             skips.append(_cut(skip, box))
-        cut = replace(
-            features, f=_cut(features.f, f_box), skips=tuple(skips), logits=_cut(features.logits, box)
-        )
+        cut = replace(features, f=_cut(features.f, f_box), skips=tuple(skips), logits=_cut(features.logits, box))
         return Slab(cut, f_box, box)
 
     def affected_box(self, features: CachedFeatures, f_box: Box) -> Box:
