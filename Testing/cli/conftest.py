@@ -31,7 +31,7 @@ def files(tmp_path_factory) -> Files:
     folder = tmp_path_factory.mktemp("input")
     found = Files(
         folder,
-        write_nnunet_folder(folder / "model"),
+        write_nnunet_folder(folder / "model", patch_size=(32, 32, 32)),
         folder / "image.nii.gz",
         folder / "initial.nii.gz",
         folder / "edited.nii.gz",

@@ -59,7 +59,7 @@ def test_a_missing_dicom_slice_is_refused(ct_dicom, tmp_path):
     for name in names[:8] + names[9:]:
         shutil.copy(name, tmp_path)
 
-    with pytest.raises(UserInputError, match="has a step of 4 mm between .* where 2 mm is usual; add the missing"):
+    with pytest.raises(UserInputError, match=r"has a step of 4 mm between .* where 2 mm is usual; add the missing"):
         read_image(tmp_path)
 
 
@@ -112,5 +112,5 @@ def test_a_folder_with_two_series_names_both(tmp_path):
 def test_a_tilted_gantry_is_refused(tmp_path):
     write_series(tmp_path, "1.2.3.4", "tilted", [(0.0, 0.5 * number, 2.0 * number) for number in range(4)])
 
-    with pytest.raises(UserInputError, match="0.5 mm sideways"):
+    with pytest.raises(UserInputError, match=r"0\.5 mm sideways"):
         read_image(tmp_path)

@@ -211,3 +211,57 @@ def test_a_changed_image_is_refused(case, logic, segment_id, drawn):
 
     with pytest.raises(UserInputError, match="set the image again"):
         logic.propagate()
+
+
+def test_a_write_that_fails_leaves_the_engine_as_it_was(case, session, segment_id, drawn, target):
+    class FullDisk(EditorsWriter):
+        def __init__(self, editor):
+            super().__init__(editor)
+            self.modify = self.fail
+
+        def fail(self, *_):
+            raise UserInputError("no room")
+
+    writer = FullDisk(EditorLogicWriter(case.scene, case.segmentation, case.volume))
+    logic = PropagationLogic(case.scene, session, [case.volume], case.segmentation, segment_id, writer)
+    logic.set_image()
+    case.paint(segment_id, drawn)
+
+    with pytest.raises(UserInputError, match="no room"):
+        logic.propagate()
+    assert np.array_equal(session.segmentation, target)
+    assert np.array_equal(case.read(segment_id), drawn)
+    assert [edit.index for edit in logic.edits()] == [7]
+
+
+def test_a_session_that_holds_an_image_is_resumed(case, session, logic, segment_id, drawn):
+    again = PropagationLogic(case.scene, session, [case.volume], case.segmentation, segment_id)
+    case.paint(segment_id, drawn)
+
+    again.resume()
+
+    assert again.propagate().result.edited_slices == (7,)
+
+
+def test_a_session_of_another_image_is_not_resumed(case, make_case, session, logic, target):
+    other = make_case(shape=(16, 16, 17))
+    segment_id = other.add(np.zeros(other.shape, bool))
+
+    with pytest.raises(UserInputError, match="select the volume that the session was saved with"):
+        PropagationLogic(other.scene, session, [other.volume], other.segmentation, segment_id).resume()
+
+
+def test_manual_changes_that_are_accepted_are_not_propagated_and_not_overwritten(
+    case, session, logic, segment_id, drawn, target
+):
+    manual = target.copy()
+    manual[8, 2:5, 2:5] ^= True
+    case.paint(segment_id, manual)
+    logic.accept_manual_changes()
+    manual[7] = drawn[7]
+    case.paint(segment_id, manual)
+
+    done = logic.propagate()
+
+    assert done.result.edited_slices == (7,)
+    assert case.read(segment_id)[8, 2:5, 2:5].all()

@@ -75,10 +75,11 @@ def test_an_empty_segment_in_a_segmentation_without_geometry_is_filled(case):
     assert np.array_equal(case.read(segment_id), case.target)
 
 
-def test_an_empty_segment_beside_one_on_another_grid_leaves_it_alone(case, rotate):
+@pytest.mark.parametrize("other_region", [lambda kji: np.abs(kji[0] - 5) < 3, lambda kji: np.abs(kji[0] - 0) < 0.8])
+def test_an_empty_segment_beside_one_on_another_grid_leaves_it_alone(case, rotate, other_region):
     volume_from_grid = rotate(25, (1, 1, 0)) @ np.diag([0.5, 0.5, 0.5, 1])
     volume_from_grid[:3, 3] = (-6, -8, -8)
-    other = case.add_on_grid(volume_from_grid, (60, 60, 60), lambda kji: np.abs(kji[0] - 5) < 3, name="Other")
+    other = case.add_on_grid(volume_from_grid, (60, 60, 60), other_region, name="Other")
     before = segment_labelmap(case.segmentation, other).voxels.sum()
     segment_id = case.segmentation.GetSegmentation().AddEmptySegment("", "Empty")
 
@@ -248,6 +249,16 @@ def test_nothing_changed_saves_no_undo_state(case):
     writer = EditorLogicWriter(case.scene, case.segmentation, case.volume)
 
     assert write(case, segment_id, case.target, np.ones(case.shape, bool), writer=writer) == WriteReport()
+    assert not writer.can_undo
+
+
+def test_differences_that_were_not_changed_save_no_undo_state(case, moved):
+    segment_id = case.add(case.target)
+    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume)
+    changed = np.zeros(case.shape, bool)
+    changed[0, 0, 0] = changed[-1, -1, -1] = True
+
+    assert write(case, segment_id, moved, changed, writer=writer) == WriteReport()
     assert not writer.can_undo
 
 

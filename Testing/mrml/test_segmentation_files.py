@@ -60,6 +60,16 @@ def test_writing_leaves_no_temporary_file_and_replaces_the_old_one(case, tmp_pat
     assert np.array_equal(read_seg_nrrd(path, "A", case.source), ~case.target)
 
 
+def test_the_old_file_is_replaced_in_one_step_and_not_overwritten(case, tmp_path):
+    path, link = tmp_path / "case.seg.nrrd", tmp_path / "link.seg.nrrd"
+    write_seg_nrrd(path, [NamedMask(case.target, "A")], case.source)
+    link.hardlink_to(path)
+
+    write_seg_nrrd(path, [NamedMask(~case.target, "A")], case.source)
+
+    assert np.array_equal(read_seg_nrrd(link, "A", case.source), case.target)
+
+
 def test_a_failed_write_leaves_the_old_file_alone(case, tmp_path):
     path = tmp_path / "case.seg.nrrd"
     write_seg_nrrd(path, [NamedMask(case.target, "A")], case.source)
@@ -99,5 +109,5 @@ def test_files_that_cannot_be_read_are_named(case, tmp_path):
 
     with pytest.raises(UserInputError, match="There is no file"):
         read_seg_nrrd(tmp_path / "missing.seg.nrrd", None, case.source)
-    with pytest.raises(UserInputError, match="holds no segmentation"):
+    with pytest.raises(UserInputError, match="truncated or damaged"):
         read_seg_nrrd(tmp_path / "broken.seg.nrrd", None, case.source)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from context_propagation.cli.native_messages import native_messages_hidden
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.source_volume import SourceVolume, same_grid
@@ -47,7 +48,8 @@ def read_image(path: Path) -> sitk.Image:
         UserInputError: The path is missing, empty or unreadable, or is not a 3D scalar volume of finite voxels.
     """
     check_exists(path, "Image")
-    image = _read_dicom_folder(path) if path.is_dir() else _read_file(path)
+    with native_messages_hidden():
+        image = _read_dicom_folder(path) if path.is_dir() else _read_file(path)
     _check_finite(path, sitk.GetArrayViewFromImage(image))
     return image
 

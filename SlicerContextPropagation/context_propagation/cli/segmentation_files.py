@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from context_propagation.cli.image_files import check_exists, nifti_voxels
+from context_propagation.cli.native_messages import native_messages_hidden
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
@@ -152,7 +153,8 @@ def _scene_files() -> ModuleType:
 
 def _read_labels(path: Path) -> sitk.Image:
     try:
-        image = sitk.ReadImage(str(path))
+        with native_messages_hidden():
+            image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise UserInputError(
             f"Segmentation '{path}' cannot be read; give a complete NIfTI, NRRD or MHA labelmap, or a {SEG_NRRD}"

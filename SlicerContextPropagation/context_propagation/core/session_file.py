@@ -34,13 +34,14 @@ def save_session(session: Session, path: str | Path) -> None:
     Raises:
         UserInputError: No image is set, or the file cannot be written.
     """
-    safetensors = require("safetensors.numpy", extra="nnunet")
+    volume = session.volume
+    safetensors = require("safetensors", extra="nnunet")
     arrays: dict[str, np.ndarray] = {}
     steps = [*session.done, *session.undone]
     header = {
         "format": FORMAT,
         "model_hash": session.model.content_hash,
-        "image_hash": _image_hash(session.volume),
+        "image_hash": _image_hash(volume),
         "settings": dataclasses.asdict(session.settings),
         "window_groups": session.window_groups,
         "records": _save_records(session.records, "records", arrays),
@@ -60,11 +61,14 @@ def save_session(session: Session, path: str | Path) -> None:
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     partial = Path(f"{path}.partial")
     try:
-        safetensors.save_file(arrays, partial, metadata={"session": json.dumps(header)})
+        require("safetensors.numpy", extra="nnunet").save_file(
+            arrays, partial, metadata={"session": json.dumps(header)}
+        )
         os.replace(partial, path)
-    except OSError as error:
+    except (OSError, safetensors.SafetensorError) as error:  # the latter for a full disk or a missing folder
         partial.unlink(missing_ok=True)
-        raise UserInputError(f"Cannot write '{path}': {error.strerror or error}; choose another place") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UserInputError(f"Cannot write '{path}': {reason}; choose another place") from error
 
 
 def restore_session(
@@ -87,6 +91,8 @@ def restore_session(
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (OSError, safetensors.SafetensorError, json.JSONDecodeError) as error:
         raise UserInputError(f"'{path}' is not a saved session ({error}); choose another file") from error
+    if not isinstance(header, dict):
+        raise UserInputError(f"'{path}' is not a saved session; choose another file")
     _check_header(header, path, model, volume)
     settings = header["settings"]
     session = Session(model, SessionSettings(**{**settings, "update": UpdateSettings(**settings["update"])}))

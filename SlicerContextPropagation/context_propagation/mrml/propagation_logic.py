@@ -42,6 +42,8 @@ class Engine(Protocol):
 
     def redo(self) -> Any: ...
 
+    def accept_manual_changes(self, segmentation: np.ndarray) -> Any: ...
+
 
 @runtime_checkable
 class UndoableWriter(Protocol):
@@ -146,11 +148,37 @@ class PropagationLogic:
             predicted = self._session.segmentation
             report = self._write(predicted, predicted, None, 0)
             before = self._read()
-        self._volume, self._known = volume, before
-        self._place, self._image_times = self._relative_place(), self._current_image_times()
-        self._done.clear()
-        self._undone.clear()
+        self._start(volume, before)
         return report
+
+    def resume(self) -> None:
+        """Go on with a session that holds an image already, e.g. one restored from a file.
+
+        What the segment differs in from the session's segmentation counts as drawn. The segment's grid should be the
+        volume's; on another one, resampling can look like edits.
+
+        Raises:
+            UserInputError: Volumes cannot be used, or the session's image is of another size.
+        """
+        volume = source_volume_from_nodes(self._volumes)
+        known = self._session.segmentation
+        if known.shape != volume.shape_kji:
+            raise UserInputError(
+                f"The session's image has shape {known.shape} and volume '{self._volumes[0].GetName()}' has "
+                f"{volume.shape_kji} (k, j, i); select the volume that the session was saved with"
+            )
+        self._start(volume, known.copy())
+
+    def accept_manual_changes(self) -> None:
+        """Keep what was changed in the segment by hand without propagating it; propagation never writes those voxels.
+
+        Raises:
+            UserInputError: No image is set, or nodes were moved or changed.
+        """
+        self.follow_segment()
+        known, current = self._require_image(), self._read()
+        self._session.accept_manual_changes(np.where(known ^ current, current, self._session.segmentation))
+        self._known = current
 
     def edits(self, axis: int | None = None, plane: str | None = None) -> list[SliceEdit]:
         """The slices that were redrawn since the last propagation, as they are in the segment now.
@@ -237,6 +265,12 @@ class PropagationLogic:
         while self._undone and _has_values(current, self._undone[-1], of_drawn=False):
             self._session.redo()
             self._step_forward()
+
+    def _start(self, volume: SourceVolume, known: np.ndarray) -> None:
+        self._volume, self._known = volume, known
+        self._place, self._image_times = self._relative_place(), self._current_image_times()
+        self._done.clear()
+        self._undone.clear()
 
     def _step_back(self) -> None:
         step = self._done.pop()

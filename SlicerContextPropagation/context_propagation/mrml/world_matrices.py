@@ -54,4 +54,4 @@ def volume_ijk_to_world(node: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
     """
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
-    return node_to_world(node) @ to_numpy(matrix)
+    return np.asarray(node_to_world(node) @ to_numpy(matrix))

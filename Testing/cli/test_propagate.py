@@ -1,0 +1,191 @@
+"""The propagate command on good input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from ball_images import EDITED_SLICE, ORIGIN, SHAPE_KJI, SPACING, ball_mask, edited_mask, sitk_image
+from context_propagation.core.source_volume import SourceVolume, same_grid
+
+
+def voxels(path) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+@pytest.fixture
+def source_volume(files) -> SourceVolume:
+    return SourceVolume.from_sitk([sitk.ReadImage(str(files.image), sitk.sitkFloat32)])
+
+
+def test_all_outputs_tell_of_one_propagation(run, propagate_arguments, files, tmp_path):
+    outcome = run(*propagate_arguments(report=tmp_path / "report.json", figure=tmp_path / "figure.png"))
+
+    assert (outcome.code, outcome.err) == (0, "")
+    written = sitk.ReadImage(str(tmp_path / "out.nii.gz"))
+    result = sitk.GetArrayFromImage(written).astype(bool)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert same_grid(written, sitk.ReadImage(str(files.image)))
+    assert np.array_equal(result[EDITED_SLICE], edited_mask()[EDITED_SLICE])
+    changed = {str(k): int(n) for k, n in enumerate((result ^ edited_mask()).sum(axis=(1, 2))) if n}
+    assert report["voxels_changed_per_slice"] == changed
+    assert set(map(int, changed)) <= {EDITED_SLICE + step for step in (-2, -1, 1, 2)}
+    assert (report["plane"], report["edited_slices"], report["refused_voxels"]) == ("axial", [EDITED_SLICE], 0)
+    (update,) = report["updates"]
+    assert update["loss_after"] < update["loss_before"]
+    assert update["stop_reason"]
+    stages = {stage["name"]: stage for stage in report["stages"]}
+    assert list(stages) == ["load model", "read files", "set image", "propagate", "write segmentation", "draw figure"]
+    assert all(stage["seconds"] >= 0 and stage["peak_memory_mib"] > 10 for stage in stages.values())
+    assert {"python", "torch", "numpy", "SimpleITK", "nnunetv2"} <= set(report["versions"])
+    assert len(report["model_sha256"]) == 64
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figure.png", "out.nii.gz", "report.json"]
+
+
+def test_seg_nrrd_in_and_out_keeps_other_segments_names_and_colours(
+    run, propagate_arguments, files, source_volume, tmp_path
+):
+    slicer_files = pytest.importorskip("context_propagation.mrml.segmentation_files")
+    from context_propagation.mrml.scenes import new_scene
+
+    heart = np.roll(ball_mask(), 5, axis=0)
+    edited = tmp_path / "edited.seg.nrrd"
+    segments = [
+        slicer_files.NamedMask(heart, "Heart", (0.1, 0.2, 0.9)),
+        slicer_files.NamedMask(edited_mask(), "GTV", (0.0, 1.0, 0.0)),
+    ]
+    slicer_files.write_seg_nrrd(edited, segments, source_volume)
+    output, report = tmp_path / "out.seg.nrrd", tmp_path / "report.json"
+
+    through_a_scene = run(*propagate_arguments(edited=edited, output=output, report=report, optimizer="adam"))
+    as_labelmap = run(*propagate_arguments(optimizer="adam"))
+
+    assert (through_a_scene.code, through_a_scene.err, as_labelmap.code) == (0, "", 0)
+    node = slicer_files.load_segmentation(new_scene(), output)
+    segmentation = node.GetSegmentation()
+    found = {s.GetName(): s.GetColor() for s in map(segmentation.GetSegment, segmentation.GetSegmentIDs())}
+    assert found["Heart"] == pytest.approx((0.1, 0.2, 0.9))
+    assert found["GTV"] == pytest.approx((0.0, 1.0, 0.0))
+    assert np.array_equal(slicer_files.read_seg_nrrd(output, "Heart", source_volume), heart)
+    assert np.array_equal(slicer_files.read_seg_nrrd(output, "GTV", source_volume), voxels(tmp_path / "out.nii.gz"))
+    assert json.loads(report.read_text())["refused_voxels"] == 0
+
+
+def test_a_labelmap_edit_becomes_a_seg_nrrd_with_the_label_s_name(run, propagate_arguments, source_volume, tmp_path):
+    slicer_files = pytest.importorskip("context_propagation.mrml.segmentation_files")
+    output = tmp_path / "out.seg.nrrd"
+
+    assert run(*propagate_arguments(output=output)).code == 0
+
+    mask = slicer_files.read_seg_nrrd(output, "GTV", source_volume)
+    assert np.array_equal(mask[EDITED_SLICE], edited_mask()[EDITED_SLICE])
+
+
+def test_named_slices_are_the_only_edits(run, propagate_arguments, tmp_path):
+    mask = edited_mask()
+    mask[8] = np.roll(mask[8], -2, axis=1)
+    sitk.WriteImage(sitk_image(mask.astype(np.uint8)), str(tmp_path / "edited.nii.gz"))
+
+    outcome = run(
+        *propagate_arguments(
+            edited=tmp_path / "edited.nii.gz", slices="12", plane="axial", report=tmp_path / "report.json", level=1
+        )
+    )
+
+    assert outcome.code == 0
+    assert "warning: changes on slices 8 are left out" in outcome.err
+    assert json.loads((tmp_path / "report.json").read_text())["edited_slices"] == [12]
+    assert np.array_equal(voxels(tmp_path / "out.nii.gz")[8], ball_mask()[8])
+
+
+def test_a_sagittal_edit_is_found(run, propagate_arguments, tmp_path):
+    mask = ball_mask()
+    mask[:, :, 14] = np.roll(mask[:, :, 14], 2, axis=0)
+    sitk.WriteImage(sitk_image(mask.astype(np.uint8)), str(tmp_path / "edited.nii.gz"))
+
+    outcome = run(*propagate_arguments(edited=tmp_path / "edited.nii.gz", report=tmp_path / "report.json"))
+
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert outcome.code == 0
+    assert (report["plane"], report["edited_slices"]) == ("sagittal", [14])
+    assert np.array_equal(voxels(tmp_path / "out.nii.gz")[:, :, 14], mask[:, :, 14])
+
+
+def test_segmentations_on_a_larger_grid_give_the_same_result(run, propagate_arguments, tmp_path):
+    pad = ((2, 3), (4, 1), (0, 5))
+    shifted = [o - s * before for o, s, (before, _) in zip(ORIGIN, SPACING, pad[::-1], strict=True)]
+    for name, mask in (("initial", ball_mask()), ("edited", edited_mask())):
+        padded = np.pad(mask.astype(np.uint8), pad)
+        sitk.WriteImage(sitk_image(padded, origin=shifted), str(tmp_path / f"{name}.nrrd"))
+
+    same = run(*propagate_arguments())
+    padded = run(
+        *propagate_arguments(
+            initial=tmp_path / "initial.nrrd", edited=tmp_path / "edited.nrrd", output=tmp_path / "padded.nii.gz"
+        )
+    )
+
+    assert (same.code, padded.code) == (0, 0)
+    assert voxels(tmp_path / "padded.nii.gz").shape == SHAPE_KJI
+    assert np.array_equal(voxels(tmp_path / "padded.nii.gz"), voxels(tmp_path / "out.nii.gz"))
+
+
+def test_ctrl_c_leaves_no_output_and_no_temporary_file(propagate_arguments, tmp_path):
+    older = tmp_path / "report.json"
+    older.write_text("an older report")
+    arguments = map(str, propagate_arguments(report=older, output=tmp_path / "out.nii.gz"))
+    command = [sys.executable, "-m", "context_propagation.cli.main", *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+    deadline = time.monotonic() + 60
+    while not any(path.name.startswith(".context-propagation-") for path in tmp_path.iterdir()):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert err.splitlines() == ["context-propagation: interrupted; nothing was written"]
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+    assert older.read_text() == "an older report"
+
+
+def test_a_real_ct_is_read_from_its_dicom_folder(run, propagate_arguments, ct_dicom, tmp_path):
+    from context_propagation.cli.image_files import read_image
+    from nnunet_folders import write_nnunet_folder
+
+    ct = read_image(ct_dicom)
+    model = write_nnunet_folder(tmp_path / "ct", channel_name="CT", patch_size=(16, 64, 64), spacing=(2.0, 4.0, 4.0))
+    mask = np.zeros(ct.GetSize()[::-1], np.uint8)
+    mask[6:14, 200:260, 220:280] = 1
+    for name in ("initial", "edited"):
+        image = sitk.GetImageFromArray(mask)
+        image.CopyInformation(ct)
+        sitk.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))
+        mask[10, 200:270, 230:290] = 1
+
+    outcome = run(
+        *propagate_arguments(
+            model=model,
+            image=ct_dicom,
+            initial=tmp_path / "initial.nii.gz",
+            edited=tmp_path / "edited.nii.gz",
+            figure=tmp_path / "figure.png",
+            report=tmp_path / "report.json",
+        )
+    )
+
+    written = sitk.ReadImage(str(tmp_path / "out.nii.gz"))
+    assert (outcome.code, outcome.err) == (0, "")
+    assert same_grid(written, ct)
+    assert json.loads((tmp_path / "report.json").read_text())["edited_slices"] == [10]
+    assert sitk.GetArrayFromImage(written)[10, 200:270, 230:280].all()

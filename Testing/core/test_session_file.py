@@ -1,0 +1,320 @@
+"""A saved session comes back as it was, goes on as if never saved, and refuses what it does not belong to."""
+
+import signal
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from scipy.ndimage import gaussian_filter
+
+from context_propagation.core.activation_update import UpdateSettings
+from context_propagation.core.edited_slices import SliceEdit
+from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.core.nnunet_model import NnunetModel
+from context_propagation.core.session import Session, SessionSettings
+from context_propagation.core.session_file import restore_session, save_session
+from context_propagation.core.source_volume import SourceVolume
+from nnunet_folders import write_nnunet_folder
+
+SHAPE = (20, 24, 40)
+SETTINGS = SessionSettings(
+    level=1, neighbours=1, update=UpdateSettings(iterations=4, proximal_weight=0.5), window_margin=2
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return NnunetModel.load(write_nnunet_folder(tmp_path_factory.mktemp("m"), folds=(0, 1)), device="cpu")
+
+
+def an_image(seed=0) -> SourceVolume:
+    noise = gaussian_filter(np.random.default_rng(seed).normal(size=SHAPE), 1.5)
+    return SourceVolume((100 * noise / noise.std()).astype(np.float32)[None], np.diag([1.0, 1.0, 2.0, 1.0]))
+
+
+def a_box(k, j, i) -> np.ndarray:
+    mask = np.zeros(SHAPE, bool)
+    mask[slice(*k), slice(*j), slice(*i)] = True
+    return mask
+
+
+def square_drawn(index, j, i) -> SliceEdit:
+    return SliceEdit(0, index, a_box((index, index + 1), j, i)[index])
+
+
+HAND = (12, slice(3, 14), slice(3, 12))  # beside the slice of FURTHER, and no earlier edit is near to it
+FURTHER = square_drawn(11, (3, 13), (4, 12))
+
+
+def worked_session(model) -> Session:
+    """Three propagations, the second outside the first window and of another axis, one undone; a change by hand."""
+    session = Session(model, SETTINGS)
+    session.set_image(an_image(), a_box((6, 12), (5, 12), (3, 10)))
+    session.propagate([square_drawn(8, (4, 13), (3, 12)), square_drawn(9, (4, 12), (3, 12))])
+    by_hand = session.segmentation.copy()
+    by_hand[HAND] ^= True
+    session.accept_manual_changes(by_hand)
+    session.propagate([SliceEdit(2, 32, a_box((4, 12), (6, 16), (32, 33))[:, :, 32])])
+    session.propagate([square_drawn(6, (5, 11), (4, 11))])
+    session.undo()
+    return session
+
+
+@pytest.fixture
+def worked(model):
+    return worked_session(model)
+
+
+@pytest.fixture
+def file(worked, tmp_path):
+    save_session(worked, tmp_path / "case.safetensors")
+    return tmp_path / "case.safetensors"
+
+
+def records_as_lists(records):
+    return [
+        (
+            [(edit.axis, edit.index, edit.mask.tolist()) for edit in record.edits],
+            record.neighbours,
+            [(near.index, near.box, near.labels.tolist(), near.owned.tolist()) for near in record.near],
+            record.updates,
+        )
+        for record in records
+    ]
+
+
+def test_the_worked_session_holds_something_worth_saving(worked):
+    assert len(worked.window_groups) == 2  # the second edit extended the cache
+    assert [len(record.near) > 0 for record in worked.records] == [True, True]
+    assert (len(worked.done), len(worked.undone)) == (2, 1)
+    assert all(step.flipped.size for step in [*worked.done, *worked.undone])
+
+
+def test_segmentation_edits_windows_and_settings_come_back(worked, file, model):
+    restored = restore_session(file, model, an_image())
+
+    assert np.array_equal(restored.segmentation, worked.segmentation)
+    assert np.array_equal(restored.initial, worked.initial)
+    assert np.array_equal(restored.window_prediction, worked.window_prediction)
+    assert restored.window_groups == worked.window_groups
+    assert restored.settings == worked.settings
+    assert records_as_lists(restored.records) == records_as_lists(worked.records)
+
+
+def test_undo_and_redo_go_on_from_where_they_were(worked, file, model):
+    restored = restore_session(file, model, an_image())
+
+    for step in ("redo", "redo", "undo", "undo", "undo", "undo", "redo"):
+        assert getattr(restored, step)() == getattr(worked, step)(), step
+        assert np.array_equal(restored.segmentation, worked.segmentation), step
+        assert records_as_lists(restored.records) == records_as_lists(worked.records), step
+
+
+def test_a_further_edit_gives_what_the_unsaved_session_gives(worked, file, model):
+    restored = restore_session(file, model, an_image())
+
+    expected = worked.propagate([FURTHER])
+    result = restored.propagate([FURTHER])
+
+    assert expected.changed.any()
+    assert np.array_equal(result.segmentation, expected.segmentation)
+    assert np.array_equal(result.changed, expected.changed)
+    assert result.updates == expected.updates
+    assert result.messages == expected.messages
+
+
+def test_voxels_changed_by_hand_stay_protected_after_restoring(worked, file, model):
+    restored, control = (restore_session(file, model, an_image()) for _ in range(2))
+    control.restore_state(control.segmentation, np.zeros(SHAPE, bool), control.records, control.done, control.undone)
+    before = restored.segmentation.copy()
+
+    restored.propagate([square_drawn(11, (0, 0), (0, 0))])
+    control.propagate([square_drawn(11, (0, 0), (0, 0))])
+
+    assert np.array_equal(restored.segmentation[HAND], before[HAND])
+    assert (control.segmentation[HAND] != before[HAND]).any()  # so something was there to protect
+
+
+def test_a_session_without_edits_comes_back(model, tmp_path):
+    session = Session(model, SETTINGS)
+    session.set_image(an_image(), a_box((6, 12), (5, 12), (3, 10)))
+    save_session(session, tmp_path / "s.safetensors")
+
+    restored = restore_session(tmp_path / "s.safetensors", model, an_image())
+
+    assert np.array_equal(restored.segmentation, session.segmentation)
+    assert restored.records == ()
+    assert restored.undo() is False
+
+
+def test_a_session_whose_target_was_empty_comes_back(model, tmp_path):
+    session = Session(model, SETTINGS)
+    session.set_image(an_image(), np.zeros(SHAPE, bool))
+    session.propagate([FURTHER])
+    save_session(session, tmp_path / "s.safetensors")
+
+    restored = restore_session(tmp_path / "s.safetensors", model, an_image())
+
+    assert restored.window_groups == session.window_groups
+    assert np.array_equal(restored.segmentation, session.segmentation)
+
+
+def test_a_restored_session_saves_the_same_content_again(file, model, tmp_path):
+    save_session(restore_session(file, model, an_image()), tmp_path / "again.safetensors")
+
+    with safe_open(file, "numpy") as first, safe_open(tmp_path / "again.safetensors", "numpy") as second:
+        assert first.metadata() == second.metadata()
+        assert sorted(first.keys()) == sorted(second.keys())
+        assert all(np.array_equal(first.get_tensor(name), second.get_tensor(name)) for name in list(first.keys()))
+
+
+def test_where_the_image_lies_does_not_matter(file, model, worked):
+    moved = SourceVolume(an_image().channels, np.diag([1.0, 1.0, 2.0, 1.0]) + np.eye(4, k=3) * 50)
+
+    assert np.array_equal(restore_session(file, model, moved).segmentation, worked.segmentation)
+
+
+# ---- refusals
+
+
+def test_another_model_is_refused(file, tmp_path):
+    other = NnunetModel.load(write_nnunet_folder(tmp_path / "other", seed=7), device="cpu")
+
+    with pytest.raises(UserInputError, match=rf"made with model .*this is {other.content_hash[:12]}; load the model"):
+        restore_session(file, other, an_image())
+
+
+def test_fewer_folds_of_the_same_model_are_refused(file, tmp_path, model):
+    folder = write_nnunet_folder(tmp_path / "same", folds=(0, 1))
+    assert NnunetModel.load(folder, device="cpu").content_hash == model.content_hash
+
+    with pytest.raises(UserInputError, match="load the model that it was made with"):
+        restore_session(file, NnunetModel.load(folder, device="cpu", folds=[0]), an_image())
+
+
+def test_another_image_is_refused(file, model):
+    with pytest.raises(UserInputError, match="another image; load the image"):
+        restore_session(file, model, an_image(seed=1))
+
+
+def test_one_different_voxel_makes_another_image(file, model):
+    channels = an_image().channels.copy()
+    channels[0, 3, 4, 5] += 0.5
+
+    with pytest.raises(UserInputError, match="another image"):
+        restore_session(file, model, SourceVolume(channels, an_image().ijk_to_lps))
+
+
+def test_the_same_voxels_in_another_shape_are_another_image(file, model):
+    channels = an_image().channels.reshape(1, 24, 20, 40)
+
+    with pytest.raises(UserInputError, match="another image"):
+        restore_session(file, model, SourceVolume(channels, an_image().ijk_to_lps))
+
+
+@pytest.mark.parametrize("kept", [0, 4, 8, 100, 0.5, -1])
+def test_a_truncated_file_is_refused(file, model, kept):
+    content = file.read_bytes()
+    file.write_bytes(content[: int(kept * len(content)) if 0 < kept < 1 else kept])
+
+    with pytest.raises(UserInputError, match="not a saved session"):
+        restore_session(file, model, an_image())
+
+
+def test_files_that_are_no_session_are_refused(tmp_path, model):
+    text, weights = tmp_path / "notes.txt", tmp_path / "weights.safetensors"
+    text.write_text("a note, long enough to be read as a header " * 10)
+    save_file({"weight": np.zeros(3, np.float32)}, weights)
+
+    for path in (text, tmp_path, tmp_path / "missing.safetensors"):
+        with pytest.raises(UserInputError, match="not a saved session"):
+            restore_session(path, model, an_image())
+    with pytest.raises(UserInputError, match="has format None"):
+        restore_session(weights, model, an_image())
+
+
+def test_a_session_of_another_format_version_is_refused(tmp_path, model):
+    path = tmp_path / "newer.safetensors"
+    save_file({"initial": np.zeros(3)}, path, metadata={"session": '{"format": "context-propagation session 99"}'})
+
+    with pytest.raises(UserInputError, match="session 99', not 'context-propagation session 1'"):
+        restore_session(path, model, an_image())
+
+
+@pytest.mark.parametrize("header", ["{", "[]", "null", '"text"'])
+def test_a_header_that_is_no_session_s_is_refused(tmp_path, model, header):
+    path = tmp_path / "odd.safetensors"
+    save_file({"initial": np.zeros(3)}, path, metadata={"session": header})
+
+    with pytest.raises(UserInputError, match="choose"):
+        restore_session(path, model, an_image())
+
+
+def test_restoring_can_be_cancelled(file, model):
+    with pytest.raises(Cancelled):
+        restore_session(file, model, an_image(), cancelled=lambda: True)
+
+
+# ---- saving
+
+
+def test_saving_needs_an_image(model, tmp_path):
+    with pytest.raises(UserInputError, match="call set_image first"):
+        save_session(Session(model, SETTINGS), tmp_path / "s.safetensors")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_does_not_exist_is_named(worked, tmp_path):
+    with pytest.raises(UserInputError, match="Cannot write .*nowhere.*choose another place"):
+        save_session(worked, tmp_path / "nowhere" / "s.safetensors")
+
+
+def test_a_folder_cannot_be_written_over(worked, tmp_path):
+    (tmp_path / "taken").mkdir()
+
+    with pytest.raises(UserInputError, match=r"Cannot write .*taken"):
+        save_session(worked, tmp_path / "taken")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.fixture
+def files_stay_below_4_kib():
+    """As on a full disk: the operating system refuses to write more."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_failed_save_leaves_the_old_file(worked, file, tmp_path, files_stay_below_4_kib):
+    old = file.read_bytes()
+    worked.propagate([FURTHER])
+
+    with pytest.raises(UserInputError, match="Cannot write .*choose another place"):
+        save_session(worked, file)
+
+    assert file.read_bytes() == old
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def test_saving_again_replaces_the_file(worked, file, model):
+    worked.propagate([FURTHER])
+    save_session(worked, file)
+
+    assert np.array_equal(restore_session(file, model, an_image()).segmentation, worked.segmentation)
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
