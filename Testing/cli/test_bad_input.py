@@ -376,7 +376,7 @@ def test_the_installed_command_gives_exit_code_2_and_one_line(files, tmp_path):
 
 
 def test_a_ct_that_is_not_in_hu_is_warned_about_and_segmented(run, predict_arguments, tmp_path):
-    ct = write_nnunet_folder(tmp_path / "ct", channel_name="CT")
+    ct = write_nnunet_folder(tmp_path / "ct", channel_name="CT", patch_size=(32, 32, 32))
 
     outcome = run(*predict_arguments(model=ct))
 
@@ -386,7 +386,7 @@ def test_a_ct_that_is_not_in_hu_is_warned_about_and_segmented(run, predict_argum
 
 
 def test_swapped_channels_are_warned_about(run, predict_arguments, write, tmp_path):
-    both = write_nnunet_folder(tmp_path / "both", channels=2)
+    both = write_nnunet_folder(tmp_path / "both", channels=2, patch_size=(32, 32, 32))
     names = json.loads((both / "dataset.json").read_text())["channel_names"]
     edit_json(both / "dataset.json", "channel_names", value=dict(zip(names, ("CT", "PET"), strict=True)))
     generator = np.random.default_rng(0)

@@ -44,7 +44,9 @@ def test_a_seg_nrrd_has_the_label_s_name(run, predict_arguments, files, tmp_path
 
 @pytest.mark.parametrize("label", ["Heart", "2"])
 def test_a_label_is_chosen_by_name_or_value(run, predict_arguments, files, tmp_path, label):
-    several = write_nnunet_folder(tmp_path / "several", labels={"background": 0, "GTV": 1, "Heart": 2})
+    several = write_nnunet_folder(
+        tmp_path / "several", labels={"background": 0, "GTV": 1, "Heart": 2}, patch_size=(32, 32, 32)
+    )
 
     outcome = run(*predict_arguments(model=several, label=label))
 
@@ -56,7 +58,7 @@ def test_a_label_is_chosen_by_name_or_value(run, predict_arguments, files, tmp_p
 
 
 def test_several_files_are_channels_in_their_order(run, predict_arguments, files, tmp_path):
-    two = write_nnunet_folder(tmp_path / "two", channels=2)
+    two = write_nnunet_folder(tmp_path / "two", channels=2, patch_size=(32, 32, 32))
     first = sitk.ReadImage(str(files.image), sitk.sitkFloat32)
     second = sitk_image(sitk.GetArrayFromImage(first)[::-1].copy())
     sitk.WriteImage(second, str(tmp_path / "second.mha"))

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from context_propagation.core.activation_update import UpdateSettings, segmentation_loss, update_features
+from context_propagation.core.boxes import whole
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.grid import whole
 from context_propagation.core.nnunet_model import NnunetModel
 from context_propagation.core.slice_update import SliceTarget, target_loss, update_window
 from context_propagation.core.source_volume import SourceVolume

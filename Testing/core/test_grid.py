@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.transform import resize
 
-from context_propagation.core.grid import GridMap, bounding_box, dilate, intersection, slices_of, whole
+from context_propagation.core.boxes import bounding_box, dilate, intersection, slices_of, whole
+from context_propagation.core.grid import GridMap
 
 IDENTITY = (0, 1, 2)
 

@@ -318,3 +318,13 @@ def test_saving_again_replaces_the_file(worked, file, model):
 
     assert np.array_equal(restore_session(file, model, an_image()).segmentation, worked.segmentation)
     assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_a_file_that_lacks_an_array_is_refused_by_its_name(file, model, tmp_path):
+    with safe_open(file, framework="numpy") as saved:
+        metadata = saved.metadata()
+        arrays = {name: saved.get_tensor(name) for name in saved.keys() if name != "manual"}  # noqa: SIM118
+    damaged = tmp_path / "damaged.safetensors"
+    save_file(arrays, damaged, metadata=metadata)
+    with pytest.raises(UserInputError, match="damaged: it lacks 'manual'"):
+        restore_session(damaged, model, an_image())

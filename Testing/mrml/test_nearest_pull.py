@@ -3,8 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
+from context_propagation.core.boxes import bounding_box, box_shape
 from context_propagation.mrml import nearest_pull
-from context_propagation.mrml.nearest_pull import box_of, box_shape, mapped_box, pull_nearest
+from context_propagation.mrml.nearest_pull import mapped_box, pull_nearest
 
 SOURCE = np.random.default_rng(0).integers(1, 9, (5, 6, 7))
 BOX = ((-2, 8), (-1, 9), (0, 11))
@@ -38,7 +39,7 @@ def test_mapped_box_holds_every_voxel_whose_nearest_source_voxel_lies_in_the_box
     matrix = rotate(33, (1, 2, 3)) @ np.diag([0.7, 1.3, 0.9, 1])
     source = np.zeros((9, 9, 9), bool)
     source[2:5, 3:7, 4:6] = True
-    box = mapped_box(box_of(source), np.linalg.inv(matrix))
+    box = mapped_box(bounding_box(source), np.linalg.inv(matrix))
     wide = tuple((start - 6, stop + 6) for start, stop in box)
 
     assert pull_nearest(source, matrix, wide).sum() == pull_nearest(source, matrix, box).sum()

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from context_propagation.core.activation_update import UpdateReport
+from context_propagation.core.boxes import Box, slices_of
 from context_propagation.core.edited_slices import SliceEdit
-from context_propagation.core.grid import Box, slices_of
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from context_propagation.core.boxes import box_of
 from context_propagation.core.errors import Cancelled, UserInputError
-from context_propagation.core.grid import GridMap, box_of
+from context_propagation.core.grid import GridMap
 from context_propagation.core.intensity_check import channel_expectations
 from context_propagation.core.nnunet_folder import NnunetFolder, load_nnunet_folder
 from context_propagation.core.source_volume import SourceVolume

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from context_propagation.core.activation_update import UpdateReport, UpdateSettings
+from context_propagation.core.boxes import Box, bounding_box, box_of, intersection, slices_of
 from context_propagation.core.composition import EditRecord, NearLabels, compose, drawn_voxels, superseded
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled, UserInputError
-from context_propagation.core.grid import Box, bounding_box, box_of, intersection, slices_of
 from context_propagation.core.slice_update import decode_near, slice_target, update_window
 from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to
 from context_propagation.core.split_model import (
@@ -138,8 +138,8 @@ class Session:
             window_groups: Network boxes to cache instead of those around the target: see `window_groups`.
 
         Returns:
-            What was planned and its memory; None where the target is empty, in which case the first edit places the
-            window.
+            What was planned and its memory; None where windows were given, or the target is empty, in which case the
+            first edit places the window.
 
         Raises:
             UserInputError: Wrong number of channels, wrong shape of `initial`, or not enough memory.
@@ -158,7 +158,7 @@ class Session:
             predicted = self.model.predict(prepared, progress, cancelled)
             initial = reorientation.undo(predicted)
         target = bounding_box(reorientation.apply(initial))
-        plan = self._plan_around(prepared, target)
+        plan = None if window_groups else self._plan_around(prepared, target)
         groups = window_groups or ([plan.boxes] if plan else [])
         encoded = [self._encode(prepared, boxes, progress, cancelled) for boxes in groups]
         self._volume, self._reorientation, self._prepared = volume, reorientation, prepared

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from context_propagation.core.activation_update import UpdateReport, UpdateSettings
+from context_propagation.core.boxes import Box, box_of
 from context_propagation.core.composition import EditRecord, NearLabels
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.grid import Box, box_of
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.session import Session, SessionSettings, Step
 from context_propagation.core.source_volume import SourceVolume
@@ -93,7 +93,21 @@ def restore_session(
         raise UserInputError(f"'{path}' is not a saved session ({error}); choose another file") from error
     if not isinstance(header, dict):
         raise UserInputError(f"'{path}' is not a saved session; choose another file")
-    _check_header(header, path, model, volume)
+    try:
+        _check_header(header, path, model, volume)
+        return _restored(header, arrays, model, volume, progress, cancelled)
+    except KeyError as error:
+        raise UserInputError(f"'{path}' is damaged: it lacks {error}; choose another file") from error
+
+
+def _restored(
+    header: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    model: SegmentationModel,
+    volume: SourceVolume,
+    progress: Progress,
+    cancelled: CancelCheck,
+) -> Session:
     settings = header["settings"]
     session = Session(model, SessionSettings(**{**settings, "update": UpdateSettings(**settings["update"])}))
     groups = [[_box(box) for box in group] for group in header["window_groups"]]

@@ -15,7 +15,8 @@ from context_propagation.core.activation_update import (
     segmentation_loss,
     update_features,
 )
-from context_propagation.core.grid import Box, GridMap, box_of, dilate, intersection, whole
+from context_propagation.core.boxes import Box, box_of, dilate, intersection, whole
+from context_propagation.core.grid import GridMap
 from context_propagation.core.split_model import CachedFeatures, CancelCheck, SegmentationModel, SplitNetwork
 from context_propagation.core.window import Window
 

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from context_propagation.core.grid import Box, GridMap
+from context_propagation.core.boxes import Box
+from context_propagation.core.grid import GridMap
 from context_propagation.core.source_volume import SourceVolume
 
 Progress = Callable[[str, float], None]

@@ -10,8 +10,8 @@ from typing import cast
 import torch
 from torch import nn
 
+from context_propagation.core.boxes import Box, Span, box_of, dilate, slices_of, whole
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.grid import Box, Span, box_of, dilate, slices_of, whole
 from context_propagation.core.split_model import CachedFeatures, Slab
 
 

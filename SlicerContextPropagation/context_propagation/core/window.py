@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
+from context_propagation.core.boxes import Box, Span, box_of, dilate, slices_of, whole
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.grid import Box, GridMap, Span, box_of, dilate, slices_of, whole
+from context_propagation.core.grid import GridMap
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.split_model import CachedFeatures, PreparedImage, SegmentationModel
 

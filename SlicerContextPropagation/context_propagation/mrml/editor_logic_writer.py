@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import slicer
 
+from context_propagation.core.boxes import Box, box_shape
 from context_propagation.core.errors import UserInputError
 from context_propagation.mrml.labelmap_images import image_from_mask, labelmap_from_image
-from context_propagation.mrml.nearest_pull import Box, box_shape, pull_nearest
+from context_propagation.mrml.nearest_pull import pull_nearest
 from context_propagation.mrml.scenes import prepare_scene
 from context_propagation.mrml.segment_writer import WriteMode
 from context_propagation.mrml.segmentation_fingerprint import segmentation_fingerprint

@@ -9,7 +9,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-from context_propagation.mrml.nearest_pull import Box, box_shape
+from context_propagation.core.boxes import Box, box_shape
 from context_propagation.mrml.world_matrices import to_numpy, to_vtk
 
 

@@ -6,42 +6,10 @@ import itertools
 
 import numpy as np
 
-Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-"""Half-open ranges of indices along k, j and i."""
+from context_propagation.core.boxes import Box, box_shape
 
 TIE_DECIMALS = 6
 """Indices are rounded to this many decimals first, so that ties between voxels fall the same way everywhere."""
-
-
-def box_shape(box: Box) -> tuple[int, int, int]:
-    """Its shape (k, j, i)."""
-    k, j, i = (stop - start for start, stop in box)
-    return k, j, i
-
-
-def box_of(mask: np.ndarray) -> Box | None:
-    """The smallest box that holds all of a mask `[K, J, I]`, or `None` where it is empty."""
-    ranges = []
-    for axis in range(3):
-        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        if hit.size == 0:
-            return None
-        ranges.append((int(hit[0]), int(hit[-1]) + 1))
-    return ranges[0], ranges[1], ranges[2]
-
-
-def box_slices(box: Box) -> tuple[slice, slice, slice]:
-    """The slices that cut a box out of an array `[K, J, I]`."""
-    k, j, i = (slice(start, stop) for start, stop in box)
-    return k, j, i
-
-
-def clipped(box: Box, shape: tuple[int, int, int]) -> Box | None:
-    """The part of a box inside an array of this shape (k, j, i), or `None`."""
-    ranges = [(max(start, 0), min(stop, size)) for (start, stop), size in zip(box, shape, strict=True)]
-    if any(start >= stop for start, stop in ranges):
-        return None
-    return ranges[0], ranges[1], ranges[2]
 
 
 def mapped_box(box: Box, target_from_source_ijk: np.ndarray) -> Box:

@@ -9,16 +9,10 @@ from typing import Protocol
 import numpy as np
 import slicer
 
+from context_propagation.core.boxes import Box, bounding_box, slices_of
 from context_propagation.core.errors import UserInputError
 from context_propagation.mrml.labelmap_images import Labelmap, image_from_mask
-from context_propagation.mrml.nearest_pull import (
-    Box,
-    box_of,
-    box_slices,
-    mapped_box,
-    nearest_index,
-    pull_nearest,
-)
+from context_propagation.mrml.nearest_pull import mapped_box, nearest_index, pull_nearest
 from context_propagation.mrml.segments import segment_grid, segment_labelmap
 from context_propagation.mrml.volume_nodes import volume_shape_kji
 
@@ -137,26 +131,26 @@ def _wanted_change(
     labelmap: Labelmap, wanted: np.ndarray, to_write: np.ndarray, volume_from_segment_ijk: np.ndarray
 ) -> _Change | None:
     """The change on the segment's grid, cropped to the voxels that differ; `None` where none does."""
-    volume_box = box_of(to_write)
+    volume_box = bounding_box(to_write)
     if volume_box is None:
         return None
     box = mapped_box(volume_box, np.linalg.inv(volume_from_segment_ijk))
     written = pull_nearest(to_write, volume_from_segment_ijk, box)
     new = pull_nearest(wanted, volume_from_segment_ijk, box)
     old = labelmap.over(box)
-    tight = box_of(written & (old ^ new))
+    tight = bounding_box(written & (old ^ new))
     if tight is None:
         return None
-    remove, add = (written & old & ~new)[box_slices(tight)], (written & ~old & new)[box_slices(tight)]
+    remove, add = (written & old & ~new)[slices_of(tight)], (written & ~old & new)[slices_of(tight)]
     return _Change(_offset(tight, box), remove, add)
 
 
 def _modify(
     writer: SegmentWriter, segment_id: str, mode: WriteMode, voxels: np.ndarray, box: Box, ijk_to_ras: np.ndarray
 ) -> None:
-    tight = box_of(voxels)
+    tight = bounding_box(voxels)
     if tight is not None:
-        modifier = image_from_mask(voxels[box_slices(tight)], _offset(tight, box), ijk_to_ras)
+        modifier = image_from_mask(voxels[slices_of(tight)], _offset(tight, box), ijk_to_ras)
         writer.modify(segment_id, modifier, mode)
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 
+from context_propagation.core.boxes import Box, bounding_box, intersection, slices_of, whole
 from context_propagation.core.errors import UserInputError
 from context_propagation.mrml.labelmap_images import Labelmap, image_from_mask, labelmap_from_image
-from context_propagation.mrml.nearest_pull import Box, box_of, box_slices, clipped, mapped_box, pull_nearest
+from context_propagation.mrml.nearest_pull import mapped_box, pull_nearest
 from context_propagation.mrml.volume_nodes import volume_shape_kji
 from context_propagation.mrml.world_matrices import node_to_world, volume_ijk_to_world
 
@@ -53,16 +54,16 @@ def segment_mask(
     shape = volume_shape_kji(volume_node)
     mask = np.zeros(shape, bool)
     labelmap = segment_labelmap(segmentation_node, segment_id)
-    filled = box_of(labelmap.voxels)
+    filled = bounding_box(labelmap.voxels)
     if filled is None:
         return mask
     mapping = grid_mapping(segmentation_node, labelmap.ijk_to_ras, volume_node)
     starts = [start for start, _ in labelmap.box]
     (k, j, i) = ((a + start, b + start) for (a, b), start in zip(filled, starts, strict=True))
-    box = clipped(mapped_box((k, j, i), mapping.volume_from_segment_ijk), shape)
+    box = intersection(mapped_box((k, j, i), mapping.volume_from_segment_ijk), whole(shape))
     if box is not None:
         index_from_volume = _shifted(mapping.segment_from_volume_ijk, starts)
-        mask[box_slices(box)] = pull_nearest(labelmap.voxels, index_from_volume, box)
+        mask[slices_of(box)] = pull_nearest(labelmap.voxels, index_from_volume, box)
     if not mask.any():
         raise UserInputError(
             f"Segment '{segment_name(segmentation_node, segment_id)}' covers no voxel of volume "
