@@ -53,9 +53,10 @@ def data_folder() -> Path:
 
 
 def split_cases(folder: Path, unseen: int) -> tuple[list[str], list[str]]:
-    """Training cases from the other folds, and so many test cases of the test fold, in name order."""
+    """Training cases spread over the other folds, and so many test cases of the test fold, in name order."""
     folds = json.loads((folder / "folds.json").read_text())["folds"]
-    training = sorted(name for name, fold in folds.items() if fold != TEST_FOLD)[:TRAINING_CASES]
+    others = sorted(name for name, fold in folds.items() if fold != TEST_FOLD)
+    training = others[:: len(others) // TRAINING_CASES][:TRAINING_CASES]
     test = sorted(name for name, fold in folds.items() if fold == TEST_FOLD)
     if unseen > len(test):
         raise UserInputError(f"{unseen} cases; the test fold has {len(test)}")

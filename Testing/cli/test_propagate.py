@@ -96,7 +96,7 @@ def test_a_labelmap_edit_becomes_a_seg_nrrd_with_the_label_s_name(run, propagate
     assert np.array_equal(mask[EDITED_SLICE], edited_mask()[EDITED_SLICE])
 
 
-def test_named_slices_are_the_only_edits(run, propagate_arguments, tmp_path):
+def test_named_slices_alone_are_propagated_and_other_changes_are_kept_as_drawn(run, propagate_arguments, tmp_path):
     mask = edited_mask()
     mask[8] = np.roll(mask[8], -2, axis=1)
     sitk.WriteImage(sitk_image(mask.astype(np.uint8)), str(tmp_path / "edited.nii.gz"))
@@ -108,9 +108,9 @@ def test_named_slices_are_the_only_edits(run, propagate_arguments, tmp_path):
     )
 
     assert outcome.code == 0
-    assert "warning: changes on slices 8 are left out" in outcome.err
+    assert "warning: changes on slices 8 are kept and not propagated" in outcome.err
     assert json.loads((tmp_path / "report.json").read_text())["edited_slices"] == [12]
-    assert np.array_equal(voxels(tmp_path / "out.nii.gz")[8], ball_mask()[8])
+    assert np.array_equal(voxels(tmp_path / "out.nii.gz")[8], mask[8])
 
 
 def test_a_sagittal_edit_is_found(run, propagate_arguments, tmp_path):

@@ -346,3 +346,66 @@ def test_edits_that_do_not_fit_are_refused_and_nothing_changes(model, edits, mes
 def test_propagating_before_an_image_is_set_says_what_to_do(model):
     with pytest.raises(UserInputError, match="set_image first"):
         Session(model).propagate([SliceEdit(0, 1, np.zeros(SHAPE[1:], bool))])
+
+
+@pytest.mark.parametrize("spacing_k_mm", [1.0, 3.0, 5.0])
+def test_near_slices_are_image_slices_whatever_the_spacing_of_the_network(model, spacing_k_mm):
+    """The network's grid is 1 mm: at 3 and 5 mm an edit touches many network slices, N(s) is still s - 2 ... s + 2."""
+    session = Session(model, SessionSettings(update=QUICK))
+    session.set_image(volume(ijk_to_lps=np.diag([1.0, 1.0, spacing_k_mm, 1.0])), ball())
+    edit = redrawn(session, 0, 10)
+    result = session.propagate([edit])
+    assert result.updates[0].loss_after < result.updates[0].loss_before
+    assert result.changed.any()
+    assert set(result.changed_per_slice) <= {8, 9, 11, 12}
+    assert np.array_equal(result.segmentation[10], edit.mask)
+
+
+def test_a_network_that_sees_transposed_axes_refines_the_slice_that_was_drawn(tmp_path):
+    transposed = NnunetModel.load(
+        write_nnunet_folder(tmp_path, transpose_forward=(2, 0, 1), features=(4, 8, 8)), device="cpu"
+    )
+    session = started(transposed)
+    edit = redrawn(session, 1, 9)
+    result = session.propagate([edit])
+    assert result.updates[0].loss_after < result.updates[0].loss_before
+    assert set(result.changed_per_slice) <= {7, 8, 10, 11}
+    assert np.array_equal(result.segmentation[:, 9], edit.mask)
+
+
+@pytest.mark.parametrize(
+    ("labels", "order", "target"),
+    [
+        ({"background": 0, "node": 1, "GTV": 2}, None, "GTV"),
+        ({"background": 0, "whole": [1, 2], "core": [2]}, [1, 2], "core"),
+    ],
+)
+def test_one_label_of_several_and_one_region_are_refined(tmp_path, labels, order, target):
+    folder = write_nnunet_folder(tmp_path, labels=labels, regions_class_order=order, features=(4, 8, 8))
+    session = started(NnunetModel.load(folder, label=target, device="cpu"))
+    edit = redrawn(session)
+    result = session.propagate([edit])
+    assert result.updates[0].loss_after < result.updates[0].loss_before
+    assert np.array_equal(result.segmentation[12], edit.mask)
+
+
+def test_live_statistics_change_near_slices_only_as_well(model):
+    live = UpdateSettings(iterations=4, frozen_statistics=False)
+    session = Session(model, SessionSettings(update=live))
+    session.set_image(volume(), ball())
+    result = session.propagate([redrawn(session)])
+    assert result.changed.any()
+    assert set(result.changed_per_slice) <= {10, 11, 13, 14}
+
+
+def test_a_drawing_where_the_image_is_zero_is_kept_though_the_network_never_sees_it(model):
+    """nnU-Net crops an image to its non-zero part."""
+    channels = volume().channels
+    channels[:, :6] = 0
+    session = Session(model, SessionSettings(update=QUICK))
+    session.set_image(SourceVolume(channels, np.eye(4)), ball())
+    drawn = np.zeros(SHAPE[1:], bool)
+    drawn[8:14, 8:14] = True
+    result = session.propagate([SliceEdit(0, 2, drawn)])
+    assert np.array_equal(result.segmentation[2], drawn)
+    assert not result.changed.any()

@@ -59,7 +59,9 @@ def choose_edits(
         )
     ignored = sorted(changed - {edit.index for edit in edits})
     if ignored:
-        logger.warning("changes on slices %s are left out, because --slices does not name them", _listed(ignored))
+        logger.warning(
+            "changes on slices %s are kept and not propagated: --slices does not name them", _listed(ignored)
+        )
     return edits
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,9 @@ def measure(predicted: np.ndarray, truth: np.ndarray, spacing_kji_mm: tuple[floa
     dsc = float(metrics.compute_dice(p, y, ignore_empty=False))
     if not predicted.any() or not truth.any():
         return Measures(dsc, math.inf)
-    hd95 = metrics.compute_hausdorff_distance(p, y, include_background=True, percentile=95, spacing=spacing_kji_mm)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # MONAI calls a deprecated option of its own
+        hd95 = metrics.compute_hausdorff_distance(p, y, include_background=True, percentile=95, spacing=spacing_kji_mm)
     return Measures(dsc, float(hd95))
 
 

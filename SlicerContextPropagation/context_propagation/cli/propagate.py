@@ -130,6 +130,7 @@ def _run_session(
     session = Session(model, settings)
     with meter.stage("set image"):
         session.set_image(case.volume, case.initial, progress)
+    session.accept_manual_changes(case.edited.mask)  # changes that --slices leaves out are kept as they are
     with meter.stage("propagate"):
         result = session.propagate(case.edits, progress)
     for message in result.messages:
