@@ -98,7 +98,6 @@ class NnunetFolder:
         dataset_json: Content of `dataset.json`.
         label_manager: nnU-Net's, for these labels.
         networks: One per fold, on the CPU, in eval mode, without gradients for the weights.
-        parameters: State dicts, one per fold; copies, not shared with `networks`.
         folds: "0", "1", ... or "all".
         configuration: E.g. "3d_fullres".
         trainer_name: E.g. "nnUNetTrainer".
@@ -111,7 +110,6 @@ class NnunetFolder:
     dataset_json: dict[str, Any]
     label_manager: LabelManager
     networks: tuple[nn.Module, ...]
-    parameters: list[dict[str, torch.Tensor]]
     folds: tuple[str, ...]
     configuration: str
     trainer_name: str
@@ -162,7 +160,6 @@ def load_nnunet_folder(
         dataset_json=dataset,
         label_manager=label_manager,
         networks=networks,
-        parameters=[c.weights for c in checkpoints],
         folds=tuple(files),
         configuration=first.configuration,
         trainer_name=first.trainer_name,
