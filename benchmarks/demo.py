@@ -19,7 +19,7 @@ from context_propagation.cli.measures import measure, near_slices
 from context_propagation.cli.segmentation_files import Wanted, read_mask
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.simulated_edit import redrawn_as, worst_slice
-from hippocampus_cases import WORK, Case, data_folder, read_case, split_cases, trained_model
+from hippocampus_cases import TEST_FOLD, WORK, Case, data_folder, read_case, trained_model, unseen_cases
 from provenance import provenance
 
 NEIGHBOURS = 2
@@ -64,7 +64,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     torch.manual_seed(0)
-    case = read_case(folder, split_cases(folder, 1)[1][0])
+    case = read_case(folder, unseen_cases(folder, TEST_FOLD, 1)[0])
     output = WORK / "demo"
     output.mkdir(parents=True, exist_ok=True)
     image = folder / "images" / f"{case.name}.nii.gz"

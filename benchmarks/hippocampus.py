@@ -9,7 +9,7 @@ import argparse
 import statistics
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,26 +22,26 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.nnunet_model import NnunetModel
 from context_propagation.core.session import Session, SessionSettings
 from context_propagation.core.simulated_edit import largest_slice, redrawn_as, worst_slice
-from hippocampus_cases import Case, data_folder, read_case, split_cases, trained_model
+from hippocampus_cases import TEST_FOLD, TUNING_FOLD, Case, data_folder, read_case, trained_model, unseen_cases
 from provenance import provenance
 
 SEED = 0
 NEIGHBOURS = 2
 ABLATION = {
-    "LBFGS 20, proximal 1, frozen (default)": UpdateSettings(),
+    "LBFGS 10, proximal 0.1, frozen (default)": UpdateSettings(),
     "proximal 0": UpdateSettings(proximal_weight=0.0),
-    "proximal 0.1": UpdateSettings(proximal_weight=0.1),
+    "proximal 0.03": UpdateSettings(proximal_weight=0.03),
     "proximal 0.3": UpdateSettings(proximal_weight=0.3),
-    "proximal 3": UpdateSettings(proximal_weight=3.0),
-    "proximal 10": UpdateSettings(proximal_weight=10.0),
+    "proximal 1": UpdateSettings(proximal_weight=1.0),
     "LBFGS 5": UpdateSettings(iterations=5),
-    "LBFGS 10": UpdateSettings(iterations=10),
-    "LBFGS 40": UpdateSettings(iterations=40),
+    "LBFGS 20": UpdateSettings(iterations=20),
+    "LBFGS 30, proximal 0": UpdateSettings(iterations=30, proximal_weight=0.0),
     "live statistics": UpdateSettings(frozen_statistics=False),
-    "live statistics, proximal 0": UpdateSettings(frozen_statistics=False, proximal_weight=0.0),
+    "live statistics, LBFGS 30, proximal 0": UpdateSettings(
+        frozen_statistics=False, iterations=30, proximal_weight=0.0
+    ),
     "Dice alone": UpdateSettings(loss="dice"),
-    "Adam 30, lr .05": UpdateSettings(optimizer="adam", iterations=30, learning_rate=0.05),
-    "Adam 30, lr .01": UpdateSettings(optimizer="adam", iterations=30, learning_rate=0.01),
+    "Adam 30, lr .05": UpdateSettings(optimizer="adam"),
 }
 
 
@@ -146,6 +146,7 @@ def main() -> int:
     """Print the table; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=20, help="unseen cases (default 20)")
+    parser.add_argument("--tuning", action="store_true", help="cases to choose settings on, none of the test fold's")
     parser.add_argument("--pick", choices=["worst", "largest"], default="worst", help="the edited slice")
     parser.add_argument("--ablation", action="store_true", help="a row for each setting of the update")
     arguments = parser.parse_args()
@@ -153,18 +154,18 @@ def main() -> int:
     try:
         folder = data_folder()
         model = NnunetModel.load(trained_model(folder))
-        cases = [read_case(folder, name) for name in split_cases(folder, arguments.cases)[1]]
+        fold = TUNING_FOLD if arguments.tuning else TEST_FOLD
+        cases = [read_case(folder, name) for name in unseen_cases(folder, fold, arguments.cases)]
     except UserInputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     settings = {"default": SessionSettings()}
     if arguments.ablation:
         settings = {name: SessionSettings(update=update) for name, update in ABLATION.items()}
-        for level in range(1, min(3, model.splits[0].max_level) + 1):
-            settings[f"decoder level {level}"] = replace(SessionSettings(), level=level)
+        settings |= {f"decoder level {level}": SessionSettings(level=level) for level in (1, 3)}
     outcomes = run(model, cases, settings, arguments.pick)
     print(provenance(SEED, len(cases)))
-    print(f"model {model.content_hash[:12]}, edited slice: {arguments.pick}\n")
+    print(f"model {model.content_hash[:12]}, fold {fold}, edited slice: {arguments.pick}\n")
     first = next(iter(outcomes.values()))
     print(table(first), findings(first), sep="\n\n")
     if arguments.ablation:

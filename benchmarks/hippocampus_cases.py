@@ -17,7 +17,7 @@ from context_propagation.core.source_volume import SourceVolume
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORK = REPOSITORY / "output"
-TEST_FOLD = 0
+TEST_FOLD, TUNING_FOLD = 0, 1
 TRAINING_CASES = 10
 
 
@@ -52,15 +52,28 @@ def data_folder() -> Path:
     return folder
 
 
-def split_cases(folder: Path, unseen: int) -> tuple[list[str], list[str]]:
-    """Training cases spread over the other folds, and so many test cases of the test fold, in name order."""
-    folds = json.loads((folder / "folds.json").read_text())["folds"]
-    others = sorted(name for name, fold in folds.items() if fold != TEST_FOLD)
-    training = others[:: len(others) // TRAINING_CASES][:TRAINING_CASES]
-    test = sorted(name for name, fold in folds.items() if fold == TEST_FOLD)
-    if unseen > len(test):
-        raise UserInputError(f"{unseen} cases; the test fold has {len(test)}")
-    return training, test[:unseen]
+def training_cases(folder: Path) -> list[str]:
+    """The base model's training cases, spread over all folds but the test fold."""
+    others = sorted(name for name, fold in _folds(folder).items() if fold != TEST_FOLD)
+    return others[:: len(others) // TRAINING_CASES][:TRAINING_CASES]
+
+
+def unseen_cases(folder: Path, fold: int, count: int) -> list[str]:
+    """So many cases of a fold, in name order, that the base model was not trained on.
+
+    Raises:
+        UserInputError: The fold has fewer.
+    """
+    trained = set(training_cases(folder))
+    unseen = sorted(name for name, own in _folds(folder).items() if own == fold and name not in trained)
+    if count > len(unseen):
+        raise UserInputError(f"{count} cases; fold {fold} has {len(unseen)} unseen ones")
+    return unseen[:count]
+
+
+def _folds(folder: Path) -> dict[str, int]:
+    folds: dict[str, int] = json.loads((folder / "folds.json").read_text())["folds"]
+    return folds
 
 
 def read_case(folder: Path, name: str) -> Case:
@@ -72,6 +85,5 @@ def read_case(folder: Path, name: str) -> Case:
 
 def trained_model(folder: Path) -> Path:
     """The base model, trained by nnU-Net on first use and kept."""
-    training, _ = split_cases(folder, 1)
     with progress_bars() as progress:
-        return train_hippocampus_model(folder, WORK, cases=training, progress=progress)
+        return train_hippocampus_model(folder, WORK, cases=training_cases(folder), progress=progress)

@@ -26,7 +26,7 @@ class UpdateSettings:
     Attributes:
         optimizer: "lbfgs" (strong Wolfe line search) or "adam".
         loss: "dice+ce" (Eq. 7, nnU-Net) or "dice" (Eq. 5, PSNN).
-        iterations: Iteration limit of the optimiser.
+        iterations: Iteration limit of the optimiser; without it, 10 for LBFGS and 30 for Adam.
         learning_rate: Step of Adam; LBFGS finds its own by line search.
         proximal_weight: Weight of sum((f - f0)^2) / (C' H' W'), with C' H' W' counted on one slice of f.
         loss_threshold: Stop once the loss without the proximal term is at or below this.
@@ -36,9 +36,9 @@ class UpdateSettings:
 
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
     loss: Literal["dice+ce", "dice"] = "dice+ce"
-    iterations: int = 20
+    iterations: int | None = None
     learning_rate: float = 0.05
-    proximal_weight: float = 1.0
+    proximal_weight: float = 0.1
     loss_threshold: float = 0.0
     patience: int = 15
     frozen_statistics: bool = True
@@ -48,12 +48,17 @@ class UpdateSettings:
             raise UserInputError(f"Unknown optimizer '{self.optimizer}'; choose lbfgs or adam")
         if self.loss not in ("dice+ce", "dice"):
             raise UserInputError(f"Unknown loss '{self.loss}'; choose dice+ce or dice")
-        if self.iterations < 1:
+        if self.iterations is not None and self.iterations < 1:
             raise UserInputError(f"{self.iterations} iterations; give at least 1")
         if not self.learning_rate > 0:
             raise UserInputError(f"The learning rate is {self.learning_rate}; give a number above 0")
         if not self.proximal_weight >= 0:
             raise UserInputError(f"The proximal weight is {self.proximal_weight}; give 0 or more")
+
+    @property
+    def iteration_limit(self) -> int:
+        """`iterations`, or the optimiser's default."""
+        return self.iterations or {"lbfgs": 10, "adam": 30}[self.optimizer]
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ class _Search:
         if math.isfinite(objective) and objective < self.best_objective:
             self.best_objective, self.best_loss, self.best_at = objective, loss, len(self.losses)
             self.best_f = f.detach().clone()
-        self.progress(min(1.0, len(self.losses) / (1.25 * self.settings.iterations)))
+        self.progress(min(1.0, len(self.losses) / (1.25 * self.settings.iteration_limit)))
         if self.best_loss <= self.settings.loss_threshold:
             raise _Stop("threshold")
         if len(self.losses) - self.best_at >= self.settings.patience:
@@ -171,7 +176,7 @@ def update_features(
 
 
 def _run_lbfgs(f: torch.Tensor, search: _Search) -> StopReason:
-    iterations = search.settings.iterations
+    iterations = search.settings.iteration_limit
     optimizer = torch.optim.LBFGS(
         [f],
         max_iter=iterations,
@@ -188,7 +193,7 @@ def _run_lbfgs(f: torch.Tensor, search: _Search) -> StopReason:
 
 def _run_adam(f: torch.Tensor, search: _Search) -> StopReason:
     optimizer = torch.optim.Adam([f], lr=search.settings.learning_rate)
-    for _ in range(search.settings.iterations):
+    for _ in range(search.settings.iteration_limit):
         search.evaluate(f)
         optimizer.step()
     search.evaluate(f)
