@@ -72,8 +72,8 @@ def main() -> int:
     refined = output / "refined.seg.nrrd"
     run("predict", "--model", model, "--image", image, "--output", initial)
     volume = read_source_volume([image])
-    name = "hippocampus"
-    baseline = read_mask(initial, Wanted(name), volume)
+    target = Wanted("hippocampus", (1,))
+    baseline = read_mask(initial, target, volume)
     index = redraw_worst_slice(case, baseline, edited)
     # fmt: off
     run("propagate", "--model", model, "--image", image, "--initial", initial, "--edited", edited, "--output", refined,
@@ -81,8 +81,8 @@ def main() -> int:
     # fmt: on
     masks = {
         "baseline": baseline,
-        "paste": read_mask(edited, Wanted(name), volume),
-        "update": read_mask(refined, Wanted(name), volume),
+        "paste": read_mask(edited, target, volume),
+        "update": read_mask(refined, target, volume),
     }
     print(f"\n{case.name}, which the model never saw; axial slice {index} redrawn from the expert's contour")
     print_table(case, masks, index)

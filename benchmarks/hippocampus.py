@@ -28,10 +28,10 @@ from provenance import provenance
 SEED = 0
 NEIGHBOURS = 2
 ABLATION = {
-    "LBFGS 10, proximal 0.1, frozen (default)": UpdateSettings(),
+    "LBFGS 10, proximal 0.3, frozen (default)": UpdateSettings(),
     "proximal 0": UpdateSettings(proximal_weight=0.0),
     "proximal 0.03": UpdateSettings(proximal_weight=0.03),
-    "proximal 0.3": UpdateSettings(proximal_weight=0.3),
+    "proximal 0.1": UpdateSettings(proximal_weight=0.1),
     "proximal 1": UpdateSettings(proximal_weight=1.0),
     "LBFGS 5": UpdateSettings(iterations=5),
     "LBFGS 20": UpdateSettings(iterations=20),

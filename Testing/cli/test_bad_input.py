@@ -253,9 +253,12 @@ def test_an_intensity_image_as_segmentation_is_named(refused, propagate_argument
     assert "which are no labels; give a labelmap" in refused(*propagate_arguments(edited=files.image))
 
 
-def test_a_labelmap_without_the_label_names_what_it_holds(refused, propagate_arguments, write):
-    other = write("other.nii.gz", edited_mask().astype(np.uint8) * 5)
-    assert "holds the labels 5, not 1 (GTV)" in refused(*propagate_arguments(edited=other, label="GTV"))
+@pytest.mark.parametrize("options", [{}, {"label": "GTV"}])
+def test_labelmaps_without_the_label_name_what_they_hold(refused, propagate_arguments, write, options):
+    initial = write("initial.nii.gz", ball_mask().astype(np.uint8) * 3)
+    edited = write("edited.nii.gz", edited_mask().astype(np.uint8) * 5)
+    message = refused(*propagate_arguments(initial=initial, edited=edited, **options))
+    assert f"'{initial}' and '{edited}' hold the labels 3, 5, not 1 (GTV); choose another label" in message
 
 
 def test_an_edit_that_changes_nothing_is_refused(refused, propagate_arguments, files):

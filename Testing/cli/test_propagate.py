@@ -96,6 +96,49 @@ def test_a_labelmap_edit_becomes_a_seg_nrrd_with_the_label_s_name(run, propagate
     assert np.array_equal(mask[EDITED_SLICE], edited_mask()[EDITED_SLICE])
 
 
+@pytest.fixture
+def two_organs(tmp_path):
+    """Labelmaps before and after the edit, and where another organ (2) lies: beside the target, touching it."""
+    organ = np.zeros(ball_mask().shape, bool)
+    organ[:, :, 16:] = True
+    organ &= ~(ball_mask() | edited_mask())
+    for name, mask in (("initial", ball_mask()), ("edited", edited_mask())):
+        labels = mask.astype(np.uint8) + 2 * organ.astype(np.uint8)
+        sitk.WriteImage(sitk_image(labels), str(tmp_path / f"{name}.nrrd"))
+    return {"initial": tmp_path / "initial.nrrd", "edited": tmp_path / "edited.nrrd"}, organ
+
+
+def test_another_organ_in_the_labelmap_is_neither_read_nor_lost(
+    run, propagate_arguments, usual_result, two_organs, tmp_path
+):
+    paths, organ = two_organs
+    usual = voxels(usual_result / "out.nii.gz").astype(bool)
+
+    outcome = run(*propagate_arguments(**paths, report=tmp_path / "report.json"))
+
+    written, refused = voxels(tmp_path / "out.nii.gz"), int((usual & organ).sum())
+    assert outcome.code == 0
+    assert np.array_equal(written == 2, organ)
+    assert np.array_equal(written == 1, usual & ~organ)
+    assert json.loads((tmp_path / "report.json").read_text())["refused_voxels"] == refused
+    assert refused
+    assert f"{refused} voxels are not given to GTV: the labels 2 of " in outcome.err
+
+
+def test_a_seg_nrrd_from_a_labelmap_of_two_organs_says_that_it_holds_one(
+    run, propagate_arguments, usual_result, source_volume, two_organs, tmp_path
+):
+    slicer_files = pytest.importorskip("context_propagation.mrml.segmentation_files")
+    paths, _ = two_organs
+
+    outcome = run(*propagate_arguments(**paths, output=tmp_path / "out.seg.nrrd"))
+
+    mask = slicer_files.read_seg_nrrd(tmp_path / "out.seg.nrrd", "GTV", source_volume)
+    assert np.array_equal(mask, voxels(usual_result / "out.nii.gz"))
+    (message,) = outcome.err.splitlines()
+    assert f"only GTV is written, not the labels 2 of '{paths['edited']}'" in message
+
+
 def test_named_slices_alone_are_propagated_and_other_changes_are_kept_as_drawn(run, propagate_arguments, tmp_path):
     mask = edited_mask()
     mask[8] = np.roll(mask[8], -2, axis=1)

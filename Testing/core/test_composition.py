@@ -15,9 +15,9 @@ def drawn(index: int, row: str) -> SliceEdit:
     return SliceEdit(0, index, volume(row)[0])
 
 
-def near(index: int, row: str, owned: str | None = None) -> NearLabels:
+def near(index: int, row: str, changed: str | None = None) -> NearLabels:
     labels = volume(row)
-    return NearLabels(index, ((index, index + 1), (0, 1), (0, len(row))), labels, volume(owned or "1" * len(row)))
+    return NearLabels(index, ((index, index + 1), (0, 1), (0, len(row))), labels, volume(changed or "1" * len(row)))
 
 
 def rows_of(labels: np.ndarray) -> list[str]:
@@ -53,9 +53,9 @@ def test_labels_beyond_the_neighbours_are_not_used():
     assert rows_of(compose(UNTOUCHED, (record,))) == ["000", "000", "010", "000", "000", "000"]
 
 
-def test_only_owned_voxels_of_a_window_count():
-    left = near(1, "111", owned="100")
-    right = near(1, "001", owned="011")
+def test_only_changed_voxels_of_a_window_count():
+    left = near(1, "111", changed="100")
+    right = near(1, "001", changed="011")
     record = EditRecord((drawn(0, "000"),), 1, (left, right))
 
     assert rows_of(compose(UNTOUCHED, (record,)))[1] == "101"

@@ -88,7 +88,7 @@ def test_an_edit_inside_the_window_never_runs_the_encoder(model):
 def test_an_edit_outside_the_window_encodes_only_what_is_new_and_says_so(model):
     session = Session(model, SessionSettings(update=QUICK, window_margin=0))
     session.set_image(volume((64, 20, 20)), ball((64, 20, 20), (8, 10, 10), 5))
-    first = session.window_boxes
+    first = session.cache.window_boxes
     untouched = session.window_prediction
     runs, hooks = encoder_runs(model)
     drawn = np.zeros((20, 20), bool)
@@ -96,9 +96,9 @@ def test_an_edit_outside_the_window_encodes_only_what_is_new_and_says_so(model):
     result = session.propagate([SliceEdit(0, 55, drawn)])
     for hook in hooks:
         hook.remove()
-    assert session.window_boxes[: len(first)] == first
-    assert len(runs) == len(session.window_boxes) - len(first) >= 1
-    assert all(box[0][0] >= 30 for box in session.window_boxes[len(first) :])
+    assert session.cache.window_boxes[: len(first)] == first
+    assert len(runs) == len(session.cache.window_boxes) - len(first) >= 1
+    assert all(box[0][0] >= 30 for box in session.cache.window_boxes[len(first) :])
     assert "outside the cached window" in result.messages[0]
     decoded_before = np.zeros((64, 20, 20), bool)
     decoded_before[: first[0][0][1]] = True
@@ -107,11 +107,11 @@ def test_an_edit_outside_the_window_encodes_only_what_is_new_and_says_so(model):
 
 def test_with_an_empty_segmentation_the_edit_places_the_window(model):
     session = started(model, initial=np.zeros(SHAPE, bool))
-    assert session.window_boxes == ()
+    assert session.cache.window_boxes == ()
     drawn = np.zeros(SHAPE[1:], bool)
     drawn[8:12, 8:12] = True
     session.propagate([SliceEdit(0, 5, drawn)])
-    assert len(session.window_boxes) == 1
+    assert len(session.cache.window_boxes) == 1
     assert np.array_equal(session.segmentation[5], drawn)
 
 
@@ -235,12 +235,12 @@ def test_undo_keeps_what_was_changed_by_hand_since(model):
 
 def test_cancelling_changes_nothing(model):
     session = started(model)
-    before, windows = session.segmentation.copy(), session.window_boxes
+    before, windows = session.segmentation.copy(), session.cache.window_boxes
     calls = []
     with pytest.raises(Cancelled):
         session.propagate([redrawn(session)], cancelled=lambda: calls.append(1) or len(calls) > 2)
     assert np.array_equal(session.segmentation, before)
-    assert session.window_boxes == windows
+    assert session.cache.window_boxes == windows
     assert session.records == ()
     assert not session.undo()
 
@@ -409,3 +409,91 @@ def test_a_drawing_where_the_image_is_zero_is_kept_though_the_network_never_sees
     result = session.propagate([SliceEdit(0, 2, drawn)])
     assert np.array_equal(result.segmentation[2], drawn)
     assert not result.changed.any()
+
+
+@pytest.fixture
+def long_session(model):
+    """A window around the target at low k, and a long image beyond it."""
+    session = Session(model, SessionSettings(update=QUICK, window_margin=0))
+    session.set_image(volume((90, 24, 24)), ball((90, 24, 24), (16, 12, 12), 9))
+    return session
+
+
+def an_edit(index, shape=(24, 24)):
+    drawn = np.zeros(shape, bool)
+    drawn[6:18, 6:18] = True
+    return SliceEdit(0, index, drawn)
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_an_edit_at_the_border_of_a_window_reaches_the_near_slices_on_both_sides(long_session, beyond):
+    border = long_session.cache.window_boxes[0][0][1]
+    index = border + beyond
+    result = long_session.propagate([an_edit(index)])
+    assert set(result.changed_per_slice) == {index - 2, index - 1, index + 1, index + 2}
+
+
+def test_a_second_edit_at_the_same_place_encodes_nothing_more(model, long_session):
+    index = long_session.cache.window_boxes[0][0][1]
+    long_session.propagate([an_edit(index)])
+    runs, hooks = encoder_runs(model)
+    smaller = an_edit(index).mask
+    smaller[6:9] = False
+    result = long_session.propagate([SliceEdit(0, index, smaller)])
+    for hook in hooks:
+        hook.remove()
+    assert runs == []
+    assert result.messages == ()
+
+
+def test_an_extension_that_fails_leaves_the_session_as_it_was(folder, long_session, monkeypatch):
+    clean = long_session.window_prediction
+    boxes = long_session.cache.window_boxes
+
+    def out_of_memory(fold_logits):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(long_session.model, "is_target", out_of_memory)
+        with pytest.raises(MemoryError):
+            long_session.propagate([an_edit(60)])
+    assert long_session.cache.window_boxes == boxes
+    assert np.array_equal(long_session.window_prediction, clean)
+    assert long_session.propagate([an_edit(60)]).changed.any()
+
+
+def test_redo_keeps_what_was_changed_by_hand_before_the_undo(model):
+    session = started(model)
+    result = session.propagate([redrawn(session)])
+    voxel = tuple(np.argwhere(result.changed)[0])
+    by_hand = session.segmentation.copy()
+    by_hand[voxel] = ~by_hand[voxel]
+    session.accept_manual_changes(by_hand)
+    session.undo()
+    session.redo()
+    assert session.segmentation[voxel] == by_hand[voxel]
+
+
+def test_the_session_keeps_its_own_copy_of_a_drawing(model):
+    session = started(model)
+    edit = redrawn(session)
+    drawn = edit.mask.copy()
+    session.propagate([edit])
+    edit.mask[:] = False
+    session.propagate([redrawn(session, 0, 5)])
+    assert np.array_equal(session.segmentation[12], drawn)
+
+
+def test_a_drawing_beyond_what_the_model_sees_is_said(model):
+    channels = volume().channels
+    channels[:, :6] = 0
+    session = Session(model, SessionSettings(update=QUICK))
+    session.set_image(SourceVolume(channels, np.eye(4)), ball())
+    result = session.propagate([an_edit(2, SHAPE[1:])])
+    assert "does not see" in result.messages[0]
+
+
+def test_undo_before_an_image_is_set_has_nothing_to_do(model):
+    assert not Session(model).undo()
+    with pytest.raises(UserInputError, match="set_image first"):
+        _ = Session(model).window_prediction

@@ -86,7 +86,7 @@ def records_as_lists(records):
         (
             [(edit.axis, edit.index, edit.mask.tolist()) for edit in record.edits],
             record.neighbours,
-            [(near.index, near.box, near.labels.tolist(), near.owned.tolist()) for near in record.near],
+            [(near.index, near.box, near.labels.tolist(), near.changed.tolist()) for near in record.near],
             record.updates,
         )
         for record in records
@@ -94,7 +94,7 @@ def records_as_lists(records):
 
 
 def test_the_worked_session_holds_something_worth_saving(worked):
-    assert len(worked.window_groups) == 2  # the second edit extended the cache
+    assert len(worked.cache.window_groups) == 2  # the second edit extended the cache
     assert [len(record.near) > 0 for record in worked.records] == [True, True]
     assert (len(worked.done), len(worked.undone)) == (2, 1)
     assert all(step.flipped.size for step in [*worked.done, *worked.undone])
@@ -106,7 +106,7 @@ def test_segmentation_edits_windows_and_settings_come_back(worked, file, model):
     assert np.array_equal(restored.segmentation, worked.segmentation)
     assert np.array_equal(restored.initial, worked.initial)
     assert np.array_equal(restored.window_prediction, worked.window_prediction)
-    assert restored.window_groups == worked.window_groups
+    assert restored.cache.window_groups == worked.cache.window_groups
     assert restored.settings == worked.settings
     assert records_as_lists(restored.records) == records_as_lists(worked.records)
 
@@ -165,7 +165,7 @@ def test_a_session_whose_target_was_empty_comes_back(model, tmp_path):
 
     restored = restore_session(tmp_path / "s.safetensors", model, an_image())
 
-    assert restored.window_groups == session.window_groups
+    assert restored.cache.window_groups == session.cache.window_groups
     assert np.array_equal(restored.segmentation, session.segmentation)
 
 
@@ -203,7 +203,7 @@ def test_fewer_folds_of_the_same_model_are_refused(file, tmp_path, model):
 
 
 def test_another_image_is_refused(file, model):
-    with pytest.raises(UserInputError, match="another image; load the image"):
+    with pytest.raises(UserInputError, match="another image, spacing or orientation; load the image"):
         restore_session(file, model, an_image(seed=1))
 
 
@@ -328,3 +328,19 @@ def test_a_file_that_lacks_an_array_is_refused_by_its_name(file, model, tmp_path
     save_file(arrays, damaged, metadata=metadata)
     with pytest.raises(UserInputError, match="damaged: it lacks 'manual'"):
         restore_session(damaged, model, an_image())
+
+
+def test_the_same_voxels_at_another_spacing_are_another_image(file, model):
+    image = an_image()
+    stretched = SourceVolume(image.channels, image.ijk_to_lps @ np.diag([1.0, 1.0, 2.0, 1.0]))
+    with pytest.raises(UserInputError, match="another image, spacing or orientation"):
+        restore_session(file, model, stretched)
+
+
+def test_a_model_loaded_for_another_label_is_refused(tmp_path):
+    folder = write_nnunet_folder(tmp_path / "m", labels={"background": 0, "GTV": 1, "node": 2})
+    session = Session(NnunetModel.load(folder, label="GTV", device="cpu"), SETTINGS)
+    session.set_image(an_image(), a_box((6, 12), (5, 12), (3, 10)))
+    save_session(session, tmp_path / "s.safetensors")
+    with pytest.raises(UserInputError, match="refines the label 'GTV' and the model is loaded for 'node'"):
+        restore_session(tmp_path / "s.safetensors", NnunetModel.load(folder, label="node", device="cpu"), an_image())

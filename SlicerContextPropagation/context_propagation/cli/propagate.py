@@ -17,10 +17,10 @@ from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import ProgressBars, progress_bars
 from context_propagation.cli.report import Report, installed_versions, write_report
 from context_propagation.cli.segmentation_files import (
-    EditedSegmentation,
+    ReadSegmentation,
     Wanted,
     check_segmentation_ending,
-    read_mask,
+    read_together,
     write_propagated,
 )
 from context_propagation.cli.stage_meter import StageMeter
@@ -74,7 +74,7 @@ class _Case:
 
     volume: SourceVolume
     initial: np.ndarray
-    edited: EditedSegmentation
+    edited: ReadSegmentation
     edits: list[SliceEdit]
 
 
@@ -116,11 +116,10 @@ def propagate(request: PropagateRequest) -> str:
 
 def _read_case(request: PropagateRequest, model: NnunetModel) -> _Case:
     volume = read_image_for(model, request.image)
-    wanted = Wanted(model.target.name, model.target.label if request.label is not None else ())
-    initial = read_mask(request.initial, wanted, volume)
-    edited = EditedSegmentation(request.edited, model.target.name, read_mask(request.edited, wanted, volume))
-    edits = choose_edits(initial, edited.mask, volume, request.plane, request.slices)
-    return _Case(volume, initial, edited, edits)
+    wanted = Wanted(model.target.name, model.target.label)
+    initial, edited = read_together([request.initial, request.edited], wanted, volume)
+    edits = choose_edits(initial.mask, edited.mask, volume, request.plane, request.slices)
+    return _Case(volume, initial.mask, edited, edits)
 
 
 def _run_session(

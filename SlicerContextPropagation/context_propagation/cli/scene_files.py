@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 import vtk
 
-from context_propagation.cli.segmentation_files import EditedSegmentation, is_seg_nrrd
+from context_propagation.cli.segmentation_files import ReadSegmentation, is_seg_nrrd
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.source_volume import SourceVolume
@@ -61,7 +61,7 @@ def write_segment(path: Path, mask: np.ndarray, name: str, volume: SourceVolume)
 
 
 def write_propagated_segment(
-    path: Path, edited: EditedSegmentation, result: np.ndarray, volume: SourceVolume, edits: Sequence[SliceEdit]
+    path: Path, edited: ReadSegmentation, result: np.ndarray, volume: SourceVolume, edits: Sequence[SliceEdit]
 ) -> int:
     """Write what propagation changed into the edited segmentation, and save that under another name.
 
@@ -79,10 +79,10 @@ def write_propagated_segment(
     volume_node = add_volume(scene, volume, IMAGE_NODE)
     if is_seg_nrrd(edited.path):
         node = load_segmentation(scene, edited.path)
-        segment_id = _segment_id(node, edited.name, edited.path)
+        segment_id = _segment_id(node, edited.wanted.name, edited.path)
     else:
-        node = add_segmentation(scene, volume_node, edited.name)
-        segment_id = add_segment_from_mask(node, edited.mask, volume_node, edited.name)
+        node = add_segmentation(scene, volume_node, edited.wanted.name)
+        segment_id = add_segment_from_mask(node, edited.mask, volume_node, edited.wanted.name)
     drawn = np.zeros(result.shape, bool)
     for edit in edits:
         np.moveaxis(drawn, edit.axis, 0)[edit.index] = True

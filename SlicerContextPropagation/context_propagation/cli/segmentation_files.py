@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 LABELMAP_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 SEG_NRRD = ".seg.nrrd"
+LARGEST_LABEL = 2**31
 
 
 @dataclass(frozen=True)
@@ -31,26 +32,43 @@ class Wanted:
 
     Attributes:
         name: The label's name; the segment's name in a `.seg.nrrd` of several segments.
-        values: The label's values in a labelmap; empty where every value above zero is meant.
+        values: The label's values in a labelmap of several labels; a region has several.
     """
 
     name: str
-    values: tuple[int, ...] = ()
+    values: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class EditedSegmentation:
+class ReadSegmentation:
     """A segmentation file and what was read from it.
 
     Attributes:
         path: The file.
-        name: The label's name.
+        wanted: What was looked for.
         mask: bool `[K, J, I]` on the image's grid.
+        labels: Whole numbers `[K, J, I]` on the image's grid, all labels of the file; None where it is a `.seg.nrrd`
+            or a plain mask.
     """
 
     path: Path
-    name: str
+    wanted: Wanted
     mask: np.ndarray
+    labels: np.ndarray | None = None
+
+    @property
+    def other_labels(self) -> list[int]:
+        """The values of the labels that were not looked for, on the image's grid."""
+        return [] if self.labels is None else np.unique(self.labels[(self.labels != 0) & ~self.mask]).tolist()
+
+
+@dataclass(frozen=True)
+class _Labelmap:
+    """A labelmap file on its own grid; `values` are its distinct values above zero."""
+
+    path: Path
+    image: sitk.Image
+    values: tuple[int, ...]
 
 
 def check_segmentation_ending(path: Path) -> None:
@@ -71,31 +89,45 @@ def is_seg_nrrd(path: Path) -> bool:
 
 
 def read_mask(path: Path, wanted: Wanted, volume: SourceVolume) -> np.ndarray:
-    """Read one label of a segmentation onto the image's grid.
+    """Read one label of one segmentation; see `read_together`."""
+    return read_together([path], wanted, volume)[0].mask
+
+
+def read_together(paths: Sequence[Path], wanted: Wanted, volume: SourceVolume) -> list[ReadSegmentation]:
+    """Read one label of several segmentations of one image onto the image's grid.
+
+    Labelmaps that hold only one value between them are masks of the wanted label, whatever the value. Otherwise the
+    wanted values are read, and one of the files may lack them: the label was erased in it, or not yet drawn.
 
     Args:
-        path: A labelmap file or a `.seg.nrrd`; its grid may differ from the image's.
+        paths: Labelmap files or `.seg.nrrd`; their grids may differ from the image's.
         wanted: Which label or segment.
         volume: The image.
 
     Returns:
-        bool `[K, J, I]`; nearest neighbour where the grids differ.
+        One for each path; nearest neighbour where the grids differ.
 
     Raises:
-        UserInputError: The file is missing, empty or unreadable, lacks the target, or does not overlap the image.
+        UserInputError: A file is missing, empty or unreadable, or does not overlap the image; none holds the label.
     """
-    check_exists(path, "Segmentation")
-    if not path.is_file():
-        raise UserInputError(f"Segmentation '{path}' is a folder; give a labelmap file or a {SEG_NRRD}")
-    if is_seg_nrrd(path):
-        return _scene_files().read_segment(path, wanted.name, volume)
-    return _read_labelmap(path, wanted, volume)
+    opened = [_open(path) for path in paths]
+    values = _plain_or_wanted([labelmap for labelmap in opened if labelmap is not None], wanted)
+    read = []
+    for path, labelmap in zip(paths, opened, strict=True):
+        if labelmap is None:
+            read.append(ReadSegmentation(path, wanted, _scene_files().read_segment(path, wanted.name, volume)))
+        else:
+            mask, labels = _on_image_grid(labelmap, values or wanted.values, volume)
+            read.append(ReadSegmentation(path, wanted, mask, labels if values is None else None))
+    return read
 
 
-def write_labelmap(path: Path, mask: np.ndarray, volume: SourceVolume) -> None:
-    """Write a mask `[K, J, I]` as 0 and 1 on the image's grid, compressed."""
+def write_labelmap(path: Path, labels: np.ndarray, volume: SourceVolume) -> None:
+    """Write a mask `[K, J, I]` as 0 and 1, or labels as they are, on the image's grid, compressed."""
+    image = sitk.GetImageFromArray(labels.astype(np.uint8) if labels.dtype == bool else labels)
+    image.CopyInformation(_image_grid(volume))
     try:
-        sitk.WriteImage(volume.mask_to_sitk(mask), str(path), useCompression=True)
+        sitk.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:
         raise UserInputError(f"Output '{path.name}' cannot be written; check that its folder has room") from error
 
@@ -109,11 +141,12 @@ def write_predicted(path: Path, mask: np.ndarray, name: str, volume: SourceVolum
 
 
 def write_propagated(
-    path: Path, edited: EditedSegmentation, result: np.ndarray, volume: SourceVolume, edits: Sequence[SliceEdit]
+    path: Path, edited: ReadSegmentation, result: np.ndarray, volume: SourceVolume, edits: Sequence[SliceEdit]
 ) -> int:
     """Write the result of a propagation, in the format of the name's ending.
 
     A `.seg.nrrd` is written through a scene: an edited `.seg.nrrd` keeps its other segments, its grid and its colours.
+    A labelmap from an edited labelmap of several labels keeps the other labels, and does not write over them.
 
     Args:
         path: Where to write.
@@ -126,19 +159,35 @@ def write_propagated(
         Voxels that the segmentation refused to take.
     """
     if is_seg_nrrd(path):
+        if edited.other_labels:
+            listed = _listed(edited.other_labels)
+            logger.warning("only %s is written, not the labels %s of '%s'", edited.wanted.name, listed, edited.path)
         return int(_scene_files().write_propagated_segment(path, edited, result, volume, edits))
-    write_labelmap(path, result, volume)
-    return 0
+    if edited.labels is None:
+        write_labelmap(path, result, volume)
+        return 0
+    labels, refused = _labels_with(edited.labels, edited.mask, result, edited.wanted.values[0])
+    write_labelmap(path, labels, volume)
+    if refused:
+        what = "%d voxels are not given to %s: the labels %s of '%s' are not written over"
+        logger.warning(what, refused, edited.wanted.name, _listed(edited.other_labels), edited.path)
+    return refused
 
 
-def _read_labelmap(path: Path, wanted: Wanted, volume: SourceVolume) -> np.ndarray:
-    labelmap = _read_labels(path)
-    labels = sitk.GetArrayViewFromImage(labelmap)
-    chosen = _voxels_of(labels, wanted, path)
-    image_grid = volume.mask_to_sitk(np.zeros(volume.shape_kji, bool))
-    if same_grid(labelmap, image_grid):
-        return chosen
-    return _resampled(chosen, labelmap, image_grid, path)
+def _labels_with(labels: np.ndarray, before: np.ndarray, after: np.ndarray, value: int) -> tuple[np.ndarray, int]:
+    """The labels with one label changed from `before` to `after` where no other one lies, and the voxels refused.
+
+    Args:
+        labels: Whole numbers `[K, J, I]`.
+        before: bool `[K, J, I]`, where the label lies; such voxels keep their value, of which a region has several.
+        after: bool `[K, J, I]`, where it shall lie.
+        value: Of the voxels that are added.
+    """
+    free = labels == 0
+    written = labels.astype(np.promote_types(labels.dtype, np.min_scalar_type(value)))
+    written[before & ~after] = 0
+    written[after & free] = value
+    return written, int((after & ~before & ~free).sum())
 
 
 def _scene_files() -> ModuleType:
@@ -149,6 +198,17 @@ def _scene_files() -> ModuleType:
     """
     require("slicer", extra="mrml")
     return import_module("context_propagation.cli.scene_files")
+
+
+def _open(path: Path) -> _Labelmap | None:
+    """Read a labelmap; None for a `.seg.nrrd`, which is read through a scene."""
+    check_exists(path, "Segmentation")
+    if not path.is_file():
+        raise UserInputError(f"Segmentation '{path}' is a folder; give a labelmap file or a {SEG_NRRD}")
+    if is_seg_nrrd(path):
+        return None
+    image = _read_labels(path)
+    return _Labelmap(path, image, _label_values(path, image))
 
 
 def _read_labels(path: Path) -> sitk.Image:
@@ -168,23 +228,48 @@ def _read_labels(path: Path) -> sitk.Image:
     return image
 
 
-def _voxels_of(labels: np.ndarray, wanted: Wanted, path: Path) -> np.ndarray:
-    """The wanted voxels; a labelmap of 0 and 1 is a mask of the wanted label, whatever its value in the model."""
-    values = [value for value in np.unique(labels).tolist() if value != 0]
-    if not np.isfinite(values).all() or any(value != int(value) or value < 0 for value in values):
+def _label_values(path: Path, image: sitk.Image) -> tuple[int, ...]:
+    values = [value for value in np.unique(sitk.GetArrayViewFromImage(image)).tolist() if value != 0]
+    if not all(0 < value < LARGEST_LABEL and value == int(value) for value in values):
         raise UserInputError(
             f"Segmentation '{path}' holds the values {_listed(values)}, which are no labels; give a labelmap"
         )
-    if not wanted.values or set(wanted.values) & set(values):
-        return np.isin(labels, wanted.values) if wanted.values else np.asarray(labels != 0)
-    if set(values) <= {1}:
-        if values:
-            logger.warning("'%s' holds the value 1 only; it is taken as a mask of %s", path, wanted.name)
-        return np.asarray(labels == 1)
-    raise UserInputError(
-        f"Segmentation '{path}' holds the labels {_listed(values)}, not {_listed(wanted.values)} ({wanted.name}); "
-        "choose another label, or give a mask of 0 and 1"
-    )
+    return tuple(int(value) for value in values)
+
+
+def _plain_or_wanted(labelmaps: Sequence[_Labelmap], wanted: Wanted) -> list[int] | None:
+    """The only value of plain masks, none where they are empty; None where the wanted values are to be read.
+
+    Raises:
+        UserInputError: There are several values, none of them wanted.
+    """
+    found = sorted({value for labelmap in labelmaps for value in labelmap.values})
+    if len(found) > 1:
+        _check_wanted(labelmaps, found, wanted)
+        return None
+    if set(found) - set(wanted.values):
+        holds = _files_hold(labelmaps)
+        logger.warning("%s the value %d only; it is taken as a mask of %s", holds, found[0], wanted.name)
+    return found
+
+
+def _check_wanted(labelmaps: Sequence[_Labelmap], found: Sequence[int], wanted: Wanted) -> None:
+    """Refuse labelmaps without the wanted values; where one holds them, warn of the other that does not."""
+    asked = f"{_listed(wanted.values)} ({wanted.name})"
+    if not set(wanted.values) & set(found):
+        raise UserInputError(
+            f"{_files_hold(labelmaps)} the labels {_listed(found)}, not {asked}; choose another label with --label, "
+            "or give masks of one value"
+        )
+    for labelmap in labelmaps:
+        if labelmap.values and not set(wanted.values) & set(labelmap.values):
+            holds = _files_hold([labelmap])
+            logger.warning("%s the labels %s, not %s; it is taken as empty", holds, _listed(labelmap.values), asked)
+
+
+def _files_hold(labelmaps: Sequence[_Labelmap]) -> str:
+    names = " and ".join(f"'{labelmap.path}'" for labelmap in labelmaps)
+    return f"Segmentation {names} holds" if len(labelmaps) == 1 else f"Segmentations {names} hold"
 
 
 def _listed(values: Sequence[float]) -> str:
@@ -192,17 +277,35 @@ def _listed(values: Sequence[float]) -> str:
     return shown + (", ..." if len(values) > 6 else "")
 
 
-def _resampled(mask: np.ndarray, labelmap: sitk.Image, image_grid: sitk.Image, path: Path) -> np.ndarray:
-    """Nearest neighbour by patient coordinates; 0 is outside the segmentation's grid, 1 background, 2 target."""
-    shifted = sitk.GetImageFromArray(mask.astype(np.uint8) + 1)
-    shifted.CopyInformation(labelmap)
-    moved = sitk.GetArrayFromImage(sitk.Resample(shifted, image_grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0))
-    if not moved.any() or (mask.any() and not (moved == 2).any()):
+def _on_image_grid(
+    labelmap: _Labelmap, wanted_values: Sequence[int], volume: SourceVolume
+) -> tuple[np.ndarray, np.ndarray]:
+    """The wanted voxels and all labels, `[K, J, I]` of the image."""
+    room = np.min_scalar_type(max(labelmap.values, default=0) + 1)
+    labels = sitk.GetArrayViewFromImage(labelmap.image).astype(room)
+    grid = _image_grid(volume)
+    inside = True
+    if not same_grid(labelmap.image, grid):
+        labels, inside = _resampled(labels, labelmap.image, grid)
+    mask = np.isin(labels, wanted_values)
+    if not inside or (set(wanted_values) & set(labelmap.values) and not mask.any()):
         raise UserInputError(
-            f"Segmentation '{path}' does not overlap the image: it lies around {_centre(labelmap)}, the image around "
-            f"{_centre(image_grid)} (LPS, mm); give the segmentation of this image"
+            f"Segmentation '{labelmap.path}' does not overlap the image: it lies around {_centre(labelmap.image)}, "
+            f"the image around {_centre(grid)} (LPS, mm); give the segmentation of this image"
         )
-    return np.asarray(moved == 2)
+    return mask, labels
+
+
+def _resampled(labels: np.ndarray, own_grid: sitk.Image, grid: sitk.Image) -> tuple[np.ndarray, bool]:
+    """Nearest neighbour by patient coordinates, and whether the grids overlap; labels leave room for one more value."""
+    shifted = sitk.GetImageFromArray(labels + 1)  # 0 is outside the labels' own grid
+    shifted.CopyInformation(own_grid)
+    moved = sitk.GetArrayFromImage(sitk.Resample(shifted, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0))
+    return np.maximum(moved, 1) - 1, bool(moved.any())
+
+
+def _image_grid(volume: SourceVolume) -> sitk.Image:
+    return volume.mask_to_sitk(np.zeros(volume.shape_kji, bool))
 
 
 def _centre(image: sitk.Image) -> str:

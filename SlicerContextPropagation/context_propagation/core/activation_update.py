@@ -38,7 +38,7 @@ class UpdateSettings:
     loss: Literal["dice+ce", "dice"] = "dice+ce"
     iterations: int | None = None
     learning_rate: float = 0.05
-    proximal_weight: float = 0.1
+    proximal_weight: float = 0.3
     loss_threshold: float = 0.0
     patience: int = 15
     frozen_statistics: bool = True

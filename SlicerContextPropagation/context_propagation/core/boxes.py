@@ -37,6 +37,11 @@ def intersection(a: Box, b: Box) -> Box | None:
     return None if any(start >= stop for start, stop in spans) else box_of(spans)
 
 
+def contains(outer: Box, inner: Box) -> bool:
+    """Whether a box lies inside another."""
+    return all(a <= c and d <= b for (a, b), (c, d) in zip(outer, inner, strict=True))
+
+
 def dilate(box: Box, margin: tuple[int, ...], limits: Box) -> Box:
     """Grow a box by a margin per axis, within limits."""
     grown = [(s - m, e + m) for (s, e), m in zip(box, margin, strict=True)]

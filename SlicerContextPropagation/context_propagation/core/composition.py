@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,13 +20,13 @@ class NearLabels:
         index: Slice index along the edit's axis.
         box: Where the labels lie in the image, (k, j, i).
         labels: bool, the box's shape.
-        owned: bool, the box's shape: where they count.
+        changed: bool, the box's shape: where the update flipped the label; elsewhere R_0 holds.
     """
 
     index: int
     box: Box
     labels: np.ndarray
-    owned: np.ndarray
+    changed: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,14 @@ class EditRecord:
         return self.edits[0].axis
 
     def near_indices(self, slices: int) -> list[int]:
-        """N(s): the edited slices and their neighbours, among `slices` slices."""
-        return sorted(
-            {
-                index
-                for edit in self.edits
-                for index in range(edit.index - self.neighbours, edit.index + self.neighbours + 1)
-                if 0 <= index < slices
-            }
-        )
+        """N(s) of all its slices, among `slices` slices."""
+        return near_indices([edit.index for edit in self.edits], self.neighbours, slices)
+
+
+def near_indices(indices: Iterable[int], neighbours: int, slices: int) -> list[int]:
+    """N(s): edited slices and their neighbours, among `slices` slices."""
+    reach = range(-neighbours, neighbours + 1)
+    return sorted({index + step for index in indices for step in reach if 0 <= index + step < slices})
 
 
 def superseded(records: Sequence[EditRecord], edits: Sequence[SliceEdit]) -> tuple[EditRecord, ...]:
@@ -92,7 +91,7 @@ def compose(untouched: np.ndarray, records: Sequence[EditRecord]) -> np.ndarray:
         for near in record.near:
             if near.index in indices:
                 box = slices_of(near.box)
-                free = near.owned & ~claimed[box]
+                free = near.changed & ~claimed[box]
                 labels[box][free] = near.labels[free]
         for index in indices:
             claimed[_plane(record.axis, index)] = True

@@ -74,6 +74,7 @@ class NnunetModel:
         channel_names: Their names.
         channel_expectations: What each channel should hold, as far as the training says.
         target: The label that is refined.
+        target_name: Its name.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class NnunetModel:
     ) -> None:
         self._folder = folder
         self.target = target
+        self.target_name = target.name
         self.device = device
         self._splits = tuple(UNetSplit(network.to(device)) for network in folder.networks)
         self.splits = self._splits

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from context_propagation.core.activation_update import UpdateReport, UpdateSettings
-from context_propagation.core.boxes import Box, bounding_box, box_of, intersection, slices_of
-from context_propagation.core.composition import EditRecord, NearLabels, compose, drawn_voxels, superseded
+from context_propagation.core.boxes import Box, bounding_box, box_of, contains, intersection, slices_of
+from context_propagation.core.composition import (
+    EditRecord,
+    NearLabels,
+    compose,
+    drawn_voxels,
+    near_indices,
+    superseded,
+)
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled, UserInputError
-from context_propagation.core.slice_update import decode_near, slice_target, update_window
+from context_propagation.core.feature_cache import NO_WINDOW, FeatureCache
+from context_propagation.core.slice_update import SliceTarget, decode_near, slice_target, update_window
 from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to
 from context_propagation.core.split_model import (
     CancelCheck,
@@ -117,6 +125,10 @@ class Session:
                     f"{split.max_level} stages; choose a smaller level"
                 )
         self._volume: SourceVolume | None = None
+        self._cache: FeatureCache | None = None
+        self.records: tuple[EditRecord, ...] = ()
+        self.done: list[Step] = []
+        self.undone: list[Step] = []
 
     # -- the image ---------------------------------------------------------------------------------------------------
 
@@ -157,23 +169,16 @@ class Session:
         if initial is None:
             predicted = self.model.predict(prepared, progress, cancelled)
             initial = reorientation.undo(predicted)
+        cache = FeatureCache.empty(self.model, prepared, reorientation.apply(initial).shape)
         target = bounding_box(reorientation.apply(initial))
-        plan = None if window_groups else self._plan_around(prepared, target)
-        groups = window_groups or ([plan.boxes] if plan else [])
-        encoded = [self._encode(prepared, boxes, progress, cancelled) for boxes in groups]
-        self._volume, self._reorientation, self._prepared = volume, reorientation, prepared
-        self._owner = np.full(reorientation.apply(initial).shape, -1, np.int16)
-        self._untouched = np.zeros_like(self._owner, dtype=bool)
-        self._windows: list[Window] = []
-        self._groups: list[int] = []
-        for group in encoded:
-            self._add_windows(group)
+        plan = None if window_groups else self._plan_around(cache, target)
+        for boxes in window_groups or ([plan.boxes] if plan else []):
+            cache = cache.extended(self._encode(prepared, boxes, progress, cancelled))
+        self._volume, self._reorientation, self._cache = volume, reorientation, cache
         self.initial = initial.astype(bool)
         self.segmentation = self.initial.copy()
-        self.records: tuple[EditRecord, ...] = ()
         self._manual = np.zeros(initial.shape, bool)
-        self.undone: list[Step] = []
-        self.done: list[Step] = []
+        self.records, self.done, self.undone = (), [], []
         return plan
 
     @property
@@ -184,31 +189,27 @@ class Session:
         return self._volume
 
     @property
-    def window_boxes(self) -> tuple[Box, ...]:
-        """The network boxes that are cached."""
-        return tuple(window.network_box for window in self._windows)
-
-    @property
-    def window_groups(self) -> tuple[tuple[Box, ...], ...]:
-        """The same, in the groups in which they were cached: within a group a voxel belongs to the window it is
-        deepest in, and a later group takes only voxels that no earlier one decodes.
-        """
-        ends = np.cumsum(self._groups).tolist()
-        return tuple(self.window_boxes[end - n : end] for end, n in zip(ends, self._groups, strict=True))
+    def cache(self) -> FeatureCache:
+        """What is cached of the image; raises `UserInputError` before `set_image`."""
+        if self._cache is None:
+            raise UserInputError("No image is set; call set_image first")
+        return self._cache
 
     @property
     def window_prediction(self) -> np.ndarray:
         """R_0, bool `[K, J, I]`: the target decoded from the untouched cache; False outside the windows."""
-        return self._reorientation.undo(self._untouched)
+        untouched = self.cache.untouched
+        return self._reorientation.undo(untouched)
 
-    def _plan_around(self, prepared: PreparedImage, target: Box | None) -> WindowPlan | None:
+    def _plan_around(self, cache: FeatureCache, target: Box | None) -> WindowPlan | None:
         """The windows that a target (image box in the model's orientation) asks for; None for an empty one."""
-        grid = prepared.grid
+        grid = cache.prepared.grid
         inside = None if target is None else intersection(grid.network_order(target), grid.crop)
         if inside is None:
             return None
-        budget = self.settings.memory_budget_bytes or available_bytes(self.model.device)
         margin, level = self.settings.window_margin, self.settings.level
+        given = self.settings.memory_budget_bytes
+        budget = available_bytes(self.model.device) if given is None else given - cache.cached_bytes(level)
         return plan_windows(self.model, grid.support(inside), grid.network_shape, margin, level, budget)
 
     def _encode(
@@ -221,33 +222,6 @@ class Session:
             progress("encode", number / len(boxes))
             windows.append(encode_window(self.model, prepared, box, self.settings.level))
         return windows
-
-    def _add_windows(self, windows: Sequence[Window]) -> None:
-        """Decode R_0 of new windows where no earlier window decodes; each voxel has one owner for ever."""
-        depth = np.zeros(self._owner.shape, np.int16) if len(windows) > 1 else None
-        free = self._owner < 0
-        first = len(self._windows)
-        for number, window in enumerate(windows, first):
-            box = self._prepared.grid.image_order(window.image_box)
-            take = free[slices_of(box)]
-            if depth is not None:
-                inside = _depth_in(box)
-                take = take & (inside > depth[slices_of(box)])
-                depth[slices_of(box)][take] = inside[take]
-            self._owner[slices_of(box)][take] = number
-        self._windows.extend(windows)
-        self._groups.append(len(windows))
-        for number, window in enumerate(windows, first):
-            box, labels = self._decode_untouched(window)
-            owned = self._owner[slices_of(box)] == number
-            self._untouched[slices_of(box)][owned] = labels[owned]
-
-    def _decode_untouched(self, window: Window) -> tuple[Box, np.ndarray]:
-        grid = self._prepared.grid
-        origin = tuple(span[0] for span in window.network_box)
-        logits = [grid.to_image(features.logits, origin, window.image_box) for features in window.features]
-        labels = self.model.is_target(logits)[0].cpu().numpy()
-        return grid.image_order(window.image_box), labels.transpose(np.argsort(grid.transpose))
 
     def masks(self) -> dict[str, np.ndarray]:
         """The masks that a saved session holds, bool `[K, J, I]` each."""
@@ -270,11 +244,16 @@ class Session:
     def accept_manual_changes(self, segmentation: np.ndarray) -> None:
         """Take over a segmentation that was changed by hand; propagation never writes the voxels changed so.
 
+        What was undone before can no longer be redone.
+
         Args:
             segmentation: bool `[K, J, I]`.
         """
         _check_shape(segmentation, self.volume)
-        self._manual |= segmentation.astype(bool) ^ self.segmentation
+        by_hand = segmentation.astype(bool) ^ self.segmentation
+        if by_hand.any():
+            self.undone.clear()
+        self._manual |= by_hand
         self.segmentation = segmentation.astype(bool).copy()
 
     def propagate(
@@ -295,7 +274,7 @@ class Session:
             Cancelled: Nothing was changed.
         """
         _check_edits(edits, self.volume)
-        edits = tuple(sorted(edits, key=lambda edit: edit.index))
+        edits = tuple(replace(e, mask=e.mask.astype(bool)) for e in sorted(edits, key=lambda edit: edit.index))
         messages = self._extend_windows(edits, progress, cancelled)
         kept = superseded(self.records, edits)
         near, updates = self._update(edits, progress, cancelled)
@@ -324,7 +303,8 @@ class Session:
         step = self.done.pop()
         flat = self.segmentation.reshape(-1)
         same = flat[step.flipped] == step.values
-        flat[step.flipped[same]] = ~step.values[same]
+        step = replace(step, flipped=step.flipped[same], values=step.values[same])
+        flat[step.flipped] = ~step.values
         self.records = step.before
         self.undone.append(step)
         return True
@@ -337,6 +317,11 @@ class Session:
         self._apply(step)
         self.done.append(step)
         return True
+
+    def discard_last(self) -> None:
+        """Take back the last propagation as if it had not been made: it cannot be redone."""
+        if self.undo():
+            self.undone.pop()
 
     def _apply(self, step: Step) -> None:
         self.segmentation.reshape(-1)[step.flipped] = step.values
@@ -362,42 +347,72 @@ class Session:
         return Step(self.records, after_records, flipped, result.reshape(-1)[flipped]), changed
 
     def _extend_windows(self, edits: Sequence[SliceEdit], progress: Progress, cancelled: CancelCheck) -> list[str]:
-        """Cache what an edit needs and no window decodes yet."""
-        touched = np.zeros(self.volume.shape_kji, bool)
+        """Cache a window around each edit and its near slices, where there is none."""
+        messages: list[str] = []
         for edit in edits:
-            current = self.segmentation.take(edit.index, edit.axis)
-            np.moveaxis(touched, edit.axis, 0)[edit.index] = edit.mask | current
-        missing = bounding_box(self._reorientation.apply(touched) & (self._owner < 0))
-        plan = self._plan_around(self._prepared, missing)
-        if plan is None:
+            if not self._is_seen(self._footprint(edit, [edit.index])):
+                messages.append("Part of the edit lies where the image is zero, which the model does not see")
+            near = self._footprint(edit, self._near_indices([edit.index], edit.axis))
+            oriented_axis = self._reorientation.order.index(edit.axis)
+            missing = self.cache.undecoded(self._reorientation.apply(near), oriented_axis)
+            if missing is not None:
+                messages.extend(self._extend_around(missing, progress, cancelled))
+        for message in messages:
+            logger.info(message)
+        return list(dict.fromkeys(messages))
+
+    def _extend_around(self, missing: Box, progress: Progress, cancelled: CancelCheck) -> list[str]:
+        """Encode what an edit lacks. Where memory is short and windows decode all of it piecewise, they must do."""
+        try:
+            plan = self._plan_around(self.cache, missing)
+        except UserInputError as error:
+            if (self.cache.owner[slices_of(missing)] == NO_WINDOW).any():
+                raise
+            return [f"The edit is propagated within the cached tiles only: {error}"]
+        boxes = [box for box in plan.boxes if box not in self.cache.window_boxes] if plan else []
+        if plan is None or not boxes:
             return []
-        boxes = [box for box in plan.boxes if box not in self.window_boxes]
-        windows = self._encode(self._prepared, boxes, progress, cancelled)
-        self._add_windows(windows)
-        message = f"The edit lies outside the cached window; {len(windows)} more window(s) were encoded"
-        logger.info(message)
-        return [message, *plan.messages]
+        windows = self._encode(self.cache.prepared, boxes, progress, cancelled)
+        self._cache = self.cache.extended(windows)
+        return [f"The edit lies outside the cached window; {len(windows)} more window(s) were encoded", *plan.messages]
+
+    def _footprint(self, edit: SliceEdit, indices: list[int]) -> np.ndarray:
+        """Bool `[K, J, I]`: the drawing and the current contour of its slice, put on these slices."""
+        footprint = np.zeros(self.volume.shape_kji, bool)
+        both = edit.mask | self.segmentation.take(edit.index, edit.axis)
+        np.moveaxis(footprint, edit.axis, 0)[indices] = both
+        return footprint
+
+    def _is_seen(self, mask: np.ndarray) -> bool:
+        """Whether all of a mask lies in the part of the image that the model sees."""
+        box = bounding_box(self._reorientation.apply(mask))
+        grid = self.cache.prepared.grid
+        return box is None or contains(grid.crop, grid.network_order(box))
 
     def _update(
         self, edits: tuple[SliceEdit, ...], progress: Progress, cancelled: CancelCheck
     ) -> tuple[tuple[NearLabels, ...], tuple[UpdateReport, ...]]:
         """Near slices and reports of an edit, over all windows and folds, in the volume's own orientation."""
-        grid = self._prepared.grid
+        cache = self.cache
+        grid = cache.prepared.grid
         drawn = np.zeros(self.volume.shape_kji, bool)
         for edit in edits:
             np.moveaxis(drawn, edit.axis, 0)[edit.index] = edit.mask
         axis, indices = self._network_slices(edits[0].axis, [edit.index for edit in edits])
         drawn_net = grid.to_network_axes(self._reorientation.apply(drawn))
-        untouched_net = grid.to_network_axes(self._untouched)
+        untouched_net = grid.to_network_axes(cache.untouched)
         if all((drawn_net.take(i, axis) == untouched_net.take(i, axis)).all() for i in indices):
             return (), (UpdateReport(0.0, 0.0, 0, "already satisfied"),)
-        near_net = self._near_network_slices(edits)
+        targets = {
+            number: target
+            for number, window in enumerate(cache.windows)
+            if (target := slice_target(axis, indices, drawn_net, untouched_net, window.image_box)) is not None
+        }
+        serving = self._serving_windows(targets, edits[0].axis)
         near: list[NearLabels] = []
         updates: list[UpdateReport] = []
-        for number, window in enumerate(self._windows):
-            target = slice_target(axis, indices, drawn_net, untouched_net, window.image_box)
-            if target is None:
-                continue
+        for number, target in targets.items():
+            window = cache.windows[number]
             updated, boxes = [], []
             for split, features in zip(self.model.splits, window.features, strict=True):
                 f, f_box, report = update_window(
@@ -417,19 +432,29 @@ class Session:
                 boxes.append(f_box)
                 updates.append(report)
             progress("decode", 0.0)
+            near_net = self._network_near(edits[0].axis, target.indices)
             frozen = self.settings.update.frozen_statistics
             decoded = decode_near(self.model, grid, window, updated, boxes, axis, near_net, frozen)
             if decoded is not None:
-                near.extend(self._near_labels(number, decoded, edits[0].axis, self._near_indices(edits)))
+                near.extend(self._near_labels(number, *decoded, edits[0].axis, serving))
         progress("decode", 1.0)
         return tuple(near), tuple(updates)
 
-    def _near_indices(self, edits: Sequence[SliceEdit]) -> list[int]:
-        record = EditRecord(tuple(edits), self.settings.neighbours, ())
-        return record.near_indices(self.volume.shape_kji[edits[0].axis])
+    def _near_indices(self, indices: Sequence[int], axis: int) -> list[int]:
+        """N(s) of slices of the volume."""
+        return near_indices(indices, self.settings.neighbours, self.volume.shape_kji[axis])
 
-    def _near_network_slices(self, edits: Sequence[SliceEdit]) -> list[int]:
-        return self._network_slices(edits[0].axis, self._near_indices(edits))[1]
+    def _network_near(self, axis: int, network_indices: Sequence[int]) -> list[int]:
+        """N(s) of slices given as image indices along the network's axis."""
+        return near_indices(network_indices, self.settings.neighbours, self.volume.shape_kji[axis])
+
+    def _serving_windows(self, targets: dict[int, SliceTarget], axis: int) -> dict[int, list[int]]:
+        """For each near slice of the volume, the windows that were updated for it."""
+        serving: dict[int, list[int]] = {}
+        for number, target in targets.items():
+            for index in self._network_slices(axis, self._network_near(axis, target.indices))[1]:
+                serving.setdefault(index, []).append(number)
+        return serving
 
     def _network_slices(self, axis: int, indices: Sequence[int]) -> tuple[int, list[int]]:
         """Axis and slice indices of the volume as the network's axis and the image indices along it."""
@@ -437,30 +462,43 @@ class Session:
         size = self.volume.shape_kji[axis]
         flipped = self._reorientation.flipped[oriented]
         mapped = [size - 1 - index if flipped else index for index in indices]
-        return self._prepared.grid.transpose.index(oriented), mapped
+        return self.cache.prepared.grid.transpose.index(oriented), mapped
 
     def _near_labels(
-        self, window_number: int, decoded: tuple[Box, np.ndarray], axis: int, indices: Sequence[int]
+        self, number: int, box_net: Box, labels_net: np.ndarray, axis: int, serving: dict[int, list[int]]
     ) -> list[NearLabels]:
-        """Cut a decoded box into near slices, in the volume's own orientation."""
-        grid = self._prepared.grid
-        box = grid.image_order(decoded[0])
-        labels = np.zeros(self._owner.shape, bool)
-        labels[slices_of(box)] = decoded[1].transpose(np.argsort(grid.transpose))
-        owned = np.zeros_like(labels)
-        owned[slices_of(box)] = self._owner[slices_of(box)] == window_number
-        labels, owned = self._reorientation.undo(labels), self._reorientation.undo(owned)
-        around = bounding_box(owned)
-        if around is None:
-            return []
+        """Cut a decoded box of a window into near slices, in the volume's own orientation.
+
+        A window changes the voxels that it owns, and those whose owner was not updated for the slice: there, only what
+        its update flipped counts, so that no seam shows between windows.
+        """
+        cache = self.cache
+        grid = cache.prepared.grid
+        box = grid.image_order(box_net)
+        labels = labels_net.transpose(np.argsort(grid.transpose))
+        flipped = labels != cache.decode_untouched(cache.windows[number], box_net)
+        whole_labels, whole_flipped, owner = (
+            self._reorientation.undo(array)
+            for array in (_placed(labels, box, cache.owner), _placed(flipped, box, cache.owner), cache.owner)
+        )
+        around = bounding_box(whole_flipped)
         result = []
-        for index in indices:
-            if around[axis][0] <= index < around[axis][1]:
+        for index in sorted(serving) if around else []:
+            if around and number in serving[index] and around[axis][0] <= index < around[axis][1]:
                 spans = list(around)
                 spans[axis] = (index, index + 1)
                 piece = slices_of(box_of(spans))
-                result.append(NearLabels(index, box_of(spans), labels[piece].copy(), owned[piece].copy()))
+                others = [other for other in serving[index] if other != number]
+                changed = whole_flipped[piece] & ~np.isin(owner[piece], others)
+                result.append(NearLabels(index, box_of(spans), whole_labels[piece].copy(), changed))
         return result
+
+
+def _placed(part: np.ndarray, box: Box, like: np.ndarray) -> np.ndarray:
+    """A box's mask in a whole volume."""
+    whole_mask = np.zeros(like.shape, bool)
+    whole_mask[slices_of(box)] = part
+    return whole_mask
 
 
 def reoriented_volume(volume: SourceVolume, reorientation: ArrayReorientation) -> SourceVolume:
@@ -474,16 +512,6 @@ def reoriented_volume(volume: SourceVolume, reorientation: ArrayReorientation) -
         if reorientation.flipped[new_axis]:
             to_old[row, 3] = volume.shape_kji[old_axis] - 1
     return SourceVolume(reorientation.apply(volume.channels), volume.ijk_to_lps @ to_old)
-
-
-def _depth_in(box: Box) -> np.ndarray:
-    """For each voxel of a box, its distance to the nearest face, from 1."""
-    distances = [
-        np.minimum(np.arange(1, stop - start + 1), np.arange(stop - start, 0, -1)).astype(np.int16)
-        for start, stop in box
-    ]
-    k, j, i = np.ix_(*distances)
-    return np.minimum(np.minimum(k, j), i)
 
 
 def _check_channels(volume: SourceVolume, model: SegmentationModel) -> None:

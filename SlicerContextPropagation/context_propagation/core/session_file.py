@@ -18,7 +18,7 @@ from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.session import Session, SessionSettings, Step
-from context_propagation.core.source_volume import SourceVolume
+from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to
 from context_propagation.core.split_model import CancelCheck, Progress, SegmentationModel, never_cancelled, no_progress
 
 FORMAT = "context-propagation session 1"
@@ -41,9 +41,10 @@ def save_session(session: Session, path: str | Path) -> None:
     header = {
         "format": FORMAT,
         "model_hash": session.model.content_hash,
-        "image_hash": _image_hash(volume),
+        "target": session.model.target_name,
+        "image_hash": _image_hash(volume, session.model),
         "settings": dataclasses.asdict(session.settings),
-        "window_groups": session.window_groups,
+        "window_groups": session.cache.window_groups,
         "records": _save_records(session.records, "records", arrays),
         "done": len(session.done),
         "steps": [
@@ -139,13 +140,22 @@ def _check_header(header: dict[str, Any], path: str | Path, model: SegmentationM
             f"'{path}' was made with model {header['model_hash'][:12]}, this is {model.content_hash[:12]}; "
             "load the model that it was made with"
         )
-    if header["image_hash"] != _image_hash(volume):
-        raise UserInputError(f"'{path}' was made with another image; load the image that it was made with")
+    if header["target"] != model.target_name:
+        raise UserInputError(
+            f"'{path}' refines the label '{header['target']}' and the model is loaded for '{model.target_name}'; "
+            "load the model for that label"
+        )
+    if header["image_hash"] != _image_hash(volume, model):
+        raise UserInputError(
+            f"'{path}' was made with another image, spacing or orientation; load the image that it was made with"
+        )
 
 
-def _image_hash(volume: SourceVolume) -> str:
-    """SHA-256 of voxels and shape; where the image lies in the patient does not count."""
-    digest = hashlib.sha256(str(volume.channels.shape).encode())
+def _image_hash(volume: SourceVolume, model: SegmentationModel) -> str:
+    """SHA-256 of all that the network sees: voxels, spacing, reorientation; not where the patient lies."""
+    reorientation = reorientation_to(volume, model.orientation) if model.orientation else ArrayReorientation()
+    spacing_mm = [round(mm, 4) for mm in volume.spacing_kji_mm]
+    digest = hashlib.sha256(repr((volume.channels.shape, spacing_mm, reorientation)).encode())
     digest.update(np.ascontiguousarray(volume.channels).tobytes())
     return digest.hexdigest()
 
@@ -157,7 +167,7 @@ def _save_records(records: tuple[EditRecord, ...], prefix: str, arrays: dict[str
         for edit in record.edits:
             arrays[f"{key}.drawn.{edit.index}"] = edit.mask
         for count, near in enumerate(record.near):
-            arrays[f"{key}.near.{count}.labels"], arrays[f"{key}.near.{count}.owned"] = near.labels, near.owned
+            arrays[f"{key}.near.{count}.labels"], arrays[f"{key}.near.{count}.changed"] = near.labels, near.changed
         saved.append(
             {
                 "axis": record.axis,
@@ -180,7 +190,7 @@ def _load_records(saved: list[dict[str, Any]], prefix: str, arrays: dict[str, np
                 item["index"],
                 _box(item["box"]),
                 arrays[f"{key}.near.{count}.labels"],
-                arrays[f"{key}.near.{count}.owned"],
+                arrays[f"{key}.near.{count}.changed"],
             )
             for count, item in enumerate(record["near"])
         )

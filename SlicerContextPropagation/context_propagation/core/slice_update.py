@@ -214,6 +214,9 @@ def _reached(model: SegmentationModel, grid: GridMap, window: Window, f_boxes: S
         high = start[axis] + max(b[axis][1] for b in affected)
         scale = (grid.crop[axis][1] - grid.crop[axis][0]) / grid.network_shape[axis]
         spans.append(
-            (grid.crop[axis][0] + math.floor(low * scale) - 1, grid.crop[axis][0] + math.ceil(high * scale) + 1)
+            (
+                grid.crop[axis][0] + math.floor((low - 0.5) * scale - 0.5),
+                grid.crop[axis][0] + math.ceil((high + 0.5) * scale - 0.5) + 1,
+            )
         )
     return intersection(box_of(spans), box)

@@ -114,6 +114,7 @@ class SegmentationModel(Protocol):
     patch_size: tuple[int, int, int]
     total_stride: tuple[int, int, int]
     content_hash: str
+    target_name: str
     orientation: str | None
     channels: int
     device: torch.device

@@ -42,6 +42,8 @@ class Engine(Protocol):
 
     def redo(self) -> Any: ...
 
+    def discard_last(self) -> Any: ...
+
     def accept_manual_changes(self, segmentation: np.ndarray) -> Any: ...
 
 
@@ -178,6 +180,8 @@ class PropagationLogic:
         self.follow_segment()
         known, current = self._require_image(), self._read()
         self._session.accept_manual_changes(np.where(known ^ current, current, self._session.segmentation))
+        if (known ^ current).any():
+            self._undone.clear()  # as the engine does
         self._known = current
 
     def edits(self, axis: int | None = None, plane: str | None = None) -> list[SliceEdit]:
@@ -213,8 +217,9 @@ class PropagationLogic:
         result = self._session.propagate(edits, **_given(progress=progress, cancelled=cancelled))
         try:
             report = self._write(result.segmentation, result.changed, _slices_of(edits, drawn.shape), edits[0].axis)
-        except Exception:
-            self._session.undo()
+        except BaseException:
+            self._session.discard_last()
+            self._undone.clear()  # propagating cleared the engine's
             raise
         self._known = self._read()
         saved_state = bool(report.written or report.refused)
