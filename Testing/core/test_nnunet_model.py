@@ -14,8 +14,8 @@ from scipy.ndimage import gaussian_filter
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.nnunet_model import NnunetModel
-from context_propagation.core.session import Session, SessionSettings, reoriented_volume
-from context_propagation.core.source_volume import SourceVolume, reorientation_to
+from context_propagation.core.session import Session, SessionSettings
+from context_propagation.core.source_volume import SourceVolume, reorientation_to, reoriented_volume
 from nnunet_folders import write_nnunet_folder
 
 

@@ -13,8 +13,7 @@ from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import progress_bars
 from context_propagation.cli.segmentation_files import check_segmentation_ending, write_predicted
 from context_propagation.core.nnunet_model import NnunetModel
-from context_propagation.core.session import reoriented_volume
-from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to
+from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to, reoriented_volume
 from context_propagation.core.split_model import Progress
 
 

@@ -9,20 +9,19 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from context_propagation.core.activation_update import UpdateReport, UpdateSettings
-from context_propagation.core.boxes import Box, bounding_box, box_of, contains, intersection, slices_of
+from context_propagation.core.boxes import Box, bounding_box, contains, intersection, slices_of
 from context_propagation.core.composition import (
     EditRecord,
-    NearLabels,
     compose,
     drawn_voxels,
     near_indices,
     superseded,
 )
+from context_propagation.core.edit_propagation import EditPropagation
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.feature_cache import NO_WINDOW, FeatureCache
-from context_propagation.core.slice_update import SliceTarget, decode_near, slice_target, update_window
-from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to
+from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to, reoriented_volume
 from context_propagation.core.split_model import (
     CancelCheck,
     PreparedImage,
@@ -277,7 +276,8 @@ class Session:
         edits = tuple(replace(e, mask=e.mask.astype(bool)) for e in sorted(edits, key=lambda edit: edit.index))
         messages = self._extend_windows(edits, progress, cancelled)
         kept = superseded(self.records, edits)
-        near, updates = self._update(edits, progress, cancelled)
+        propagation = EditPropagation(self.cache, self._reorientation, self.settings.neighbours, self.settings.update)
+        near, updates = propagation.near_labels(edits, progress, cancelled)
         record = EditRecord(edits, self.settings.neighbours, near, updates)
         step, changed = self._step(kept, record)
         self._apply(step)
@@ -352,7 +352,8 @@ class Session:
         for edit in edits:
             if not self._is_seen(self._footprint(edit, [edit.index])):
                 messages.append("Part of the edit lies where the image is zero, which the model does not see")
-            near = self._footprint(edit, self._near_indices([edit.index], edit.axis))
+            slices = self.volume.shape_kji[edit.axis]
+            near = self._footprint(edit, near_indices([edit.index], self.settings.neighbours, slices))
             oriented_axis = self._reorientation.order.index(edit.axis)
             missing = self.cache.undecoded(self._reorientation.apply(near), oriented_axis)
             if missing is not None:
@@ -388,130 +389,6 @@ class Session:
         box = bounding_box(self._reorientation.apply(mask))
         grid = self.cache.prepared.grid
         return box is None or contains(grid.crop, grid.network_order(box))
-
-    def _update(
-        self, edits: tuple[SliceEdit, ...], progress: Progress, cancelled: CancelCheck
-    ) -> tuple[tuple[NearLabels, ...], tuple[UpdateReport, ...]]:
-        """Near slices and reports of an edit, over all windows and folds, in the volume's own orientation."""
-        cache = self.cache
-        grid = cache.prepared.grid
-        drawn = np.zeros(self.volume.shape_kji, bool)
-        for edit in edits:
-            np.moveaxis(drawn, edit.axis, 0)[edit.index] = edit.mask
-        axis, indices = self._network_slices(edits[0].axis, [edit.index for edit in edits])
-        drawn_net = grid.to_network_axes(self._reorientation.apply(drawn))
-        untouched_net = grid.to_network_axes(cache.untouched)
-        if all((drawn_net.take(i, axis) == untouched_net.take(i, axis)).all() for i in indices):
-            return (), (UpdateReport(0.0, 0.0, 0, "already satisfied"),)
-        targets = {
-            number: target
-            for number, window in enumerate(cache.windows)
-            if (target := slice_target(axis, indices, drawn_net, untouched_net, window.image_box)) is not None
-        }
-        serving = self._serving_windows(targets, edits[0].axis)
-        near: list[NearLabels] = []
-        updates: list[UpdateReport] = []
-        for number, target in targets.items():
-            window = cache.windows[number]
-            updated, boxes = [], []
-            for split, features in zip(self.model.splits, window.features, strict=True):
-                f, f_box, report = update_window(
-                    self.model,
-                    split,
-                    grid,
-                    window,
-                    features,
-                    target,
-                    self.settings.update,
-                    lambda fraction: progress("update", fraction),
-                    cancelled,
-                )
-                if report.stop_reason == "cancelled":
-                    raise Cancelled
-                updated.append(f)
-                boxes.append(f_box)
-                updates.append(report)
-            progress("decode", 0.0)
-            near_net = self._network_near(edits[0].axis, target.indices)
-            frozen = self.settings.update.frozen_statistics
-            decoded = decode_near(self.model, grid, window, updated, boxes, axis, near_net, frozen)
-            if decoded is not None:
-                near.extend(self._near_labels(number, *decoded, edits[0].axis, serving))
-        progress("decode", 1.0)
-        return tuple(near), tuple(updates)
-
-    def _near_indices(self, indices: Sequence[int], axis: int) -> list[int]:
-        """N(s) of slices of the volume."""
-        return near_indices(indices, self.settings.neighbours, self.volume.shape_kji[axis])
-
-    def _network_near(self, axis: int, network_indices: Sequence[int]) -> list[int]:
-        """N(s) of slices given as image indices along the network's axis."""
-        return near_indices(network_indices, self.settings.neighbours, self.volume.shape_kji[axis])
-
-    def _serving_windows(self, targets: dict[int, SliceTarget], axis: int) -> dict[int, list[int]]:
-        """For each near slice of the volume, the windows that were updated for it."""
-        serving: dict[int, list[int]] = {}
-        for number, target in targets.items():
-            for index in self._network_slices(axis, self._network_near(axis, target.indices))[1]:
-                serving.setdefault(index, []).append(number)
-        return serving
-
-    def _network_slices(self, axis: int, indices: Sequence[int]) -> tuple[int, list[int]]:
-        """Axis and slice indices of the volume as the network's axis and the image indices along it."""
-        oriented = self._reorientation.order.index(axis)
-        size = self.volume.shape_kji[axis]
-        flipped = self._reorientation.flipped[oriented]
-        mapped = [size - 1 - index if flipped else index for index in indices]
-        return self.cache.prepared.grid.transpose.index(oriented), mapped
-
-    def _near_labels(
-        self, number: int, box_net: Box, labels_net: np.ndarray, axis: int, serving: dict[int, list[int]]
-    ) -> list[NearLabels]:
-        """Cut a decoded box of a window into near slices, in the volume's own orientation.
-
-        A window changes the voxels that it owns, and those whose owner was not updated for the slice: there, only what
-        its update flipped counts, so that no seam shows between windows.
-        """
-        cache = self.cache
-        grid = cache.prepared.grid
-        box = grid.image_order(box_net)
-        labels = labels_net.transpose(np.argsort(grid.transpose))
-        flipped = labels != cache.decode_untouched(cache.windows[number], box_net)
-        whole_labels, whole_flipped, owner = (
-            self._reorientation.undo(array)
-            for array in (_placed(labels, box, cache.owner), _placed(flipped, box, cache.owner), cache.owner)
-        )
-        around = bounding_box(whole_flipped)
-        result = []
-        for index in sorted(serving) if around else []:
-            if around and number in serving[index] and around[axis][0] <= index < around[axis][1]:
-                spans = list(around)
-                spans[axis] = (index, index + 1)
-                piece = slices_of(box_of(spans))
-                others = [other for other in serving[index] if other != number]
-                changed = whole_flipped[piece] & ~np.isin(owner[piece], others)
-                result.append(NearLabels(index, box_of(spans), whole_labels[piece].copy(), changed))
-        return result
-
-
-def _placed(part: np.ndarray, box: Box, like: np.ndarray) -> np.ndarray:
-    """A box's mask in a whole volume."""
-    whole_mask = np.zeros(like.shape, bool)
-    whole_mask[slices_of(box)] = part
-    return whole_mask
-
-
-def reoriented_volume(volume: SourceVolume, reorientation: ArrayReorientation) -> SourceVolume:
-    """The volume with its arrays reoriented, at the same place in the patient."""
-    to_old = np.zeros((4, 4))
-    to_old[3, 3] = 1
-    for new_axis in range(3):
-        old_axis = reorientation.order[new_axis]
-        row, column = 2 - old_axis, 2 - new_axis
-        to_old[row, column] = -1 if reorientation.flipped[new_axis] else 1
-        if reorientation.flipped[new_axis]:
-            to_old[row, 3] = volume.shape_kji[old_axis] - 1
-    return SourceVolume(reorientation.apply(volume.channels), volume.ijk_to_lps @ to_old)
 
 
 def _check_channels(volume: SourceVolume, model: SegmentationModel) -> None:

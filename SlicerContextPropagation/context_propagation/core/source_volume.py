@@ -187,3 +187,16 @@ def _closest_axes(direction: np.ndarray) -> tuple[int, int, int]:
     """For each anatomical axis (L, P, S), the column that it is assigned; the assignment with the largest total."""
     best = max(permutations(range(3)), key=lambda p: sum(abs(direction[row, column]) for row, column in enumerate(p)))
     return best[0], best[1], best[2]
+
+
+def reoriented_volume(volume: SourceVolume, reorientation: ArrayReorientation) -> SourceVolume:
+    """The volume with its arrays reoriented, at the same place in the patient."""
+    to_old = np.zeros((4, 4))
+    to_old[3, 3] = 1
+    for new_axis in range(3):
+        old_axis = reorientation.order[new_axis]
+        row, column = 2 - old_axis, 2 - new_axis
+        to_old[row, column] = -1 if reorientation.flipped[new_axis] else 1
+        if reorientation.flipped[new_axis]:
+            to_old[row, 3] = volume.shape_kji[old_axis] - 1
+    return SourceVolume(reorientation.apply(volume.channels), volume.ijk_to_lps @ to_old)
