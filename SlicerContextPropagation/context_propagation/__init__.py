@@ -1,7 +1,6 @@
 """Propagate one redrawn slice to the whole volume through the features of a frozen 3D segmentation network.
 
-`NnunetModel`, `Session`, `SessionSettings`, `SliceEdit` and `SourceVolume` are imported on first use, so that importing
-the package stays light.
+What `__all__` names is imported on first use, so that importing the package stays light.
 """
 
 from importlib import import_module
@@ -11,10 +10,19 @@ if TYPE_CHECKING:
     from context_propagation.core.edited_slices import SliceEdit
     from context_propagation.core.nnunet_model import NnunetModel
     from context_propagation.core.session import Session, SessionSettings
+    from context_propagation.core.session_file import restore_session, save_session
     from context_propagation.core.source_volume import SourceVolume
 
 __version__ = "0.1.0"
-__all__ = ["NnunetModel", "Session", "SessionSettings", "SliceEdit", "SourceVolume"]
+__all__ = [
+    "NnunetModel",
+    "Session",
+    "SessionSettings",
+    "SliceEdit",
+    "SourceVolume",
+    "restore_session",
+    "save_session",
+]
 
 _MODULES = {
     "NnunetModel": "nnunet_model",
@@ -22,6 +30,8 @@ _MODULES = {
     "SessionSettings": "session",
     "SliceEdit": "edited_slices",
     "SourceVolume": "source_volume",
+    "restore_session": "session_file",
+    "save_session": "session_file",
 }
 
 

@@ -54,6 +54,7 @@ def test_all_outputs_tell_of_one_propagation(files, usual_result):
     assert all(stage["seconds"] >= 0 and stage["peak_memory_mib"] > 10 for stage in stages.values())
     assert {"python", "torch", "numpy", "SimpleITK", "nnunetv2"} <= set(report["versions"])
     assert len(report["model_sha256"]) == 64
+    assert "predicted to need" in report["messages"][0]
     assert (usual_result / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in usual_result.iterdir()) == ["figure.png", "out.nii.gz", "report.json"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +29,7 @@ from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.nnunet_model import NnunetModel
 from context_propagation.core.session import PropagationResult, Session, SessionSettings
 from context_propagation.core.source_volume import SourceVolume
+from context_propagation.core.window import WindowPlan
 
 logger = logging.getLogger(__name__)
 
@@ -128,13 +129,20 @@ def _run_session(
     settings = SessionSettings(level=request.level, update=UpdateSettings(optimizer=request.optimizer))
     session = Session(model, settings)
     with meter.stage("set image"):
-        session.set_image(case.volume, case.initial, progress)
+        plan = session.set_image(case.volume, case.initial, progress)
     session.accept_manual_changes(case.edited.mask)  # changes that --slices leaves out are kept as they are
     with meter.stage("propagate"):
         result = session.propagate(case.edits, progress)
+    cached = () if plan is None else (_memory_line(plan), *plan.messages)
+    result = replace(result, messages=(*cached, *result.messages))
     for message in result.messages:
         logger.info("%s", message)
     return result
+
+
+def _memory_line(plan: WindowPlan) -> str:
+    cached, peak = (round(n / 2**20) for n in (plan.cached_bytes, plan.peak_bytes))
+    return f"Caching the target was predicted to need {cached} MiB, and {peak} MiB at its peak"
 
 
 def _report(

@@ -26,7 +26,7 @@ class Report:
         updates: The optimisations, for each window and fold: loss before and after, evaluations, stop reason.
         scope: Which slices could be reached.
         refused_voxels: Voxels that the segmentation's masks refused to take.
-        messages: What the engine told the user.
+        messages: What the engine told the user: the memory it predicted, windows shrunk, tiled or added.
         stages: Seconds and peak memory.
         versions: Of Python and of the packages.
         model_sha256: Hash of the model's content.

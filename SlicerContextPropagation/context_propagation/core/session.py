@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -31,8 +30,6 @@ from context_propagation.core.split_model import (
     no_progress,
 )
 from context_propagation.core.window import Window, WindowPlan, available_bytes, encode_window, plan_windows
-
-logger = logging.getLogger(__name__)
 
 NEAR_SLICES_ONLY = "near slices only"
 
@@ -358,8 +355,6 @@ class Session:
             missing = self.cache.undecoded(self._reorientation.apply(near), oriented_axis)
             if missing is not None:
                 messages.extend(self._extend_around(missing, progress, cancelled))
-        for message in messages:
-            logger.info(message)
         return list(dict.fromkeys(messages))
 
     def _extend_around(self, missing: Box, progress: Progress, cancelled: CancelCheck) -> list[str]:
