@@ -189,7 +189,14 @@ def test_ctrl_c_leaves_no_output_and_no_temporary_file(propagate_arguments, tmp_
     arguments = map(str, propagate_arguments(report=older, output=tmp_path / "out.nii.gz"))
     command = [sys.executable, "-m", "context_propagation.cli.main", *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job's children ignore it
+    )
 
     deadline = time.monotonic() + 60
     while not any(path.name.startswith(".context-propagation-") for path in tmp_path.iterdir()):
