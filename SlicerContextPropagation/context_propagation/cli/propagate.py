@@ -133,11 +133,11 @@ def _run_session(
     session.accept_manual_changes(case.edited.mask)  # changes that --slices leaves out are kept as they are
     with meter.stage("propagate"):
         result = session.propagate(case.edits, progress)
-    cached = () if plan is None else (_memory_line(plan), *plan.messages)
-    result = replace(result, messages=(*cached, *result.messages))
-    for message in result.messages:
+    to_tell = (*(() if plan is None else plan.messages), *result.messages)
+    for message in to_tell:
         logger.info("%s", message)
-    return result
+    memory = () if plan is None else (_memory_line(plan),)  # in the report alone: it is no news
+    return replace(result, messages=(*memory, *to_tell))
 
 
 def _memory_line(plan: WindowPlan) -> str:
