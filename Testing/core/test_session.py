@@ -497,3 +497,13 @@ def test_undo_before_an_image_is_set_has_nothing_to_do(model):
     assert not Session(model).undo()
     with pytest.raises(UserInputError, match="set_image first"):
         _ = Session(model).window_prediction
+
+
+def test_a_discarded_propagation_cannot_be_redone(model):
+    session = started(model)
+    before = session.segmentation.copy()
+    session.propagate([redrawn(session)])
+    session.discard_last()
+    assert np.array_equal(session.segmentation, before)
+    assert session.records == ()
+    assert not session.redo()
