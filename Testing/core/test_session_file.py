@@ -1,6 +1,7 @@
 """A saved session comes back as it was, goes on as if never saved, and refuses what it does not belong to."""
 
 import signal
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -289,23 +290,25 @@ def test_a_folder_cannot_be_written_over(worked, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
-@pytest.fixture
+@contextmanager
 def files_stay_below_4_kib():
-    """As on a full disk: the operating system refuses to write more."""
+    """As on a full disk: the system refuses to write more. Around the save alone: pytest may write to a file, too."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_failed_save_leaves_the_old_file(worked, file, tmp_path, files_stay_below_4_kib):
+def test_a_failed_save_leaves_the_old_file(worked, file, tmp_path):
     old = file.read_bytes()
     worked.propagate([FURTHER])
 
-    with pytest.raises(UserInputError, match="Cannot write .*choose another place"):
+    with pytest.raises(UserInputError, match="Cannot write .*choose another place"), files_stay_below_4_kib():
         save_session(worked, file)
 
     assert file.read_bytes() == old
