@@ -31,7 +31,7 @@ def measure(predicted: np.ndarray, truth: np.ndarray, spacing_kji_mm: tuple[floa
     Raises:
         MissingDependencyError: MONAI is not installed.
     """
-    metrics = require("monai.metrics", extra="metrics")
+    metrics = require("monai.metrics", extra="evaluation")
     if not predicted.any() and not truth.any():
         return Measures(1.0, 0.0)
     p, y = (torch.as_tensor(mask)[None, None].float() for mask in (predicted, truth))

@@ -1,0 +1,137 @@
+"""The fusion network: from the features before and after an edit to features for the far slices (Fig. 2c, method 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from context_propagation.core.edit_description import DESCRIPTION_SIZE
+from context_propagation.core.errors import UserInputError
+
+Variant = Literal["paper", "residual"]
+
+MAP_CHANNELS = 2
+"""Channels of the edit map: the drawn target, and the edited slices, both as occupied fractions of f's cells."""
+
+
+@dataclass(frozen=True)
+class FusionSettings:
+    """All that decides the architecture; a bundle stores it beside the weights.
+
+    Attributes:
+        variant: "paper" (Fig. 2c) or "residual" (ours, the default).
+        channels: C', the channels of f.
+        width: Channels of the hidden layers as a multiple of C'; the paper has 8.
+    """
+
+    variant: Variant
+    channels: int
+    width: float
+
+    def __post_init__(self) -> None:
+        if self.variant not in ("paper", "residual"):
+            raise UserInputError(f"Unknown fusion variant '{self.variant}'; choose paper or residual")
+        if self.channels < 1:
+            raise UserInputError(f"{self.channels} feature channels; give at least 1")
+        if not self.width > 0:
+            raise UserInputError(f"The fusion network's width is {self.width}; give a number above 0")
+
+    @property
+    def hidden(self) -> int:
+        """Channels of the hidden layers."""
+        return max(1, round(self.width * self.channels))
+
+
+class FusionNetwork(nn.Module):
+    """What every variant has: the same inputs and an output of f's shape.
+
+    `forward(f, f_updated, edit_map, description)`:
+
+    - `f`, `f_updated`: `[N, C', D', H', W']`, the features before and after the update.
+    - `edit_map`: `[N, 2, D', H', W']`, see `MAP_CHANNELS`.
+    - `description`: `[N, E]`, see `edit_description.describe`.
+
+    It returns the fused map, `[N, C', D', H', W']`, for the far slices.
+    """
+
+    settings: FusionSettings
+
+
+def build_fusion_network(settings: FusionSettings) -> FusionNetwork:
+    """A network with fresh weights."""
+    return {"paper": PaperFusion, "residual": ResidualFusion}[settings.variant](settings)
+
+
+class PaperFusion(FusionNetwork):
+    """Fig. 2c: two input blocks, a join block, an output block; it sees neither edit map nor description.
+
+    The output ends in a ReLU, as every unit of the paper does, so it cannot give back a feature below 0.
+
+    Source: Chao et al., section II-C and Fig. 2c; block widths after the reductions are not in the paper.
+    """
+
+    def __init__(self, settings: FusionSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        channels, hidden = settings.channels, settings.hidden
+        self.input_original = _block(channels, hidden, stride=2)
+        self.input_updated = _block(channels, hidden, stride=2)
+        self.join = _block(2 * hidden, hidden)
+        self.output = _block(hidden, channels)
+
+    def forward(
+        self, f: torch.Tensor, f_updated: torch.Tensor, edit_map: torch.Tensor, description: torch.Tensor
+    ) -> torch.Tensor:
+        """See `FusionNetwork`."""
+        del edit_map, description
+        streams = (self.input_original(f), self.input_updated(f_updated))
+        grown = [F.interpolate(s, f.shape[2:], mode="trilinear", align_corners=False) for s in streams]
+        fused: torch.Tensor = self.output(self.join(torch.cat(grown, 1)))
+        return fused
+
+
+class ResidualFusion(FusionNetwork):
+    """f plus a correction that starts at zero; a global path lets the edit speak about every slice (method 10)."""
+
+    def __init__(self, settings: FusionSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        channels, hidden = settings.channels, settings.hidden
+        self.entry = nn.Conv3d(2 * channels + MAP_CHANNELS, hidden, 3, padding=1)
+        self.wide = nn.Conv3d(hidden, hidden, 3, stride=2, padding=1)
+        self.deep = nn.Conv3d(hidden, hidden, 3, padding=1)
+        self.join = nn.Conv3d(2 * hidden, hidden, 3, padding=1)
+        self.globally = nn.Sequential(nn.Linear(DESCRIPTION_SIZE, hidden), nn.ReLU(), nn.Linear(hidden, 2 * hidden))
+        self.correction = nn.Conv3d(hidden, channels, 1)
+        nn.init.zeros_(self.correction.weight)
+        if self.correction.bias is not None:
+            nn.init.zeros_(self.correction.bias)
+
+    def forward(
+        self, f: torch.Tensor, f_updated: torch.Tensor, edit_map: torch.Tensor, description: torch.Tensor
+    ) -> torch.Tensor:
+        """See `FusionNetwork`."""
+        scale, shift = self.globally(description)[:, :, None, None, None].chunk(2, 1)
+        near = F.relu(self.entry(torch.cat((f, f_updated - f, edit_map), 1)))
+        wide = F.relu(self.deep(F.relu(self.wide(near))))
+        grown = F.interpolate(wide, f.shape[2:], mode="trilinear", align_corners=False)
+        joined = self.join(torch.cat((near, grown), 1))
+        correction: torch.Tensor = self.correction(F.relu(joined * (1 + scale) + shift))
+        return f + correction
+
+
+def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """Three Conv3d-InstanceNorm3d-ReLU units; the first one changes the channels and may stride."""
+    units: list[nn.Module] = []
+    for number in range(3):
+        first = number == 0
+        units += [
+            nn.Conv3d(inputs if first else outputs, outputs, 3, stride if first else 1, padding=1),
+            nn.InstanceNorm3d(outputs, affine=True),
+            nn.ReLU(),
+        ]
+    return nn.Sequential(*units)
