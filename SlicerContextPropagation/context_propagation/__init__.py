@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from context_propagation.core.bundle import load_model
     from context_propagation.core.edited_slices import SliceEdit
     from context_propagation.core.nnunet_model import NnunetModel
     from context_propagation.core.session import Session, SessionSettings
@@ -20,6 +21,7 @@ __all__ = [
     "SessionSettings",
     "SliceEdit",
     "SourceVolume",
+    "load_model",
     "restore_session",
     "save_session",
 ]
@@ -30,6 +32,7 @@ _MODULES = {
     "SessionSettings": "session",
     "SliceEdit": "edited_slices",
     "SourceVolume": "source_volume",
+    "load_model": "bundle",
     "restore_session": "session_file",
     "save_session": "session_file",
 }

@@ -133,13 +133,54 @@ def test_configuration_that_inherits_loads(folder: Path) -> None:
     assert loaded.configuration_manager.patch_size == [16, 16, 16]
 
 
-def test_content_hash_follows_the_files_in_use(tmp_path: Path) -> None:
+def change_a_weight(checkpoint: Path) -> None:
+    weights = torch.load(checkpoint, weights_only=False)["network_weights"]
+    next(iter(weights.values())).view(-1)[0] += 1e-6
+    edit_checkpoint(checkpoint, network_weights=weights)
+
+
+def test_content_hash_follows_the_weights_in_use(tmp_path: Path) -> None:
     folder = write_nnunet_folder(tmp_path, folds=(0, 1))
     before = load_nnunet_folder(folder, folds=[0]).content_hash
-    edit_checkpoint(checkpoint_of(folder, 1), current_epoch=7)
+    change_a_weight(checkpoint_of(folder, 1))
     assert load_nnunet_folder(folder, folds=[0]).content_hash == before
-    edit_checkpoint(checkpoint_of(folder, 0), current_epoch=7)
+    change_a_weight(checkpoint_of(folder, 0))
     assert load_nnunet_folder(folder, folds=[0]).content_hash != before
+
+
+def test_content_hash_does_not_follow_what_prediction_does_not_read(folder: Path) -> None:
+    before = load_nnunet_folder(folder).content_hash
+    edit_checkpoint(checkpoint_of(folder), current_epoch=7, optimizer_state=None, logging=None)
+    assert load_nnunet_folder(folder).content_hash == before
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "value"),
+    [
+        ("plans.json", (*FULL, "spacing"), [2.0, 1.0, 1.0]),
+        ("dataset.json", ("channel_names", "0"), "CT"),
+    ],
+)
+def test_content_hash_follows_plans_and_dataset(folder: Path, name: str, keys: tuple[str, ...], value: Any) -> None:
+    before = load_nnunet_folder(folder).content_hash
+    edit_json(folder / name, *keys, value=value)
+    assert load_nnunet_folder(folder).content_hash != before
+
+
+def test_content_hash_follows_the_configuration(folder: Path) -> None:
+    before = load_nnunet_folder(folder).content_hash
+    plans = json.loads((folder / "plans.json").read_text())
+    with_twin = {**plans["configurations"], "twin": {"inherits_from": "3d_fullres"}}
+    edit_json(folder / "plans.json", "configurations", value=with_twin)
+    same_configuration = load_nnunet_folder(folder).content_hash
+    edit_checkpoint(checkpoint_of(folder), init_args={"configuration": "twin"})
+    assert len({before, same_configuration, load_nnunet_folder(folder).content_hash}) == 3
+
+
+def test_content_hash_follows_the_order_of_the_folds(tmp_path: Path) -> None:
+    folder = write_nnunet_folder(tmp_path, folds=(0, 1))
+    hashes = {load_nnunet_folder(folder, folds=order).content_hash for order in ([0, 1], [1, 0], [0], [1])}
+    assert len(hashes) == 4
 
 
 def test_stock_trainers_are_nnunets_own_and_keep_the_network() -> None:

@@ -12,6 +12,7 @@ from context_propagation.cli.model_and_image import read_image_for
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import progress_bars
 from context_propagation.cli.segmentation_files import check_segmentation_ending, write_predicted
+from context_propagation.core.bundle import load_model
 from context_propagation.core.nnunet_model import NnunetModel
 from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to, reoriented_volume
 from context_propagation.core.split_model import Progress
@@ -22,10 +23,10 @@ class PredictRequest:
     """What to predict.
 
     Attributes:
-        model: nnU-Net's trained-model folder.
+        model: nnU-Net's trained-model folder, or a bundle.
         image: One file or DICOM folder per channel.
         output: Where the segmentation goes.
-        label: Name or value of the label; None where the model has only one.
+        label: Name or value of the label; None for the bundle's, or the only one.
         device: "auto", "cpu" or "cuda".
     """
 
@@ -47,7 +48,7 @@ def predict(request: PredictRequest) -> str:
     """
     check_segmentation_ending(request.output)
     with OutputFiles([request.output], inputs=request.image) as outputs, progress_bars() as progress:
-        model = NnunetModel.load(request.model, label=request.label, device=request.device)
+        model, _ = load_model(request.model, request.label, request.device)
         volume = read_image_for(model, request.image)
         mask = _prediction(model, volume, progress)
         write_predicted(outputs.staged(request.output), mask, model.target.name, volume)

@@ -25,7 +25,10 @@ from context_propagation.cli.segmentation_files import (
 )
 from context_propagation.cli.stage_meter import StageMeter
 from context_propagation.core.activation_update import UpdateSettings
+from context_propagation.core.bundle import load_model
 from context_propagation.core.edited_slices import SliceEdit
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.fusion_network import Fusion
 from context_propagation.core.nnunet_model import NnunetModel
 from context_propagation.core.session import PropagationResult, Session, SessionSettings
 from context_propagation.core.source_volume import SourceVolume
@@ -39,15 +42,15 @@ class PropagateRequest:
     """What to propagate.
 
     Attributes:
-        model: nnU-Net's trained-model folder.
+        model: nnU-Net's trained-model folder, or a bundle.
         image: One file or DICOM folder per channel.
         initial: The segmentation before the edit.
         edited: The segmentation with the redrawn slices.
         output: Where the refined segmentation goes.
-        label: Name or value of the label; None where the model has only one.
+        label: Name or value of the label; None for the bundle's, or the only one.
         plane: "auto", "axial", "sagittal" or "coronal".
         slices: Indices of the edited slices, from 0; None finds them.
-        level: Decoder level.
+        level: Decoder level; None for the bundle's, or 2.
         optimizer: "lbfgs" or "adam".
         report: Where the JSON report goes.
         figure: Where the figure goes.
@@ -62,11 +65,20 @@ class PropagateRequest:
     label: str | None = None
     plane: str = AUTO
     slices: Sequence[int] | None = None
-    level: int = 2
+    level: int | None = None
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
     report: Path | None = None
     figure: Path | None = None
     device: str = "auto"
+
+
+@dataclass(frozen=True)
+class _Engine:
+    """What propagates."""
+
+    model: NnunetModel
+    fusion: Fusion | None
+    settings: SessionSettings
 
 
 @dataclass(frozen=True)
@@ -98,10 +110,10 @@ def propagate(request: PropagateRequest) -> str:
         progress_bars() as progress,
     ):
         with meter.stage("load model"):
-            model = NnunetModel.load(request.model, label=request.label, device=request.device)
+            engine = _load_engine(request)
         with meter.stage("read files"):
-            case = _read_case(request, model)
-        result = _run_session(request, model, case, meter, progress)
+            case = _read_case(request, engine.model)
+        result = _run_session(engine, case, meter, progress)
         with meter.stage("write segmentation"):
             staged = outputs.staged(request.output)
             refused = write_propagated(staged, case.edited, result.segmentation, case.volume, case.edits)
@@ -109,10 +121,27 @@ def propagate(request: PropagateRequest) -> str:
             with meter.stage("draw figure"):
                 write_figure(outputs.staged(request.figure), case.volume, case.initial, result.segmentation, case.edits)
         if request.report is not None:
-            report = _report(request, model, case, result, refused, meter)
+            report = _report(engine, case, result, refused, meter)
             write_report(outputs.staged(request.report), report)
         outputs.publish()
     return _summary(request, result, refused)
+
+
+def _load_engine(request: PropagateRequest) -> _Engine:
+    model, fusion = load_model(request.model, request.label, request.device)
+    return _Engine(model, fusion, _settings(request, fusion))
+
+
+def _settings(request: PropagateRequest, fusion: Fusion | None) -> SessionSettings:
+    settings = SessionSettings(update=UpdateSettings(optimizer=request.optimizer))
+    if fusion is None:
+        return settings if request.level is None else replace(settings, level=request.level)
+    if request.level not in (None, fusion.level):
+        raise UserInputError(
+            f"--level {request.level} is not the level of bundle '{request.model}', whose fusion network is for level "
+            f"{fusion.level}; leave --level out"
+        )
+    return replace(settings, level=fusion.level, neighbours=fusion.neighbours)
 
 
 def _read_case(request: PropagateRequest, model: NnunetModel) -> _Case:
@@ -123,11 +152,8 @@ def _read_case(request: PropagateRequest, model: NnunetModel) -> _Case:
     return _Case(volume, initial.mask, edited, edits)
 
 
-def _run_session(
-    request: PropagateRequest, model: NnunetModel, case: _Case, meter: StageMeter, progress: ProgressBars
-) -> PropagationResult:
-    settings = SessionSettings(level=request.level, update=UpdateSettings(optimizer=request.optimizer))
-    session = Session(model, settings)
+def _run_session(engine: _Engine, case: _Case, meter: StageMeter, progress: ProgressBars) -> PropagationResult:
+    session = Session(engine.model, engine.settings, engine.fusion)
     with meter.stage("set image"):
         plan = session.set_image(case.volume, case.initial, progress)
     session.accept_manual_changes(case.edited.mask)  # changes that --slices leaves out are kept as they are
@@ -145,14 +171,7 @@ def _memory_line(plan: WindowPlan) -> str:
     return f"Caching the target was predicted to need {cached} MiB, and {peak} MiB at its peak"
 
 
-def _report(
-    request: PropagateRequest,
-    model: NnunetModel,
-    case: _Case,
-    result: PropagationResult,
-    refused: int,
-    meter: StageMeter,
-) -> Report:
+def _report(engine: _Engine, case: _Case, result: PropagationResult, refused: int, meter: StageMeter) -> Report:
     return Report(
         plane=case.volume.plane_of_axis[result.axis],
         edited_slices=result.edited_slices,
@@ -163,12 +182,13 @@ def _report(
         messages=result.messages,
         stages=meter.costs,
         versions=installed_versions(),
-        model_sha256=model.content_hash,
+        model_sha256=engine.model.content_hash,
+        fusion_sha256=None if engine.fusion is None else engine.fusion.content_hash,
         settings={
-            "label": model.target.name,
-            "level": request.level,
-            "optimizer": request.optimizer,
-            "device": str(model.device),
+            "label": engine.model.target.name,
+            "level": engine.settings.level,
+            "optimizer": engine.settings.update.optimizer,
+            "device": str(engine.model.device),
         },
     )
 

@@ -24,12 +24,13 @@ class Report:
         edited_slices: Their indices, from 0, along the image's array axis.
         voxels_changed_per_slice: Slice index along the same axis to voxels that the result has changed.
         updates: The optimisations, for each window and fold: loss before and after, evaluations, stop reason.
-        scope: Which slices could be reached.
+        scope: Which slices could be reached: "near slices only", or "whole volume" with a bundle.
         refused_voxels: Voxels that the segmentation's masks refused to take.
         messages: What the engine told the user: the memory it predicted, windows shrunk, tiled or added.
         stages: Seconds and peak memory.
         versions: Of Python and of the packages.
         model_sha256: Hash of the model's content.
+        fusion_sha256: Hash of the bundle's fusion networks; None without a bundle.
         settings: Level, optimizer, device, label.
     """
 
@@ -43,6 +44,7 @@ class Report:
     stages: Sequence[StageCost]
     versions: Mapping[str, str]
     model_sha256: str
+    fusion_sha256: str | None
     settings: Mapping[str, str | int]
 
 

@@ -6,11 +6,10 @@ on an allow-list, and checkpoints are read with `weights_only`. `postprocessing.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from context_propagation.core.content_hash import content_hash
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
 
@@ -102,7 +102,8 @@ class NnunetFolder:
         configuration: E.g. "3d_fullres".
         trainer_name: E.g. "nnUNetTrainer".
         mirroring_axes: Spatial axes of the network that test-time mirroring may flip; None for no mirroring.
-        content_hash: SHA-256 of `plans.json`, `dataset.json` and the checkpoints in use.
+        content_hash: SHA-256 of what decides predictions: `plans.json`, `dataset.json`, the configuration, and the
+            weights of the folds in use; not of what else their checkpoints hold.
     """
 
     plans_manager: PlansManager
@@ -118,7 +119,17 @@ class NnunetFolder:
 
 
 @dataclass(frozen=True)
-class _Checkpoint:
+class Checkpoint:
+    """All that prediction needs of one fold's checkpoint.
+
+    Attributes:
+        file: Where it was read from.
+        weights: The network's tensors by name, on the CPU.
+        configuration: E.g. "3d_fullres".
+        trainer_name: E.g. "nnUNetTrainer".
+        mirroring_axes: See `NnunetFolder`.
+    """
+
     file: Path
     weights: dict[str, torch.Tensor]
     configuration: str
@@ -143,8 +154,8 @@ def load_nnunet_folder(
     """
     folder = Path(folder)
     plans, dataset = _read_plans_and_dataset(folder)
-    files = _checkpoint_files(folder, folds, checkpoint)
-    checkpoints = [_read_checkpoint(file) for file in files.values()]
+    files = checkpoint_files(folder, folds, checkpoint)
+    checkpoints = [read_checkpoint(file) for file in files.values()]
     first = checkpoints[0]
     _refuse_unequal_folds(checkpoints)
     plans = _checked_plans(plans, dataset, first.configuration)
@@ -164,7 +175,7 @@ def load_nnunet_folder(
         configuration=first.configuration,
         trainer_name=first.trainer_name,
         mirroring_axes=first.mirroring_axes,
-        content_hash=_content_hash([folder / "plans.json", folder / "dataset.json", *files.values()]),
+        content_hash=_content_hash(folder, checkpoints),
     )
 
 
@@ -306,8 +317,12 @@ def _label_manager(plans_manager: PlansManager, dataset: dict[str, Any]) -> Labe
 # ---- checkpoints
 
 
-def _checkpoint_files(folder: Path, folds: Sequence[str | int] | None, checkpoint: str) -> dict[str, Path]:
-    """The checkpoint of each fold, by the fold's name."""
+def checkpoint_files(folder: Path, folds: Sequence[str | int] | None, checkpoint: str) -> dict[str, Path]:
+    """The checkpoint of each fold, by the fold's name; see `load_nnunet_folder`.
+
+    Raises:
+        UserInputError: A fold has no checkpoint.
+    """
     present = {path.name.removeprefix("fold_"): path for path in folder.glob("fold_*") if path.is_dir()}
     found = {fold: file for fold, path in present.items() if (file := _checkpoint_file(path, checkpoint)) is not None}
     numbered = sorted((fold for fold in found if fold.isdecimal()), key=int)
@@ -331,7 +346,12 @@ def _checkpoint_file(fold_folder: Path, checkpoint: str) -> Path | None:
     return next((fold_folder / name for name in names if (fold_folder / name).is_file()), None)
 
 
-def _read_checkpoint(file: Path) -> _Checkpoint:
+def read_checkpoint(file: Path) -> Checkpoint:
+    """Read one checkpoint as data.
+
+    Raises:
+        UserInputError: It is damaged, holds code, or is not of nnU-Net v2.
+    """
     content = _load_weights_only(file)
     try:
         weights, init_args = content["network_weights"], content["init_args"]
@@ -344,7 +364,7 @@ def _read_checkpoint(file: Path) -> _Checkpoint:
         raise UserInputError(f"The network weights in '{file}' are no tensors; copy the checkpoint again")
     _allow_trainer(trainer_name, file)
     axes = _mirroring_axes(content.get("inference_allowed_mirroring_axes"), file)
-    return _Checkpoint(file, dict(weights), str(configuration), trainer_name, axes)
+    return Checkpoint(file, dict(weights), str(configuration), trainer_name, axes)
 
 
 def _load_weights_only(file: Path) -> Any:
@@ -386,7 +406,7 @@ def _mirroring_axes(value: Any, file: Path) -> tuple[int, ...] | None:
     return tuple(axes) or None
 
 
-def _refuse_unequal_folds(checkpoints: Sequence[_Checkpoint]) -> None:
+def _refuse_unequal_folds(checkpoints: Sequence[Checkpoint]) -> None:
     first = checkpoints[0]
     for other in checkpoints[1:]:
         for what in ("configuration", "trainer_name", "mirroring_axes"):
@@ -400,7 +420,7 @@ def _refuse_unequal_folds(checkpoints: Sequence[_Checkpoint]) -> None:
 # ---- network
 
 
-def _network(plans: dict[str, Any], checkpoint: _Checkpoint, channels: int, heads: int) -> nn.Module:
+def _network(plans: dict[str, Any], checkpoint: Checkpoint, channels: int, heads: int) -> nn.Module:
     network = _build_network(_architecture(plans, checkpoint.configuration), channels, heads)
     try:
         network.load_state_dict(checkpoint.weights)
@@ -452,13 +472,10 @@ def _mismatch(network: nn.Module, weights: dict[str, torch.Tensor]) -> str:
 # ---- small things
 
 
-def _content_hash(files: Iterable[Path]) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        with open(file, "rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+def _content_hash(folder: Path, checkpoints: Sequence[Checkpoint]) -> str:
+    texts = {name: (folder / name).read_bytes() for name in ("plans.json", "dataset.json")}
+    texts["configuration"] = checkpoints[0].configuration.encode()
+    return content_hash(texts, [checkpoint.weights for checkpoint in checkpoints])
 
 
 def _line(error: BaseException) -> str:
