@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from context_propagation.core.composition import EditRecord, NearLabels, compose, drawn_voxels, superseded
+from context_propagation.core.activation_update import UpdateReport
+from context_propagation.core.composition import EditRecord, FarMargins, NearLabels, compose, drawn_voxels, superseded
 from context_propagation.core.edited_slices import SliceEdit
 
 
@@ -176,3 +177,122 @@ def test_drawn_voxels_are_the_drawn_planes():
     assert marked.sum() == 9 + 9 - 3
     assert marked[1].all()
     assert marked[:, :, 0].all()
+
+
+# ---- far slices
+
+
+def far(*rows: list[float]) -> FarMargins:
+    """Margins of the slices 0, 1, ... on the 1 x 3 voxels of each; nan where no window decodes."""
+    margins = np.array(rows, np.float16)[:, None, :]
+    return FarMargins(((0, len(rows)), (0, 1), (0, 3)), margins)
+
+
+NAN = float("nan")
+SILENT = [0.0, 0.0, 0.0]
+
+
+def test_a_far_voxel_flips_only_where_the_margin_is_beyond_the_far_margin():
+    # R_0 is 101 everywhere; N(0) = 0; far margin 0.2
+    margins = far(SILENT, [0.1, 0.1, 0.1], [-0.1, -0.1, -0.1], [0.3, 0.3, 0.3], [-0.3, -0.3, -0.3], [0.25, NAN, -0.25])
+    record = EditRecord((drawn(0, "101"),), 0, (), far=margins)
+    untouched = volume("101", "101", "101", "101", "101", "101")
+
+    assert rows_of(compose(untouched, (record,), far_margin=0.2)) == ["101", "101", "101", "111", "000", "100"]
+
+
+def test_without_a_far_margin_the_sign_decides_and_zero_keeps_the_label():
+    record = EditRecord((drawn(0, "000"),), 0, (), far=far(SILENT, [0.001, 0.0, -0.001]))
+
+    assert rows_of(compose(volume("000", "011"), (record,)))[1] == "110"
+    assert rows_of(compose(volume("000", "001"), (record,)))[1] == "100"
+
+
+def test_near_slices_do_not_take_the_fused_features():
+    everywhere = far(*[[1.0, 1.0, 1.0]] * 6)
+    record = EditRecord((drawn(2, "000"),), 1, (near(1, "010"), near(3, "000")), far=everywhere)
+
+    assert rows_of(compose(UNTOUCHED, (record,))) == ["111", "010", "000", "000", "111", "111"]
+
+
+def test_far_slices_are_far_from_every_edit():
+    everywhere = far(*[[1.0, 1.0, 1.0]] * 6)
+    first = EditRecord((drawn(0, "000"),), 1, (), far=everywhere)
+    second = EditRecord((drawn(5, "000"),), 1, (), far=everywhere)
+
+    assert rows_of(compose(UNTOUCHED, (first, second))) == ["000", "000", "111", "111", "000", "000"]
+
+
+def test_far_slices_average_the_edits_or_follow_the_latest():
+    # mean of 0.9 and -0.5 is 0.2; of 0.1 and -0.5 is -0.2; where only one decodes, it speaks alone
+    first = EditRecord((drawn(0, "000"),), 0, (), far=far(SILENT, [0.9, 0.1, 0.9]))
+    second = EditRecord((drawn(0, "000"),), 0, (), far=far(SILENT, [-0.5, -0.5, NAN]))
+    untouched = volume("000", "010")
+
+    assert rows_of(compose(untouched, (first, second), far_margin=0.1))[1] == "101"
+    assert rows_of(compose(untouched, (first, second), far_margin=0.1, far_rule="latest"))[1] == "000"
+    assert rows_of(compose(untouched, (second, first), far_margin=0.1, far_rule="latest"))[1] == "111"
+
+
+def test_edits_that_decode_other_boxes_are_averaged_where_they_overlap():
+    wide = EditRecord((drawn(0, "000"),), 0, (), far=far(SILENT, [0.4, 0.4, 0.4], [0.4, 0.4, 0.4]))
+    small = FarMargins(((1, 2), (0, 1), (1, 3)), np.array([[[-0.8, -0.2]]], np.float16))
+    record = EditRecord((drawn(0, "000"),), 0, (), far=small)
+
+    assert rows_of(compose(volume("000", "000", "000"), (wide, record))) == ["000", "101", "111"]
+
+
+def test_an_edit_that_was_satisfied_already_moves_no_far_slice():
+    everywhere = far(*[[1.0, 1.0, 1.0]] * 6)
+    first = EditRecord((drawn(0, "000"),), 1, (), far=everywhere)
+    satisfied = EditRecord((drawn(4, "000"),), 1, (), (UpdateReport(0.0, 0.0, 0, "already satisfied"),))
+
+    for rule in ("average", "latest"):
+        labels = compose(UNTOUCHED, (first, satisfied), far_rule=rule)
+        assert rows_of(labels) == ["000", "000", "111", "111", "000", "111"]
+
+
+# ---- the order of drawing
+
+
+def test_the_order_of_drawing_decides_at_crossings_not_the_order_of_records():
+    empty = np.zeros((3, 3, 3), bool)
+    # drawn: k = 0 first, then j = 2, then k = 1, which joined the first record
+    coronal = EditRecord((SliceEdit(1, 2, np.zeros((3, 3), bool)),), 0, (), drawn_at=(2,))
+    joint = EditRecord(
+        (SliceEdit(0, 0, np.ones((3, 3), bool)), SliceEdit(0, 1, np.ones((3, 3), bool))), 0, (), drawn_at=(1, 3)
+    )
+
+    for records in ((coronal, joint), (joint, coronal)):
+        labels = compose(empty, records)
+        assert labels[1].all()
+        assert labels[0, :2].all()
+        assert not labels[0, 2].any()
+
+
+def test_near_slices_at_a_crossing_belong_to_the_slice_that_was_drawn_first():
+    def near_on(index, value):
+        full = np.ones((1, 3, 3), bool)
+        return NearLabels(index, ((index, index + 1), (0, 3), (0, 3)), full & value, full)
+
+    # k = 0 drawn first, j = 0 second, k = 4 third in one record with k = 0; all near slices say True, those of j False
+    joint = EditRecord(
+        (SliceEdit(0, 0, np.ones((3, 3), bool)), SliceEdit(0, 4, np.ones((3, 3), bool))),
+        1,
+        tuple(near_on(k, True) for k in (0, 1, 3, 4)),
+        drawn_at=(1, 3),
+    )
+    second = NearLabels(1, ((0, 5), (1, 2), (0, 3)), np.zeros((5, 1, 3), bool), np.ones((5, 1, 3), bool))
+    coronal = EditRecord((SliceEdit(1, 0, np.zeros((5, 3), bool)),), 1, (second,), drawn_at=(2,))
+
+    labels = compose(np.zeros((5, 3, 3), bool), (coronal, joint))
+
+    assert labels[1, 1].all()  # near to k = 0, drawn before j = 0
+    assert not labels[3, 1].any()  # near to k = 4, drawn after it
+    assert labels[3, 2].all()
+
+
+def test_a_redrawn_slice_takes_its_drawing_time_along():
+    record = EditRecord((drawn(1, "100"), drawn(4, "100")), 1, (), drawn_at=(3, 7))
+
+    assert [left.drawn_at for left in superseded((record,), (drawn(1, "001"),))] == [(7,)]

@@ -2,6 +2,7 @@
 
 import signal
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from context_propagation.core.nnunet_model import NnunetModel
 from context_propagation.core.session import Session, SessionSettings
 from context_propagation.core.session_file import restore_session, save_session
 from context_propagation.core.source_volume import SourceVolume
+from fusion_networks import random_fusion
 from nnunet_folders import write_nnunet_folder
 
 SHAPE = (20, 24, 40)
@@ -89,6 +91,9 @@ def records_as_lists(records):
             record.neighbours,
             [(near.index, near.box, near.labels.tolist(), near.changed.tolist()) for near in record.near],
             record.updates,
+            record.drawn_at,
+            [(piece.window, piece.fold, piece.box, piece.values.tolist()) for piece in record.features],
+            None if record.far is None else (record.far.box, record.far.margins.tobytes()),
         )
         for record in records
     ]
@@ -185,6 +190,80 @@ def test_where_the_image_lies_does_not_matter(file, model, worked):
     assert np.array_equal(restore_session(file, model, moved).segmentation, worked.segmentation)
 
 
+# ---- with a fusion network, in both modes
+
+
+@pytest.fixture(params=["joint", "one at a time"])
+def fused(request, model):
+    """Edits of two axes, one undone; the cache was extended between them."""
+    fusion = random_fusion(model, level=1)
+    session = Session(model, replace(SETTINGS, several_edits=request.param), fusion)
+    session.set_image(an_image(), a_box((6, 12), (5, 12), (3, 10)))
+    session.propagate([square_drawn(8, (4, 13), (3, 12))])
+    session.propagate([SliceEdit(2, 32, a_box((4, 12), (6, 16), (32, 33))[:, :, 32])])
+    session.propagate([square_drawn(6, (5, 11), (4, 11))])
+    session.undo()
+    return session, fusion
+
+
+@pytest.fixture
+def restored(fused, model, tmp_path):
+    session, fusion = fused
+    save_session(session, tmp_path / "fused.safetensors")
+    return restore_session(tmp_path / "fused.safetensors", model, an_image(), fusion=fusion)
+
+
+def test_fused_margins_and_updated_features_come_back(fused, restored):
+    session, _ = fused
+    assert records_as_lists(restored.records) == records_as_lists(session.records)
+    assert all(record.far is not None for record in restored.records)
+    joint = session.settings.several_edits == "joint"
+    assert [bool(record.features) for record in restored.records] == [joint, joint]
+    assert restored.settings == session.settings
+
+
+@pytest.mark.parametrize("steps", [(), ("redo",), ("undo",), ("undo", "undo", "redo"), ("undo", "redo", "redo")])
+def test_a_session_with_a_fusion_network_goes_on_as_if_never_saved(fused, restored, steps):
+    session, _ = fused
+    for step in steps:
+        assert getattr(restored, step)() == getattr(session, step)()
+        assert np.array_equal(restored.segmentation, session.segmentation)
+    expected, result = session.propagate([FURTHER]), restored.propagate([FURTHER])
+    assert expected.changed.any()
+    assert np.array_equal(result.changed, expected.changed)
+    assert np.array_equal(result.segmentation, expected.segmentation)
+    assert result.updates == expected.updates
+    assert records_as_lists(restored.records) == records_as_lists(session.records)
+    assert session.undo()
+    assert restored.undo()
+    assert np.array_equal(restored.segmentation, session.segmentation)
+
+
+def test_what_records_share_is_saved_once(fused, tmp_path):
+    session, _ = fused
+    save_session(session, tmp_path / "s.safetensors")
+    with safe_open(tmp_path / "s.safetensors", "numpy") as saved:
+        margins = [name for name in list(saved.keys()) if saved.get_tensor(name).dtype == np.float16]
+    assert len(margins) == 3  # one per propagation, though the history holds each several times
+
+
+def test_a_session_made_without_a_fusion_network_is_refused_with_one(file, model):
+    fusion = random_fusion(model, level=1)
+    with pytest.raises(UserInputError, match="made without a fusion network and 0{12} is given; leave it out"):
+        restore_session(file, model, an_image(), fusion=fusion)
+
+
+def test_a_session_made_with_a_fusion_network_is_refused_without_it_or_with_another(fused, model, tmp_path):
+    session, _ = fused
+    path = tmp_path / "fused.safetensors"
+    save_session(session, path)
+    with pytest.raises(UserInputError, match="made with fusion network 0{12} and none is given; load the one"):
+        restore_session(path, model, an_image())
+    other = replace(random_fusion(model, level=1), content_hash="f" * 64)
+    with pytest.raises(UserInputError, match="made with fusion network 0{12} and f{12} is given; load the one"):
+        restore_session(path, model, an_image(), fusion=other)
+
+
 # ---- refusals
 
 
@@ -244,11 +323,13 @@ def test_files_that_are_no_session_are_refused(tmp_path, model):
         restore_session(weights, model, an_image())
 
 
-def test_a_session_of_another_format_version_is_refused(tmp_path, model):
-    path = tmp_path / "newer.safetensors"
-    save_file({"initial": np.zeros(3)}, path, metadata={"session": '{"format": "context-propagation session 99"}'})
+@pytest.mark.parametrize("version", [1, 99])
+def test_a_session_of_another_format_version_is_refused(tmp_path, model, version):
+    path = tmp_path / "other.safetensors"
+    header = f'{{"format": "context-propagation session {version}"}}'
+    save_file({"initial": np.zeros(3)}, path, metadata={"session": header})
 
-    with pytest.raises(UserInputError, match="session 99', not 'context-propagation session 1'"):
+    with pytest.raises(UserInputError, match=f"session {version}', not 'context-propagation session 2'"):
         restore_session(path, model, an_image())
 
 

@@ -127,4 +127,5 @@ def make_session(model):
     from context_propagation.core.activation_update import UpdateSettings
     from context_propagation.core.session import Session, SessionSettings
 
-    return lambda: Session(model, SessionSettings(window_margin=4, update=UpdateSettings(iterations=4)))
+    settings = SessionSettings(window_margin=4, update=UpdateSettings(iterations=4))
+    return lambda fusion=None: Session(model, settings, fusion)

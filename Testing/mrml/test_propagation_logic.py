@@ -5,6 +5,7 @@ import slicer
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
 from context_propagation.mrml.propagation_logic import PropagationLogic
+from fusion_networks import random_fusion
 
 SHAPE = (16, 16, 16)
 
@@ -64,6 +65,25 @@ def test_what_was_drawn_is_found_and_propagated_and_stays_as_drawn(case, session
     assert done.report.written == done.result.changed.sum() > 0
     assert np.array_equal(result[:5], target[:5])
     assert np.array_equal(result[10:], target[10:])
+
+
+def test_far_slices_that_a_fusion_network_changes_are_written_and_taken_back(
+    case, make_session, model, segment_id, drawn, target
+):
+    session = make_session(random_fusion(model, channels=6))
+    logic = PropagationLogic(case.scene, session, [case.volume], case.segmentation, segment_id)
+    logic.set_image()
+    case.paint(segment_id, drawn)
+
+    done = logic.propagate()
+
+    assert done.result.scope == "whole volume"
+    assert set(done.result.changed_per_slice) - {5, 6, 7, 8, 9}
+    assert np.array_equal(case.read(segment_id), session.segmentation)
+    assert np.array_equal(session.segmentation[7], drawn[7])
+    logic.undo()
+    assert np.array_equal(case.read(segment_id), drawn)
+    assert np.array_equal(session.segmentation, target)
 
 
 def test_the_plane_may_be_named(case, logic, segment_id, drawn):

@@ -66,7 +66,8 @@ class UpdateReport:
     """What an update did.
 
     Attributes:
-        loss_before: Loss of the untouched features against the drawing (Eq. 5 or 7, Dice counted as 1 - Dice).
+        loss_before: Loss at the start, untouched features or those of an earlier edit, against the drawing (Eq. 5 or 7,
+            Dice counted as 1 - Dice).
         loss_after: Loss of the features kept.
         evaluations: Number of loss evaluations.
         stop_reason: Why it stopped.
@@ -147,31 +148,35 @@ def update_features(
     settings: UpdateSettings,
     progress: Callable[[float], None] = lambda fraction: None,
     cancelled: CancelCheck = never_cancelled,
+    start: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, UpdateReport]:
-    """Minimise a loss over features, starting from f0; no weight is touched (Eq. 3).
+    """Minimise a loss over features; no weight is touched (Eq. 3).
 
     Args:
-        f0: `[1, C', D', H', W']`, the cached features, or the slab of them that the loss depends on.
+        f0: `[1, C', D', H', W']`, the cached features, or the slab of them that the loss depends on; the proximal term
+            holds f' near them.
         data_loss: The loss of the decode of f against the drawing; a scalar, differentiable.
         slice_size: C' H' W', the number of values in one slice of the *whole* f: it scales the proximal term, and must
             not depend on the slab.
         settings: Optimiser, limits, proximal term.
         progress: Called with the fraction done after each evaluation.
         cancelled: Asked before each evaluation.
+        start: Where to start, of f0's shape; f0 itself by default.
 
     Returns:
-        f' (the best iterate; f0 where nothing was better) and the report.
+        f' (the best iterate; the start where nothing was better) and the report.
 
     Source: Chao et al., Eq. 3; proximal term: ours, see docs/activation-update.md.
     """
     search = _Search(f0.detach(), data_loss, slice_size, settings, cancelled, progress)
-    f = f0.detach().clone().requires_grad_(True)
+    start = f0 if start is None else start
+    f = start.detach().clone().requires_grad_(True)
     try:
         reason = _run_lbfgs(f, search) if settings.optimizer == "lbfgs" else _run_adam(f, search)
     except _Stop as stop:
         reason = stop.reason
     if search.best_f is None:
-        return f0, UpdateReport(math.nan, math.nan, len(search.losses), reason)
+        return start, UpdateReport(math.nan, math.nan, len(search.losses), reason)
     return search.best_f, UpdateReport(search.losses[0], search.best_loss, len(search.losses), reason)
 
 

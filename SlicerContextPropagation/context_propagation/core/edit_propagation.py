@@ -1,4 +1,4 @@
-"""One edit over all windows and folds: which are updated, and what each may change (method 2, 4, 11)."""
+"""One edit over all windows and folds: which are updated, and what near and far slices become (method 2, 4, 11)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from context_propagation.core.activation_update import UpdateReport, UpdateSettings
 from context_propagation.core.boxes import Box, bounding_box, box_of, slices_of
-from context_propagation.core.composition import NearLabels, near_indices
+from context_propagation.core.composition import FarMargins, NearLabels, near_indices
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled
+from context_propagation.core.far_slices import far_margins
 from context_propagation.core.feature_cache import FeatureCache
-from context_propagation.core.slice_update import SliceTarget, decode_near, slice_target, update_window
+from context_propagation.core.fusion_network import Fusion
+from context_propagation.core.slice_update import NetworkEdit, SliceTarget, decode_near, update_window
 from context_propagation.core.source_volume import ArrayReorientation
-from context_propagation.core.split_model import CancelCheck, Progress
-from context_propagation.core.window import Window
+from context_propagation.core.split_model import CancelCheck, Progress, never_cancelled, no_progress
+from context_propagation.core.updated_features import UpdatedFeatures, with_updates
+
+
+@dataclass(frozen=True)
+class Propagated:
+    """What one edit says.
+
+    Attributes:
+        near: The near slices decoded from f', in the volume's own orientation.
+        far: The margins of the fused features, in the volume's own orientation; None without a fusion network.
+        features: f' where it differs from f.
+        updates: A report for each window and fold.
+    """
+
+    near: tuple[NearLabels, ...]
+    far: FarMargins | None
+    features: tuple[UpdatedFeatures, ...]
+    updates: tuple[UpdateReport, ...]
 
 
 @dataclass(frozen=True)
@@ -29,92 +47,172 @@ class EditPropagation:
         reorientation: From the volume's arrays to the model's orientation.
         neighbours: N(s) is s and so many image slices on each side.
         update: The optimisation of the features.
+        spacing_kji_mm: Voxel size of the volume.
+        fusion: The trained fusion networks; without, far slices are not touched.
     """
 
     cache: FeatureCache
     reorientation: ArrayReorientation
     neighbours: int
     update: UpdateSettings
+    spacing_kji_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    fusion: Fusion | None = None
 
-    def near_labels(
-        self, edits: Sequence[SliceEdit], progress: Progress, cancelled: CancelCheck
-    ) -> tuple[tuple[NearLabels, ...], tuple[UpdateReport, ...]]:
-        """Update the features for edits of one axis, jointly, and decode their near slices.
+    def propagate(
+        self,
+        edits: Sequence[SliceEdit],
+        progress: Progress = no_progress,
+        cancelled: CancelCheck = never_cancelled,
+        start: Sequence[UpdatedFeatures] = (),
+    ) -> Propagated:
+        """Update the features for edits of one axis, jointly, and decode near and far slices.
+
+        Args:
+            edits: Slices of one axis.
+            progress: Called with stage and fraction.
+            cancelled: Asked before each evaluation, window and fold.
+            start: f' to start from; untouched features by default.
 
         Returns:
-            The near slices in the volume's own orientation, and a report for each window and fold; no near slices where
-            the untouched features decode to the drawing already.
+            What near and far slices become; nothing of either where the untouched features decode to the drawing
+            already.
 
         Raises:
             Cancelled: The user cancelled.
         """
-        axis, targets = self._targets(edits)
-        if targets is None:
-            return (), (UpdateReport(0.0, 0.0, 0, "already satisfied"),)
-        serving = self._serving_windows(targets, edits[0].axis)
-        near: list[NearLabels] = []
-        updates: list[UpdateReport] = []
-        for number, target in targets.items():
-            window = self.cache.windows[number]
-            updated, boxes, reports = self._updated_folds(window, target, progress, cancelled)
-            updates.extend(reports)
-            progress("decode", 0.0)
-            decoded = decode_near(
-                self.cache.model,
-                self.cache.prepared.grid,
-                window,
-                updated,
-                boxes,
-                axis,
-                self._near(edits[0].axis, target.indices),
-                self.update.frozen_statistics,
-            )
-            if decoded is not None:
-                near.extend(self._near_labels(number, *decoded, edits[0].axis, serving))
-        progress("decode", 1.0)
-        return tuple(near), tuple(updates)
+        edit = self.network_edit(edits)
+        if edit.is_satisfied():
+            return Propagated((), None, (), (UpdateReport(0.0, 0.0, 0, "already satisfied"),))
+        features, updates = self.updated_features(edit, progress, cancelled, start)
+        near = self.near_labels(edit, edits[0].axis, features, progress)
+        far = None
+        if self.fusion is not None and features:  # else the model sees nothing of the edit, and has nothing to add
+            far = self.far_margins(edit, features, self.fusion, progress, cancelled)
+        return Propagated(near, far, features, updates)
 
-    def _targets(self, edits: Sequence[SliceEdit]) -> tuple[int, dict[int, SliceTarget] | None]:
-        """The network's axis of the edits, and what each window must decode to; None where R_0 is as drawn."""
+    def network_edit(self, edits: Sequence[SliceEdit]) -> NetworkEdit:
+        """Edits of one axis as the network sees them."""
         grid = self.cache.prepared.grid
         drawn = self.reorientation.undo(np.zeros(self.cache.owner.shape, bool))
         for edit in edits:
             np.moveaxis(drawn, edit.axis, 0)[edit.index] = edit.mask
         axis, indices = self._network_slices(edits[0].axis, [edit.index for edit in edits])
         drawn_net = grid.to_network_axes(self.reorientation.apply(drawn))
-        untouched_net = grid.to_network_axes(self.cache.untouched)
-        if all((drawn_net.take(i, axis) == untouched_net.take(i, axis)).all() for i in indices):
-            return axis, None
-        return axis, {
-            number: target
-            for number, window in enumerate(self.cache.windows)
-            if (target := slice_target(axis, indices, drawn_net, untouched_net, window.image_box)) is not None
-        }
+        return NetworkEdit(axis, tuple(indices), drawn_net, grid.to_network_axes(self.cache.untouched))
 
-    def _updated_folds(
-        self, window: Window, target: SliceTarget, progress: Progress, cancelled: CancelCheck
-    ) -> tuple[list[torch.Tensor], list[Box], list[UpdateReport]]:
-        """F' of each fold, the box of f in which it differs, and the report."""
-        model = self.cache.model
-        updated, boxes, reports = [], [], []
-        for split, features in zip(model.splits, window.features, strict=True):
-            f, f_box, report = update_window(
-                model,
-                split,
-                self.cache.prepared.grid,
-                window,
-                features,
-                target,
-                self.update,
-                lambda fraction: progress("update", fraction),
-                cancelled,
-            )
-            if report.stop_reason == "cancelled":
-                raise Cancelled
-            updated.append(f)
-            boxes.append(f_box)
-            reports.append(report)
-        return updated, boxes, reports
+    def updated_features(
+        self,
+        edit: NetworkEdit,
+        progress: Progress = no_progress,
+        cancelled: CancelCheck = never_cancelled,
+        start: Sequence[UpdatedFeatures] = (),
+    ) -> tuple[tuple[UpdatedFeatures, ...], tuple[UpdateReport, ...]]:
+        """Update each fold of each window that has a part in the edit: f' where it differs from f, and reports."""
+        pieces: list[UpdatedFeatures] = []
+        reports: list[UpdateReport] = []
+        for number, target in self._targets(edit).items():
+            for fold in range(len(self.cache.model.splits)):
+                piece, report = self._updated_fold(number, fold, target, progress, cancelled, start)
+                pieces.append(piece)
+                reports.append(report)
+        return tuple(pieces), tuple(reports)
+
+    def near_labels(
+        self, edit: NetworkEdit, axis: int, features: Sequence[UpdatedFeatures], progress: Progress = no_progress
+    ) -> tuple[NearLabels, ...]:
+        """Decode the near slices from f'.
+
+        Args:
+            edit: The drawn slices.
+            axis: Array axis of the volume that they are perpendicular to.
+            features: f' where it differs from f.
+            progress: Called with stage and fraction.
+
+        Returns:
+            The near slices in the volume's own orientation.
+        """
+        progress("decode", 0.0)
+        targets = self._targets(edit)
+        serving = self._serving_windows(targets, axis)
+        near: list[NearLabels] = []
+        for number, target in targets.items():
+            decoded = self._decode_near(number, edit, self._near(axis, target.indices), features)
+            if decoded is not None:
+                near.extend(self._near_labels(number, *decoded, axis, serving))
+        progress("decode", 1.0)
+        return tuple(near)
+
+    def far_margins(
+        self,
+        edit: NetworkEdit,
+        features: Sequence[UpdatedFeatures],
+        fusion: Fusion,
+        progress: Progress = no_progress,
+        cancelled: CancelCheck = never_cancelled,
+    ) -> FarMargins | None:
+        """Decode all windows from the fused features.
+
+        Returns:
+            The margins in the volume's own orientation; None where there is no window.
+        """
+        margins = far_margins(self.cache, fusion, edit, features, self.oriented_spacing_mm, progress, cancelled)
+        placed = self.reorientation.undo(margins)
+        box = bounding_box(~np.isnan(placed))
+        return None if box is None else FarMargins(box, placed[slices_of(box)].copy())
+
+    @property
+    def oriented_spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along k, j, i in the model's orientation."""
+        k, j, i = (self.spacing_kji_mm[axis] for axis in self.reorientation.order)
+        return k, j, i
+
+    def _targets(self, edit: NetworkEdit) -> dict[int, SliceTarget]:
+        """What each window that has a part in the edit must decode to."""
+        targets = {number: edit.target(window.image_box) for number, window in enumerate(self.cache.windows)}
+        return {number: target for number, target in targets.items() if target is not None}
+
+    def _updated_fold(
+        self,
+        number: int,
+        fold: int,
+        target: SliceTarget,
+        progress: Progress,
+        cancelled: CancelCheck,
+        start: Sequence[UpdatedFeatures],
+    ) -> tuple[UpdatedFeatures, UpdateReport]:
+        window, model = self.cache.windows[number], self.cache.model
+        f, f_box, report = update_window(
+            model,
+            model.splits[fold],
+            self.cache.prepared.grid,
+            window,
+            window.features[fold],
+            target,
+            self.update,
+            lambda fraction: progress("update", fraction),
+            cancelled,
+            with_updates(window.features[fold].f, number, fold, start),
+        )
+        if report.stop_reason == "cancelled":
+            raise Cancelled
+        return UpdatedFeatures.cut(number, fold, f_box, f), report
+
+    def _decode_near(
+        self, number: int, edit: NetworkEdit, indices: Sequence[int], features: Sequence[UpdatedFeatures]
+    ) -> tuple[Box, np.ndarray] | None:
+        """The near slices that a window decodes from f': the box (network axis order) and the labels."""
+        window, model = self.cache.windows[number], self.cache.model
+        pieces = sorted((piece for piece in features if piece.window == number), key=lambda piece: piece.fold)
+        return decode_near(
+            model,
+            self.cache.prepared.grid,
+            window,
+            [with_updates(cached.f, number, fold, pieces) for fold, cached in enumerate(window.features)],
+            [piece.box for piece in pieces],
+            edit.axis,
+            indices,
+            self.update.frozen_statistics,
+        )
 
     def _slices(self, axis: int) -> int:
         """How many slices the volume has along an axis."""

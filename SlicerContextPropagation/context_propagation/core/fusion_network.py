@@ -12,6 +12,9 @@ from torch import nn
 from context_propagation.core.edit_description import DESCRIPTION_SIZE
 from context_propagation.core.errors import UserInputError
 
+SMALLEST_DRAWING = 0.05
+"""Cells of f that a drawn target must fill for anything to be compared with it."""
+
 Variant = Literal["paper", "residual"]
 
 MAP_CHANNELS = 2
@@ -26,11 +29,13 @@ class FusionSettings:
         variant: "paper" (Fig. 2c) or "residual" (ours, the default).
         channels: C', the channels of f.
         width: Channels of the hidden layers as a multiple of C'; the paper has 8.
+        told: Numbers that an oracle is told besides the description; only in evaluations.
     """
 
     variant: Variant
     channels: int
     width: float
+    told: int = 0
 
     def __post_init__(self) -> None:
         if self.variant not in ("paper", "residual"):
@@ -53,7 +58,7 @@ class FusionNetwork(nn.Module):
 
     - `f`, `f_updated`: `[N, C', D', H', W']`, the features before and after the update.
     - `edit_map`: `[N, 2, D', H', W']`, see `MAP_CHANNELS`.
-    - `description`: `[N, E]`, see `edit_description.describe`.
+    - `description`: `[N, 8 + told]`, see `edit_description.describe`.
 
     It returns the fused map, `[N, C', D', H', W']`, for the far slices.
     """
@@ -95,17 +100,25 @@ class PaperFusion(FusionNetwork):
 
 
 class ResidualFusion(FusionNetwork):
-    """f plus a correction that starts at zero; a global path lets the edit speak about every slice (method 10)."""
+    """f plus a correction that starts at zero; global paths let the edit speak about every slice (method 10).
+
+    What the drawn slices look like is pooled into prototypes, one of the drawn target and one of the rest of these
+    slices. How alike f is to either, anywhere in the volume, is an input beside f, f' - f and the edit map; prototypes
+    and description scale and shift the hidden channels. Measured against the plain form in docs/evaluation.md.
+
+    Source: prototypes: Wang et al., PANet, ICCV 2019; scale and shift: Perez et al., FiLM, AAAI 2018.
+    """
 
     def __init__(self, settings: FusionSettings) -> None:
         super().__init__()
         self.settings = settings
         channels, hidden = settings.channels, settings.hidden
-        self.entry = nn.Conv3d(2 * channels + MAP_CHANNELS, hidden, 3, padding=1)
+        self.entry = nn.Conv3d(2 * channels + 2 * MAP_CHANNELS, hidden, 3, padding=1)
         self.wide = nn.Conv3d(hidden, hidden, 3, stride=2, padding=1)
         self.deep = nn.Conv3d(hidden, hidden, 3, padding=1)
         self.join = nn.Conv3d(2 * hidden, hidden, 3, padding=1)
-        self.globally = nn.Sequential(nn.Linear(DESCRIPTION_SIZE, hidden), nn.ReLU(), nn.Linear(hidden, 2 * hidden))
+        said = DESCRIPTION_SIZE + settings.told + 3 * channels
+        self.globally = nn.Sequential(nn.Linear(said, hidden), nn.ReLU(), nn.Linear(hidden, 2 * hidden))
         self.correction = nn.Conv3d(hidden, channels, 1)
         nn.init.zeros_(self.correction.weight)
         if self.correction.bias is not None:
@@ -115,13 +128,28 @@ class ResidualFusion(FusionNetwork):
         self, f: torch.Tensor, f_updated: torch.Tensor, edit_map: torch.Tensor, description: torch.Tensor
     ) -> torch.Tensor:
         """See `FusionNetwork`."""
-        scale, shift = self.globally(description)[:, :, None, None, None].chunk(2, 1)
-        near = F.relu(self.entry(torch.cat((f, f_updated - f, edit_map), 1)))
+        target, edited = edit_map[:, :1], edit_map[:, 1:]
+        in_target, around = _pooled(f, target), _pooled(f, edited - target)
+        said = torch.cat((description, in_target, around, _pooled(f_updated - f, target)), 1)
+        scale, shift = self.globally(said)[:, :, None, None, None].chunk(2, 1)
+        alike = torch.cat((_similarity(f, in_target), _similarity(f, around)), 1)
+        is_drawn = (target.sum((2, 3, 4), keepdim=True) > SMALLEST_DRAWING).to(f.dtype)
+        near = F.relu(self.entry(torch.cat((f, f_updated - f, edit_map, alike * is_drawn), 1)))
         wide = F.relu(self.deep(F.relu(self.wide(near))))
         grown = F.interpolate(wide, f.shape[2:], mode="trilinear", align_corners=False)
         joined = self.join(torch.cat((near, grown), 1))
         correction: torch.Tensor = self.correction(F.relu(joined * (1 + scale) + shift))
         return f + correction
+
+
+def _pooled(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Mean of `[N, C', D', H', W']` where `[N, 1, D', H', W']` is, `[N, C']`; zeros where that is nowhere."""
+    return (values * weight).sum((2, 3, 4)) / (weight.sum((2, 3, 4)) + 1e-3)
+
+
+def _similarity(f: torch.Tensor, prototype: torch.Tensor) -> torch.Tensor:
+    """Cosine similarity `[N, 1, D', H', W']` of f at each place to a prototype `[N, C']`."""
+    return F.cosine_similarity(f, prototype[:, :, None, None, None], dim=1)[:, None]
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -135,3 +163,22 @@ def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
             nn.ReLU(),
         ]
     return nn.Sequential(*units)
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """The trained fusion networks of a base model, and what they were trained for.
+
+    Attributes:
+        networks: One per fold of the base model, in its order.
+        level: The decoder level whose features they fuse.
+        neighbours: N(s) in training was s and so many image slices on each side.
+        far_margin: A far voxel changes its label where the fused margin is beyond this on the other side.
+        content_hash: SHA-256 of the weights and settings.
+    """
+
+    networks: tuple[FusionNetwork, ...]
+    level: int
+    neighbours: int
+    far_margin: float
+    content_hash: str

@@ -75,6 +75,7 @@ class NnunetModel:
         channel_expectations: What each channel should hold, as far as the training says.
         target: The label that is refined.
         target_name: Its name.
+        folds: Names of the folds in use, "0", "1", ... or "all".
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class NnunetModel:
         self.patch_size = (d, h, w)
         self.total_stride = self._splits[0].total_stride
         self.content_hash = folder.content_hash
+        self.folds = folder.folds
         self.channel_expectations = channel_expectations(
             folder.dataset_json, folder.plans_manager.plans, folder.configuration_manager.normalization_schemes
         )
@@ -216,13 +218,20 @@ class NnunetModel:
         others = torch.cat((logits[:, :target], logits[:, target + 1 :]), 1)
         return logits[:, target] - torch.logsumexp(others, 1)
 
+    def target_margin(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
+        """See `SegmentationModel`; where labels tie, the lowest has it, as with argmax."""
+        target = self.target.channel
+        if self._regions:
+            return 2 * torch.stack([torch.sigmoid(logits[:, target]) for logits in fold_logits]).mean(0) - 1
+        mean = torch.stack([torch.softmax(logits, 1) for logits in fold_logits]).mean(0)
+        others = torch.cat((mean[:, :target], mean[:, target + 1 :]), 1)
+        margin = mean[:, target] - others.amax(1)
+        won_tie = (margin == 0) & (mean.argmax(1) == target)
+        return margin.masked_fill(won_tie, torch.finfo(margin.dtype).tiny)
+
     def is_target(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
         """See `SegmentationModel`."""
-        if self._regions:
-            mean = torch.stack([torch.sigmoid(logits) for logits in fold_logits]).mean(0)
-            return mean[:, self.target.channel] > 0.5
-        mean = torch.stack([torch.softmax(logits, 1) for logits in fold_logits]).mean(0)
-        return mean.argmax(1) == self.target.channel
+        return self.target_margin(fold_logits) > 0
 
 
 def _target(folder: NnunetFolder, label: str | int | None) -> Target:

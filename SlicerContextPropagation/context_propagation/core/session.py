@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -11,15 +12,18 @@ from context_propagation.core.activation_update import UpdateReport, UpdateSetti
 from context_propagation.core.boxes import Box, bounding_box, contains, intersection, slices_of
 from context_propagation.core.composition import (
     EditRecord,
+    FarRule,
     compose,
     drawn_voxels,
     near_indices,
     superseded,
 )
-from context_propagation.core.edit_propagation import EditPropagation
+from context_propagation.core.edit_propagation import EditPropagation, Propagated
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.feature_cache import NO_WINDOW, FeatureCache
+from context_propagation.core.fusion_network import Fusion
+from context_propagation.core.session_checks import check_channels, check_edits, check_fusion, check_shape
 from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to, reoriented_volume
 from context_propagation.core.split_model import (
     CancelCheck,
@@ -32,6 +36,9 @@ from context_propagation.core.split_model import (
 from context_propagation.core.window import Window, WindowPlan, available_bytes, encode_window, plan_windows
 
 NEAR_SLICES_ONLY = "near slices only"
+WHOLE_VOLUME = "whole volume"
+
+SeveralEdits = Literal["joint", "one at a time"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,9 @@ class SessionSettings:
         update: The optimisation of the features.
         window_margin: Voxels of the network's grid cached around the target.
         memory_budget_bytes: Memory that the cache may use; without it, four fifths of what is free.
+        several_edits: "joint" optimises a further edit together with the drawn slices of the same axis, from the last
+            f'; "one at a time" (the paper) optimises each edit alone from the untouched features.
+        far_rule: "average" (the paper) or "latest": which edits speak for a far voxel.
     """
 
     level: int = 2
@@ -51,12 +61,18 @@ class SessionSettings:
     update: UpdateSettings = field(default_factory=UpdateSettings)
     window_margin: int = 16
     memory_budget_bytes: int | None = None
+    several_edits: SeveralEdits = "joint"
+    far_rule: FarRule = "average"
 
     def __post_init__(self) -> None:
         if self.level not in (1, 2, 3):
             raise UserInputError(f"Decoder level {self.level}; choose 1, 2 or 3")
         if self.neighbours < 0:
             raise UserInputError(f"{self.neighbours} neighbouring slices; give 0 or more")
+        if self.several_edits not in ("joint", "one at a time"):
+            raise UserInputError(f"Unknown rule '{self.several_edits}'; choose joint or one at a time")
+        if self.far_rule not in ("latest", "average"):
+            raise UserInputError(f"Unknown rule '{self.far_rule}' for far slices; choose latest or average")
 
 
 @dataclass(frozen=True)
@@ -71,7 +87,7 @@ class PropagationResult:
         changed_per_slice: Voxels changed per slice along `axis`; slices without a change are left out.
         changed_box_kji: The box around the changed voxels, or None.
         updates: A report for each window and fold.
-        scope: "near slices only": no fusion network propagates to far slices yet.
+        scope: "whole volume", or "near slices only" without a fusion network.
         messages: What the user should know, e.g. that the window was extended.
     """
 
@@ -109,17 +125,29 @@ class Session:
     Args:
         model: The frozen model.
         settings: Level, neighbours, optimiser, memory.
+        fusion: The model's trained fusion networks; without, edits reach near slices only. The networks are moved to
+            the model's device and set to evaluation mode.
+
+    Raises:
+        UserInputError: The level is beyond the model's decoder, or the fusion networks do not fit.
     """
 
-    def __init__(self, model: SegmentationModel, settings: SessionSettings | None = None) -> None:
+    def __init__(
+        self, model: SegmentationModel, settings: SessionSettings | None = None, fusion: Fusion | None = None
+    ) -> None:
         self.model = model
         self.settings = settings or SessionSettings()
+        self.fusion = fusion
         for split in model.splits:
             if self.settings.level > split.max_level:
                 raise UserInputError(
                     f"Decoder level {self.settings.level} is beyond this network's decoder, which has "
                     f"{split.max_level} stages; choose a smaller level"
                 )
+        if fusion is not None:
+            check_fusion(fusion, self.settings.level, model)
+            for network in fusion.networks:
+                network.to(model.device).eval()
         self._volume: SourceVolume | None = None
         self._cache: FeatureCache | None = None
         self.records: tuple[EditRecord, ...] = ()
@@ -153,7 +181,7 @@ class Session:
             UserInputError: Wrong number of channels, wrong shape of `initial`, or not enough memory.
             Cancelled: The session is as it was before the call.
         """
-        _check_channels(volume, self.model)
+        check_channels(volume, self.model)
         if initial is not None and initial.shape != volume.shape_kji:
             raise UserInputError(
                 f"The initial segmentation has shape {initial.shape} and the image {volume.shape_kji}; resample it"
@@ -245,7 +273,7 @@ class Session:
         Args:
             segmentation: bool `[K, J, I]`.
         """
-        _check_shape(segmentation, self.volume)
+        check_shape(segmentation, self.volume)
         by_hand = segmentation.astype(bool) ^ self.segmentation
         if by_hand.any():
             self.undone.clear()
@@ -258,25 +286,28 @@ class Session:
         progress: Progress = no_progress,
         cancelled: CancelCheck = never_cancelled,
     ) -> PropagationResult:
-        """Propagate redrawn slices. Several slices are optimised jointly.
+        """Propagate redrawn slices. Several slices are optimised jointly; see `several_edits` for further ones.
 
         Args:
             edits: Slices of one axis, exactly as drawn.
             progress: Called with stage and fraction.
-            cancelled: Asked before each evaluation.
+            cancelled: Asked before each evaluation and each fusion.
 
         Raises:
             UserInputError: No edits, several axes, an index or a mask that does not fit the image.
             Cancelled: Nothing was changed.
         """
-        _check_edits(edits, self.volume)
+        check_edits(edits, self.volume)
         edits = tuple(replace(e, mask=e.mask.astype(bool)) for e in sorted(edits, key=lambda edit: edit.index))
         messages = self._extend_windows(edits, progress, cancelled)
         kept = superseded(self.records, edits)
-        propagation = EditPropagation(self.cache, self._reorientation, self.settings.neighbours, self.settings.update)
-        near, updates = propagation.near_labels(edits, progress, cancelled)
-        record = EditRecord(edits, self.settings.neighbours, near, updates)
-        step, changed = self._step(kept, record)
+        joined = self._joined(kept, edits)
+        drawings = self._drawings(edits, joined)
+        start = [piece for record in joined for piece in record.features]
+        propagated = self.propagation.propagate([edit for _, edit in drawings], progress, cancelled, start)
+        record = self._record(drawings, propagated)
+        kept = tuple(old for old in kept if not any(old is other for other in joined))
+        step, changed = self._step(kept, record, edits)
         self._apply(step)
         self.done.append(step)
         self.undone.clear()
@@ -288,8 +319,8 @@ class Session:
             edited_slices=tuple(edit.index for edit in edits),
             changed_per_slice={int(s): int(per_slice[s]) for s in np.flatnonzero(per_slice)},
             changed_box_kji=bounding_box(changed),
-            updates=updates,
-            scope=NEAR_SLICES_ONLY,
+            updates=propagated.updates,
+            scope=NEAR_SLICES_ONLY if self.fusion is None else WHOLE_VOLUME,
             messages=tuple(messages),
         )
 
@@ -324,17 +355,54 @@ class Session:
         self.segmentation.reshape(-1)[step.flipped] = step.values
         self.records = step.after
 
-    def _step(self, kept: tuple[EditRecord, ...], record: EditRecord) -> tuple[Step, np.ndarray]:
+    @property
+    def propagation(self) -> EditPropagation:
+        """How this session's image and settings propagate edits; changes nothing in the session."""
+        settings, spacing_mm = self.settings, self.volume.spacing_kji_mm
+        return EditPropagation(
+            self.cache, self._reorientation, settings.neighbours, settings.update, spacing_mm, self.fusion
+        )
+
+    def _joined(self, kept: tuple[EditRecord, ...], edits: Sequence[SliceEdit]) -> tuple[EditRecord, ...]:
+        """The earlier records whose slices are optimised together with new edits."""
+        if self.settings.several_edits != "joint":
+            return ()
+        new = {(edit.axis, edit.index) for edit in edits}
+        redrawn = any((e.axis, e.index) in new for old in self.records if not old.satisfied for e in old.edits)
+        if not redrawn and self.propagation.network_edit(edits).is_satisfied():
+            return ()  # an edit that says what R_0 says moves nothing (method 5)
+        return tuple(record for record in kept if record.axis == edits[0].axis)
+
+    def _drawings(self, edits: Sequence[SliceEdit], joined: Sequence[EditRecord]) -> list[tuple[int, SliceEdit]]:
+        """When each slice was drawn, and the slice: new edits after all earlier ones; by slice index."""
+        now = 1 + max((at for record in self.records for at, _ in record.drawings()), default=0)
+        earlier = [drawing for record in joined for drawing in record.drawings()]
+        return sorted([*earlier, *((now, edit) for edit in edits)], key=lambda drawing: drawing[1].index)
+
+    def _record(self, drawings: Sequence[tuple[int, SliceEdit]], propagated: Propagated) -> EditRecord:
+        return EditRecord(
+            edits=tuple(edit for _, edit in drawings),
+            neighbours=self.settings.neighbours,
+            near=propagated.near,
+            updates=propagated.updates,
+            drawn_at=tuple(at for at, _ in drawings),
+            features=propagated.features if self.settings.several_edits == "joint" else (),
+            far=propagated.far,
+        )
+
+    def _step(
+        self, kept: tuple[EditRecord, ...], record: EditRecord, edits: Sequence[SliceEdit]
+    ) -> tuple[Step, np.ndarray]:
         """The history step of a new record, and the voxels that propagation, not the drawing, changes.
 
         Only voxels with R_n != R_(n-1) are written (method 5); where R_n is back at R_0, the first segmentation is.
         """
         untouched = self.window_prediction
-        before = compose(untouched, self.records)
+        before = self._composed(untouched, self.records)
         after_records = (*kept, record)
-        after = compose(untouched, after_records)
+        after = self._composed(untouched, after_records)
         drawn = self.segmentation.copy()
-        for edit in record.edits:
+        for edit in edits:
             np.moveaxis(drawn, edit.axis, 0)[edit.index] = edit.mask
         protected = self._manual | drawn_voxels(drawn.shape, after_records)
         wanted = np.where(after != untouched, after, self.initial)
@@ -342,6 +410,10 @@ class Session:
         result = drawn ^ changed
         flipped = np.flatnonzero(result != self.segmentation)
         return Step(self.records, after_records, flipped, result.reshape(-1)[flipped]), changed
+
+    def _composed(self, untouched: np.ndarray, records: tuple[EditRecord, ...]) -> np.ndarray:
+        far_margin = 0.0 if self.fusion is None else self.fusion.far_margin
+        return compose(untouched, records, far_margin, self.settings.far_rule)
 
     def _extend_windows(self, edits: Sequence[SliceEdit], progress: Progress, cancelled: CancelCheck) -> list[str]:
         """Cache a window around each edit and its near slices, where there is none."""
@@ -384,38 +456,3 @@ class Session:
         box = bounding_box(self._reorientation.apply(mask))
         grid = self.cache.prepared.grid
         return box is None or contains(grid.crop, grid.network_order(box))
-
-
-def _check_channels(volume: SourceVolume, model: SegmentationModel) -> None:
-    if volume.channels.shape[0] != model.channels:
-        raise UserInputError(
-            f"The image has {volume.channels.shape[0]} channel(s) and the model expects {model.channels}; "
-            "give one file per channel, in the model's order"
-        )
-
-
-def _check_shape(segmentation: np.ndarray, volume: SourceVolume) -> None:
-    if segmentation.shape != volume.shape_kji:
-        raise UserInputError(
-            f"The segmentation has shape {segmentation.shape} and the image {volume.shape_kji}; resample it"
-        )
-
-
-def _check_edits(edits: Sequence[SliceEdit], volume: SourceVolume) -> None:
-    if not edits:
-        raise UserInputError("No edited slice was given; redraw at least one slice")
-    if len({edit.axis for edit in edits}) > 1:
-        raise UserInputError("The edited slices lie on several planes; propagate one plane at a time")
-    for edit in edits:
-        if edit.axis not in (0, 1, 2):
-            raise UserInputError(f"Axis {edit.axis}; give 0 (k), 1 (j) or 2 (i)")
-        expected = tuple(n for axis, n in enumerate(volume.shape_kji) if axis != edit.axis)
-        if not 0 <= edit.index < volume.shape_kji[edit.axis]:
-            raise UserInputError(
-                f"Slice {edit.index} is outside the image; slices along this axis run from 0 to "
-                f"{volume.shape_kji[edit.axis] - 1}"
-            )
-        if edit.mask.shape != expected:
-            raise UserInputError(f"The drawn slice has shape {edit.mask.shape}; the image's slice has {expected}")
-    if len({edit.index for edit in edits}) < len(edits):
-        raise UserInputError("A slice was given twice; give each edited slice once")

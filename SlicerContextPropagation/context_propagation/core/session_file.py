@@ -13,19 +13,21 @@ import numpy as np
 
 from context_propagation.core.activation_update import UpdateReport, UpdateSettings
 from context_propagation.core.boxes import Box, box_of
-from context_propagation.core.composition import EditRecord, NearLabels
+from context_propagation.core.composition import EditRecord, FarMargins, NearLabels
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.fusion_network import Fusion
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.session import Session, SessionSettings, Step
 from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to
 from context_propagation.core.split_model import CancelCheck, Progress, SegmentationModel, never_cancelled, no_progress
+from context_propagation.core.updated_features import UpdatedFeatures
 
-FORMAT = "context-propagation session 1"
+FORMAT = "context-propagation session 2"
 
 
 def save_session(session: Session, path: str | Path) -> None:
-    """Write image hash, model hash, settings, segmentations, edits and history; replaces the file only when complete.
+    """Write hashes, settings, segmentations, edits and history; replaces the file only when complete.
 
     Args:
         session: A session with an image.
@@ -36,35 +38,30 @@ def save_session(session: Session, path: str | Path) -> None:
     """
     volume = session.volume
     safetensors = require("safetensors", extra="nnunet")
-    arrays: dict[str, np.ndarray] = {}
+    arrays = _SharedArrays()
     steps = [*session.done, *session.undone]
     header = {
         "format": FORMAT,
         "model_hash": session.model.content_hash,
+        "fusion_hash": None if session.fusion is None else session.fusion.content_hash,
         "target": session.model.target_name,
         "image_hash": _image_hash(volume, session.model),
         "settings": dataclasses.asdict(session.settings),
         "window_groups": session.cache.window_groups,
-        "records": _save_records(session.records, "records", arrays),
+        "records": _save_records(session.records, arrays),
         "done": len(session.done),
         "steps": [
-            {
-                "before": _save_records(step.before, f"step.{number}.before", arrays),
-                "after": _save_records(step.after, f"step.{number}.after", arrays),
-            }
-            for number, step in enumerate(steps)
+            {"before": _save_records(step.before, arrays), "after": _save_records(step.after, arrays)} for step in steps
         ],
     }
+    named = arrays.named()
     for number, step in enumerate(steps):
-        arrays[f"step.{number}.flipped"], arrays[f"step.{number}.values"] = step.flipped, step.values
-    for name, mask in session.masks().items():
-        arrays[name] = mask
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        named[f"step.{number}.flipped"], named[f"step.{number}.values"] = step.flipped, step.values
+    named |= session.masks()
+    named = {name: np.ascontiguousarray(array) for name, array in named.items()}
     partial = Path(f"{path}.partial")
     try:
-        require("safetensors.numpy", extra="nnunet").save_file(
-            arrays, partial, metadata={"session": json.dumps(header)}
-        )
+        require("safetensors.numpy", extra="nnunet").save_file(named, partial, metadata={"session": json.dumps(header)})
         os.replace(partial, path)
     except (OSError, safetensors.SafetensorError) as error:  # the latter for a full disk or a missing folder
         partial.unlink(missing_ok=True)
@@ -78,11 +75,20 @@ def restore_session(
     volume: SourceVolume,
     progress: Progress = no_progress,
     cancelled: CancelCheck = never_cancelled,
+    fusion: Fusion | None = None,
 ) -> Session:
     """Restore a saved session: the image is encoded again, the edits are not computed again.
 
+    Args:
+        path: The file.
+        model: The model that it was made with.
+        volume: The image that it was made with.
+        progress: Called with stage and fraction.
+        cancelled: Asked between steps.
+        fusion: The fusion networks that it was made with, if any.
+
     Raises:
-        UserInputError: The file is no session, or was made with another model or image.
+        UserInputError: The file is no session, or was made with another model, image or fusion network.
         Cancelled: The user cancelled.
     """
     safetensors = require("safetensors", extra="nnunet")
@@ -95,8 +101,8 @@ def restore_session(
     if not isinstance(header, dict):
         raise UserInputError(f"'{path}' is not a saved session; choose another file")
     try:
-        _check_header(header, path, model, volume)
-        return _restored(header, arrays, model, volume, progress, cancelled)
+        _check_header(header, path, model, volume, fusion)
+        return _restored(header, arrays, model, volume, progress, cancelled, fusion)
     except KeyError as error:
         raise UserInputError(f"'{path}' is damaged: it lacks {error}; choose another file") from error
 
@@ -108,15 +114,16 @@ def _restored(
     volume: SourceVolume,
     progress: Progress,
     cancelled: CancelCheck,
+    fusion: Fusion | None,
 ) -> Session:
     settings = header["settings"]
-    session = Session(model, SessionSettings(**{**settings, "update": UpdateSettings(**settings["update"])}))
+    session = Session(model, SessionSettings(**{**settings, "update": UpdateSettings(**settings["update"])}), fusion)
     groups = [[_box(box) for box in group] for group in header["window_groups"]]
     session.set_image(volume, arrays["initial"], progress, cancelled, groups)
     steps = [
         Step(
-            _load_records(step["before"], f"step.{number}.before", arrays),
-            _load_records(step["after"], f"step.{number}.after", arrays),
+            _load_records(step["before"], arrays),
+            _load_records(step["after"], arrays),
             arrays[f"step.{number}.flipped"],
             arrays[f"step.{number}.values"],
         )
@@ -125,14 +132,16 @@ def _restored(
     session.restore_state(
         arrays["segmentation"],
         arrays["manual"],
-        _load_records(header["records"], "records", arrays),
+        _load_records(header["records"], arrays),
         steps[: header["done"]],
         steps[header["done"] :],
     )
     return session
 
 
-def _check_header(header: dict[str, Any], path: str | Path, model: SegmentationModel, volume: SourceVolume) -> None:
+def _check_header(
+    header: dict[str, Any], path: str | Path, model: SegmentationModel, volume: SourceVolume, fusion: Fusion | None
+) -> None:
     if header.get("format") != FORMAT:
         raise UserInputError(f"'{path}' has format {header.get('format')!r}, not {FORMAT!r}; choose a saved session")
     if header["model_hash"] != model.content_hash:
@@ -140,6 +149,7 @@ def _check_header(header: dict[str, Any], path: str | Path, model: SegmentationM
             f"'{path}' was made with model {header['model_hash'][:12]}, this is {model.content_hash[:12]}; "
             "load the model that it was made with"
         )
+    _check_fusion_hash(header["fusion_hash"], path, fusion)
     if header["target"] != model.target_name:
         raise UserInputError(
             f"'{path}' refines the label '{header['target']}' and the model is loaded for '{model.target_name}'; "
@@ -151,6 +161,15 @@ def _check_header(header: dict[str, Any], path: str | Path, model: SegmentationM
         )
 
 
+def _check_fusion_hash(saved: str | None, path: str | Path, fusion: Fusion | None) -> None:
+    if saved == (None if fusion is None else fusion.content_hash):
+        return
+    made = "without a fusion network" if saved is None else f"with fusion network {saved[:12]}"
+    given = "none is given" if fusion is None else f"{fusion.content_hash[:12]} is given"
+    remedy = "leave it out" if saved is None else "load the one that it was made with"
+    raise UserInputError(f"'{path}' was made {made} and {given}; {remedy}")
+
+
 def _image_hash(volume: SourceVolume, model: SegmentationModel) -> str:
     """SHA-256 of all that the network sees: voxels, spacing, reorientation; not where the patient lies."""
     reorientation = reorientation_to(volume, model.orientation) if model.orientation else ArrayReorientation()
@@ -160,43 +179,63 @@ def _image_hash(volume: SourceVolume, model: SegmentationModel) -> str:
     return digest.hexdigest()
 
 
-def _save_records(records: tuple[EditRecord, ...], prefix: str, arrays: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    saved = []
-    for number, record in enumerate(records):
-        key = f"{prefix}.{number}"
-        for edit in record.edits:
-            arrays[f"{key}.drawn.{edit.index}"] = edit.mask
-        for count, near in enumerate(record.near):
-            arrays[f"{key}.near.{count}.labels"], arrays[f"{key}.near.{count}.changed"] = near.labels, near.changed
-        saved.append(
-            {
-                "axis": record.axis,
-                "slices": [edit.index for edit in record.edits],
-                "neighbours": record.neighbours,
-                "near": [{"index": near.index, "box": near.box} for near in record.near],
-                "updates": [dataclasses.asdict(update) for update in record.updates],
-            }
-        )
-    return saved
+class _SharedArrays:
+    """Arrays to save, each once: records before and after a step share most of theirs."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[int, np.ndarray] = {}
+        self._names: dict[int, str] = {}
+
+    def name(self, array: np.ndarray) -> str:
+        """The name under which an array is saved."""
+        self._arrays[id(array)] = array
+        return self._names.setdefault(id(array), f"array.{len(self._names)}")
+
+    def named(self) -> dict[str, np.ndarray]:
+        return {self._names[key]: array for key, array in self._arrays.items()}
 
 
-def _load_records(saved: list[dict[str, Any]], prefix: str, arrays: dict[str, np.ndarray]) -> tuple[EditRecord, ...]:
-    records = []
-    for number, record in enumerate(saved):
-        key = f"{prefix}.{number}"
-        edits = tuple(SliceEdit(record["axis"], s, arrays[f"{key}.drawn.{s}"]) for s in record["slices"])
-        near = tuple(
-            NearLabels(
-                item["index"],
-                _box(item["box"]),
-                arrays[f"{key}.near.{count}.labels"],
-                arrays[f"{key}.near.{count}.changed"],
-            )
-            for count, item in enumerate(record["near"])
-        )
-        updates = tuple(UpdateReport(**update) for update in record["updates"])
-        records.append(EditRecord(edits, record["neighbours"], near, updates))
-    return tuple(records)
+def _save_records(records: tuple[EditRecord, ...], arrays: _SharedArrays) -> list[dict[str, Any]]:
+    return [_save_record(record, arrays) for record in records]
+
+
+def _save_record(record: EditRecord, arrays: _SharedArrays) -> dict[str, Any]:
+    far = record.far
+    return {
+        "edits": [{"axis": e.axis, "index": e.index, "mask": arrays.name(e.mask)} for e in record.edits],
+        "drawn_at": record.drawn_at,
+        "neighbours": record.neighbours,
+        "near": [
+            {"index": n.index, "box": n.box, "labels": arrays.name(n.labels), "changed": arrays.name(n.changed)}
+            for n in record.near
+        ],
+        "updates": [dataclasses.asdict(update) for update in record.updates],
+        "features": [
+            {"window": f.window, "fold": f.fold, "box": f.box, "values": arrays.name(f.values)} for f in record.features
+        ],
+        "far": None if far is None else {"box": far.box, "margins": arrays.name(far.margins)},
+    }
+
+
+def _load_records(saved: list[dict[str, Any]], arrays: dict[str, np.ndarray]) -> tuple[EditRecord, ...]:
+    return tuple(_load_record(record, arrays) for record in saved)
+
+
+def _load_record(saved: dict[str, Any], arrays: dict[str, np.ndarray]) -> EditRecord:
+    far = saved["far"]
+    return EditRecord(
+        edits=tuple(SliceEdit(e["axis"], e["index"], arrays[e["mask"]]) for e in saved["edits"]),
+        neighbours=saved["neighbours"],
+        near=tuple(
+            NearLabels(n["index"], _box(n["box"]), arrays[n["labels"]], arrays[n["changed"]]) for n in saved["near"]
+        ),
+        updates=tuple(UpdateReport(**update) for update in saved["updates"]),
+        drawn_at=tuple(saved["drawn_at"]),
+        features=tuple(
+            UpdatedFeatures(f["window"], f["fold"], _box(f["box"]), arrays[f["values"]]) for f in saved["features"]
+        ),
+        far=None if far is None else FarMargins(_box(far["box"]), arrays[far["margins"]]),
+    )
 
 
 def _box(saved: list[list[int]]) -> Box:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -57,3 +59,49 @@ def _hausdorff_mm(a: np.ndarray, b: np.ndarray, spacing_mm: tuple[float, ...]) -
     measure = sitk.HausdorffDistanceImageFilter()
     measure.Execute(*images)
     return float(measure.GetHausdorffDistance())
+
+
+def drawn_bad_slice(
+    predicted: np.ndarray, truth: np.ndarray, axis: int, generator: np.random.Generator, taken: Collection[int] = ()
+) -> int | None:
+    """A slice drawn at random, worse ones more often: in proportion to the symmetric difference.
+
+    Args:
+        predicted: bool `[K, J, I]`.
+        truth: bool `[K, J, I]`.
+        axis: Array axis that the slices are perpendicular to.
+        generator: Where the chance comes from.
+        taken: Slices not to draw.
+
+    Returns:
+        The index; None where no other slice differs.
+    """
+    difference = np.moveaxis(predicted ^ truth, axis, 0).sum(axis=(1, 2)).astype(float)
+    difference[list(taken)] = 0
+    if not difference.any():
+        return None
+    return int(generator.choice(difference.size, p=difference / difference.sum()))
+
+
+def edit_schedule(
+    predicted: np.ndarray, truth: np.ndarray, axis: int, spacing_kji_mm: tuple[float, ...], count: int, seed: int
+) -> list[SliceEdit]:
+    """Single-slice edits to train on: the worst slice, the largest one, then bad ones at random, none twice.
+
+    Slices on which prediction and ground truth agree are left out, so there may be fewer.
+
+    Source: worst slice: Chao et al., III-B; the others: so that the network serves any edit (method 3).
+    """
+    if np.array_equal(predicted, truth):
+        return []
+    generator = np.random.default_rng(seed)
+    chosen = [worst_slice(predicted, truth, axis, spacing_kji_mm)]
+    largest = largest_slice(truth, axis)
+    if largest not in chosen and (predicted ^ truth).take(largest, axis).any():
+        chosen.append(largest)
+    while len(chosen) < count:
+        index = drawn_bad_slice(predicted, truth, axis, generator, chosen)
+        if index is None:
+            break
+        chosen.append(index)
+    return [redrawn_as(truth, axis, index) for index in chosen[:count]]

@@ -15,7 +15,7 @@ from context_propagation.core.activation_update import (
     segmentation_loss,
     update_features,
 )
-from context_propagation.core.boxes import Box, box_of, dilate, intersection, whole
+from context_propagation.core.boxes import Box, box_of, dilate, intersection, slices_of, whole
 from context_propagation.core.grid import GridMap
 from context_propagation.core.split_model import CachedFeatures, CancelCheck, SegmentationModel, SplitNetwork
 from context_propagation.core.window import Window
@@ -84,6 +84,32 @@ def slice_target(
     return None if box is None else SliceTarget(axis, used, box, drawn)
 
 
+@dataclass(frozen=True)
+class NetworkEdit:
+    """Drawn slices as the network sees them: all arrays are the image in network axis order.
+
+    Attributes:
+        axis: Network axis that the slices are perpendicular to.
+        indices: Their image indices.
+        drawn: bool; only the drawn slices count.
+        untouched: bool, R_0.
+    """
+
+    axis: int
+    indices: tuple[int, ...]
+    drawn: np.ndarray
+    untouched: np.ndarray
+
+    def is_satisfied(self) -> bool:
+        """Whether R_0 shows the drawing already."""
+        return all((self.drawn.take(i, self.axis) == self.untouched.take(i, self.axis)).all() for i in self.indices)
+
+    def target(self, limits: Box, indices: Sequence[int] | None = None) -> SliceTarget | None:
+        """What a window that decodes `limits` must decode to, on all slices or some; see `slice_target`."""
+        chosen = self.indices if indices is None else indices
+        return slice_target(self.axis, chosen, self.drawn, self.untouched, limits)
+
+
 def target_loss(
     model: SegmentationModel,
     grid: GridMap,
@@ -121,22 +147,25 @@ def update_window(
     settings: UpdateSettings,
     progress: Callable[[float], None],
     cancelled: CancelCheck,
+    start: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, Box, UpdateReport]:
     """Move one fold's features so that they decode to the drawn slices.
 
     With frozen norm statistics this runs on the slab that the loss depends on, which gives the same as the whole
-    window; with live ones, on the whole window.
+    window; with live ones, on the whole window. The optimisation begins at `start` (the whole window's f' of an earlier
+    edit), else at the untouched f; the proximal term holds f' near the untouched f either way.
 
     Returns:
         f' (`[1, C', D', H', W']`, the whole window's), the box of f in which it may differ, and the report.
     """
-    start = tuple(span[0] for span in window.network_box)
-    piece, f_box, origin = features, whole(features.f.shape[2:]), start
+    window_start = tuple(span[0] for span in window.network_box)
+    piece, f_box, origin = features, whole(features.f.shape[2:]), window_start
     if settings.frozen_statistics:
         support = grid.support(target.box())
-        slab = split.slab(features, box_of([(a - o, b - o) for (a, b), o in zip(support, start, strict=True)]))
+        slab = split.slab(features, box_of([(a - o, b - o) for (a, b), o in zip(support, window_start, strict=True)]))
         piece, f_box = slab.features, slab.f_box
-        origin = tuple(o + span[0] for o, span in zip(start, slab.output_box, strict=True))
+        origin = tuple(o + span[0] for o, span in zip(window_start, slab.output_box, strict=True))
+    inside = (slice(None), slice(None), *slices_of(f_box))
     f_slice = features.f.numel() // features.f.shape[2 + target.axis]
     f_new, report = update_features(
         piece.f,
@@ -147,9 +176,10 @@ def update_window(
         settings,
         progress,
         cancelled,
+        None if start is None else start[inside],
     )
     f = features.f.clone()
-    f[(slice(None), slice(None), *(slice(*span) for span in f_box))] = f_new
+    f[inside] = f_new
     return f, f_box, report
 
 

@@ -128,5 +128,11 @@ class SegmentationModel(Protocol):
     def target_logit(self, logits: torch.Tensor) -> torch.Tensor:
         """`[N, C, ...]` to `[N, ...]`: above 0 where the target is more likely than all else together (method 11)."""
 
+    def target_margin(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
+        """`[N, ...]`, -1 to 1, from the mean of the folds' probabilities: above 0 exactly where it `is_target`.
+
+        The target's probability less the largest other one; for a region 2 p - 1.
+        """
+
     def is_target(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
         """Bool `[N, ...]`: the target label after averaging the folds' probabilities."""

@@ -1,0 +1,251 @@
+"""`context-propagation evaluate`: a protocol from the training of the base models to the tables (method 6, 8)."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from context_propagation.cli.evaluation_case import CaseJob, FusionRow, evaluate_case
+from context_propagation.cli.evaluation_data import FoldCases, VariantData, cases_of_fold, find_data
+from context_propagation.cli.evaluation_report import write_results
+from context_propagation.cli.far_margin import choose_far_margin
+from context_propagation.cli.fusion_jobs import (
+    NO_EXAMPLES,
+    BaseModel,
+    ExampleRecipe,
+    LabelledCase,
+    NetworkJob,
+    cache_examples,
+    run_in_parallel,
+    train_network,
+)
+from context_propagation.cli.hippocampus_model import train_hippocampus_model
+from context_propagation.cli.progress import progress_bars
+from context_propagation.cli.protocol import Protocol, read_protocol
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.fusion_controls import Sees
+from context_propagation.core.fusion_example import load_example
+from context_propagation.core.fusion_network import FusionSettings, Variant
+from context_propagation.core.fusion_training import TrainingSettings
+from context_propagation.core.session import SessionSettings
+
+logger = logging.getLogger(__name__)
+
+MAIN_ROWS: tuple[tuple[str, Variant, Sees], ...] = (
+    ("fusion", "residual", "edit"),
+    ("no-edit control", "residual", "no edit"),
+    ("edit-as-input control", "residual", "drawn slice only"),
+    ("oracle", "residual", "hidden truth"),
+    ("paper's fusion", "paper", "edit"),
+    ("paper's fusion, no-edit control", "paper", "no edit"),
+)
+LEVEL_ROWS = MAIN_ROWS[:2]
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What to evaluate.
+
+    Attributes:
+        protocol: A TOML file, see `Protocol`.
+        output: Folder for models, caches, per-case results and tables; an interrupted run goes on in it.
+        quick: Whether the protocol's quick values replace the full ones.
+        jobs: Processes at a time; None for one per CPU core.
+        device: "auto", "cpu" or "cuda".
+    """
+
+    protocol: Path
+    output: Path
+    quick: bool = False
+    jobs: int | None = None
+    device: str = "auto"
+
+
+def evaluate(request: EvaluateRequest) -> str:
+    """Run a protocol; every finished step is kept, and the tables are written after each fold.
+
+    Returns:
+        One line about what was written.
+
+    Raises:
+        UserInputError: The protocol or the data cannot be used, or the output folder holds another protocol's results.
+    """
+    protocol = read_protocol(request.protocol, request.quick)
+    source = find_data(protocol, request.protocol)
+    folds = {fold: cases_of_fold(source, protocol, fold) for fold in protocol.test_folds}
+    _claim(request.output, protocol)
+    data = VariantData(source, request.output / "data", protocol)
+    lines: list[dict[str, Any]] = []
+    margins: dict[str, float] = {}
+    failed = 0
+    for fold, cases in folds.items():
+        evaluation = _Fold(request, protocol, data, fold, cases, margins)
+        lines += evaluation.evaluate()
+        failed = write_results(lines, protocol, _command(request), margins, request.output)
+    done = f"{len({line['case'] for line in lines})} cases in {len(folds)} folds"
+    return f"{request.output / 'summary.md'}: {done}" + (f"; {failed} cases FAILED" if failed else "")
+
+
+def _command(request: EvaluateRequest) -> str:
+    quick = " --quick" if request.quick else ""
+    return f"context-propagation evaluate --protocol {request.protocol.name} --output DIR{quick}"
+
+
+def _claim(output: Path, protocol: Protocol) -> None:
+    """Say whose results the folder holds, before any work."""
+    record = output / "protocol.json"
+    wanted = json.dumps(asdict(protocol), indent=2) + "\n"
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        if record.is_file() and record.read_text(encoding="utf-8") != wanted:
+            raise UserInputError(f"'{output}' holds results of another protocol; choose another folder or delete it")
+        record.write_text(wanted, encoding="utf-8")
+    except OSError as error:
+        raise UserInputError(f"Cannot write to '{output}': {error.strerror or error}; choose another place") from error
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """One test fold: its base model, its networks, its cases."""
+
+    request: EvaluateRequest
+    protocol: Protocol
+    data: VariantData
+    fold: int
+    cases: FoldCases
+    margins: dict[str, float]
+
+    @property
+    def folder(self) -> Path:
+        return self.request.output / f"fold{self.fold}"
+
+    def evaluate(self) -> list[dict[str, Any]]:
+        """Lines of the table."""
+        base = self.base_model()
+        rows = [row for row in MAIN_ROWS if row[0] != "oracle" or self.data.has_styles]
+        lines = self.at_level(base, self.protocol.level, rows, main=True)
+        if self.fold == self.protocol.test_folds[0]:
+            for level in self.protocol.other_levels:
+                lines += self.at_level(base, level, LEVEL_ROWS, main=False)
+        return lines
+
+    def base_model(self) -> BaseModel:
+        """Trained by nnU-Net on this fold's base cases, on clean images."""
+        for name in self.cases.base:
+            self.data.training_case(name)
+        with progress_bars() as progress:
+            folder = train_hippocampus_model(
+                self.data.folder,
+                self.request.output / "base",
+                cases=self.cases.base,
+                epochs=self.protocol.base_epochs,
+                seed=self.protocol.seed,
+                progress=progress,
+            )
+        return BaseModel(folder, device=self.request.device)
+
+    def at_level(
+        self, base: BaseModel, level: int, rows: Sequence[tuple[str, Variant, Sees]], main: bool
+    ) -> list[dict[str, Any]]:
+        """Train the rows' networks at a decoder level and test every case."""
+        settings = SessionSettings(level=level)
+        trained = self.trained_rows(base, settings, rows)
+        folder = self.folder / f"level{level}"
+        validation = [
+            CaseJob(str(self.fold), base, self.data.training_case(name), settings, 0.0, (trained[0],))
+            for name in self.cases.validation
+        ]
+        margin = choose_far_margin(validation, folder, self.request.jobs)
+        self.margins[f"fold {self.fold}, level {level}"] = margin
+        jobs = [
+            CaseJob(
+                fold=str(self.fold),
+                base=base,
+                case=self.data.test_case(name),
+                settings=settings,
+                far_margin=margin,
+                rows=tuple(trained),
+                interpolation=main,
+                edits=self.protocol.edits if main and number < self.protocol.several_edits_cases else 1,
+            )
+            for number, name in enumerate(self.cases.test)
+        ]
+        results = run_in_parallel(
+            [partial(_kept, job, folder / "cases") for job in jobs],
+            f"fold {self.fold}, level {level}, cases",
+            self.request.jobs,
+        )
+        return [line for lines in results for line in lines]
+
+    def trained_rows(
+        self, base: BaseModel, settings: SessionSettings, rows: Sequence[tuple[str, Variant, Sees]]
+    ) -> list[FusionRow]:
+        """Cache the examples, then train a network for each row and fold of the base model."""
+        protocol, folder = self.protocol, self.folder / f"level{settings.level}"
+        recipe = ExampleRecipe(settings, protocol.edits_per_case, protocol.augmented_copies, protocol.seed)
+        training = self.examples(base, self.cases.fusion, recipe, folder)
+        validation = self.examples(base, self.cases.validation, replace(recipe, augmented_copies=0), folder)
+        model = base.load()
+        jobs = [
+            NetworkJob(
+                name=f"{row.replace(' ', '-')}.fold{number}",
+                base=base,
+                fold=number,
+                architecture=self.architecture(variant, sees, _channels(training)),
+                settings=TrainingSettings(epochs=protocol.epochs, seed=protocol.seed, sees=sees),
+                training=tuple(path for of_fold, path in training if of_fold == number),
+                validation=tuple(path for of_fold, path in validation if of_fold == number),
+                folder=folder / "networks",
+            )
+            for row, variant, sees in rows
+            for number in range(len(model.splits))
+        ]
+        run_in_parallel(
+            [partial(train_network, job) for job in jobs],
+            f"fold {self.fold}, level {settings.level}, networks",
+            self.request.jobs,
+        )
+        return [
+            FusionRow(row, jobs_of_row[0].architecture, sees, tuple(job.weights for job in jobs_of_row))
+            for index, (row, _, sees) in enumerate(rows)
+            if (jobs_of_row := jobs[index * len(model.splits) : (index + 1) * len(model.splits)])
+        ]
+
+    def architecture(self, variant: Variant, sees: Sees, channels: int) -> FusionSettings:
+        width = self.protocol.width if variant == "residual" else self.protocol.paper_width
+        told = len(self.data.training_case(self.cases.fusion[0]).told) if sees == "hidden truth" else 0
+        return FusionSettings(variant, channels, width, told)
+
+    def examples(
+        self, base: BaseModel, names: Sequence[str], recipe: ExampleRecipe, folder: Path
+    ) -> list[tuple[int, Path]]:
+        cases: list[LabelledCase] = [self.data.training_case(name) for name in names]
+        jobs = [partial(cache_examples, base, case, recipe, folder / "examples") for case in cases]
+        label = f"fold {self.fold}, level {recipe.settings.level}, simulated edits"
+        return [example for of_case in run_in_parallel(jobs, label, self.request.jobs) for example in of_case]
+
+
+def _channels(examples: Sequence[tuple[int, Path]]) -> int:
+    """C', as the first example has it."""
+    if not examples:
+        raise UserInputError(NO_EXAMPLES)
+    return int(load_example(examples[0][1]).f.shape[1])
+
+
+def _kept(job: CaseJob, folder: Path) -> list[dict[str, Any]]:
+    """A case's lines: those on disk where it was evaluated before."""
+    path = folder / f"{job.case.name}.json"
+    if path.is_file():
+        lines: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        return lines
+    lines = evaluate_case(job)
+    folder.mkdir(parents=True, exist_ok=True)
+    partial_file = path.with_suffix(".partial")
+    partial_file.write_text(json.dumps(lines, default=float))
+    partial_file.replace(path)
+    return lines

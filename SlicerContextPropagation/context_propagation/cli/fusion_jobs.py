@@ -1,0 +1,243 @@
+"""The long jobs of training and evaluation, each fit for a process of its own: examples of a case, one training."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from context_propagation.cli.image_files import read_source_volume
+from context_propagation.cli.intensity_augmentation import augmented
+from context_propagation.cli.segmentation_files import Wanted, read_mask
+from context_propagation.core.fusion_example import load_example, save_example
+from context_propagation.core.fusion_network import FusionSettings
+from context_propagation.core.fusion_training import EpochLog, TrainingSettings, train_fusion
+from context_propagation.core.nnunet_model import NnunetModel
+from context_propagation.core.optional_dependency import require
+from context_propagation.core.session import Session, SessionSettings
+from context_propagation.core.simulated_edit import edit_schedule
+from context_propagation.core.simulated_examples import simulated_examples
+from context_propagation.core.source_volume import SourceVolume
+
+NO_EXAMPLES = (
+    "There is no training example: on every case the base model predicts nothing, or exactly the ground truth; "
+    "give cases on which it errs"
+)
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """How a process gets the frozen base model.
+
+    Attributes:
+        folder: nnU-Net's trained-model folder.
+        label: Name or value; None where the model has only one.
+        device: "auto", "cpu" or "cuda".
+        folds: The folds that are used; None for all.
+    """
+
+    folder: Path
+    label: str | None = None
+    device: str = "auto"
+    folds: tuple[str, ...] | None = None
+
+    def load(self) -> NnunetModel:
+        """Load once per process."""
+        return _load(self)
+
+
+@lru_cache(maxsize=2)
+def _load(base: BaseModel) -> NnunetModel:
+    return NnunetModel.load(base.folder, base.label, base.device, base.folds)
+
+
+@dataclass(frozen=True)
+class LabelledCase:
+    """An image and its ground truth on disk.
+
+    Attributes:
+        name: The case.
+        images: One file per channel.
+        label: The ground truth; its grid may differ from the image's.
+        told: The hidden truth that an oracle is told.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    label: Path
+    told: tuple[float, ...] = ()
+
+    def read(self, model: NnunetModel) -> tuple[SourceVolume, np.ndarray]:
+        """The image, and the ground truth on its grid, bool `[K, J, I]`."""
+        volume = read_source_volume(list(self.images))
+        return volume, read_mask(self.label, Wanted(model.target.name, model.target.label), volume)
+
+
+@dataclass(frozen=True)
+class ExampleRecipe:
+    """All that decides the examples of a case, with the model and the files.
+
+    Attributes:
+        settings: Of the session that runs the simulated edits.
+        edits: Simulated edits of each copy of a case.
+        augmented_copies: Copies with augmented intensities, beside the image itself.
+        seed: Of the edits drawn at random and of the augmentation.
+    """
+
+    settings: SessionSettings
+    edits: int
+    augmented_copies: int
+    seed: int
+
+
+def run_in_parallel(jobs: Iterable[Callable[[], Any]], description: str, workers: int | None = None) -> list[Any]:
+    """Run jobs in processes of their own, with a progress bar; results in the order of the jobs.
+
+    Each process has one thread: on a CPU that is faster than fewer processes with more.
+    """
+    joblib, tqdm = require("joblib", extra="evaluation"), require("tqdm", extra="cli").tqdm
+    jobs = list(jobs)
+    workers = min(len(jobs), workers or os.cpu_count() or 1)
+    if workers <= 1:
+        return [job() for job in tqdm(jobs, desc=description, disable=None)]
+    pool = joblib.Parallel(n_jobs=workers, return_as="generator")
+    results = pool(joblib.delayed(_in_one_thread)(job) for job in jobs)
+    return list(tqdm(results, total=len(jobs), desc=description, disable=None))
+
+
+def _in_one_thread(job: Callable[[], Any]) -> Any:
+    torch.set_num_threads(1)
+    return job()
+
+
+def cache_examples(base: BaseModel, case: LabelledCase, recipe: ExampleRecipe, folder: Path) -> list[tuple[int, Path]]:
+    """Compute a case's examples once and keep them on disk.
+
+    Returns:
+        For each example the base model's fold (its number in the model's order) and its file; none where the base
+        model's prediction needs no edit.
+    """
+    done = folder / f"{case.name}.json"
+    if not done.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        names = []
+        model = base.load()
+        volume, truth = case.read(model)
+        for copy in range(recipe.augmented_copies + 1):
+            seed = _seed_of(recipe.seed, case.name, copy)
+            names += _examples_of_copy(model, case, recipe, folder, copy, seed, volume, truth)
+        partial_file = done.with_suffix(".partial")
+        partial_file.write_text(json.dumps(names))
+        os.replace(partial_file, done)
+    return [(fold, folder / name) for fold, name in json.loads(done.read_text())]
+
+
+def _examples_of_copy(
+    model: NnunetModel,
+    case: LabelledCase,
+    recipe: ExampleRecipe,
+    folder: Path,
+    copy: int,
+    seed: int,
+    volume: SourceVolume,
+    truth: np.ndarray,
+) -> list[tuple[int, str]]:
+    if copy:
+        volume = replace(volume, channels=augmented(volume.channels, seed))
+    session = Session(model, recipe.settings)
+    session.set_image(volume)
+    axis, spacing = volume.axis_of_plane("axial"), volume.spacing_kji_mm
+    edits = edit_schedule(session.segmentation, truth, axis, spacing, recipe.edits, seed)
+    names = []
+    for window, fold, example in simulated_examples(session.propagation, edits, truth, case.told):
+        name = f"{case.name}.copy{copy}.window{window}.fold{fold}.safetensors"
+        save_example(example, folder / name)
+        names.append((fold, name))
+    return names
+
+
+def _seed_of(seed: int, name: str, copy: int) -> int:
+    """A seed for one copy of one case, the same whatever other cases there are."""
+    sequence = np.random.SeedSequence([seed, copy, *name.encode()])
+    return int(sequence.generate_state(1)[0])
+
+
+@dataclass(frozen=True)
+class NetworkJob:
+    """One training of a fusion network.
+
+    Attributes:
+        name: Of its files.
+        base: The frozen model.
+        fold: Number of the base model's fold that the examples come from.
+        architecture: The network's.
+        settings: The training's.
+        training: Example files.
+        validation: Example files of other cases.
+        folder: Where weights, log and checkpoint go.
+    """
+
+    name: str
+    base: BaseModel
+    fold: int
+    architecture: FusionSettings
+    settings: TrainingSettings
+    training: tuple[Path, ...]
+    validation: tuple[Path, ...]
+    folder: Path
+
+    @property
+    def weights(self) -> Path:
+        """Where the weights are once the training is finished."""
+        return self.folder / f"{self.name}.safetensors"
+
+    @property
+    def log(self) -> Path:
+        """The training's log, CSV."""
+        return self.folder / f"{self.name}.csv"
+
+
+def train_network(job: NetworkJob, progress: Callable[[float], None] = lambda fraction: None) -> Path:
+    """Train, or go on with an interrupted training; a finished one is kept as it is.
+
+    Returns:
+        The file with the weights.
+    """
+    if job.weights.is_file():
+        return job.weights
+    job.folder.mkdir(parents=True, exist_ok=True)
+    model = job.base.load()
+    checkpoint = job.folder / f"{job.name}.checkpoint"
+    trained = train_fusion(
+        model,
+        model.splits[job.fold],
+        job.architecture,
+        job.settings,
+        [partial(load_example, path) for path in job.training],
+        [partial(load_example, path) for path in job.validation],
+        checkpoint,
+        progress=progress,
+    )
+    write_log(trained.log, job.log)
+    partial_file = job.folder / f"{job.name}.partial"
+    weights = {name: tensor.cpu().contiguous() for name, tensor in trained.network.network.state_dict().items()}
+    require("safetensors.torch", extra="nnunet").save_file(weights, partial_file)
+    os.replace(partial_file, job.weights)
+    checkpoint.unlink()
+    return job.weights
+
+
+def write_log(log: Sequence[EpochLog], path: Path) -> None:
+    """A training's log as CSV, a line for each epoch."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(EpochLog)])
+        writer.writeheader()
+        writer.writerows(asdict(line) for line in log)

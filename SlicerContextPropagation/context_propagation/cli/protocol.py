@@ -1,0 +1,124 @@
+"""An evaluation protocol: everything that decides an evaluation's figures, read from a TOML file."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_args
+
+from context_propagation.cli.benchmark_variants import Variant
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.optional_dependency import require
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is evaluated, on what, and how much of it.
+
+    Attributes:
+        name: Of the protocol, for titles.
+        data: Folder with images/, labels/ and folds.json, relative to the data root.
+        variant: "clean", "shifted" or "observer style"; see `benchmark_variants`.
+        test_folds: Each one in turn is tested; the mean and standard deviation are over these.
+        base_cases: Cases that nnU-Net trains the base model on, spread over the other folds.
+        base_epochs: Of 40 steps each.
+        fusion_cases: Cases that the fusion networks are trained on; the base model never saw them.
+        validation_cases: Further ones for early stopping and the far margin.
+        test_cases: At most so many cases of a test fold.
+        level: Decoder level of the main tables.
+        other_levels: Decoder levels of the comparison (Tables III, IV), on the first test fold.
+        width: Of the fusion networks.
+        paper_width: Of the paper's variant.
+        epochs: Of the fusion networks.
+        edits_per_case: Simulated edits of each training case.
+        augmented_copies: Copies of each training case with nnU-Net's intensity augmentation.
+        edits: Edits one after the other (Fig. 8), each on the slice that is then the worst.
+        several_edits_cases: Cases of a fold on which several edits are made.
+        seed: Of weights, orders and simulated edits.
+    """
+
+    name: str
+    data: str
+    variant: Variant = "clean"
+    test_folds: tuple[int, ...] = (0, 2)
+    base_cases: int = 10
+    base_epochs: int = 8
+    fusion_cases: int = 40
+    validation_cases: int = 8
+    test_cases: int = 20
+    level: int = 2
+    other_levels: tuple[int, ...] = (1, 3)
+    width: float = 1.0
+    paper_width: float = 1.0
+    epochs: int = 10
+    edits_per_case: int = 3
+    augmented_copies: int = 0
+    edits: int = 5
+    several_edits_cases: int = 8
+    seed: int = 0
+
+
+def read_protocol(path: Path, quick: bool = False) -> Protocol:
+    """Read and check a protocol.
+
+    Args:
+        path: A TOML file; its keys are the fields of `Protocol`, and a table `quick` holds those that --quick replaces.
+        quick: Whether to replace them.
+
+    Raises:
+        UserInputError: The file is missing or no TOML, or a key or value is not one of a protocol's.
+    """
+    toml = require("tomllib" if sys.version_info >= (3, 11) else "tomli", extra="evaluation")
+    try:
+        values = toml.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserInputError(f"Cannot read '{path}': {error.strerror or error}") from error
+    except (toml.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserInputError(f"'{path}' is no TOML file: {error}") from error
+    replaced = values.pop("quick", {})
+    if not isinstance(replaced, dict):
+        raise UserInputError(f"'{path}': quick = {replaced!r}; give a table [quick] of the keys that --quick replaces")
+    return _checked(path, {**values, **(replaced if quick else {})})
+
+
+def _checked(path: Path, values: dict[str, Any]) -> Protocol:
+    known = {item.name: item for item in fields(Protocol)}
+    for name, value in values.items():
+        if name not in known:
+            raise UserInputError(f"'{path}' has '{name}', which no protocol has; known are {', '.join(known)}")
+        example = getattr(_EXAMPLE, name)
+        if isinstance(example, tuple) and isinstance(value, list) and all(type(item) is int for item in value):
+            values[name] = tuple(value)
+        elif type(value) is not type(example) and not (type(example) is float and type(value) is int):
+            raise UserInputError(f"'{path}': {name} = {value!r}; give a value like {example!r}")
+    for name in ("name", "data"):
+        if name not in values:
+            raise UserInputError(f"'{path}' lacks '{name}'; see benchmarks/protocols for examples")
+    _check_ranges(path, protocol := Protocol(**values))
+    return protocol
+
+
+_EXAMPLE = Protocol("hippocampus", "hippocampus")
+
+
+def _check_ranges(path: Path, protocol: Protocol) -> None:
+    if protocol.variant not in get_args(Variant):
+        raise UserInputError(f"'{path}': variant = '{protocol.variant}'; choose {', '.join(get_args(Variant))}")
+    if not protocol.test_folds:
+        raise UserInputError(f"'{path}': test_folds is empty; name at least one fold")
+    for name in (
+        "base_cases", "base_epochs", "fusion_cases", "validation_cases", "test_cases", "epochs", "edits_per_case",
+        "edits",
+    ):  # fmt: skip
+        if getattr(protocol, name) < 1:
+            raise UserInputError(f"'{path}': {name} = {getattr(protocol, name)}; give at least 1")
+    for name in ("augmented_copies", "several_edits_cases", "seed"):
+        if getattr(protocol, name) < 0:
+            raise UserInputError(f"'{path}': {name} = {getattr(protocol, name)}; give 0 or more")
+    for name in ("width", "paper_width"):
+        if not getattr(protocol, name) > 0:
+            raise UserInputError(f"'{path}': {name} = {getattr(protocol, name)}; give a number above 0")
+    for level in (protocol.level, *protocol.other_levels):
+        if level not in (1, 2, 3):
+            raise UserInputError(f"'{path}': decoder level {level}; choose 1, 2 or 3")

@@ -1,0 +1,227 @@
+"""`context-propagation train-fusion`: from a frozen model and labelled cases that it never saw to a bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from context_propagation.cli.evaluation_case import CaseJob, FusionRow, evaluate_case
+from context_propagation.cli.evaluation_table import COLUMNS, summarise
+from context_propagation.cli.far_margin import choose_far_margin
+from context_propagation.cli.fusion_jobs import (
+    NO_EXAMPLES,
+    BaseModel,
+    ExampleRecipe,
+    LabelledCase,
+    NetworkJob,
+    cache_examples,
+    run_in_parallel,
+    train_network,
+)
+from context_propagation.cli.provenance import provenance
+from context_propagation.cli.training_cases import find_cases, unseen_cases
+from context_propagation.cli.training_curve import plot_training
+from context_propagation.core.bundle import check_bundle_destination, fusion_of, save_bundle
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.fusion_controls import Sees
+from context_propagation.core.fusion_example import load_example
+from context_propagation.core.fusion_network import FusionSettings, Variant
+from context_propagation.core.fusion_training import TrainingSettings
+from context_propagation.core.nnunet_model import NnunetModel
+from context_propagation.core.optional_dependency import require
+from context_propagation.core.session import SessionSettings
+
+ROWS: tuple[tuple[str, Sees], ...] = (("fusion", "edit"), ("no-edit control", "no edit"))
+
+
+@dataclass(frozen=True)
+class TrainFusionRequest:
+    """What to train, on what.
+
+    Attributes:
+        model: nnU-Net's trained-model folder.
+        images: Folder of images.
+        labels: Folder of labelmaps.
+        output: The bundle's folder.
+        folds: nnU-Net's splits_final.json; see `training_cases.unseen_cases`.
+        label: Name or value of the label; None where the model has only one.
+        level: Decoder level.
+        variant: "residual" or "paper".
+        width: Of the hidden layers, as a multiple of f's channels.
+        epochs: At most so many passes over the examples.
+        edits_per_case: Simulated edits of each image.
+        augmented_copies: Copies of each training image with augmented intensities.
+        seed: Of weights, orders, simulated edits, and the validation cases.
+        jobs: Processes at a time; None for one per CPU core.
+        device: "auto", "cpu" or "cuda".
+    """
+
+    model: Path
+    images: Path
+    labels: Path
+    output: Path
+    folds: Path | None = None
+    label: str | None = None
+    level: int = 2
+    variant: Variant = "residual"
+    width: float = 1.0
+    epochs: int = 20
+    edits_per_case: int = 3
+    augmented_copies: int = 1
+    seed: int = 0
+    jobs: int | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """One fold of the base model with cases that it never saw."""
+
+    base: BaseModel
+    training: tuple[LabelledCase, ...]
+    validation: tuple[LabelledCase, ...]
+
+
+def train_fusion_bundle(request: TrainFusionRequest) -> str:
+    """Cache, train the fusion network and its no-edit control, choose the far margin, validate, write the bundle.
+
+    What is finished is kept beside the bundle in `<output>.training`, so that an interrupted run goes on; it is removed
+    once the bundle is written.
+
+    Returns:
+        One line about what was written.
+
+    Raises:
+        UserInputError: Something in the request cannot be used.
+    """
+    check_bundle_destination(request.output.resolve())
+    model = BaseModel(request.model, request.label, request.device).load()
+    settings = SessionSettings(level=request.level)
+    cases = find_cases(request.images, request.labels, model.channels)
+    unseen = unseen_cases(cases, model.folds, request.folds)
+    folds = [_fold(request, name, of_fold) for name, of_fold in zip(model.folds, unseen, strict=True)]
+    work = _work_folder(request, model)
+    rows = [
+        _train(request, fold, settings, work / f"fold_{name}") for name, fold in zip(model.folds, folds, strict=True)
+    ]
+    jobs = [
+        CaseJob(name, fold.base, case, settings, 0.0, tuple(of_fold), interpolation=False)
+        for name, fold, of_fold in zip(model.folds, folds, rows, strict=True)
+        for case in fold.validation
+    ]
+    margin = choose_far_margin([replace(job, rows=job.rows[:1]) for job in jobs], work, request.jobs)
+    figures = _validation_figures([replace(job, far_margin=margin) for job in jobs], work, request.jobs)
+    networks = [network for of_fold in rows for network in of_fold[0].networks()]
+    fusion = fusion_of(networks, settings.level, settings.neighbours, margin)
+    made = _provenance(request, folds, figures)
+    save_bundle(request.output, request.model, fusion, made, label=model.target_name, folds=model.folds)
+    _keep_logs(model.folds, work, request.output)
+    shutil.rmtree(work)
+    return f"{request.output}: trained on {sum(len(fold.training) for fold in folds)} cases; {_headline(figures)}"
+
+
+def _fold(request: TrainFusionRequest, name: str, cases: Sequence[LabelledCase]) -> _Fold:
+    """A fifth of the cases validates, at least one."""
+    if len(cases) < 2:
+        raise UserInputError(f"{len(cases)} case(s) to train fold {name} on; give at least 2, one of them validates")
+    order = np.random.default_rng(request.seed).permutation(len(cases))
+    chosen = [cases[number] for number in order]
+    held_out = max(1, len(cases) // 5)
+    base = BaseModel(request.model, request.label, request.device, (name,))
+    return _Fold(base, tuple(chosen[held_out:]), tuple(chosen[:held_out]))
+
+
+def _work_folder(request: TrainFusionRequest, model: NnunetModel) -> Path:
+    """Beside the bundle; another training's leftovers are cleared."""
+    work = request.output.resolve().with_name(f"{request.output.name}.training")
+    identity = {name: str(value) for name, value in asdict(request).items() if name not in ("jobs", "output")}
+    digest = hashlib.sha256(json.dumps([model.content_hash, identity], sort_keys=True).encode()).hexdigest()
+    record = work / "training.sha256"
+    if work.is_dir() and (not record.is_file() or record.read_text() != digest):
+        raise UserInputError(f"'{work}' belongs to another training; finish that one, or delete the folder")
+    work.mkdir(parents=True, exist_ok=True)
+    record.write_text(digest)
+    return work
+
+
+def _train(request: TrainFusionRequest, fold: _Fold, settings: SessionSettings, work: Path) -> list[FusionRow]:
+    """The fusion network and its control on one fold's examples."""
+    training = _examples(request, fold.base, settings, fold.training, request.augmented_copies, work)
+    validation = _examples(request, fold.base, settings, fold.validation, 0, work)
+    if not training:
+        raise UserInputError(NO_EXAMPLES)
+    architecture = FusionSettings(request.variant, load_example(training[0]).f.shape[1], request.width)
+    jobs = []
+    for row, sees in ROWS:
+        of_training = TrainingSettings(epochs=request.epochs, seed=request.seed, sees=sees)
+        name = row.replace(" ", "-")
+        jobs.append(NetworkJob(name, fold.base, 0, architecture, of_training, training, validation, work / "networks"))
+    weights = run_in_parallel([partial(train_network, job) for job in jobs], "networks", request.jobs)
+    return [FusionRow(row, architecture, sees, (path,)) for (row, sees), path in zip(ROWS, weights, strict=True)]
+
+
+def _examples(
+    request: TrainFusionRequest,
+    base: BaseModel,
+    settings: SessionSettings,
+    cases: Sequence[LabelledCase],
+    copies: int,
+    work: Path,
+) -> tuple[Path, ...]:
+    recipe = ExampleRecipe(settings, request.edits_per_case, copies, request.seed)
+    jobs = [partial(cache_examples, base, case, recipe, work / "examples") for case in cases]
+    found = run_in_parallel(jobs, "simulated edits", request.jobs)
+    return tuple(path for of_case in found for _, path in of_case)
+
+
+def _keep_logs(folds: Sequence[str], work: Path, output: Path) -> None:
+    """The trainings' logs and their picture go into the bundle."""
+    for fold in folds:
+        for row, _ in ROWS:
+            name = row.replace(" ", "-")
+            shutil.copyfile(work / f"fold_{fold}" / "networks" / f"{name}.csv", output / f"{name}_{fold}.csv")
+    plot_training(sorted(output.glob("*.csv")), output / "training.png")
+
+
+def _validation_figures(jobs: Sequence[CaseJob], work: Path, workers: int | None) -> dict[str, Any]:
+    """Means of every row with the control's, for both picks of the edited slice, on the validation cases."""
+    results = run_in_parallel([partial(evaluate_case, job) for job in jobs], "validation", workers)
+    frame = require("pandas", extra="evaluation").DataFrame([line for lines in results for line in lines])
+    frame = frame.reindex(columns=list(COLUMNS))
+    frame["error"] = frame["error"].fillna("")
+    frame.to_csv(work / "validation.csv", index=False)
+    summary = summarise(frame)
+    dsc = {f"{item.pick}, {item.scope}, {item.row}": item.mean for item in summary.measures if item.measure == "dsc"}
+    return {
+        "cases": len(jobs),
+        "far_margin": jobs[0].far_margin,
+        "dsc": dsc,
+        "comparisons": [asdict(c) for c in summary.comparisons],
+    }
+
+
+def _headline(figures: dict[str, Any]) -> str:
+    dsc = figures["dsc"]
+    far = {row: dsc.get(f"largest, far, {row}") for row in ("baseline", "fusion", "no-edit control")}
+    parts = ", ".join(f"{row} {value:.3f}" for row, value in far.items() if value is not None)
+    return f"far slices on {figures['cases']} validation cases: {parts}"
+
+
+def _provenance(request: TrainFusionRequest, folds: Sequence[_Fold], figures: dict[str, Any]) -> dict[str, Any]:
+    names = ("variant", "width", "level", "epochs", "edits_per_case", "augmented_copies", "seed")
+    return {
+        **provenance(),
+        "training_cases": [len(fold.training) for fold in folds],
+        "validation_cases": [len(fold.validation) for fold in folds],
+        "folds_file": None if request.folds is None else request.folds.name,
+        "settings": {name: getattr(request, name) for name in names},
+        "validation": figures,
+    }

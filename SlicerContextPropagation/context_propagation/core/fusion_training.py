@@ -1,0 +1,285 @@
+"""Training of a fusion network: base model frozen, loss on the far slices only (paper II-C, II-D; method 3)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from context_propagation.core.activation_update import segmentation_loss
+from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.core.fusion_controls import Sees, ShownTo, build_shown_to
+from context_propagation.core.fusion_example import FusionExample
+from context_propagation.core.fusion_network import FusionSettings
+from context_propagation.core.split_model import CancelCheck, SegmentationModel, SplitNetwork, never_cancelled
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """All that decides the weights, with the examples.
+
+    Attributes:
+        epochs: Passes over the examples.
+        learning_rate: Of Adam at the start; it falls to 0 polynomially, as nnU-Net's does.
+        seed: Of the weights and the order of the examples.
+        patience: Stop after so many epochs without a better validation DSC; None never stops early.
+        loss: The base model's own: "dice+ce" or "dice".
+        sees: What of the edit the network is given.
+    """
+
+    epochs: int = 30
+    learning_rate: float = 1e-3
+    seed: int = 0
+    patience: int | None = 10
+    loss: Literal["dice+ce", "dice"] = "dice+ce"
+    sees: Sees = "edit"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise UserInputError(f"{self.epochs} epochs; give at least 1")
+        if not self.learning_rate > 0:
+            raise UserInputError(f"The learning rate is {self.learning_rate}; give a number above 0")
+
+
+@dataclass(frozen=True)
+class EpochLog:
+    """One line of the training's log.
+
+    Attributes:
+        epoch: From 1.
+        training_loss: Mean over the training examples.
+        validation_loss: Mean over the validation examples; NaN without any.
+        validation_dsc: Mean DSC of the far slices over the validation edits; NaN without any.
+    """
+
+    epoch: int
+    training_loss: float
+    validation_loss: float
+    validation_dsc: float
+
+
+EpochCallback = Callable[[EpochLog], None]
+
+
+@dataclass(frozen=True)
+class _State:
+    """Where a training stands; what a checkpoint holds."""
+
+    epoch: int
+    weights: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+    best_weights: dict[str, torch.Tensor]
+    best_dsc: float
+    log: tuple[EpochLog, ...]
+
+
+@dataclass(frozen=True)
+class TrainedFusion:
+    """The result.
+
+    Attributes:
+        network: With the weights of the best epoch by validation DSC; of the last one without validation examples.
+            Its `network` is what a bundle holds.
+        log: A line for each epoch.
+    """
+
+    network: ShownTo
+    log: tuple[EpochLog, ...]
+
+
+def train_fusion(
+    model: SegmentationModel,
+    split: SplitNetwork,
+    architecture: FusionSettings,
+    settings: TrainingSettings,
+    training: Sequence[Callable[[], FusionExample]],
+    validation: Sequence[Callable[[], FusionExample]] = (),
+    checkpoint: Path | None = None,
+    on_epoch: EpochCallback = lambda line: None,
+    progress: Callable[[float], None] = lambda fraction: None,
+    cancelled: CancelCheck = never_cancelled,
+) -> TrainedFusion:
+    """Train with Adam; one step is all simulated edits of one example.
+
+    With a checkpoint, an interrupted training goes on where it was and ends with the same weights as one that was not.
+
+    Args:
+        model: The frozen base model: its target logit and its device.
+        split: The fold that the examples come from.
+        architecture: The fusion network.
+        settings: Epochs, learning rate, seed.
+        training: Read one example each; called once per epoch.
+        validation: The same; none of their cases is trained on.
+        checkpoint: File that keeps the state after each epoch; read first where it exists.
+        on_epoch: Called after each epoch.
+        progress: Called with the fraction of all epochs.
+        cancelled: Asked before each step.
+
+    Raises:
+        UserInputError: No examples, or a checkpoint of another training.
+        Cancelled: The checkpoint holds the last finished epoch.
+
+    Source: Chao et al., section II-C (far slices only), II-D (loss and optimiser).
+    """
+    if not training:
+        raise UserInputError("No training examples; give cases on which the base model and the ground truth differ")
+    run = _Run(model, split, architecture, settings)
+    state = _load_checkpoint(checkpoint, run) if checkpoint is not None and checkpoint.is_file() else run.start()
+    while state.epoch < settings.epochs and not _has_stalled(state, settings.patience):
+        state = run.epoch(state, training, validation, progress, cancelled)
+        if checkpoint is not None:
+            _save_checkpoint(state, run, checkpoint)
+        on_epoch(state.log[-1])
+    network = run.network
+    network.load_state_dict(state.best_weights)
+    network.tell(torch.zeros(architecture.told))
+    return TrainedFusion(network.to(model.device).eval().requires_grad_(False), state.log)
+
+
+class _Run:
+    """One training; the same settings and examples give the same weights."""
+
+    def __init__(
+        self, model: SegmentationModel, split: SplitNetwork, architecture: FusionSettings, settings: TrainingSettings
+    ) -> None:
+        self.model, self.split, self.architecture, self.settings = model, split, architecture, settings
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.network = build_shown_to(architecture, settings.sees).to(model.device)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for a checkpoint to be continued."""
+        return {"architecture": asdict(self.architecture), "settings": asdict(self.settings)}
+
+    def start(self) -> _State:
+        weights = _copied(self.network.state_dict())
+        return _State(0, weights, self.optimizer.state_dict(), weights, -1.0, ())
+
+    def epoch(
+        self,
+        state: _State,
+        training: Sequence[Callable[[], FusionExample]],
+        validation: Sequence[Callable[[], FusionExample]],
+        progress: Callable[[float], None],
+        cancelled: CancelCheck,
+    ) -> _State:
+        """Run one more epoch from a state."""
+        self.network.load_state_dict(state.weights)
+        self.optimizer.load_state_dict(state.optimizer)
+        self._set_learning_rate(state.epoch)
+        order = torch.randperm(len(training), generator=torch.Generator().manual_seed(self.settings.seed + state.epoch))
+        losses = []
+        for step, number in enumerate(order.tolist()):
+            if cancelled():
+                raise Cancelled
+            losses.append(self._step(training[number]().to(self.model.device)))
+            progress((state.epoch + (step + 1) / len(training)) / self.settings.epochs)
+        validated = [self._validate(read().to(self.model.device)) for read in validation]
+        line = EpochLog(state.epoch + 1, _mean(losses), *(_mean(values) for values in _columns(validated)))
+        weights = _copied(self.network.state_dict())
+        better = not validated or line.validation_dsc > state.best_dsc
+        return _State(
+            line.epoch,
+            weights,
+            self.optimizer.state_dict(),
+            weights if better else state.best_weights,
+            line.validation_dsc if better else state.best_dsc,
+            (*state.log, line),
+        )
+
+    def _set_learning_rate(self, epoch: int) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * (1 - epoch / self.settings.epochs) ** 0.9
+
+    def _step(self, example: FusionExample) -> float:
+        self.network.train()
+        self.optimizer.zero_grad()
+        loss = self._far_loss(example, self._target_logit(example))
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _validate(self, example: FusionExample) -> tuple[float, float]:
+        """Loss and DSC of the far slices."""
+        self.network.eval()
+        z = self._target_logit(example)
+        return float(self._far_loss(example, z)), _far_dsc(z > 0, example)
+
+    def _target_logit(self, example: FusionExample) -> torch.Tensor:
+        """`[E, A, B, C]`; in mixed precision on a GPU."""
+        device = self.model.device.type
+        with torch.autocast(device, enabled=device == "cuda"):
+            self.network.tell(example.told[: self.architecture.told])
+            f = example.f.expand(len(example), -1, -1, -1, -1)
+            fused = self.network(f, example.f_updated, example.edit_maps, example.descriptions)
+            return self.model.target_logit(example.decode(self.split, fused)).float()
+
+    def _far_loss(self, example: FusionExample, target_logit: torch.Tensor) -> torch.Tensor:
+        """The base model's loss, one edit at a time, on its far slices."""
+        truth = example.truth.to(target_logit.dtype)
+        far = example.far.expand_as(target_logit)
+        losses = [
+            segmentation_loss(z[counts], truth[counts], self.settings.loss)
+            for z, counts in zip(target_logit, far, strict=True)
+        ]
+        return torch.stack(losses).mean()
+
+
+def _far_dsc(predicted: torch.Tensor, example: FusionExample) -> float:
+    """Mean over the edits; 1 where both are empty."""
+    far = example.far.expand_as(predicted)
+    truth = example.truth & far
+    both, total = ((predicted & truth).flatten(1).sum(1), (predicted & far).flatten(1).sum(1) + truth.flatten(1).sum(1))
+    return float(torch.where(total > 0, 2 * both / total.clamp(min=1), 1.0).mean())
+
+
+def _has_stalled(state: _State, patience: int | None) -> bool:
+    dscs = [line.validation_dsc for line in state.log]
+    if patience is None or not dscs or any(dsc != dsc for dsc in dscs):
+        return False
+    return len(dscs) - 1 - dscs.index(max(dscs)) >= patience
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")
+
+
+def _columns(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [first for first, _ in pairs], [second for _, second in pairs]
+
+
+def _copied(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+
+
+def _save_checkpoint(state: _State, run: _Run, path: Path) -> None:
+    saved = {field.name: getattr(state, field.name) for field in fields(state)}
+    saved |= {"log": [asdict(line) for line in state.log], **run.identity}
+    partial = path.with_name(path.name + ".partial")
+    torch.save(saved, partial)
+    os.replace(partial, path)
+
+
+def _load_checkpoint(path: Path, run: _Run) -> _State:
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds
+        raise UserInputError(f"'{path}' is not a training checkpoint ({error}); delete it to start again") from error
+    if not isinstance(saved, dict):
+        raise UserInputError(f"'{path}' is not a training checkpoint; delete it to start again")
+    differing = [name for name, value in run.identity.items() if saved.get(name) != value]
+    if differing:
+        raise UserInputError(f"'{path}' belongs to a training with other {' and '.join(differing)}; delete it")
+    log = tuple(EpochLog(**line) for line in saved["log"])
+    logger.info("Going on after epoch %d of %s", saved["epoch"], path)
+    return _State(saved["epoch"], saved["weights"], saved["optimizer"], saved["best_weights"], saved["best_dsc"], log)

@@ -1,0 +1,195 @@
+"""The fusion networks: the paper's against a computation of its own, ours by what goes in and what comes out."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from context_propagation.core.edit_description import DESCRIPTION_SIZE
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.fusion_network import MAP_CHANNELS, FusionSettings, build_fusion_network
+
+VARIANTS = ["paper", "residual"]
+ODD = (5, 7, 9)
+
+
+def inputs(channels=2, shape=ODD, edits=1, told=0, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    sizes = [(channels, *shape), (channels, *shape), (MAP_CHANNELS, *shape), (DESCRIPTION_SIZE + told,)]
+    return [torch.randn(edits, *size, generator=generator) for size in sizes]
+
+
+def replaced(given, position, seed=9):
+    """The same inputs, one of them drawn anew."""
+    fresh = torch.randn(given[position].shape, generator=torch.Generator().manual_seed(seed))
+    return [*given[:position], fresh, *given[position + 1 :]]
+
+
+def network(variant="residual", channels=2, width=4.0, told=0):
+    """Seeded fresh weights, moved a little, so that norms scale and shift and a residual network corrects."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        built = build_fusion_network(FusionSettings(variant, channels, width, told))
+        for parameter in built.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    return built
+
+
+# ---- both variants
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("shape", [ODD, (4, 6, 8), (3, 3, 16)])
+def test_the_output_has_exactly_the_shape_of_f(variant, shape):
+    assert network(variant)(*inputs(shape=shape)).shape == (1, 2, *shape)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_edits_in_one_batch_do_not_see_each_other(variant):
+    given = inputs(edits=3)
+    together = network(variant)(*given)
+    for number in range(3):
+        alone = network(variant)(*(piece[number : number + 1] for piece in given))
+        assert torch.allclose(together[number : number + 1], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("position", [0, 1])
+def test_the_output_depends_on_f_and_on_f_updated(variant, position):
+    given = inputs()
+    assert not torch.allclose(network(variant)(*given), network(variant)(*replaced(given, position)))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_larger_width_has_more_weights(variant):
+    def weights(width):
+        return sum(p.numel() for p in build_fusion_network(FusionSettings(variant, 4, width)).parameters())
+
+    assert weights(0.5) < weights(1.0) < weights(8.0)
+
+
+@pytest.mark.parametrize(("width", "channels", "hidden"), [(8.0, 3, 24), (0.5, 8, 4), (1.0, 5, 5), (0.01, 8, 1)])
+def test_the_hidden_layers_have_width_times_the_channels_of_f_and_at_least_one(width, channels, hidden):
+    assert FusionSettings("residual", channels, width).hidden == hidden
+
+
+# ---- the paper's
+
+
+def test_the_paper_s_network_has_three_units_of_convolution_norm_and_relu_in_each_of_four_blocks():
+    paper = network("paper")
+    kinds = [type(module) for module in paper.modules() if not list(module.children())]
+    assert kinds == [nn.Conv3d, nn.InstanceNorm3d, nn.ReLU] * 12
+
+
+def test_the_paper_s_convolutions_have_its_channels_strides_and_kernels():
+    convolutions = [m for m in network("paper", channels=2, width=8.0).modules() if isinstance(m, nn.Conv3d)]
+    input_block = [(2, 16), (16, 16), (16, 16)]
+    join, output = [(32, 16), (16, 16), (16, 16)], [(16, 2), (2, 2), (2, 2)]
+    assert [(m.in_channels, m.out_channels) for m in convolutions] == [*input_block, *input_block, *join, *output]
+    assert [m.stride for m in convolutions] == [(2, 2, 2) if n in (0, 3) else (1, 1, 1) for n in range(12)]
+    assert {m.kernel_size for m in convolutions} == {(3, 3, 3)}
+
+
+@pytest.mark.parametrize("shape", [ODD, (4, 6, 8)])
+def test_the_paper_s_network_computes_fig_2c(shape):
+    paper = network("paper", width=8.0)
+    weights = list(paper.state_dict().values())  # per unit: kernel, bias, norm's scale, norm's shift
+    units = [weights[4 * n : 4 * n + 4] for n in range(12)]
+
+    def block(x, numbers, stride=1):
+        for number in numbers:
+            kernel, bias, scale, shift = units[number]
+            x = F.conv3d(x, kernel, bias, stride, padding=1)
+            stride = 1
+            mean, variance = x.mean((2, 3, 4), keepdim=True), x.var((2, 3, 4), keepdim=True, correction=0)
+            x = (x - mean) / (variance + 1e-5).sqrt() * scale.view(1, -1, 1, 1, 1) + shift.view(1, -1, 1, 1, 1)
+            x = x.clamp(min=0)
+        return x
+
+    f, f_updated, *ignored = inputs(shape=shape)
+    streams = [block(f, range(3), 2), block(f_updated, range(3, 6), 2)]
+    grown = torch.cat([F.interpolate(s, shape, mode="trilinear", align_corners=False) for s in streams], 1)
+    expected = block(block(grown, range(6, 9)), range(9, 12))
+
+    assert torch.allclose(paper(f, f_updated, *ignored), expected, atol=1e-4)
+    assert expected.std() > 0.1
+
+
+def test_the_paper_s_output_is_never_below_0():
+    fused = network("paper")(*inputs())
+    assert fused.min() == 0
+    assert fused.max() > 0
+
+
+@pytest.mark.parametrize("position", [2, 3])
+def test_the_paper_s_network_sees_neither_edit_map_nor_description(position):
+    given = inputs()
+    assert torch.equal(network("paper")(*given), network("paper")(*replaced(given, position)))
+
+
+# ---- ours
+
+
+@pytest.mark.parametrize("width", [0.25, 1.0, 8.0])
+def test_the_residual_network_starts_as_f_exactly(width):
+    given = inputs()
+    fresh = build_fusion_network(FusionSettings("residual", 2, width))
+    assert torch.equal(fresh(*given), given[0])
+
+
+def test_the_residual_network_can_learn_its_way_from_the_identity():
+    given = inputs()
+    fresh = build_fusion_network(FusionSettings("residual", 2, 1.0))
+    optimizer = torch.optim.SGD(fresh.parameters(), lr=0.1)
+    ((fresh(*given) - given[1]) ** 2).mean().backward()
+    optimizer.step()
+    assert ((fresh(*given) - given[1]) ** 2).mean() < ((given[0] - given[1]) ** 2).mean()
+
+
+@pytest.mark.parametrize(("name", "position"), [("edit map", 2), ("description", 3)])
+def test_the_residual_network_sees_map_and_description(name, position):
+    given = inputs()
+    assert not torch.allclose(network()(*given), network()(*replaced(given, position)), atol=1e-3)
+
+
+def test_the_description_moves_every_voxel_of_the_output():
+    given = inputs(shape=(9, 11, 13))
+    other = [*given[:3], given[3] + 1]
+    moved = (network()(*given) - network()(*other)).abs().amax((0, 1))
+    assert (moved > 1e-4).all()
+
+
+def test_every_number_of_the_description_counts():
+    given = inputs()
+    for number in range(DESCRIPTION_SIZE):
+        other = given[3].clone()
+        other[0, number] += 1
+        assert not torch.allclose(network()(*given), network()(*given[:3], other), atol=1e-3), number
+
+
+def test_what_an_oracle_is_told_counts_too():
+    given = inputs(told=3)
+    other = given[3].clone()
+    other[0, -1] += 1
+    assert not torch.allclose(network(told=3)(*given), network(told=3)(*given[:3], other), atol=1e-3)
+
+
+# ---- refusals
+
+
+@pytest.mark.parametrize(
+    ("variant", "channels", "width", "said"),
+    [
+        ("unet", 8, 1.0, "Unknown fusion variant 'unet'; choose paper or residual"),
+        ("paper", 0, 1.0, "0 feature channels; give at least 1"),
+        ("paper", 8, 0.0, "width is 0.0; give a number above 0"),
+        ("residual", 8, -1.0, "width is -1.0"),
+        ("residual", 8, math.nan, "width is nan"),
+    ],
+)
+def test_settings_that_make_no_network_are_refused(variant, channels, width, said):
+    with pytest.raises(UserInputError, match=said):
+        FusionSettings(variant, channels, width)
