@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from context_propagation.core.bundle import fusion_of, save_bundle
+from context_propagation.core.composition import FarMargin
 from context_propagation.core.fusion_network import (
     Fusion,
     FusionNetwork,
@@ -45,7 +46,7 @@ def random_fusion(
     """One random network per fold; 8 channels fit level 1 and 2 of what `write_nnunet_folder` writes."""
     settings = FusionSettings(variant, channels, width, told)
     networks = [random_network(settings, seed + number) for number in range(folds)]
-    return fusion_of(networks, level, neighbours, far_margin)
+    return fusion_of(networks, level, neighbours, FarMargin(far_margin, far_margin))
 
 
 def write_bundle(

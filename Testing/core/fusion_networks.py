@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from context_propagation.core.composition import FarMargin
 from context_propagation.core.fusion_network import Fusion, FusionNetwork, FusionSettings, build_fusion_network
 from context_propagation.core.nnunet_model import NnunetModel
 
@@ -28,7 +29,7 @@ def random_fusion(
         seed: Of the weights of the first fold.
     """
     networks = tuple(_random_network(channels, strength, seed + fold) for fold in range(len(model.splits)))
-    return Fusion(networks, level, 2, far_margin, f"{seed:064x}")
+    return Fusion(networks, level, 2, FarMargin(far_margin, far_margin), f"{seed:064x}")
 
 
 def _random_network(channels: int, strength: float, seed: int) -> FusionNetwork:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from bundles import PROVENANCE, random_fusion, write_bundle
 from context_propagation.core import bundle as bundle_module
 from context_propagation.core.bundle import check_bundle_destination, load_bundle, load_model, save_bundle
+from context_propagation.core.composition import FarMargin
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.nnunet_model import NnunetModel
 from context_propagation.core.source_volume import SourceVolume
@@ -86,7 +87,7 @@ def test_a_loaded_bundle_fuses_features_as_the_saved_networks_do(tmp_path, base,
 
     _, loaded = load_bundle(tmp_path / "b", device="cpu")
 
-    assert (loaded.level, loaded.neighbours, loaded.far_margin) == (2, 3, 0.25)
+    assert (loaded.level, loaded.neighbours, loaded.far_margin) == (2, 3, FarMargin(0.25, 0.25))
     assert loaded.content_hash == fusion.content_hash
     fused = [[network(*inputs()) for network in networks] for networks in (loaded.networks, fusion.networks)]
     assert all(torch.equal(a, b) for a, b in zip(*fused, strict=True))
@@ -377,7 +378,7 @@ def test_pickled_weights_are_not_read(bundle, tmp_path):
 
 
 def test_settings_that_were_changed_are_refused(bundle):
-    edit_json(bundle / "bundle.json", "far_margin", value=0.5)
+    edit_json(bundle / "bundle.json", "far_margin", value={"add": 0.5, "remove": 0.5})
     assert "The fusion weights and settings" in refusal(bundle)
 
 
@@ -385,7 +386,7 @@ def test_an_enormous_network_is_refused_before_it_takes_memory(bundle):
     entries = json.loads((bundle / "bundle.json").read_text())["fusion"]
     entries[0]["settings"] = {"variant": "residual", "channels": 4096, "width": 64.0}
     edit_json(bundle / "bundle.json", "fusion", value=entries)
-    assert "not F32 262144 x 8194 x 3 x 3 x 3" in refusal(bundle)
+    assert "not F32 262144 x 8196 x 3 x 3 x 3" in refusal(bundle)
 
 
 # ---- saving what does not fit

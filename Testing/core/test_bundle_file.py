@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from context_propagation.core.bundle_file import BundleDescription, read_description, write_description
+from context_propagation.core.composition import FarMargin
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_network import FusionSettings
 
@@ -18,7 +19,7 @@ USUAL = {
     "folds": ["0", "1"],
     "level": 2,
     "neighbours": 2,
-    "far_margin": 0.1,
+    "far_margin": {"add": 0.1, "remove": 0.2},
     "fusion": [
         {"file": f"fusion_{fold}.safetensors", "settings": {"variant": "residual", "channels": 8, "width": 1.0}}
         for fold in (0, 1)
@@ -61,7 +62,7 @@ def test_a_description_reads_as_what_it_says(tmp_path):
 
     assert (description.base.folder, description.base.reference) == ("model", None)
     assert description.folds == ("0", "1")
-    assert description.far_margin == 0.1
+    assert description.far_margin == FarMargin(0.1, 0.2)
     assert [item.file for item in description.fusion] == ["fusion_0.safetensors", "fusion_1.safetensors"]
     assert description.fusion[0].settings == FusionSettings("residual", 8, 1.0)
     assert description.provenance == {"seed": 0}
@@ -76,7 +77,7 @@ def test_what_is_written_reads_the_same(tmp_path):
 
 
 def test_whole_numbers_may_stand_for_others(tmp_path):
-    assert read(tmp_path, changed("far_margin", value=0)).far_margin == 0.0
+    assert read(tmp_path, changed("far_margin", "add", value=0)).far_margin == FarMargin(0.0, 0.2)
 
 
 @pytest.mark.parametrize("letters", ["LPS", "RAS", "PIR", "SLA"])
@@ -111,7 +112,7 @@ def test_an_unknown_entry_is_named(tmp_path, keys, name):
 
 
 WRONG = [0, -1, 4, 2.5, True, None, "", "2", [], [1], {}, {"a": 1}, "x" * 1000, "line\nbreak", "\ud800"]
-RIGHT = {"label": ("2", "x" * 1000, "line\nbreak", "\ud800"), "orientation": (None,), "far_margin": (0,),
+RIGHT = {"label": ("2", "x" * 1000, "line\nbreak", "\ud800"), "orientation": (None,),
          "neighbours": (0, 4), "provenance": ({}, {"a": 1})}  # fmt: skip
 
 
@@ -131,8 +132,8 @@ def test_an_entry_of_the_wrong_type_or_range_is_named(tmp_path, name):
         (("level",), 0),
         (("level",), 10**30),
         (("neighbours",), 10**9),
-        (("far_margin",), 1.5),
-        (("far_margin",), -0.1),
+        (("far_margin", "add"), 1.5),
+        (("far_margin", "remove"), -0.1),
         (("base", "sha256"), "A" * 64),
         (("base", "sha256"), "a" * 63),
         (("fusion_sha256",), "a" * 65),

@@ -3,7 +3,15 @@
 import numpy as np
 
 from context_propagation.core.activation_update import UpdateReport
-from context_propagation.core.composition import EditRecord, FarMargins, NearLabels, compose, drawn_voxels, superseded
+from context_propagation.core.composition import (
+    EditRecord,
+    FarMargin,
+    FarMargins,
+    NearLabels,
+    compose,
+    drawn_voxels,
+    superseded,
+)
 from context_propagation.core.edited_slices import SliceEdit
 
 
@@ -198,7 +206,14 @@ def test_a_far_voxel_flips_only_where_the_margin_is_beyond_the_far_margin():
     record = EditRecord((drawn(0, "101"),), 0, (), far=margins)
     untouched = volume("101", "101", "101", "101", "101", "101")
 
-    assert rows_of(compose(untouched, (record,), far_margin=0.2)) == ["101", "101", "101", "111", "000", "100"]
+    assert rows_of(compose(untouched, (record,), far_margin=FarMargin(0.2, 0.2))) == [
+        "101",
+        "101",
+        "101",
+        "111",
+        "000",
+        "100",
+    ]
 
 
 def test_without_a_far_margin_the_sign_decides_and_zero_keeps_the_label():
@@ -229,9 +244,9 @@ def test_far_slices_average_the_edits_or_follow_the_latest():
     second = EditRecord((drawn(0, "000"),), 0, (), far=far(SILENT, [-0.5, -0.5, NAN]))
     untouched = volume("000", "010")
 
-    assert rows_of(compose(untouched, (first, second), far_margin=0.1))[1] == "101"
-    assert rows_of(compose(untouched, (first, second), far_margin=0.1, far_rule="latest"))[1] == "000"
-    assert rows_of(compose(untouched, (second, first), far_margin=0.1, far_rule="latest"))[1] == "111"
+    assert rows_of(compose(untouched, (first, second), far_margin=FarMargin(0.1, 0.1)))[1] == "101"
+    assert rows_of(compose(untouched, (first, second), far_margin=FarMargin(0.1, 0.1), far_rule="latest"))[1] == "000"
+    assert rows_of(compose(untouched, (second, first), far_margin=FarMargin(0.1, 0.1), far_rule="latest"))[1] == "111"
 
 
 def test_edits_that_decode_other_boxes_are_averaged_where_they_overlap():

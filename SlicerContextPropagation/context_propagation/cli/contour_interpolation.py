@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 
 from context_propagation.core.edited_slices import SliceEdit
+from context_propagation.core.errors import MissingDependencyError
 from context_propagation.core.optional_dependency import require
 
 STEPS = (5, 10)
@@ -45,6 +48,17 @@ def interpolated_between(baseline: np.ndarray, edit: SliceEdit, step: int) -> np
     return result
 
 
+def load_interpolator() -> ModuleType:
+    """ITK with its morphological contour interpolator; the first call takes about 20 seconds."""
+    itk = require("itk", extra="evaluation")
+    if not hasattr(itk, "morphological_contour_interpolator"):
+        raise MissingDependencyError(
+            "The package 'itk-morphologicalcontourinterpolation' is not installed; "
+            "run: pip install 'slicer-context-propagation[evaluation]'"
+        )
+    return itk
+
+
 def _key_frame(slices: np.ndarray, index: int, direction: int, step: int) -> int | None:
     """The farthest slice with content in a direction within the step."""
     for distance in range(step, 0, -1):
@@ -58,7 +72,7 @@ def _between(first: np.ndarray, last: np.ndarray, gap: int) -> np.ndarray:
     """The gap - 1 slices between two non-empty ones, bool `[gap - 1, rows, columns]`."""
     if gap < 2:
         return np.zeros((0, *first.shape), bool)
-    itk = require("itk", extra="evaluation")  # the first import takes about 20 seconds
+    itk = load_interpolator()
     stack = np.zeros((gap + 1, *first.shape), np.uint8)
     stack[0], stack[gap] = first, last
     filled = itk.morphological_contour_interpolator(itk.image_from_array(stack), axis=2)  # ITK's axis 2 is k

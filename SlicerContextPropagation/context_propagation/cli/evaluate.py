@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -18,15 +18,16 @@ from context_propagation.cli.fusion_jobs import (
     NO_EXAMPLES,
     BaseModel,
     ExampleRecipe,
-    LabelledCase,
     NetworkJob,
     cache_examples,
     run_in_parallel,
     train_network,
+    with_copies,
 )
 from context_propagation.cli.hippocampus_model import train_hippocampus_model
 from context_propagation.cli.progress import progress_bars
 from context_propagation.cli.protocol import Protocol, read_protocol
+from context_propagation.core.composition import FarMargin
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_controls import Sees
 from context_propagation.core.fusion_example import load_example
@@ -34,15 +35,12 @@ from context_propagation.core.fusion_network import FusionSettings, Variant
 from context_propagation.core.fusion_training import TrainingSettings
 from context_propagation.core.session import SessionSettings
 
-logger = logging.getLogger(__name__)
-
 MAIN_ROWS: tuple[tuple[str, Variant, Sees], ...] = (
     ("fusion", "residual", "edit"),
     ("no-edit control", "residual", "no edit"),
     ("edit-as-input control", "residual", "drawn slice only"),
     ("oracle", "residual", "hidden truth"),
     ("paper's fusion", "paper", "edit"),
-    ("paper's fusion, no-edit control", "paper", "no edit"),
 )
 LEVEL_ROWS = MAIN_ROWS[:2]
 
@@ -53,7 +51,9 @@ class EvaluateRequest:
 
     Attributes:
         protocol: A TOML file, see `Protocol`.
-        output: Folder for models, caches, per-case results and tables; an interrupted run goes on in it.
+        output: Folder for per-case results, tables and plots; an interrupted run goes on in it.
+        work: Folder for base models, examples and networks; protocols that train alike share them in it. By default
+            inside the output folder.
         quick: Whether the protocol's quick values replace the full ones.
         jobs: Processes at a time; None for one per CPU core.
         device: "auto", "cpu" or "cuda".
@@ -61,6 +61,7 @@ class EvaluateRequest:
 
     protocol: Path
     output: Path
+    work: Path | None = None
     quick: bool = False
     jobs: int | None = None
     device: str = "auto"
@@ -79,16 +80,26 @@ def evaluate(request: EvaluateRequest) -> str:
     source = find_data(protocol, request.protocol)
     folds = {fold: cases_of_fold(source, protocol, fold) for fold in protocol.test_folds}
     _claim(request.output, protocol)
-    data = VariantData(source, request.output / "data", protocol)
+    work = (request.work or request.output / "work") / training_key(protocol, source)
+    data = VariantData(source, work / "data", protocol)
     lines: list[dict[str, Any]] = []
-    margins: dict[str, float] = {}
+    margins: dict[str, dict[str, float]] = {}
     failed = 0
     for fold, cases in folds.items():
-        evaluation = _Fold(request, protocol, data, fold, cases, margins)
+        evaluation = _Fold(request, protocol, data, work, fold, cases, margins)
         lines += evaluation.evaluate()
         failed = write_results(lines, protocol, _command(request), margins, request.output)
     done = f"{len({line['case'] for line in lines})} cases in {len(folds)} folds"
     return f"{request.output / 'summary.md'}: {done}" + (f"; {failed} cases FAILED" if failed else "")
+
+
+def training_key(protocol: Protocol, source: Path) -> str:
+    """Equal for protocols that train alike: a shifted one trains on clean images."""
+    deciding = asdict(replace(protocol, variant="clean") if protocol.variant == "shifted" else protocol)
+    for name in ("name", "data", "test_folds", "test_cases", "edits", "several_edits_cases", "level", "other_levels"):
+        del deciding[name]
+    text = json.dumps([deciding, (source / "folds.json").read_text(encoding="utf-8")], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _command(request: EvaluateRequest) -> str:
@@ -116,13 +127,14 @@ class _Fold:
     request: EvaluateRequest
     protocol: Protocol
     data: VariantData
+    work: Path
     fold: int
     cases: FoldCases
-    margins: dict[str, float]
+    margins: dict[str, dict[str, float]]
 
-    @property
-    def folder(self) -> Path:
-        return self.request.output / f"fold{self.fold}"
+    def folder(self, level: int) -> Path:
+        """Where a decoder level's examples and networks are."""
+        return self.work / f"fold{self.fold}" / f"level{level}"
 
     def evaluate(self) -> list[dict[str, Any]]:
         """Lines of the table."""
@@ -141,7 +153,7 @@ class _Fold:
         with progress_bars() as progress:
             folder = train_hippocampus_model(
                 self.data.folder,
-                self.request.output / "base",
+                self.work / "base",
                 cases=self.cases.base,
                 epochs=self.protocol.base_epochs,
                 seed=self.protocol.seed,
@@ -155,13 +167,12 @@ class _Fold:
         """Train the rows' networks at a decoder level and test every case."""
         settings = SessionSettings(level=level)
         trained = self.trained_rows(base, settings, rows)
-        folder = self.folder / f"level{level}"
         validation = [
-            CaseJob(str(self.fold), base, self.data.training_case(name), settings, 0.0, (trained[0],))
+            CaseJob(str(self.fold), base, self.data.training_case(name), settings, FarMargin(), tuple(trained))
             for name in self.cases.validation
         ]
-        margin = choose_far_margin(validation, folder, self.request.jobs)
-        self.margins[f"fold {self.fold}, level {level}"] = margin
+        margin = choose_far_margin(validation, self.folder(level), self.request.jobs)
+        self.margins[f"fold {self.fold}, level {level}"] = asdict(margin)
         jobs = [
             CaseJob(
                 fold=str(self.fold),
@@ -175,8 +186,9 @@ class _Fold:
             )
             for number, name in enumerate(self.cases.test)
         ]
+        folder = self.request.output / "cases" / f"fold{self.fold}-level{level}"
         results = run_in_parallel(
-            [partial(_kept, job, folder / "cases") for job in jobs],
+            [partial(_kept, job, folder) for job in jobs],
             f"fold {self.fold}, level {level}, cases",
             self.request.jobs,
         )
@@ -186,10 +198,9 @@ class _Fold:
         self, base: BaseModel, settings: SessionSettings, rows: Sequence[tuple[str, Variant, Sees]]
     ) -> list[FusionRow]:
         """Cache the examples, then train a network for each row and fold of the base model."""
-        protocol, folder = self.protocol, self.folder / f"level{settings.level}"
-        recipe = ExampleRecipe(settings, protocol.edits_per_case, protocol.augmented_copies, protocol.seed)
-        training = self.examples(base, self.cases.fusion, recipe, folder)
-        validation = self.examples(base, self.cases.validation, replace(recipe, augmented_copies=0), folder)
+        protocol, folder = self.protocol, self.folder(settings.level)
+        training = self.examples(base, self.cases.fusion, settings, protocol.augmented_copies)
+        validation = self.examples(base, self.cases.validation, settings, 0)
         model = base.load()
         jobs = [
             NetworkJob(
@@ -222,11 +233,14 @@ class _Fold:
         return FusionSettings(variant, channels, width, told)
 
     def examples(
-        self, base: BaseModel, names: Sequence[str], recipe: ExampleRecipe, folder: Path
+        self, base: BaseModel, names: Sequence[str], settings: SessionSettings, copies: int
     ) -> list[tuple[int, Path]]:
-        cases: list[LabelledCase] = [self.data.training_case(name) for name in names]
-        jobs = [partial(cache_examples, base, case, recipe, folder / "examples") for case in cases]
-        label = f"fold {self.fold}, level {recipe.settings.level}, simulated edits"
+        """Number of the base model's fold, and file."""
+        recipe = ExampleRecipe(settings, self.protocol.edits_per_case, self.protocol.seed)
+        cases = with_copies([self.data.training_case(name) for name in names], copies)
+        folder = self.folder(settings.level) / "examples"
+        jobs = [partial(cache_examples, base, case, recipe, folder) for case in cases]
+        label = f"fold {self.fold}, level {settings.level}, simulated edits"
         return [example for of_case in run_in_parallel(jobs, label, self.request.jobs) for example in of_case]
 
 

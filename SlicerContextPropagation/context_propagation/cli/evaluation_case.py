@@ -12,12 +12,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from context_propagation.cli.contour_interpolation import STEPS, interpolated_between
+from context_propagation.cli.contour_interpolation import STEPS, interpolated_between, load_interpolator
 from context_propagation.cli.fusion_jobs import BaseModel, LabelledCase
 from context_propagation.cli.measures import SCOPES, measure_scopes
 from context_propagation.cli.regression import far_voxels_changed, regressed_slices
 from context_propagation.core.bundle import fusion_of
-from context_propagation.core.composition import EditRecord, FarRule, compose
+from context_propagation.core.composition import EditRecord, FarMargin, FarRule, compose
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.fusion_controls import Sees, ShownTo
 from context_propagation.core.fusion_network import Fusion, FusionNetwork, FusionSettings, build_fusion_network
@@ -84,7 +84,7 @@ class CaseJob:
     base: BaseModel
     case: LabelledCase
     settings: SessionSettings
-    far_margin: float
+    far_margin: FarMargin
     rows: tuple[FusionRow, ...]
     interpolation: bool = True
     edits: int = 1
@@ -142,7 +142,7 @@ class CaseSession:
         edit = propagation.network_edit(record.edits)
         return replace(record, far=propagation.far_margins(edit, record.features, fusion))
 
-    def composed(self, record: EditRecord, far_margin: float) -> np.ndarray:
+    def composed(self, record: EditRecord, far_margin: FarMargin) -> np.ndarray:
         """What a session writes for this one edit: only voxels whose label the edit changed (method 5)."""
         untouched = self.session.window_prediction
         after = compose(untouched, [record], far_margin, self.job.settings.far_rule)
@@ -172,6 +172,8 @@ class _CaseEvaluation(CaseSession):
             start = time.perf_counter()
             mask = self.composed(self.fused(record, fusion), self.job.far_margin)
             rows[name] = (mask, update_seconds + time.perf_counter() - start)
+        if self.job.interpolation:
+            load_interpolator()
         for step in STEPS if self.job.interpolation else ():
             start = time.perf_counter()
             mask = interpolated_between(self.baseline, edit, step)

@@ -16,7 +16,11 @@ from context_propagation.core.optional_dependency import require
 
 
 def write_results(
-    lines: Sequence[dict[str, Any]], protocol: Protocol, command: str, far_margins: dict[str, float], output: Path
+    lines: Sequence[dict[str, Any]],
+    protocol: Protocol,
+    command: str,
+    far_margins: dict[str, dict[str, float]],
+    output: Path,
 ) -> int:
     """Write `cases.csv`, `summary.md`, `summary.json`, `rows.png` and, with several edits, `edits.png`.
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 
 from context_propagation.cli.image_files import read_source_volume
@@ -68,17 +72,31 @@ class LabelledCase:
         images: One file per channel.
         label: The ground truth; its grid may differ from the image's.
         told: The hidden truth that an oracle is told.
+        copy: 0 for the image as it is; else a copy with augmented intensities, each number another one.
     """
 
     name: str
     images: tuple[Path, ...]
     label: Path
     told: tuple[float, ...] = ()
+    copy: int = 0
 
     def read(self, model: NnunetModel) -> tuple[SourceVolume, np.ndarray]:
         """The image, and the ground truth on its grid, bool `[K, J, I]`."""
         volume = read_source_volume(list(self.images))
-        return volume, read_mask(self.label, Wanted(model.target.name, model.target.label), volume)
+        truth = read_mask(self.label, Wanted(model.target.name, model.target.label), volume)
+        if self.copy:
+            volume = replace(volume, channels=augmented(volume.channels, self.seed(0)))
+        return volume, truth
+
+    def seed(self, seed: int) -> int:
+        """A seed for this copy of this case, the same whatever other cases there are."""
+        return int(np.random.SeedSequence([seed, self.copy, *self.name.encode()]).generate_state(1)[0])
+
+
+def with_copies(cases: Sequence[LabelledCase], copies: int) -> list[LabelledCase]:
+    """The cases, each with so many augmented copies."""
+    return [replace(case, copy=copy) for case in cases for copy in range(copies + 1)]
 
 
 @dataclass(frozen=True)
@@ -87,35 +105,47 @@ class ExampleRecipe:
 
     Attributes:
         settings: Of the session that runs the simulated edits.
-        edits: Simulated edits of each copy of a case.
-        augmented_copies: Copies with augmented intensities, beside the image itself.
-        seed: Of the edits drawn at random and of the augmentation.
+        edits: Simulated edits of each case.
+        seed: Of the edits drawn at random.
     """
 
     settings: SessionSettings
     edits: int
-    augmented_copies: int
     seed: int
 
 
 def run_in_parallel(jobs: Iterable[Callable[[], Any]], description: str, workers: int | None = None) -> list[Any]:
     """Run jobs in processes of their own, with a progress bar; results in the order of the jobs.
 
-    Each process has one thread: on a CPU that is faster than fewer processes with more.
+    Each process has one thread: on a CPU that is faster than fewer processes with more. The processes are started anew,
+    so a script calls this under `if __name__ == "__main__"`; they are kept for the next call.
     """
-    joblib, tqdm = require("joblib", extra="evaluation"), require("tqdm", extra="cli").tqdm
+    tqdm = require("tqdm", extra="cli").tqdm
     jobs = list(jobs)
-    workers = min(len(jobs), workers or os.cpu_count() or 1)
-    if workers <= 1:
+    workers = workers or os.cpu_count() or 1
+    if workers == 1:
         return [job() for job in tqdm(jobs, desc=description, disable=None)]
-    pool = joblib.Parallel(n_jobs=workers, return_as="generator")
-    results = pool(joblib.delayed(_in_one_thread)(job) for job in jobs)
-    return list(tqdm(results, total=len(jobs), desc=description, disable=None))
+    futures = [_processes(workers).submit(job) for job in jobs]
+    try:
+        for future in tqdm(as_completed(futures), total=len(jobs), desc=description, disable=None):
+            future.result()
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
+    return [future.result() for future in futures]
 
 
-def _in_one_thread(job: Callable[[], Any]) -> Any:
+@lru_cache(maxsize=1)
+def _processes(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, get_context("spawn"), _start_process)
+
+
+def _start_process() -> None:
+    """One thread; Ctrl-C is the parent's business; ITK's warnings are raised as errors where they matter."""
     torch.set_num_threads(1)
-    return job()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 
 def cache_examples(base: BaseModel, case: LabelledCase, recipe: ExampleRecipe, folder: Path) -> list[tuple[int, Path]]:
@@ -125,49 +155,30 @@ def cache_examples(base: BaseModel, case: LabelledCase, recipe: ExampleRecipe, f
         For each example the base model's fold (its number in the model's order) and its file; none where the base
         model's prediction needs no edit.
     """
-    done = folder / f"{case.name}.json"
+    done = folder / f"{case.name}.copy{case.copy}.json"
     if not done.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        names = []
-        model = base.load()
-        volume, truth = case.read(model)
-        for copy in range(recipe.augmented_copies + 1):
-            seed = _seed_of(recipe.seed, case.name, copy)
-            names += _examples_of_copy(model, case, recipe, folder, copy, seed, volume, truth)
+        names = _write_examples(base.load(), case, recipe, folder)
         partial_file = done.with_suffix(".partial")
         partial_file.write_text(json.dumps(names))
         os.replace(partial_file, done)
     return [(fold, folder / name) for fold, name in json.loads(done.read_text())]
 
 
-def _examples_of_copy(
-    model: NnunetModel,
-    case: LabelledCase,
-    recipe: ExampleRecipe,
-    folder: Path,
-    copy: int,
-    seed: int,
-    volume: SourceVolume,
-    truth: np.ndarray,
+def _write_examples(
+    model: NnunetModel, case: LabelledCase, recipe: ExampleRecipe, folder: Path
 ) -> list[tuple[int, str]]:
-    if copy:
-        volume = replace(volume, channels=augmented(volume.channels, seed))
+    volume, truth = case.read(model)
     session = Session(model, recipe.settings)
     session.set_image(volume)
     axis, spacing = volume.axis_of_plane("axial"), volume.spacing_kji_mm
-    edits = edit_schedule(session.segmentation, truth, axis, spacing, recipe.edits, seed)
+    edits = edit_schedule(session.segmentation, truth, axis, spacing, recipe.edits, case.seed(recipe.seed))
     names = []
     for window, fold, example in simulated_examples(session.propagation, edits, truth, case.told):
-        name = f"{case.name}.copy{copy}.window{window}.fold{fold}.safetensors"
+        name = f"{case.name}.copy{case.copy}.window{window}.fold{fold}.safetensors"
         save_example(example, folder / name)
         names.append((fold, name))
     return names
-
-
-def _seed_of(seed: int, name: str, copy: int) -> int:
-    """A seed for one copy of one case, the same whatever other cases there are."""
-    sequence = np.random.SeedSequence([seed, copy, *name.encode()])
-    return int(sequence.generate_state(1)[0])
 
 
 @dataclass(frozen=True)

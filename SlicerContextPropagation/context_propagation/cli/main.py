@@ -132,6 +132,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     add(
         "--output", type=Path, required=True, metavar="DIR", help="for models, results and tables; goes on where it was"
     )
+    add("--work", type=Path, metavar="DIR", help="for models and caches; protocols that train alike share it")
     add("--quick", action="store_true", help="the protocol's quick values: whether it runs, not what it shows")
     _add_running(parser)
 

@@ -44,18 +44,18 @@ class Protocol:
     test_folds: tuple[int, ...] = (0, 2)
     base_cases: int = 10
     base_epochs: int = 8
-    fusion_cases: int = 40
-    validation_cases: int = 8
-    test_cases: int = 20
+    fusion_cases: int = 24
+    validation_cases: int = 6
+    test_cases: int = 15
     level: int = 2
     other_levels: tuple[int, ...] = (1, 3)
     width: float = 1.0
     paper_width: float = 1.0
-    epochs: int = 10
-    edits_per_case: int = 3
-    augmented_copies: int = 0
-    edits: int = 5
-    several_edits_cases: int = 8
+    epochs: int = 6
+    edits_per_case: int = 2
+    augmented_copies: int = 1
+    edits: int = 4
+    several_edits_cases: int = 3
     seed: int = 0
 
 

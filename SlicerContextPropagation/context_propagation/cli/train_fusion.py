@@ -25,11 +25,13 @@ from context_propagation.cli.fusion_jobs import (
     cache_examples,
     run_in_parallel,
     train_network,
+    with_copies,
 )
 from context_propagation.cli.provenance import provenance
 from context_propagation.cli.training_cases import find_cases, unseen_cases
 from context_propagation.cli.training_curve import plot_training
 from context_propagation.core.bundle import check_bundle_destination, fusion_of, save_bundle
+from context_propagation.core.composition import FarMargin
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_controls import Sees
 from context_propagation.core.fusion_example import load_example
@@ -113,11 +115,11 @@ def train_fusion_bundle(request: TrainFusionRequest) -> str:
         _train(request, fold, settings, work / f"fold_{name}") for name, fold in zip(model.folds, folds, strict=True)
     ]
     jobs = [
-        CaseJob(name, fold.base, case, settings, 0.0, tuple(of_fold), interpolation=False)
+        CaseJob(name, fold.base, case, settings, FarMargin(), tuple(of_fold), interpolation=False)
         for name, fold, of_fold in zip(model.folds, folds, rows, strict=True)
         for case in fold.validation
     ]
-    margin = choose_far_margin([replace(job, rows=job.rows[:1]) for job in jobs], work, request.jobs)
+    margin = choose_far_margin(jobs, work, request.jobs)
     figures = _validation_figures([replace(job, far_margin=margin) for job in jobs], work, request.jobs)
     networks = [network for of_fold in rows for network in of_fold[0].networks()]
     fusion = fusion_of(networks, settings.level, settings.neighbours, margin)
@@ -154,8 +156,8 @@ def _work_folder(request: TrainFusionRequest, model: NnunetModel) -> Path:
 
 def _train(request: TrainFusionRequest, fold: _Fold, settings: SessionSettings, work: Path) -> list[FusionRow]:
     """The fusion network and its control on one fold's examples."""
-    training = _examples(request, fold.base, settings, fold.training, request.augmented_copies, work)
-    validation = _examples(request, fold.base, settings, fold.validation, 0, work)
+    training = _examples(request, fold.base, settings, with_copies(fold.training, request.augmented_copies), work)
+    validation = _examples(request, fold.base, settings, fold.validation, work)
     if not training:
         raise UserInputError(NO_EXAMPLES)
     architecture = FusionSettings(request.variant, load_example(training[0]).f.shape[1], request.width)
@@ -173,10 +175,9 @@ def _examples(
     base: BaseModel,
     settings: SessionSettings,
     cases: Sequence[LabelledCase],
-    copies: int,
     work: Path,
 ) -> tuple[Path, ...]:
-    recipe = ExampleRecipe(settings, request.edits_per_case, copies, request.seed)
+    recipe = ExampleRecipe(settings, request.edits_per_case, request.seed)
     jobs = [partial(cache_examples, base, case, recipe, work / "examples") for case in cases]
     found = run_in_parallel(jobs, "simulated edits", request.jobs)
     return tuple(path for of_case in found for _, path in of_case)
@@ -202,7 +203,7 @@ def _validation_figures(jobs: Sequence[CaseJob], work: Path, workers: int | None
     dsc = {f"{item.pick}, {item.scope}, {item.row}": item.mean for item in summary.measures if item.measure == "dsc"}
     return {
         "cases": len(jobs),
-        "far_margin": jobs[0].far_margin,
+        "far_margin": asdict(jobs[0].far_margin),
         "dsc": dsc,
         "comparisons": [asdict(c) for c in summary.comparisons],
     }

@@ -24,6 +24,7 @@ from context_propagation.core.bundle_file import (
     read_description,
     write_description,
 )
+from context_propagation.core.composition import FarMargin
 from context_propagation.core.content_hash import content_hash
 from context_propagation.core.errors import MissingDependencyError, UserInputError
 from context_propagation.core.fusion_file import read_network, write_network
@@ -35,10 +36,10 @@ from context_propagation.core.nnunet_model import NnunetModel, select_device
 BASE_FOLDER = "model"
 
 
-def fusion_of(networks: Sequence[FusionNetwork], level: int, neighbours: int, far_margin: float) -> Fusion:
+def fusion_of(networks: Sequence[FusionNetwork], level: int, neighbours: int, far_margin: FarMargin) -> Fusion:
     """Trained networks, one per fold of the base model in its order, with the hash of all that they compute with."""
     settings = [plain_settings(network.settings) for network in networks]
-    text = json.dumps([level, neighbours, float(far_margin), settings]).encode()
+    text = json.dumps([level, neighbours, far_margin.add, far_margin.remove, settings]).encode()
     hashed = content_hash({"settings": text}, [network.state_dict() for network in networks])
     return Fusion(tuple(networks), level, neighbours, far_margin, hashed)
 

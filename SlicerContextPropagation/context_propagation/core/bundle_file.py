@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, cast, get_args
 
+from context_propagation.core.composition import FarMargin
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_network import FusionSettings, Variant
 
@@ -66,7 +67,7 @@ class BundleDescription:
     folds: tuple[str, ...]
     level: int
     neighbours: int
-    far_margin: float
+    far_margin: FarMargin
     fusion: tuple[FusionFile, ...]
     fusion_sha256: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -127,7 +128,7 @@ def read_description(folder: Path) -> BundleDescription:
         folds=_folds(entries),
         level=entries.whole_number("level", 1, 3),
         neighbours=entries.whole_number("neighbours", 0, MAX_SLICES),
-        far_margin=entries.number("far_margin", 1),
+        far_margin=_far_margin(entries.object("far_margin")),
         fusion=tuple(_fusion_file(item) for item in entries.objects("fusion")),
         fusion_sha256=entries.sha256("fusion_sha256"),
         provenance=entries.object("provenance").rest(),
@@ -151,6 +152,12 @@ def _base(entries: _Entries) -> BaseModel:
         base = BaseModel(sha256, folder=entries.name_inside("folder"))
     entries.refuse_the_rest()
     return base
+
+
+def _far_margin(entries: _Entries) -> FarMargin:
+    margin = FarMargin(entries.number("add", 1), entries.number("remove", 1))
+    entries.refuse_the_rest()
+    return margin
 
 
 def _orientation(entries: _Entries) -> str | None:

@@ -35,6 +35,19 @@ class NearLabels:
 
 
 @dataclass(frozen=True)
+class FarMargin:
+    """How sure the fused features must be before a far voxel changes its label; 0 to 1, 1 changes nothing.
+
+    Attributes:
+        add: A voxel becomes target where the margin is above this.
+        remove: A voxel becomes background where the margin is below minus this.
+    """
+
+    add: float = 0.0
+    remove: float = 0.0
+
+
+@dataclass(frozen=True)
 class FarMargins:
     """What the fused features say: the target's probability less the largest other one.
 
@@ -105,19 +118,22 @@ def superseded(records: Sequence[EditRecord], edits: Sequence[SliceEdit]) -> tup
 
 
 def compose(
-    untouched: np.ndarray, records: Sequence[EditRecord], far_margin: float = 0.0, far_rule: FarRule = "average"
+    untouched: np.ndarray,
+    records: Sequence[EditRecord],
+    far_margin: FarMargin = FarMargin(),
+    far_rule: FarRule = "average",
 ) -> np.ndarray:
     """Labels after all edits: R_n of method 5.
 
     A near slice takes the update of the edit that was drawn first among those that it is near to. A far slice, near to
-    no edit that had to be updated, takes the target where the margin of the fused features is above `far_margin`,
-    background where it is below -`far_margin`, and else keeps what it had. A drawn slice is as drawn, and where two
+    no edit that had to be updated, takes the target where the margin of the fused features is beyond `far_margin`'s
+    `add`, background where it is beyond its `remove`, and else keeps what it had. A drawn slice is as drawn; where two
     drawn slices cross, the later drawing holds.
 
     Args:
         untouched: bool `[K, J, I]`, R_0: decoded from the untouched cache.
         records: The edits in the order in which they were propagated.
-        far_margin: Only margins beyond this change the label of a far voxel.
+        far_margin: Only margins beyond these change the label of a far voxel.
         far_rule: "average": the mean margin of all edits that have one; "latest": that of the last of them.
 
     Returns:
@@ -147,7 +163,7 @@ def _in_drawing_order(records: Sequence[EditRecord]) -> Iterator[tuple[EditRecor
         yield record, edit
 
 
-def _flip_far(labels: np.ndarray, records: Sequence[EditRecord], far_margin: float, far_rule: FarRule) -> None:
+def _flip_far(labels: np.ndarray, records: Sequence[EditRecord], far_margin: FarMargin, far_rule: FarRule) -> None:
     """Flip the far voxels of R_0 where the fused features are sure enough."""
     spoken = [record.far for record in records if record.far is not None]
     if far_rule == "latest":
@@ -156,8 +172,8 @@ def _flip_far(labels: np.ndarray, records: Sequence[EditRecord], far_margin: flo
         return
     box, mean = _mean_margin(spoken)
     mean[_near_voxels(labels.shape, records)[slices_of(box)]] = np.nan
-    labels[slices_of(box)][mean > far_margin] = True
-    labels[slices_of(box)][mean < -far_margin] = False
+    labels[slices_of(box)][mean > far_margin.add] = True
+    labels[slices_of(box)][mean < -far_margin.remove] = False
 
 
 def _mean_margin(spoken: Sequence[FarMargins]) -> tuple[Box, np.ndarray]:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from context_propagation.core.composition import FarMargin
 from context_propagation.core.edit_description import DESCRIPTION_SIZE
 from context_propagation.core.errors import UserInputError
 
@@ -103,8 +104,8 @@ class ResidualFusion(FusionNetwork):
     """f plus a correction that starts at zero; global paths let the edit speak about every slice (method 10).
 
     What the drawn slices look like is pooled into prototypes, one of the drawn target and one of the rest of these
-    slices. How alike f is to either, anywhere in the volume, is an input beside f, f' - f and the edit map; prototypes
-    and description scale and shift the hidden channels. Measured against the plain form in docs/evaluation.md.
+    slices. How alike f is to either, anywhere in the volume, is an input beside f, f' - f and the edit map. The
+    description scales and shifts the hidden channels. What each path is worth: docs/fusion.md.
 
     Source: prototypes: Wang et al., PANet, ICCV 2019; scale and shift: Perez et al., FiLM, AAAI 2018.
     """
@@ -117,7 +118,7 @@ class ResidualFusion(FusionNetwork):
         self.wide = nn.Conv3d(hidden, hidden, 3, stride=2, padding=1)
         self.deep = nn.Conv3d(hidden, hidden, 3, padding=1)
         self.join = nn.Conv3d(2 * hidden, hidden, 3, padding=1)
-        said = DESCRIPTION_SIZE + settings.told + 3 * channels
+        said = DESCRIPTION_SIZE + settings.told
         self.globally = nn.Sequential(nn.Linear(said, hidden), nn.ReLU(), nn.Linear(hidden, 2 * hidden))
         self.correction = nn.Conv3d(hidden, channels, 1)
         nn.init.zeros_(self.correction.weight)
@@ -129,10 +130,8 @@ class ResidualFusion(FusionNetwork):
     ) -> torch.Tensor:
         """See `FusionNetwork`."""
         target, edited = edit_map[:, :1], edit_map[:, 1:]
-        in_target, around = _pooled(f, target), _pooled(f, edited - target)
-        said = torch.cat((description, in_target, around, _pooled(f_updated - f, target)), 1)
-        scale, shift = self.globally(said)[:, :, None, None, None].chunk(2, 1)
-        alike = torch.cat((_similarity(f, in_target), _similarity(f, around)), 1)
+        scale, shift = self.globally(description)[:, :, None, None, None].chunk(2, 1)
+        alike = torch.cat([_similarity(f, _pooled(f, part)) for part in (target, edited - target)], 1)
         is_drawn = (target.sum((2, 3, 4), keepdim=True) > SMALLEST_DRAWING).to(f.dtype)
         near = F.relu(self.entry(torch.cat((f, f_updated - f, edit_map, alike * is_drawn), 1)))
         wide = F.relu(self.deep(F.relu(self.wide(near))))
@@ -173,12 +172,12 @@ class Fusion:
         networks: One per fold of the base model, in its order.
         level: The decoder level whose features they fuse.
         neighbours: N(s) in training was s and so many image slices on each side.
-        far_margin: A far voxel changes its label where the fused margin is beyond this on the other side.
+        far_margin: How sure they must be before a far voxel changes its label.
         content_hash: SHA-256 of the weights and settings.
     """
 
     networks: tuple[FusionNetwork, ...]
     level: int
     neighbours: int
-    far_margin: float
+    far_margin: FarMargin
     content_hash: str

@@ -12,6 +12,7 @@ from context_propagation.core.activation_update import UpdateReport, UpdateSetti
 from context_propagation.core.boxes import Box, bounding_box, contains, intersection, slices_of
 from context_propagation.core.composition import (
     EditRecord,
+    FarMargin,
     FarRule,
     compose,
     drawn_voxels,
@@ -412,7 +413,7 @@ class Session:
         return Step(self.records, after_records, flipped, result.reshape(-1)[flipped]), changed
 
     def _composed(self, untouched: np.ndarray, records: tuple[EditRecord, ...]) -> np.ndarray:
-        far_margin = 0.0 if self.fusion is None else self.fusion.far_margin
+        far_margin = FarMargin() if self.fusion is None else self.fusion.far_margin
         return compose(untouched, records, far_margin, self.settings.far_rule)
 
     def _extend_windows(self, edits: Sequence[SliceEdit], progress: Progress, cancelled: CancelCheck) -> list[str]:

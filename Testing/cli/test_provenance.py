@@ -1,0 +1,60 @@
+"""What a figure says that it was measured with."""
+
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+
+from context_propagation.cli.provenance import commit, provenance
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def git(*arguments):
+    done = subprocess.run(["git", *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no git checkout: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def test_the_commit_is_the_checkout_s():
+    head = git("rev-parse", "HEAD")
+    found = commit().removesuffix("-dirty").rpartition("-g")[2]
+    assert head.startswith(found) or found in git("tag", "--points-at", "HEAD").split()
+    assert found
+
+
+def test_a_changed_file_makes_the_commit_dirty():
+    changed = bool(git("--no-optional-locks", "status", "--porcelain", "--untracked-files=no"))
+    assert commit().endswith("-dirty") == changed
+
+
+def test_outside_a_checkout_the_commit_is_unknown(monkeypatch, tmp_path):
+    monkeypatch.setenv("GIT_DIR", str(tmp_path))
+    assert commit() == "unknown"
+
+
+def test_without_git_the_commit_is_unknown(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert commit() == "unknown"
+
+
+def test_provenance_names_hardware_commit_and_versions():
+    found = provenance()
+    assert list(found) == ["hardware", "commit", "versions"]
+    assert found["commit"] == commit()
+    for part in (platform.machine(), f"{os.cpu_count()} CPU cores", f"{torch.get_num_threads()} torch threads"):
+        assert part in found["hardware"]
+    assert found["hardware"].endswith("no GPU") != torch.cuda.is_available()
+    for package in ("torch", "numpy", "SimpleITK"):
+        assert f"{package} {version(package)}" in found["versions"]
+    assert f"python {platform.python_version()}" in found["versions"]
+
+
+def test_provenance_can_be_written_as_json():
+    assert json.loads(json.dumps(provenance())) == provenance()
