@@ -1,0 +1,155 @@
+"""`train-fusion`: from a frozen model and labelled cases to a bundle that propagates; goes on where it was interrupted."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from ball_images import SHAPE_KJI, ball_mask, sitk_image
+from context_propagation.cli import train_fusion
+from context_propagation.core.bundle import load_bundle
+from nnunet_folders import write_nnunet_folder
+
+
+def write_cases(folder: Path, count: int) -> None:
+    """Balls in noise, at different places, every one with its label."""
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+    for number in range(count):
+        generator = np.random.default_rng(number)
+        ball = np.roll(ball_mask(), generator.integers(-2, 3, size=3), axis=(0, 1, 2))
+        image = (ball + generator.normal(0, 0.3, SHAPE_KJI)).astype(np.float32)
+        sitk.WriteImage(sitk_image(image), str(folder / "images" / f"case_{number}_0000.nii.gz"))
+        sitk.WriteImage(sitk_image(ball.astype(np.uint8)), str(folder / "labels" / f"case_{number}.nii.gz"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cases")
+    write_cases(folder, 4)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unseen_model(tmp_path_factory) -> Path:
+    return write_nnunet_folder(tmp_path_factory.mktemp("base") / "model", folds=("all",))
+
+
+def arguments(model: Path, data: Path, output: Path, *more: object) -> list[str]:
+    words = ["train-fusion", "--model", model, "--images", data / "images", "--labels", data / "labels"]
+    words += ["--output", output, "--epochs", 2, "--edits-per-case", 2, "--jobs", 1, "--device", "cpu", *more]
+    return [str(word) for word in words]
+
+
+@pytest.fixture(scope="module")
+def trained(unseen_model, data, tmp_path_factory) -> Path:
+    from context_propagation.cli.main import main
+
+    output = tmp_path_factory.mktemp("out") / "bundle"
+    assert main(arguments(unseen_model, data, output)) == 0
+    return output
+
+
+def test_the_bundle_holds_a_trained_network_and_leaves_no_cache_behind(trained, unseen_model):
+    model, fusion = load_bundle(trained, device="cpu")
+
+    (network,) = fusion.networks
+    assert network.correction.weight.abs().sum() > 0  # zeros before training
+    assert fusion.level == 2
+    assert not (trained.parent / "bundle.training").exists()
+    assert {path.name for path in trained.parent.iterdir()} == {"bundle"}
+
+
+def test_the_provenance_names_counts_seed_and_figures_with_the_control(trained):
+    made = json.loads((trained / "bundle.json").read_text())["provenance"]
+
+    assert (made["training_cases"], made["validation_cases"]) == ([3], [1])
+    assert made["settings"]["seed"] == 0
+    rows = {name.split(", ")[2] for name in made["validation"]["dsc"]}
+    assert {"baseline", "paste", "update", "fusion", "no-edit control"} <= rows
+
+
+def test_log_and_picture_of_both_trainings_are_kept(trained):
+    lines = (trained / "fusion_all.csv").read_text().splitlines()
+
+    assert lines[0] == "epoch,training_loss,validation_loss,validation_dsc"
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
+    assert (trained / "no-edit-control_all.csv").is_file()
+    assert (trained / "training.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(run, trained, unseen_model, data, tmp_path, monkeypatch):
+    real = train_fusion.choose_far_margin
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_fusion, "choose_far_margin", interrupted)
+    outcome = run(*arguments(unseen_model, data, tmp_path / "bundle"))
+    assert (outcome.code, (tmp_path / "bundle").exists()) == (130, False)
+    assert "what is finished is kept" in outcome.err
+
+    monkeypatch.setattr(train_fusion, "choose_far_margin", real)
+    assert run(*arguments(unseen_model, data, tmp_path / "bundle")).code == 0
+    ((_, again), (_, once)) = load_bundle(tmp_path / "bundle", "cpu"), load_bundle(trained, "cpu")
+    for ours, theirs in zip(again.networks[0].parameters(), once.networks[0].parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_leftovers_of_another_training_are_not_taken_for_this_one(run, unseen_model, data, tmp_path):
+    (tmp_path / "bundle.training").mkdir()
+    (tmp_path / "bundle.training" / "training.sha256").write_text("of another one")
+
+    outcome = run(*arguments(unseen_model, data, tmp_path / "bundle"))
+
+    assert outcome.code == 2
+    assert "belongs to another training" in outcome.err
+
+
+def test_a_model_with_folds_asks_for_the_folds_file(run, data, tmp_path):
+    model = write_nnunet_folder(tmp_path / "model", folds=(0, 1))
+
+    outcome = run(*arguments(model, data, tmp_path / "bundle"))
+
+    assert outcome.code == 2
+    assert "splits_final.json with --folds" in outcome.err
+
+
+def test_each_fold_learns_from_the_cases_that_it_never_saw(run, data, tmp_path):
+    model = write_nnunet_folder(tmp_path / "model", folds=(0, 1))
+    names = [f"case_{number}" for number in range(4)]
+    splits = [{"train": names[2:], "val": names[:2]}, {"train": names[:2], "val": names[2:]}]
+    (tmp_path / "splits_final.json").write_text(json.dumps(splits))
+
+    command = arguments(model, data, tmp_path / "bundle", "--folds", tmp_path / "splits_final.json", "--epochs", 1)
+    assert run(*command).code == 0
+
+    _, fusion = load_bundle(tmp_path / "bundle", "cpu")
+    made = json.loads((tmp_path / "bundle" / "bundle.json").read_text())["provenance"]
+    assert len(fusion.networks) == 2
+    assert (made["training_cases"], made["validation_cases"]) == ([1, 1], [1, 1])
+
+
+def test_a_label_without_an_image_is_named_before_any_work(run, unseen_model, data, tmp_path):
+    copied = shutil.copytree(data, tmp_path / "data")
+    (copied / "images" / "case_2_0000.nii.gz").unlink()
+
+    outcome = run(*arguments(unseen_model, copied, tmp_path / "bundle"))
+
+    assert outcome.code == 2
+    assert "has no image 'case_2'" in outcome.err
+    assert not (tmp_path / "bundle.training").exists()
+
+
+def test_a_folder_that_is_no_bundle_is_not_replaced(run, unseen_model, data, tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("mine")
+
+    outcome = run(*arguments(unseen_model, data, tmp_path / "precious"))
+
+    assert outcome.code == 2
+    assert (tmp_path / "precious" / "thesis.txt").read_text() == "mine"
