@@ -1,4 +1,4 @@
-"""`train-fusion`: from a frozen model and labelled cases to a bundle that propagates; goes on where it was interrupted."""
+"""`train-fusion`: a frozen model and labelled cases become a bundle; an interrupted training goes on."""
 
 import json
 import shutil
@@ -55,7 +55,7 @@ def trained(unseen_model, data, tmp_path_factory) -> Path:
 
 
 def test_the_bundle_holds_a_trained_network_and_leaves_no_cache_behind(trained, unseen_model):
-    model, fusion = load_bundle(trained, device="cpu")
+    _, fusion = load_bundle(trained, device="cpu")
 
     (network,) = fusion.networks
     assert network.correction.weight.abs().sum() > 0  # zeros before training

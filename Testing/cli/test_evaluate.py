@@ -1,0 +1,207 @@
+"""`evaluate`: a protocol on small real trainings; every row, resumption, failures named, trainings shared."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+from safetensors.torch import load_file
+
+from ball_images import SHAPE_KJI, ball_mask, sitk_image
+from context_propagation.cli.evaluation_case import CaseJob, CaseSession, FusionRow, evaluate_case
+from context_propagation.cli.fusion_jobs import BaseModel, LabelledCase
+from context_propagation.cli.main import main
+from context_propagation.core.bundle import fusion_of
+from context_propagation.core.composition import FarMargin
+from context_propagation.core.fusion_network import FusionSettings, build_fusion_network
+from context_propagation.core.session import Session, SessionSettings
+
+PROTOCOL = """
+name = "balls"
+data = "balls"
+variant = "{variant}"
+test_folds = [0]
+base_cases = 2
+base_epochs = 2
+fusion_cases = 2
+validation_cases = 1
+test_cases = 2
+other_levels = []
+epochs = 1
+augmented_copies = 0
+edits = 2
+several_edits_cases = 1
+"""
+
+
+def write_balls(folder: Path) -> None:
+    """Two test cases and five others; the balls differ in place and brightness."""
+    folds = {}
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+    for number in range(7):
+        generator = np.random.default_rng(number)
+        ball = np.roll(ball_mask(), generator.integers(-2, 3, size=3), axis=(0, 1, 2))
+        image = (ball * generator.uniform(0.7, 1.3) + generator.normal(0, 0.4, SHAPE_KJI)).astype(np.float32)
+        name = f"ball_{number:03d}"
+        sitk.WriteImage(sitk_image(image), str(folder / "images" / f"{name}.nii.gz"))
+        sitk.WriteImage(sitk_image(ball.astype(np.uint8)), str(folder / "labels" / f"{name}.nii.gz"))
+        folds[name] = 0 if number < 2 else 1
+    (folder / "folds.json").write_text(json.dumps({"folds": folds}))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """Data, protocols, and one finished run in `out` with its trainings in `work`."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    write_balls(folder / "balls")
+    for variant in ("clean", "shifted", "observer style"):
+        (folder / f"{variant}.toml").write_text(PROTOCOL.format(variant=variant))
+    assert main(command(folder, "clean", folder / "out")) == 0
+    return folder
+
+
+def command(place: Path, variant: str, output: Path) -> list[str]:
+    words = ["evaluate", "--protocol", place / f"{variant}.toml", "--output", output, "--work", place / "work"]
+    return [str(word) for word in [*words, "--jobs", 1, "--device", "cpu"]]
+
+
+@pytest.fixture(autouse=True)
+def no_data_variable(monkeypatch):
+    monkeypatch.delenv("CONTEXT_PROPAGATION_DATA", raising=False)
+
+
+def networks(place: Path) -> dict[str, int]:
+    """Each trained network's time of writing."""
+    return {str(path): path.stat().st_mtime_ns for path in (place / "work").rglob("networks/*.safetensors")}
+
+
+def test_every_row_is_measured_for_every_case_pick_and_scope(place):
+    frame = pd.read_csv(place / "out" / "cases.csv")
+    single = frame[frame["edits"] == 1]
+
+    assert set(single["row"]) == {
+        *("baseline", "paste", "update", "fusion", "no-edit control", "edit-as-input control", "paper's fusion"),
+        *("contour interpolation ±5", "contour interpolation ±10"),
+    }
+    assert (single.groupby(["case", "pick", "row"])["scope"].nunique() == 3).all()
+    assert set(single["case"]) == {"ball_000", "ball_001"}
+    assert frame["drawn_exact"].all()
+
+
+def test_the_summary_says_how_it_was_made(place):
+    text = (place / "out" / "summary.md").read_text()
+    figures = json.loads((place / "out" / "summary.json").read_text())
+
+    assert "evaluate --protocol clean.toml" in text
+    assert "CPU cores" in text
+    assert "seed 0" in text
+    assert figures["protocol"]["name"] == "balls"
+    assert {"fold 0, level 2"} == set(figures["far_margins"])
+    assert (place / "out" / "rows.png").stat().st_size > 1000
+    assert (place / "out" / "edits.png").stat().st_size > 1000
+
+
+def job_of(place: Path) -> CaseJob:
+    """The evaluation's job of the first test case, read back from its files."""
+    (level,) = (place / "work").glob("*/fold0/level2")
+    (model,) = (place / "work").rglob("nnUNetTrainer__nnUNetPlans__3d_fullres")
+    weights = level / "networks" / "fusion.fold0.safetensors"
+    channels = load_file(weights)["correction.weight"].shape[0]
+    margin = FarMargin(**json.loads((level / "far_margin.json").read_text())["far_margin"])
+    data = level.parent.parent / "data"
+    case = LabelledCase("ball_000", (data / "images" / "ball_000.nii.gz",), data / "labels" / "ball_000.nii.gz")
+    row = FusionRow("fusion", FusionSettings("residual", channels, 1.0), "edit", (weights,))
+    return CaseJob("0", BaseModel(model, device="cpu"), case, SessionSettings(), margin, (row,), interpolation=False)
+
+
+@pytest.mark.parametrize("margin", [FarMargin(), FarMargin(0.4, 0.9)])
+def test_the_fusion_row_is_what_a_session_gives_to_a_user(place, margin):
+    job = job_of(place)
+    evaluation = CaseSession(job)
+    edit = evaluation.edit("worst")
+    network = build_fusion_network(job.rows[0].architecture)
+    network.load_state_dict(load_file(job.rows[0].weights[0]))
+    session = Session(job.base.load(), job.settings, fusion_of([network], 2, 2, margin))
+    session.set_image(evaluation.volume)
+
+    result = session.propagate([edit])
+
+    (fusion,) = evaluation.fusions.values()
+    row = evaluation.composed(evaluation.fused(evaluation.updated(edit), fusion), margin)
+    assert np.array_equal(row, result.segmentation)
+
+
+def test_an_interrupted_run_computes_only_what_is_missing(place, run, tmp_path):
+    copied = shutil.copytree(place / "out", tmp_path / "out")
+    (copied / "cases" / "fold0-level2" / "ball_001.json").unlink()
+    kept = (copied / "cases" / "fold0-level2" / "ball_000.json").stat().st_mtime_ns
+    before, trained = pd.read_csv(copied / "cases.csv"), networks(place)
+
+    assert run(*command(place, "clean", copied)).code == 0
+
+    after = pd.read_csv(copied / "cases.csv")
+    timed = ["seconds"]
+    assert after.drop(columns=timed).equals(before.drop(columns=timed))
+    assert (copied / "cases" / "fold0-level2" / "ball_000.json").stat().st_mtime_ns == kept
+    assert networks(place) == trained
+
+
+def test_a_shifted_protocol_uses_what_the_clean_one_trained(place, run, tmp_path):
+    trained = networks(place)
+
+    assert run(*command(place, "shifted", tmp_path / "out")).code == 0
+
+    assert networks(place) == trained
+    clean, shifted = pd.read_csv(place / "out" / "cases.csv"), pd.read_csv(tmp_path / "out" / "cases.csv")
+    baselines = [f[f["row"] == "baseline"]["dsc"].tolist() for f in (clean, shifted)]
+    assert baselines[0] != baselines[1]
+
+
+def test_a_case_that_fails_is_named_and_counted(place, run, tmp_path):
+    copied = shutil.copytree(place / "out", tmp_path / "out")
+    shutil.rmtree(copied / "cases" / "fold0-level2")
+    (data,) = (place / "work").glob("*/data")
+    image = data / "images" / "ball_001.nii.gz"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:200])
+    try:
+        outcome = run(*command(place, "clean", copied))
+    finally:
+        image.write_bytes(whole)
+
+    assert outcome.code == 0
+    assert "1 cases FAILED" in outcome.out
+    assert "ball_001" in (copied / "summary.md").read_text().split("ailed")[-1]
+
+
+def test_a_failure_becomes_a_line_for_each_pick(place):
+    from dataclasses import replace
+
+    job = job_of(place)
+    missing = replace(job, case=replace(job.case, images=(place / "nowhere.nii.gz",)))
+
+    lines = evaluate_case(missing)
+
+    assert [(line["pick"], line["case"]) for line in lines] == [("worst", "ball_000"), ("largest", "ball_000")]
+    assert all("nowhere.nii.gz" in line["error"] for line in lines)
+
+
+def test_results_of_another_protocol_are_not_overwritten(place, run):
+    outcome = run(*command(place, "shifted", place / "out"))
+
+    assert outcome.code == 2
+    assert "holds results of another protocol" in outcome.err
+
+
+def test_missing_data_is_named(place, run, tmp_path):
+    (tmp_path / "p.toml").write_text(PROTOCOL.format(variant="clean").replace('"balls"', '"elsewhere"'))
+
+    outcome = run("evaluate", "--protocol", tmp_path / "p.toml", "--output", tmp_path / "out")
+
+    assert outcome.code == 2
+    assert "elsewhere" in outcome.err
+    assert not (tmp_path / "out").exists()
