@@ -25,8 +25,7 @@ class ShownTo(FusionNetwork):
 
     Args:
         network: What fuses.
-        sees: What it is shown.
-        told: The oracle's hidden truth of this case, `settings.told` numbers; zeros unless set.
+        sees: What it is shown. An oracle is told zeros until `tell` sets the hidden truth of a case.
     """
 
     def __init__(self, network: FusionNetwork, sees: Sees) -> None:
@@ -52,6 +51,7 @@ class ShownTo(FusionNetwork):
         if self.sees == "no edit":
             edit_map = torch.zeros_like(edit_map)
         told = self.get_buffer("told").expand(description.shape[0], -1)
+        told = told if self.sees == "hidden truth" else torch.zeros_like(told)
         description = torch.cat((description[:, :DESCRIPTION_SIZE], told), 1)
         fused: torch.Tensor = self.network(f, f_updated, edit_map, description)
         return fused

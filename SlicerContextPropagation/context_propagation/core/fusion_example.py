@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -128,6 +129,13 @@ def load_example(path: Path) -> FusionExample:
         raise UserInputError(f"'{path}' is not a cached example ({error}); delete it and run again") from error
     if header.get("format") != FORMAT:
         raise UserInputError(f"'{path}' has format {header.get('format')!r}, not {FORMAT!r}; delete it and run again")
+    try:
+        return _example(header, tensors)
+    except KeyError as error:
+        raise UserInputError(f"'{path}' is damaged: it lacks {error}; delete it and run again") from error
+
+
+def _example(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FusionExample:
     decoder = CachedFeatures(
         header["level"],
         tensors["decoder.f"],

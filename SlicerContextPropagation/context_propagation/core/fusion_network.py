@@ -94,6 +94,11 @@ class PaperFusion(FusionNetwork):
     ) -> torch.Tensor:
         """See `FusionNetwork`."""
         del edit_map, description
+        if max(f.shape[2:]) <= 2:
+            raise UserInputError(
+                f"The features have {tuple(f.shape[2:])} voxels; the paper's fusion network needs more than 2 along "
+                "some axis: choose a smaller decoder level, or the residual variant"
+            )
         streams = (self.input_original(f), self.input_updated(f_updated))
         grown = [F.interpolate(s, f.shape[2:], mode="trilinear", align_corners=False) for s in streams]
         fused: torch.Tensor = self.output(self.join(torch.cat(grown, 1)))
