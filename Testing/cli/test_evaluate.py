@@ -105,22 +105,21 @@ def test_the_summary_says_how_it_was_made(place):
     assert (place / "out" / "edits.png").stat().st_size > 1000
 
 
-def job_of(place: Path) -> CaseJob:
+def job_of(place: Path, margin: FarMargin = FarMargin()) -> CaseJob:  # noqa: B008 - frozen
     """The evaluation's job of the first test case, read back from its files."""
     (level,) = (place / "work").glob("*/fold0/level2")
     (model,) = (place / "work").rglob("nnUNetTrainer__nnUNetPlans__3d_fullres")
     weights = level / "networks" / "fusion.fold0.safetensors"
     channels = load_file(weights)["correction.weight"].shape[0]
-    margin = FarMargin(**json.loads((level / "far_margin.json").read_text())["far_margin"])
     data = level.parent.parent / "data"
     case = LabelledCase("ball_000", (data / "images" / "ball_000.nii.gz",), data / "labels" / "ball_000.nii.gz")
-    row = FusionRow("fusion", FusionSettings("residual", channels, 1.0), "edit", (weights,))
-    return CaseJob("0", BaseModel(model, device="cpu"), case, SessionSettings(), margin, (row,), interpolation=False)
+    row = FusionRow("fusion", FusionSettings("residual", channels, 1.0), "edit", (weights,), margin)
+    return CaseJob("0", BaseModel(model, device="cpu"), case, SessionSettings(), (row,), interpolation=False)
 
 
 @pytest.mark.parametrize("margin", [FarMargin(), FarMargin(0.4, 0.9)])
 def test_the_fusion_row_is_what_a_session_gives_to_a_user(place, margin):
-    job = job_of(place)
+    job = job_of(place, margin)
     evaluation = CaseSession(job)
     edit = evaluation.edit("worst")
     network = build_fusion_network(job.rows[0].architecture)
@@ -131,7 +130,8 @@ def test_the_fusion_row_is_what_a_session_gives_to_a_user(place, margin):
     result = session.propagate([edit])
 
     (fusion,) = evaluation.fusions.values()
-    row = evaluation.composed(evaluation.fused(evaluation.updated(edit), fusion), margin)
+    record, _ = evaluation.propagated(edit)
+    row = evaluation.composed(evaluation.fused(record, fusion), margin)
     assert np.array_equal(row, result.segmentation)
 
 

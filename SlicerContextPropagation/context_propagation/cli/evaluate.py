@@ -13,7 +13,8 @@ from typing import Any
 from context_propagation.cli.evaluation_case import CaseJob, FusionRow, evaluate_case
 from context_propagation.cli.evaluation_data import FoldCases, VariantData, cases_of_fold, find_data
 from context_propagation.cli.evaluation_report import write_results
-from context_propagation.cli.far_margin import choose_far_margin
+from context_propagation.cli.evaluation_table import NEEDED_NO_EDIT
+from context_propagation.cli.far_margin import choose_far_margins
 from context_propagation.cli.fusion_jobs import (
     NO_EXAMPLES,
     BaseModel,
@@ -22,17 +23,17 @@ from context_propagation.cli.fusion_jobs import (
     cache_examples,
     run_in_parallel,
     train_network,
-    with_copies,
 )
 from context_propagation.cli.hippocampus_model import train_hippocampus_model
 from context_propagation.cli.progress import progress_bars
 from context_propagation.cli.protocol import Protocol, read_protocol
-from context_propagation.core.composition import FarMargin
+from context_propagation.cli.provenance import commit
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_controls import Sees
 from context_propagation.core.fusion_example import load_example
 from context_propagation.core.fusion_network import FusionSettings, Variant
 from context_propagation.core.fusion_training import TrainingSettings
+from context_propagation.core.nnunet_model import select_device
 from context_propagation.core.session import SessionSettings
 
 MAIN_ROWS: tuple[tuple[str, Variant, Sees], ...] = (
@@ -80,10 +81,11 @@ def evaluate(request: EvaluateRequest) -> str:
     source = find_data(protocol, request.protocol)
     folds = {fold: cases_of_fold(source, protocol, fold) for fold in protocol.test_folds}
     _claim(request.output, protocol)
-    work = (request.work or request.output / "work") / training_key(protocol, source)
+    _commits(request.output)
+    work = (request.work or request.output / "work") / training_key(protocol, source, folds)
     data = VariantData(source, work / "data", protocol)
     lines: list[dict[str, Any]] = []
-    margins: dict[str, dict[str, float]] = {}
+    margins: dict[str, dict[str, dict[str, float]]] = {}
     failed = 0
     for fold, cases in folds.items():
         evaluation = _Fold(request, protocol, data, work, fold, cases, margins)
@@ -93,13 +95,25 @@ def evaluate(request: EvaluateRequest) -> str:
     return f"{request.output / 'summary.md'}: {done}" + (f"; {failed} cases FAILED" if failed else "")
 
 
-def training_key(protocol: Protocol, source: Path) -> str:
+def training_key(protocol: Protocol, source: Path, folds: dict[int, FoldCases]) -> str:
     """Equal for protocols that train alike: a shifted one trains on clean images."""
     deciding = asdict(replace(protocol, variant="clean") if protocol.variant == "shifted" else protocol)
     for name in ("name", "data", "test_folds", "test_cases", "edits", "several_edits_cases", "level", "other_levels"):
         del deciding[name]
-    text = json.dumps([deciding, (source / "folds.json").read_text(encoding="utf-8")], sort_keys=True)
+    cases = {fold: [of_fold.base, of_fold.fusion, of_fold.validation] for fold, of_fold in folds.items()}
+    files = [(path.name, path.stat().st_size) for kind in ("images", "labels") for path in (source / kind).iterdir()]
+    text = json.dumps([deciding, cases, sorted(files), asdict(SessionSettings())], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _commits(output: Path) -> list[str]:
+    """The commits at which this folder's results were computed, this one last."""
+    record = output / "commits.json"
+    commits: list[str] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else []
+    if commit() not in commits:
+        commits.append(commit())
+        record.write_text(json.dumps(commits), encoding="utf-8")
+    return commits
 
 
 def _command(request: EvaluateRequest) -> str:
@@ -130,7 +144,13 @@ class _Fold:
     work: Path
     fold: int
     cases: FoldCases
-    margins: dict[str, dict[str, float]]
+    margins: dict[str, dict[str, dict[str, float]]]
+
+    @property
+    def workers(self) -> int | None:
+        """Processes at a time: one GPU is not shared."""
+        on_gpu = select_device(self.request.device).type == "cuda"
+        return 1 if on_gpu and self.request.jobs is None else self.request.jobs
 
     def folder(self, level: int) -> Path:
         """Where a decoder level's examples and networks are."""
@@ -168,19 +188,19 @@ class _Fold:
         settings = SessionSettings(level=level)
         trained = self.trained_rows(base, settings, rows)
         validation = [
-            CaseJob(str(self.fold), base, self.data.training_case(name), settings, FarMargin(), tuple(trained))
+            CaseJob(str(self.fold), base, self.data.training_case(name), settings, tuple(trained))
             for name in self.cases.validation
         ]
-        margin = choose_far_margin(validation, self.folder(level), self.request.jobs)
-        self.margins[f"fold {self.fold}, level {level}"] = asdict(margin)
+        margins = choose_far_margins(validation, self.folder(level), self.workers)
+        self.margins[f"fold {self.fold}, level {level}"] = {row: asdict(margin) for row, margin in margins.items()}
+        sure = tuple(replace(row, far_margin=margins[row.name]) for row in trained)
         jobs = [
             CaseJob(
                 fold=str(self.fold),
                 base=base,
                 case=self.data.test_case(name),
                 settings=settings,
-                far_margin=margin,
-                rows=tuple(trained),
+                rows=sure,
                 interpolation=main,
                 edits=self.protocol.edits if main and number < self.protocol.several_edits_cases else 1,
             )
@@ -190,7 +210,7 @@ class _Fold:
         results = run_in_parallel(
             [partial(_kept, job, folder) for job in jobs],
             f"fold {self.fold}, level {level}, cases",
-            self.request.jobs,
+            self.workers,
         )
         return [line for lines in results for line in lines]
 
@@ -219,7 +239,7 @@ class _Fold:
         run_in_parallel(
             [partial(train_network, job) for job in jobs],
             f"fold {self.fold}, level {settings.level}, networks",
-            self.request.jobs,
+            self.workers,
         )
         return [
             FusionRow(row, jobs_of_row[0].architecture, sees, tuple(job.weights for job in jobs_of_row))
@@ -235,13 +255,15 @@ class _Fold:
     def examples(
         self, base: BaseModel, names: Sequence[str], settings: SessionSettings, copies: int
     ) -> list[tuple[int, Path]]:
-        """Number of the base model's fold, and file."""
+        """Number of the base model's fold, and file; of every copies + 1 cases, one is taken as it is."""
         recipe = ExampleRecipe(settings, self.protocol.edits_per_case, self.protocol.seed)
-        cases = with_copies([self.data.training_case(name) for name in names], copies)
+        cases = [
+            replace(self.data.training_case(name), copy=number % (copies + 1)) for number, name in enumerate(names)
+        ]
         folder = self.folder(settings.level) / "examples"
         jobs = [partial(cache_examples, base, case, recipe, folder) for case in cases]
         label = f"fold {self.fold}, level {settings.level}, simulated edits"
-        return [example for of_case in run_in_parallel(jobs, label, self.request.jobs) for example in of_case]
+        return [example for of_case in run_in_parallel(jobs, label, self.workers) for example in of_case]
 
 
 def _channels(examples: Sequence[tuple[int, Path]]) -> int:
@@ -258,6 +280,8 @@ def _kept(job: CaseJob, folder: Path) -> list[dict[str, Any]]:
         lines: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         return lines
     lines = evaluate_case(job)
+    if any(line["error"] not in ("", NEEDED_NO_EDIT) for line in lines):
+        return lines  # tried again in the next run
     folder.mkdir(parents=True, exist_ok=True)
     partial_file = path.with_suffix(".partial")
     partial_file.write_text(json.dumps(lines, default=float))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,12 +13,14 @@ import numpy as np
 import torch
 
 from context_propagation.cli.contour_interpolation import STEPS, interpolated_between, load_interpolator
+from context_propagation.cli.evaluation_table import FUSION, NEEDED_NO_EDIT
 from context_propagation.cli.fusion_jobs import BaseModel, LabelledCase
 from context_propagation.cli.measures import SCOPES, measure_scopes
 from context_propagation.cli.regression import far_voxels_changed, regressed_slices
 from context_propagation.core.bundle import fusion_of
 from context_propagation.core.composition import EditRecord, FarMargin, FarRule, compose
 from context_propagation.core.edited_slices import SliceEdit
+from context_propagation.core.errors import MissingDependencyError
 from context_propagation.core.fusion_controls import Sees, ShownTo
 from context_propagation.core.fusion_network import Fusion, FusionNetwork, FusionSettings, build_fusion_network
 from context_propagation.core.nnunet_model import NnunetModel
@@ -40,12 +42,14 @@ class FusionRow:
         architecture: The network's.
         sees: What of the edit it is shown.
         weights: A safetensors file for each fold of the base model.
+        far_margin: How sure it must be before a far voxel changes; chosen for each row alike, on validation cases.
     """
 
     name: str
     architecture: FusionSettings
     sees: Sees
     weights: tuple[Path, ...]
+    far_margin: FarMargin = field(default_factory=FarMargin)
 
     def networks(self) -> list[FusionNetwork]:
         """The trained networks."""
@@ -62,7 +66,7 @@ class FusionRow:
         shown = [ShownTo(network, self.sees).to(device).eval() for network in self.networks()]
         for network in shown:
             network.tell(torch.tensor(job.case.told[: self.architecture.told]))
-        return fusion_of(shown, job.settings.level, job.settings.neighbours, job.far_margin)
+        return fusion_of(shown, job.settings.level, job.settings.neighbours, self.far_margin)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,6 @@ class CaseJob:
         base: The frozen model.
         case: Image and ground truth.
         settings: Of the session.
-        far_margin: See `Fusion.far_margin`; the same for every row.
         rows: The rows from trained networks.
         interpolation: Whether the contour interpolation is among the rows.
         edits: Edits one after the other; below 2 only single edits are measured.
@@ -84,24 +87,29 @@ class CaseJob:
     base: BaseModel
     case: LabelledCase
     settings: SessionSettings
-    far_margin: FarMargin
     rows: tuple[FusionRow, ...]
     interpolation: bool = True
     edits: int = 1
 
 
 def evaluate_case(job: CaseJob) -> list[dict[str, Any]]:
-    """Lines of the table of `evaluation_table`; a failure becomes a line that says why, so that no case is lost."""
+    """Lines of the table of `evaluation_table`; a failure becomes a line that says why, so that no case is lost.
+
+    Raises:
+        MissingDependencyError: No case could be evaluated.
+    """
     try:
         return list(_CaseEvaluation(job).lines())
+    except MissingDependencyError:
+        raise
     except Exception as error:
         reason = "".join(traceback.format_exception_only(error)).strip()
-        return [_failed_line(job, pick, reason) for pick in PICKS]
+        return [_line_without_measures(job, pick, FUSION, reason) for pick in PICKS]
 
 
-def _failed_line(job: CaseJob, pick: Pick, reason: str) -> dict[str, Any]:
+def _line_without_measures(job: CaseJob, pick: Pick, row: str, reason: str) -> dict[str, Any]:
     place = {"fold": job.fold, "case": job.case.name, "pick": pick, "level": job.settings.level, "edits": 1}
-    return {**place, "row": "fusion", "scope": "whole", "error": reason}
+    return {**place, "row": row, "scope": "whole", "error": reason}
 
 
 class CaseSession:
@@ -128,15 +136,17 @@ class CaseSession:
             index = largest_slice(self.truth, self.axis)
         return redrawn_as(self.truth, self.axis, index)
 
-    def updated(self, edit: SliceEdit) -> EditRecord:
-        """The edit with its update, far slices left alone."""
-        propagation = self.session.propagation
-        updated = propagation.propagate([edit])
-        return EditRecord((edit,), propagation.neighbours, updated.near, updated.updates, features=updated.features)
+    def propagated(self, edit: SliceEdit, fusion: Fusion | None = None) -> tuple[EditRecord, np.ndarray]:
+        """What a user gets: the session's record of the edit and its segmentation. The edit is taken back."""
+        self.session.settings, self.session.fusion = self.job.settings, fusion
+        result = self.session.propagate([edit])
+        (record,) = self.session.records
+        self.session.discard_last()
+        return record, result.segmentation
 
     def fused(self, record: EditRecord, fusion: Fusion) -> EditRecord:
-        """The same edit with what a fusion network says of the far slices."""
-        if record.satisfied:
+        """The same edit with what another fusion network says of the far slices."""
+        if record.satisfied or not record.features:
             return record
         propagation = self.session.propagation
         edit = propagation.network_edit(record.edits)
@@ -155,23 +165,25 @@ class _CaseEvaluation(CaseSession):
     def lines(self) -> Iterator[dict[str, Any]]:
         for pick in PICKS:
             edit = self.edit(pick)
-            for row, (mask, seconds) in self.rows_of(edit).items() if edit else ():
+            if edit is None:
+                yield _line_without_measures(self.job, pick, "baseline", NEEDED_NO_EDIT)
+                continue
+            for row, (mask, seconds) in self.rows_of(edit).items():
                 yield from self.measured(pick, [edit], row, mask, seconds)
-        if self.job.edits > 1:
+        if self.job.edits > 1 and self.edit("worst") is not None:
             yield from self.several_edits()
 
     def rows_of(self, edit: SliceEdit) -> dict[str, tuple[np.ndarray, float]]:
         """Each row's mask, and the seconds that the edit took."""
         rows = {"baseline": (self.baseline, 0.0), "paste": (_pasted(self.baseline, [edit]), 0.0)}
         start = time.perf_counter()
-        record = self.updated(edit)
-        update = self.composed(record, self.job.far_margin)
-        update_seconds = time.perf_counter() - start
-        rows["update"] = (update, update_seconds)
+        record, updated = self.propagated(edit)
+        seconds = time.perf_counter() - start
+        rows["update"] = (updated, seconds)
         for name, fusion in self.fusions.items():
             start = time.perf_counter()
-            mask = self.composed(self.fused(record, fusion), self.job.far_margin)
-            rows[name] = (mask, update_seconds + time.perf_counter() - start)
+            mask = self.composed(self.fused(record, fusion), fusion.far_margin)
+            rows[name] = (mask, seconds + time.perf_counter() - start)
         if self.job.interpolation:
             load_interpolator()
         for step in STEPS if self.job.interpolation else ():
@@ -188,25 +200,27 @@ class _CaseEvaluation(CaseSession):
         if fusion is not None:
             ways |= {"fusion": (settings, fusion)}
             ways |= {f"fusion, one at a time, {rule}": (replace(alone, far_rule=rule), fusion) for rule in FAR_RULES}
-        for row, (self.session.settings, self.session.fusion) in ways.items():
+        yield from self.edited_again_and_again("paste", None)
+        for row, way in ways.items():
+            self.session.settings, self.session.fusion = way
             yield from self.edited_again_and_again(row, self.session)
             while self.session.undo():
                 pass
 
-    def edited_again_and_again(self, row: str, session: Session) -> Iterator[dict[str, Any]]:
+    def edited_again_and_again(self, row: str, session: Session | None) -> Iterator[dict[str, Any]]:
+        """Without a session the slices are only pasted; a case that needs no further edit stays as it is."""
         edits: list[SliceEdit] = []
-        for _ in range(self.job.edits):
-            edit = self.edit("worst", session.segmentation)
-            if edit is None:
-                return
-            edits.append(edit)
-            start = time.perf_counter()
-            session.propagate(edits[-1:])
-            seconds = time.perf_counter() - start
-            if len(edits) > 1:
-                yield from self.measured("worst", edits, row, session.segmentation, seconds)
-                if row == "update":
-                    yield from self.measured("worst", edits, "paste", _pasted(self.baseline, edits), 0.0)
+        mask, seconds = self.baseline, 0.0
+        for number in range(self.job.edits):
+            edit = self.edit("worst", mask)
+            if edit is not None:
+                edits.append(edit)
+                start = time.perf_counter()
+                mask = _pasted(mask, [edit]) if session is None else session.propagate([edit]).segmentation
+                seconds = time.perf_counter() - start
+            if number > 0:
+                for line in self.measured("worst", edits, row, mask, seconds):
+                    yield {**line, "edits": number + 1}
 
     def measured(
         self, pick: Pick, edits: Sequence[SliceEdit], row: str, mask: np.ndarray, seconds: float

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,8 @@ def cases_of_fold(folder: Path, protocol: Protocol, fold: int) -> FoldCases:
     base = others[:: len(others) // protocol.base_cases][: protocol.base_cases]
     rest = [name for name in others if name not in base]
     drawn = np.random.default_rng([protocol.seed, fold]).permutation(rest).tolist()
+    if protocol.variant == "observer style":
+        drawn, test = _styles_in_turn(drawn), _styles_in_turn(test)
     end = protocol.fusion_cases + protocol.validation_cases
     return FoldCases(
         tuple(base),
@@ -84,6 +87,12 @@ def cases_of_fold(folder: Path, protocol: Protocol, fold: int) -> FoldCases:
         tuple(drawn[protocol.fusion_cases : end]),
         tuple(test[: protocol.test_cases]),
     )
+
+
+def _styles_in_turn(names: Sequence[str]) -> list[str]:
+    """Every style equally often as long as there are cases of it, in the given order within a style."""
+    of_style = [[name for name in names if style_of(name) == style] for style in STYLES]
+    return [name for turn in zip_longest(*of_style) for name in turn if name is not None]
 
 
 @dataclass(frozen=True)

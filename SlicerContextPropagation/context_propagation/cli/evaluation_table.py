@@ -39,6 +39,7 @@ MEASURE_TITLES = {
 SCOPE_TITLES = {"whole": "whole", "near": "near slices", "far": "far slices"}
 COMPARED_SCOPES = ("whole", "far")
 DEFAULT_LEVEL = 2
+NEEDED_NO_EDIT = "needed no edit"
 SETTING = ["pick", "level", "edits"]
 # fmt: off
 COLUMNS = (

@@ -15,7 +15,7 @@ import numpy as np
 from context_propagation.cli.evaluation_case import PICKS, CaseJob, CaseSession
 from context_propagation.cli.fusion_jobs import run_in_parallel, with_copies
 from context_propagation.cli.regression import regressed_slices, slice_dsc
-from context_propagation.core.composition import FarMargin
+from context_propagation.core.composition import EditRecord, FarMargin
 
 ADD, REMOVE = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95), (0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
 CANDIDATES = tuple(FarMargin(add, remove) for add, remove in product(ADD, REMOVE) if add <= remove)
@@ -31,6 +31,7 @@ class Trial:
     """One candidate on one edit of one case.
 
     Attributes:
+        row: The table's row.
         candidate: Its number.
         group: Edits that must be safe together: the pick of the slice, and whether the image is augmented.
         regressed: Slices that lost more than 0.02 DSC.
@@ -38,6 +39,7 @@ class Trial:
         dsc: Mean DSC over all slices.
     """
 
+    row: str
     candidate: int
     group: str
     regressed: int
@@ -45,29 +47,34 @@ class Trial:
     dsc: float
 
 
-def choose_far_margin(jobs: Sequence[CaseJob], folder: Path, workers: int | None = None) -> FarMargin:
-    """The candidate with the best mean DSC among those that make few enough slices worse in every group.
+def choose_far_margins(jobs: Sequence[CaseJob], folder: Path, workers: int | None = None) -> dict[str, FarMargin]:
+    """For each row, the candidate with the best mean DSC among those that make few enough slices worse in every group.
 
     Args:
-        jobs: Cases that neither the base model nor the fusion network was trained on; the network's row comes first.
-            Each case is tried as it is and with augmented intensities.
+        jobs: Cases that neither the base model nor the fusion networks were trained on. Each is tried as it is and with
+            augmented intensities.
         folder: Where the choice is kept.
         workers: Processes at a time.
 
     Returns:
-        The choice; the most careful candidate where none is safe enough.
+        For each row's name its margin; the most careful candidate where none is safe enough.
     """
     record = folder / "far_margin.json"
-    if record.is_file():
-        return FarMargin(**json.loads(record.read_text(encoding="utf-8"))["far_margin"])
-    tried = [
-        replace(job, case=case, rows=job.rows[:1]) for job in jobs for case in with_copies([job.case], AUGMENTED_COPIES)
-    ]
-    found = run_in_parallel([partial(_trials, job) for job in tried], "far margin", workers)
-    chosen, rates = best_candidate([trial for of_case in found for trial in of_case])
+    rule = {"add": ADD, "remove": REMOVE, "allowed": ALLOWED_REGRESSION, "copies": AUGMENTED_COPIES}
+    rule = json.loads(json.dumps(rule))
+    if record.is_file() and (kept := json.loads(record.read_text(encoding="utf-8")))["rule"] == rule:
+        return {row: FarMargin(**margin) for row, margin in kept["far_margins"].items()}
+    tried = [replace(job, case=case) for job in jobs for case in with_copies([job.case], AUGMENTED_COPIES)]
+    found = run_in_parallel([partial(_trials, job) for job in tried], "far margins", workers)
+    trials = [trial for of_case in found for trial in of_case]
+    chosen, rates = {}, {}
+    for row in jobs[0].rows:
+        chosen[row.name], rates[row.name] = best_candidate([trial for trial in trials if trial.row == row.name])
     folder.mkdir(parents=True, exist_ok=True)
     partial_file = record.with_suffix(".partial")
-    partial_file.write_text(json.dumps({"far_margin": asdict(chosen), "validation_regression_rates": rates}, indent=2))
+    margins = {row: asdict(margin) for row, margin in chosen.items()}
+    text = json.dumps({"rule": rule, "far_margins": margins, "validation_regression_rates": rates}, indent=2)
+    partial_file.write_text(text)
     partial_file.replace(record)
     return chosen
 
@@ -91,25 +98,21 @@ def _rate(trials: Sequence[Trial]) -> float:
 
 def _trials(job: CaseJob) -> list[Trial]:
     evaluation = CaseSession(job)
-    (fusion,) = evaluation.fusions.values()
+    edits = {pick: edit for pick in PICKS if (edit := evaluation.edit(pick)) is not None}
     trials = []
-    for pick in PICKS:
-        edit = evaluation.edit(pick)
-        if edit is None:
-            continue
-        record = evaluation.fused(evaluation.updated(edit), fusion)
-        untouched = np.delete(np.arange(evaluation.truth.shape[edit.axis]), edit.index).tolist()
-        for number, candidate in enumerate(CANDIDATES):
-            mask = evaluation.composed(record, candidate)
-            count = regressed_slices(evaluation.baseline, mask, evaluation.truth, edit.axis, untouched)
-            dsc = float(np.mean(slice_dsc(mask, evaluation.truth, edit.axis)))
-            trials.append(
-                Trial(
-                    number,
-                    f"{pick}, {'augmented' if job.case.copy else 'as it is'}",
-                    count.regressed,
-                    count.untouched,
-                    dsc,
-                )
-            )
+    for pick, edit in edits.items():
+        record, _ = evaluation.propagated(edit)
+        group = f"{pick}, {'augmented' if job.case.copy else 'as it is'}"
+        for row, fusion in evaluation.fusions.items():
+            fused = evaluation.fused(record, fusion)
+            trials += [_trial(evaluation, fused, row, number, group) for number in range(len(CANDIDATES))]
     return trials
+
+
+def _trial(evaluation: CaseSession, record: EditRecord, row: str, number: int, group: str) -> Trial:
+    (edit,) = record.edits
+    mask = evaluation.composed(record, CANDIDATES[number])
+    untouched = np.delete(np.arange(evaluation.truth.shape[edit.axis]), edit.index).tolist()
+    count = regressed_slices(evaluation.baseline, mask, evaluation.truth, edit.axis, untouched)
+    dsc = float(np.mean(slice_dsc(mask, evaluation.truth, edit.axis)))
+    return Trial(row, number, group, count.regressed, count.untouched, dsc)

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache, partial
 from multiprocessing import get_context
@@ -21,6 +22,7 @@ import torch
 from context_propagation.cli.image_files import read_source_volume
 from context_propagation.cli.intensity_augmentation import augmented
 from context_propagation.cli.segmentation_files import Wanted, read_mask
+from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_example import load_example, save_example
 from context_propagation.core.fusion_network import FusionSettings
 from context_propagation.core.fusion_training import EpochLog, TrainingSettings, train_fusion
@@ -122,18 +124,34 @@ def run_in_parallel(jobs: Iterable[Callable[[], Any]], description: str, workers
     """
     tqdm = require("tqdm", extra="cli").tqdm
     jobs = list(jobs)
-    workers = workers or os.cpu_count() or 1
+    workers = workers or available_cores()
     if workers == 1:
         return [job() for job in tqdm(jobs, desc=description, disable=None)]
     futures = [_processes(workers).submit(job) for job in jobs]
     try:
         for future in tqdm(as_completed(futures), total=len(jobs), desc=description, disable=None):
             future.result()
-    except BaseException:
-        for future in futures:
-            future.cancel()
+    except BaseException as error:
+        _stop_processes(workers)
+        if isinstance(error, BrokenProcessPool):
+            raise UserInputError("A worker process died, likely for lack of memory; give a smaller --jobs") from error
         raise
     return [future.result() for future in futures]
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _stop_processes(workers: int) -> None:
+    """At once: what they have not finished is lost, and files appear complete or not at all."""
+    pool = _processes(workers)
+    running = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in running:
+        process.terminate()
+    _processes.cache_clear()
 
 
 @lru_cache(maxsize=1)

@@ -32,7 +32,8 @@ class Protocol:
         paper_width: Of the paper's variant.
         epochs: Of the fusion networks.
         edits_per_case: Simulated edits of each training case.
-        augmented_copies: Copies of each training case with nnU-Net's intensity augmentation.
+        augmented_copies: Of every so many cases and one more, all but one are trained on with nnU-Net's intensity
+            augmentation.
         edits: Edits one after the other (Fig. 8), each on the slice that is then the worst.
         several_edits_cases: Cases of a fold on which several edits are made.
         seed: Of weights, orders and simulated edits.
@@ -44,7 +45,7 @@ class Protocol:
     test_folds: tuple[int, ...] = (0, 2)
     base_cases: int = 10
     base_epochs: int = 8
-    fusion_cases: int = 24
+    fusion_cases: int = 48
     validation_cases: int = 6
     test_cases: int = 15
     level: int = 2
@@ -52,7 +53,7 @@ class Protocol:
     width: float = 1.0
     paper_width: float = 1.0
     epochs: int = 6
-    edits_per_case: int = 2
+    edits_per_case: int = 3
     augmented_copies: int = 1
     edits: int = 4
     several_edits_cases: int = 3
