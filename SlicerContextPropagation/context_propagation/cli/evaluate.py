@@ -69,7 +69,7 @@ class EvaluateRequest:
 
 
 def evaluate(request: EvaluateRequest) -> str:
-    """Run a protocol; every finished step is kept, and the tables are written after each fold.
+    """Run a protocol; every finished step is kept, and the tables are written after each fold and decoder level.
 
     Returns:
         One line about what was written.
@@ -87,9 +87,11 @@ def evaluate(request: EvaluateRequest) -> str:
     lines: list[dict[str, Any]] = []
     margins: dict[str, dict[str, dict[str, float]]] = {}
     failed = 0
-    for fold, cases in folds.items():
-        evaluation = _Fold(request, protocol, data, work, fold, cases, margins)
-        lines += evaluation.evaluate()
+    evaluations = [_Fold(request, protocol, data, work, fold, cases, margins) for fold, cases in folds.items()]
+    steps = [partial(evaluation.main_level) for evaluation in evaluations]
+    steps += [partial(evaluations[0].other_level, level) for level in protocol.other_levels]
+    for step in steps:
+        lines += step()
         failed = write_results(lines, protocol, _command(request), margins, request.output)
     done = f"{len({line['case'] for line in lines})} cases in {len(folds)} folds"
     return f"{request.output / 'summary.md'}: {done}" + (f"; {failed} cases FAILED" if failed else "")
@@ -156,15 +158,14 @@ class _Fold:
         """Where a decoder level's examples and networks are."""
         return self.work / f"fold{self.fold}" / f"level{level}"
 
-    def evaluate(self) -> list[dict[str, Any]]:
-        """Lines of the table."""
-        base = self.base_model()
+    def main_level(self) -> list[dict[str, Any]]:
+        """Lines of the table: every row at the protocol's decoder level."""
         rows = [row for row in MAIN_ROWS if row[0] != "oracle" or self.data.has_styles]
-        lines = self.at_level(base, self.protocol.level, rows, main=True)
-        if self.fold == self.protocol.test_folds[0]:
-            for level in self.protocol.other_levels:
-                lines += self.at_level(base, level, LEVEL_ROWS, main=False)
-        return lines
+        return self.at_level(self.base_model(), self.protocol.level, rows, main=True)
+
+    def other_level(self, level: int) -> list[dict[str, Any]]:
+        """Lines of the table: fusion and its control at another decoder level (Tables III, IV)."""
+        return self.at_level(self.base_model(), level, LEVEL_ROWS, main=False)
 
     def base_model(self) -> BaseModel:
         """Trained by nnU-Net on this fold's base cases, on clean images."""
