@@ -50,8 +50,8 @@ class Protocol:
     test_cases: int = 15
     level: int = 2
     other_levels: tuple[int, ...] = (1, 3)
-    width: float = 1.0
-    paper_width: float = 1.0
+    width: float = 2.0
+    paper_width: float = 2.0
     epochs: int = 6
     edits_per_case: int = 3
     augmented_copies: int = 1

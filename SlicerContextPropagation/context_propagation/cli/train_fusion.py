@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from context_propagation.cli.evaluation_case import CaseJob, FusionRow, evaluate_case
-from context_propagation.cli.evaluation_table import COLUMNS, summarise
-from context_propagation.cli.far_margin import choose_far_margin
+from context_propagation.cli.evaluation_table import COLUMNS, FUSION, NO_EDIT, summarise
+from context_propagation.cli.far_margin import choose_far_margins
 from context_propagation.cli.fusion_jobs import (
     NO_EXAMPLES,
     BaseModel,
@@ -41,7 +41,7 @@ from context_propagation.core.nnunet_model import NnunetModel
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.session import SessionSettings
 
-ROWS: tuple[tuple[str, Sees], ...] = (("fusion", "edit"), ("no-edit control", "no edit"))
+ROWS: tuple[tuple[str, Sees], ...] = ((FUSION, "edit"), (NO_EDIT, "no edit"))
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class TrainFusionRequest:
     label: str | None = None
     level: int = 2
     variant: Variant = "residual"
-    width: float = 1.0
+    width: float = 2.0
     epochs: int = 20
     edits_per_case: int = 3
     augmented_copies: int = 1
@@ -115,19 +115,23 @@ def train_fusion_bundle(request: TrainFusionRequest) -> str:
         _train(request, fold, settings, work / f"fold_{name}") for name, fold in zip(model.folds, folds, strict=True)
     ]
     jobs = [
-        CaseJob(name, fold.base, case, settings, FarMargin(), tuple(of_fold), interpolation=False)
+        CaseJob(name, fold.base, case, settings, tuple(of_fold), interpolation=False)
         for name, fold, of_fold in zip(model.folds, folds, rows, strict=True)
         for case in fold.validation
     ]
-    margin = choose_far_margin(jobs, work, request.jobs)
-    figures = _validation_figures([replace(job, far_margin=margin) for job in jobs], work, request.jobs)
+    margins = choose_far_margins(jobs, work, request.jobs)
+    figures = _validation_figures([_sure(job, margins) for job in jobs], work, request.jobs)
     networks = [network for of_fold in rows for network in of_fold[0].networks()]
-    fusion = fusion_of(networks, settings.level, settings.neighbours, margin)
+    fusion = fusion_of(networks, settings.level, settings.neighbours, margins[FUSION])
     made = _provenance(request, folds, figures)
     save_bundle(request.output, request.model, fusion, made, label=model.target_name, folds=model.folds)
     _keep_logs(model.folds, work, request.output)
     shutil.rmtree(work)
     return f"{request.output}: trained on {sum(len(fold.training) for fold in folds)} cases; {_headline(figures)}"
+
+
+def _sure(job: CaseJob, margins: Mapping[str, FarMargin]) -> CaseJob:
+    return replace(job, rows=tuple(replace(row, far_margin=margins[row.name]) for row in job.rows))
 
 
 def _fold(request: TrainFusionRequest, name: str, cases: Sequence[LabelledCase]) -> _Fold:
@@ -203,7 +207,7 @@ def _validation_figures(jobs: Sequence[CaseJob], work: Path, workers: int | None
     dsc = {f"{item.pick}, {item.scope}, {item.row}": item.mean for item in summary.measures if item.measure == "dsc"}
     return {
         "cases": len(jobs),
-        "far_margin": asdict(jobs[0].far_margin),
+        "far_margins": {row.name: asdict(row.far_margin) for row in jobs[0].rows},
         "dsc": dsc,
         "comparisons": [asdict(c) for c in summary.comparisons],
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -126,9 +126,11 @@ class ResidualFusion(FusionNetwork):
         said = DESCRIPTION_SIZE + settings.told
         self.globally = nn.Sequential(nn.Linear(said, hidden), nn.ReLU(), nn.Linear(hidden, 2 * hidden))
         self.correction = nn.Conv3d(hidden, channels, 1)
+        for layer in (self.entry, self.wide, self.deep, self.join):  # without norms, activations must keep their size
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(cast(torch.Tensor, layer.bias))
         nn.init.zeros_(self.correction.weight)
-        if self.correction.bias is not None:
-            nn.init.zeros_(self.correction.bias)
+        nn.init.zeros_(cast(torch.Tensor, self.correction.bias))
 
     def forward(
         self, f: torch.Tensor, f_updated: torch.Tensor, edit_map: torch.Tensor, description: torch.Tensor
