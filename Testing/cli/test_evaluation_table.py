@@ -7,9 +7,11 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from context_propagation.cli.evaluation_markdown import to_markdown
 from context_propagation.cli.evaluation_table import (
     COLUMNS,
     MEASURES,
+    NEEDED_NO_EDIT,
     BetterInterpolation,
     Comparison,
     FailedCase,
@@ -20,7 +22,6 @@ from context_propagation.cli.evaluation_table import (
     main_level,
     summarise,
     to_json,
-    to_markdown,
 )
 from context_propagation.core.errors import UserInputError
 
@@ -298,9 +299,9 @@ def test_the_comparison_table_has_both_scopes_side_by_side():
         for scope, gain in (("whole", 0.1), ("far", -0.1))
         for item in cases("fusion", [0.5 + gain, 0.6 + gain], scope=scope) + cases("paste", [0.5, 0.6], scope=scope)
     ]
-    header, row = table_lines(to_markdown(summarise(frame(*lines))), "DSC of fusion minus")
+    header, row = table_lines(to_markdown(summarise(frame(*lines))), "DSC differences")
     assert header[1:4] == ["whole: mean difference", "whole: p", "whole: cases"]
-    assert row == ["paste", "+0.100", "0.5", "2", "-0.100", "0.5", "2"]
+    assert row == ["fusion − paste", "+0.100", "0.5", "2", "-0.100", "0.5", "2"]
 
 
 def test_the_safety_table_shows_shares_in_percent():
@@ -324,19 +325,61 @@ def test_the_level_table_shows_update_and_fusion_at_every_level_and_scope():
         for scope in ("near", "whole")
     ]
     table = table_lines(to_markdown(summarise(frame(*lines))), "DSC by decoder level")
-    assert table[0] == ["row", "scope", "level 1", "level 2", "level 3"]
+    assert table[0] == ["row", "scope", "cases", "level 1", "level 2", "level 3"]
     assert [cells[:2] for cells in table[1:]] == [
         ["update", "whole"], ["update", "near slices"], ["fusion", "whole"], ["fusion", "near slices"],
     ]  # fmt: skip
-    assert table[1][2:] == ["0.100", "0.200", "0.300"]
+    assert table[1][2:] == ["1", "0.100", "0.200", "0.300"]
 
 
 def test_the_edits_table_shows_every_number_of_edits_in_order():
-    lines = [line(row="baseline", edits=0, dsc=0.5), *(line(edits=n, dsc=n / 10) for n in (3, 1, 2))]
+    lines = [line(row="baseline", edits=1, dsc=0.5), *(line(edits=n, dsc=n / 10) for n in (3, 1, 2))]
     table = table_lines(to_markdown(summarise(frame(*lines))), "DSC on the whole volume by number of edits")
-    assert table == [
-        ["row", "0", "1", "2", "3"], ["baseline", "0.500", "—", "—", "—"], ["fusion", "—", "0.100", "0.200", "0.300"],
-    ]  # fmt: skip
+    assert table == [["row", "cases", "1", "2", "3"], ["fusion", "1", "0.100", "0.200", "0.300"]]
+
+
+def test_numbers_of_edits_are_compared_on_the_cases_that_have_them_all():
+    several = [line(case="a", edits=n, dsc=n / 10) for n in (1, 2, 3)]
+    single = line(case="b", edits=1, dsc=0.9)
+    stopped = [line(case="c", edits=n, dsc=0.8) for n in (1, 2)]
+    summary = summarise(frame(*several, single, *stopped))
+    means = {item.edits: (item.mean, item.cases) for item in summary.by_edits if item.measure == "dsc"}
+    assert means == {1: (pytest.approx(0.1), 1), 2: (pytest.approx(0.2), 1), 3: (pytest.approx(0.3), 1)}
+
+
+def test_decoder_levels_are_compared_on_the_cases_that_have_them_all():
+    lines = [line(case="a", level=level, dsc=level / 10) for level in (1, 2)] + [line(case="b", level=2, dsc=0.9)]
+    summary = summarise(frame(*lines))
+    means = {item.level: item.mean for item in summary.by_level if item.measure == "dsc"}
+    assert means == {1: pytest.approx(0.1), 2: pytest.approx(0.2)}
+
+
+def test_the_update_is_compared_with_paste_on_all_three_scopes():
+    lines = [
+        item
+        for scope, gain in (("whole", 0.1), ("near", 0.2), ("far", 0.0))
+        for item in cases("update", [0.5 + gain, 0.6 + gain], scope=scope) + cases("paste", [0.5, 0.6], scope=scope)
+    ]
+    found = {item.scope: item.mean_difference for item in summarise(frame(*lines)).comparisons if item.of == "update"}
+    assert found == {"whole": pytest.approx(0.1), "near": pytest.approx(0.2), "far": 0.0}
+
+
+def test_the_relative_gain_is_of_mean_dsc():
+    lines = [*cases("baseline", [0.4, 0.6]), *cases("update", [0.5, 0.7]), *cases("fusion", [0.6, 0.9])]
+    summary = summarise(frame(*lines))
+    assert {item.row: item.gain for item in summary.relative_gains} == {
+        "update": pytest.approx(0.2),  # .6 / .5 - 1
+        "fusion": pytest.approx(0.5),
+    }
+    assert "fusion over baseline: +50.0 % (cases: 2)" in to_markdown(summary)
+
+
+def test_a_case_that_needed_no_edit_is_named_and_is_neither_measured_nor_failed():
+    summary = summarise(frame(line(), line(case="perfect", row="baseline", error=NEEDED_NO_EDIT)))
+    assert summary.needed_no_edit == (("0", "perfect"),)
+    assert summary.failed == ()
+    assert all(item.cases == 1 for item in summary.measures)
+    assert "needed no edit, and are in no table: perfect (fold 0)" in to_markdown(summary)
 
 
 def test_the_main_tables_show_level_two_after_the_first_edit_unless_told_otherwise():

@@ -137,7 +137,7 @@ def test_a_protocol_without_name_or_data_is_refused(protocol, text, lacking):
         ("epochs = '10'", "epochs = '10'; give a value like "),
         ("epochs = 2.5", "epochs = 2.5"),
         ("epochs = true", "epochs = True"),
-        ("width = '1'", "width = '1'; give a value like 1.0"),
+        ("width = '1'", "width = '1'; give a value like 2.0"),
         ("width = true", "width = True"),
         ("test_folds = 0", "test_folds = 0; give a value like ("),
         ("test_folds = ['0']", "test_folds = ['0']"),
@@ -197,3 +197,8 @@ def test_decoder_levels_are_1_to_3(protocol, line):
 
 def test_what_quick_replaces_is_checked_too(protocol):
     assert "epochs = 0" in refusal(protocol, NAMED + "[quick]\nepochs = 0", quick=True)
+
+
+def test_a_decoder_level_named_twice_is_refused(protocol):
+    with pytest.raises(UserInputError, match="a decoder level is named twice"):
+        protocol(NAMED + "level = 1\nother_levels = [1, 3]")

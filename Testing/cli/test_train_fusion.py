@@ -74,30 +74,76 @@ def test_the_provenance_names_counts_seed_and_figures_with_the_control(trained):
 
 
 def test_log_and_picture_of_both_trainings_are_kept(trained):
-    lines = (trained / "fusion_all.csv").read_text().splitlines()
+    lines = (trained / "training" / "fusion_all.csv").read_text().splitlines()
 
     assert lines[0] == "epoch,training_loss,validation_loss,validation_dsc"
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
-    assert (trained / "no-edit-control_all.csv").is_file()
-    assert (trained / "training.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert (trained / "training" / "no-edit-control_all.csv").is_file()
+    assert (trained / "training" / "training.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(run, trained, unseen_model, data, tmp_path, monkeypatch):
-    real = train_fusion.choose_far_margin
+    real = train_fusion.choose_far_margins
 
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_fusion, "choose_far_margin", interrupted)
+    monkeypatch.setattr(train_fusion, "choose_far_margins", interrupted)
     outcome = run(*arguments(unseen_model, data, tmp_path / "bundle"))
     assert (outcome.code, (tmp_path / "bundle").exists()) == (130, False)
     assert "what is finished is kept" in outcome.err
 
-    monkeypatch.setattr(train_fusion, "choose_far_margin", real)
+    monkeypatch.setattr(train_fusion, "choose_far_margins", real)
     assert run(*arguments(unseen_model, data, tmp_path / "bundle")).code == 0
     ((_, again), (_, once)) = load_bundle(tmp_path / "bundle", "cpu"), load_bundle(trained, "cpu")
     for ours, theirs in zip(again.networks[0].parameters(), once.networks[0].parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_a_bundle_is_replaced_by_the_next_training(run, trained, unseen_model, data, tmp_path):
+    copied = shutil.copytree(trained, tmp_path / "bundle")
+    before = json.loads((copied / "bundle.json").read_text())["fusion_sha256"]
+
+    assert run(*arguments(unseen_model, data, copied, "--seed", 1, "--epochs", 1)).code == 0
+
+    assert json.loads((copied / "bundle.json").read_text())["fusion_sha256"] != before
+    assert len((copied / "training" / "fusion_all.csv").read_text().splitlines()) == 2
+
+
+def test_a_training_does_not_go_on_with_changed_labels(run, unseen_model, data, tmp_path, monkeypatch):
+    copied = shutil.copytree(data, tmp_path / "data")
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_fusion, "_train", interrupted)
+    assert run(*arguments(unseen_model, copied, tmp_path / "bundle")).code == 130
+    shutil.copyfile(copied / "labels" / "case_0.nii.gz", copied / "labels" / "case_1.nii.gz")
+
+    outcome = run(*arguments(unseen_model, copied, tmp_path / "bundle"))
+
+    assert outcome.code == 2
+    assert "its images or labels have changed" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--epochs", 0),
+        ("--edits-per-case", 0),
+        ("--augmented-copies", -1),
+        ("--seed", -1),
+        ("--jobs", 0),
+        ("--width", 0),
+        ("--width", "inf"),
+    ],
+)
+def test_a_number_out_of_range_is_named_before_any_work(run, unseen_model, data, tmp_path, option, value):
+    outcome = run(*arguments(unseen_model, data, tmp_path / "bundle", option, value))
+
+    assert outcome.code == 2
+    assert option in outcome.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_leftovers_of_another_training_are_not_taken_for_this_one(run, unseen_model, data, tmp_path):

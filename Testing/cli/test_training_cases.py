@@ -165,3 +165,8 @@ def test_a_file_of_something_else_is_refused(cases, folds_file, content):
 def test_a_missing_file_is_refused(cases, tmp_path):
     with pytest.raises(UserInputError, match="--folds '.*gone.json' cannot be read"):
         unseen_cases(cases, ["0"], tmp_path / "gone.json")
+
+
+def test_two_files_of_one_case_are_both_named(folders):
+    with pytest.raises(UserInputError, match=r"a\.nrrd' and 'a\.nii\.gz' are one case"):
+        find_cases(*folders(["a.nii.gz", "a.nrrd"], ["a.nii.gz"]), channels=1)

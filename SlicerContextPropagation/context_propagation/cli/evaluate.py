@@ -21,6 +21,7 @@ from context_propagation.cli.fusion_jobs import (
     ExampleRecipe,
     NetworkJob,
     cache_examples,
+    processes_for,
     run_in_parallel,
     train_network,
 )
@@ -33,7 +34,6 @@ from context_propagation.core.fusion_controls import Sees
 from context_propagation.core.fusion_example import load_example
 from context_propagation.core.fusion_network import FusionSettings, Variant
 from context_propagation.core.fusion_training import TrainingSettings
-from context_propagation.core.nnunet_model import select_device
 from context_propagation.core.session import SessionSettings
 
 MAIN_ROWS: tuple[tuple[str, Variant, Sees], ...] = (
@@ -67,6 +67,10 @@ class EvaluateRequest:
     jobs: int | None = None
     device: str = "auto"
 
+    def __post_init__(self) -> None:
+        if self.jobs is not None and self.jobs < 1:
+            raise UserInputError(f"--jobs {self.jobs}; give at least 1")
+
 
 def evaluate(request: EvaluateRequest) -> str:
     """Run a protocol; every finished step is kept, and the tables are written after each fold and decoder level.
@@ -81,7 +85,7 @@ def evaluate(request: EvaluateRequest) -> str:
     source = find_data(protocol, request.protocol)
     folds = {fold: cases_of_fold(source, protocol, fold) for fold in protocol.test_folds}
     _claim(request.output, protocol)
-    _commits(request.output)
+    commits = _commits(request.output)
     work = (request.work or request.output / "work") / training_key(protocol, source, folds)
     data = VariantData(source, work / "data", protocol)
     lines: list[dict[str, Any]] = []
@@ -92,7 +96,7 @@ def evaluate(request: EvaluateRequest) -> str:
     steps += [partial(evaluations[0].other_level, level) for level in protocol.other_levels]
     for step in steps:
         lines += step()
-        failed = write_results(lines, protocol, _command(request), margins, request.output)
+        failed = write_results(lines, protocol, _command(request), margins, commits, request.output)
     done = f"{len({line['case'] for line in lines})} cases in {len(folds)} folds"
     return f"{request.output / 'summary.md'}: {done}" + (f"; {failed} cases FAILED" if failed else "")
 
@@ -150,9 +154,8 @@ class _Fold:
 
     @property
     def workers(self) -> int | None:
-        """Processes at a time: one GPU is not shared."""
-        on_gpu = select_device(self.request.device).type == "cuda"
-        return 1 if on_gpu and self.request.jobs is None else self.request.jobs
+        """Processes at a time."""
+        return processes_for(self.request.device, self.request.jobs)
 
     def folder(self, level: int) -> Path:
         """Where a decoder level's examples and networks are."""

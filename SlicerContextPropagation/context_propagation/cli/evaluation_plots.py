@@ -52,7 +52,7 @@ def edits_figure(frame: pd.DataFrame, level: int | None = None) -> Any:
     """
     summary = summarise(frame)
     level = main_level(summary) if level is None else level
-    shown = [i for i in summary.measures if (i.measure, i.scope, i.level) == ("dsc", "whole", level)]
+    shown = [i for i in summary.by_edits if (i.measure, i.scope, i.level) == ("dsc", "whole", level)]
     picks = _unless_empty(dict.fromkeys(item.pick for item in shown), f"decoder level {level}")
     rows = list(dict.fromkeys(item.row for item in summary.measures))
     figure = _figure(5 * len(picks) + 2.5, 4.5)

@@ -7,7 +7,6 @@ the table and scope; its columns are in `COLUMNS`. A line with a text in `error`
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,19 +24,12 @@ FUSION, NO_EDIT, ORACLE = "fusion", "no-edit control", "oracle"
 INTERPOLATIONS = ("contour interpolation ±5", "contour interpolation ±10")
 ROWS = ("baseline", "paste", "update", FUSION, NO_EDIT, "edit-as-input control", *INTERPOLATIONS, ORACLE)
 """Names of the rows in their order; further ones follow in order of appearance."""
-LEVEL_ROWS = ("update", FUSION)
 PICKS = ("worst", "largest")
 MEASURES = ("dsc", "hd95_mm", "sensitivity", "specificity", "surface_dice_2mm", "added_path_length_mm")
-MEASURE_TITLES = {
-    "dsc": ("DSC", 3),
-    "hd95_mm": ("HD95, mm", 2),
-    "sensitivity": ("sensitivity", 3),
-    "specificity": ("specificity", 4),
-    "surface_dice_2mm": ("surface Dice 2 mm", 3),
-    "added_path_length_mm": ("added path length, mm", 0),
-}
 SCOPE_TITLES = {"whole": "whole", "near": "near slices", "far": "far slices"}
-COMPARED_SCOPES = ("whole", "far")
+COMPARED_SCOPES = ("whole", "near", "far")
+COMPARED = ((FUSION, None), ("update", "paste"))
+"""Fusion with every other row, on whole and far slices; the update with paste, on all three scopes."""
 DEFAULT_LEVEL = 2
 NEEDED_NO_EDIT = "needed no edit"
 SETTING = ["pick", "level", "edits"]
@@ -84,17 +76,18 @@ class MeasureSummary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Fusion against another row, DSC, on the cases that have both.
+    """One row against another, DSC, on the cases that have both.
 
     Attributes:
         pick: How the edited slice was chosen.
         level: Decoder level.
         edits: Number of edits so far.
-        scope: whole or far.
+        scope: whole, near or far.
         row: The other row.
-        mean_difference: DSC of fusion minus the other row's, mean over cases.
+        mean_difference: DSC of `of` minus the other row's, mean over cases.
         p: Of the paired Wilcoxon test, two-sided; 1 where no case differs.
         cases: Number of pairs.
+        of: The row that is compared: fusion or update.
     """
 
     pick: str
@@ -104,6 +97,19 @@ class Comparison:
     row: str
     mean_difference: float
     p: float
+    cases: int
+    of: str = FUSION
+
+
+@dataclass(frozen=True)
+class RelativeGain:
+    """Mean DSC on the whole volume over the baseline's, less 1, on the cases that have both."""
+
+    pick: str
+    level: int
+    edits: int
+    row: str
+    gain: float
     cases: int
 
 
@@ -193,7 +199,20 @@ class FailedCase:
 
 @dataclass(frozen=True)
 class Summary:
-    """An evaluation; serialise it with `to_json`."""
+    """An evaluation; serialise it with `to_json`.
+
+    Attributes:
+        measures: Of all cases.
+        comparisons: Rows against rows.
+        oracle_shares: Where there is an oracle.
+        safety: What each row did elsewhere.
+        better_interpolations: Which contour interpolation to compare with.
+        failed: Errors.
+        by_level: Measures of the cases that every decoder level was measured on, so that levels can be compared.
+        by_edits: Measures of the cases that every number of edits was measured on.
+        relative_gains: Update and fusion over the baseline.
+        needed_no_edit: Fold and case where the baseline is the ground truth: neither measured nor failed.
+    """
 
     measures: tuple[MeasureSummary, ...]
     comparisons: tuple[Comparison, ...]
@@ -201,6 +220,10 @@ class Summary:
     safety: tuple[RowSafety, ...]
     better_interpolations: tuple[BetterInterpolation, ...]
     failed: tuple[FailedCase, ...]
+    by_level: tuple[MeasureSummary, ...] = ()
+    by_edits: tuple[MeasureSummary, ...] = ()
+    relative_gains: tuple[RelativeGain, ...] = ()
+    needed_no_edit: tuple[tuple[str, str], ...] = ()
 
     @property
     def failed_cases(self) -> tuple[tuple[str, str], ...]:
@@ -221,8 +244,33 @@ def summarise(frame: pd.DataFrame) -> Summary:
     valid = successful(frame)
     measures = measure_summaries(valid)
     return Summary(
-        measures, _comparisons(valid), _oracle_shares(valid), _safety(valid), _better(measures), _failed(frame)
+        measures,
+        _comparisons(valid),
+        _oracle_shares(valid),
+        _safety(valid),
+        _better(measures),
+        _failed(frame),
+        measure_summaries(on_common_cases(valid, "level")),
+        measure_summaries(on_common_cases(valid, "edits")),
+        _relative_gains(valid),
+        _needed_no_edit(frame),
     )
+
+
+def on_common_cases(valid: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The lines of the cases and rows that were measured on every decoder level, or every further number of edits.
+
+    Args:
+        valid: What `successful` gives.
+        column: "level" or "edits". Rows that were measured on single edits alone are left out of the latter.
+    """
+    first_edit = valid["edits"] <= 1
+    counted = valid[first_edit] if column == "level" else valid[~first_edit]
+    key = ["fold", "case", "pick", "row", *(["edits"] if column == "level" else ["level"])]
+    wanted = counted.groupby(key[2:3] + key[4:], observed=True)[column].nunique().rename("wanted").reset_index()
+    have = counted.groupby(key, observed=True)[column].nunique().rename("have").reset_index()
+    have = have.merge(wanted, on=key[2:3] + key[4:])
+    return valid.merge(have.loc[have["have"] == have["wanted"], key], on=key)
 
 
 def successful(frame: pd.DataFrame) -> pd.DataFrame:
@@ -273,25 +321,6 @@ def to_json(summary: Summary) -> str:
     return json.dumps(asdict(summary), indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def to_markdown(summary: Summary, level: int | None = None, edits: int | None = None) -> str:
-    """The summary's tables as Markdown.
-
-    Args:
-        summary: What `summarise` gives.
-        level: Decoder level of all tables but that of levels; 2, or the lowest measured where 2 was not.
-        edits: Number of edits of all tables but that of edits; the lowest measured above 0.
-    """
-    level = main_level(summary) if level is None else level
-    edits = main_edits(summary) if edits is None else edits
-    parts = []
-    for pick in dict.fromkeys(item.pick for item in summary.measures):
-        parts.append(f"## Edited slice: {pick} (decoder level {level}, edits: {edits})")
-        here = {"pick": pick, "level": level, "edits": edits}
-        parts += [_accuracy_table(summary, here), _comparison_table(summary, here), _safety_table(summary, here)]
-        parts += [_level_table(summary, here), _edits_table(summary, here)]
-    return "\n\n".join([*(part for part in parts if part), _failures_table(summary)]) + "\n"
-
-
 def main_level(summary: Summary) -> int:
     """Decoder level 2, or the lowest measured where that was not."""
     levels = {item.level for item in summary.measures}
@@ -329,14 +358,37 @@ def _paired(valid: pd.DataFrame) -> Iterable[tuple[tuple[Any, ...], pd.DataFrame
 def _comparisons(valid: pd.DataFrame) -> tuple[Comparison, ...]:
     found = []
     for key, dsc in _paired(valid):
-        if FUSION not in dsc:
-            continue
-        for row in (row for row in dsc.columns if row != FUSION):
-            pairs = dsc[[FUSION, row]].dropna()
-            difference = (pairs[FUSION] - pairs[row]).to_numpy()
+        for of, row in _pairs_of_rows(str(key[-1]), list(dsc.columns)):
+            pairs = dsc[[of, row]].dropna()
+            difference = (pairs[of] - pairs[row]).to_numpy()
             if len(difference):
-                found.append(Comparison(*key, row, float(difference.mean()), _wilcoxon_p(difference), len(difference)))
+                p = _wilcoxon_p(difference)
+                found.append(Comparison(*key, row, float(difference.mean()), p, len(difference), of))
     return tuple(found)
+
+
+def _pairs_of_rows(scope: str, rows: list[str]) -> list[tuple[str, str]]:
+    """Which rows are compared on a scope; see `COMPARED`. On near slices all rows after the update are the same."""
+    pairs = [("update", "paste")] if {"update", "paste"} <= set(rows) else []
+    if scope != "near" and FUSION in rows:
+        pairs = [(FUSION, row) for row in rows if row != FUSION] + pairs
+    return pairs
+
+
+def _relative_gains(valid: pd.DataFrame) -> tuple[RelativeGain, ...]:
+    found = []
+    for key, dsc in _paired(valid):
+        for row in ("update", FUSION) if key[-1] == "whole" and "baseline" in dsc else ():
+            if row in dsc:
+                mean = (pairs := dsc[["baseline", row]].dropna()).mean()
+                if len(pairs) and mean["baseline"] > 0:
+                    found.append(RelativeGain(*key[:-1], row, float(mean[row] / mean["baseline"] - 1), len(pairs)))
+    return tuple(found)
+
+
+def _needed_no_edit(frame: pd.DataFrame) -> tuple[tuple[str, str], ...]:
+    lines = frame[_errors(frame) == NEEDED_NO_EDIT]
+    return tuple(dict.fromkeys((str(line.fold), str(line.case)) for line in lines.itertuples()))
 
 
 def _wilcoxon_p(difference: np.ndarray) -> float:
@@ -348,7 +400,7 @@ def _wilcoxon_p(difference: np.ndarray) -> float:
 def _oracle_shares(valid: pd.DataFrame) -> tuple[OracleShare, ...]:
     found = []
     for key, dsc in _paired(valid):
-        if not {FUSION, NO_EDIT, ORACLE} <= set(dsc.columns):
+        if key[-1] == "near" or not {FUSION, NO_EDIT, ORACLE} <= set(dsc.columns):
             continue
         mean = (cases := dsc[[FUSION, NO_EDIT, ORACLE]].dropna()).mean()
         if len(cases):
@@ -387,7 +439,9 @@ def _better(measures: tuple[MeasureSummary, ...]) -> tuple[BetterInterpolation, 
 
 def _failed(frame: pd.DataFrame) -> tuple[FailedCase, ...]:
     lines = frame.assign(error=_errors(frame))
-    lines = lines.loc[lines["error"] != "", ["fold", "case", *SETTING, "row", "error"]].drop_duplicates()
+    lines = lines.loc[
+        ~lines["error"].isin(["", NEEDED_NO_EDIT]), ["fold", "case", *SETTING, "row", "error"]
+    ].drop_duplicates()
     lines = lines.astype(object).where(lines.notna(), None)
     return tuple(
         FailedCase(
@@ -404,117 +458,3 @@ def _text(value: Any) -> str | None:
 
 def _count(value: Any) -> int | None:
     return None if value is None or value == "" else int(value)
-
-
-# Tables. `here` names pick, level and edits; an item of the summary belongs to a table where these agree.
-
-
-def _accuracy_table(summary: Summary, here: dict[str, Any]) -> str:
-    cells: dict[tuple[str, str], dict[str, str]] = {}
-    for item in _matching(summary.measures, here):
-        line = cells.setdefault((SCOPE_TITLES[item.scope], item.row), {"cases": str(item.cases)})
-        title, digits = MEASURE_TITLES[item.measure]
-        line[title] = mean_and_deviation(item, digits)
-    better = "".join(
-        f"\n\nBetter contour interpolation: {item.row.removeprefix('contour interpolation ')} slices "
-        f"(mean DSC on the whole volume {item.mean_dsc:.3f})."
-        for item in _matching(summary.better_interpolations, here)
-    )
-    return _titled("Accuracy, mean ± standard deviation over folds", cells, ("scope", "row")) + better
-
-
-def _comparison_table(summary: Summary, here: dict[str, Any]) -> str:
-    cells: dict[tuple[str, ...], dict[str, str]] = {}
-    for item in _matching(summary.comparisons, here):
-        scope = SCOPE_TITLES[item.scope]
-        cells.setdefault((item.row,), {}).update(
-            {
-                f"{scope}: mean difference": f"{item.mean_difference:+.3f}",
-                f"{scope}: p": f"{item.p:.2g}",
-                f"{scope}: cases": str(item.cases),
-            }
-        )
-    shares = "".join(
-        f"\n\nFusion over no-edit control, {SCOPE_TITLES[item.scope]}: {item.gain:+.3f} of the oracle's "
-        f"{item.ceiling:+.3f} DSC ({_percent(item.share, 0)}; cases: {item.cases})."
-        for item in _matching(summary.oracle_shares, here)
-    )
-    return (
-        _titled("DSC of fusion minus each other row's, paired Wilcoxon over cases", cells, ("fusion minus",)) + shares
-    )
-
-
-def _safety_table(summary: Summary, here: dict[str, Any]) -> str:
-    cells = {
-        (item.row,): {
-            "regression rate": _percent(item.regression_rate, 1),
-            "regressed of untouched slices": f"{item.regressed_slices} of {item.untouched_slices}",
-            "far voxels changed": _percent(item.far_share_changed, 3),
-            "drawn slices exact": _percent(item.drawn_exact_percent / 100, 1),
-            "median seconds": "—" if item.median_seconds is None else f"{item.median_seconds:.2f}",
-            "cases": str(item.cases),
-        }
-        for item in _matching(summary.safety, here)
-    }
-    return _titled("Regression: untouched slices whose DSC fell by more than 0.02", cells, ("row",))
-
-
-def _level_table(summary: Summary, here: dict[str, Any]) -> str:
-    chosen = [i for i in _matching(summary.measures, here, but="level") if i.measure == "dsc" and i.row in LEVEL_ROWS]
-    cells: dict[tuple[str, ...], dict[str, str]] = {}
-    for item in sorted(chosen, key=lambda item: (LEVEL_ROWS.index(item.row), SCOPES.index(item.scope), item.level)):
-        line = cells.setdefault((item.row, SCOPE_TITLES[item.scope]), {})
-        line[f"level {item.level}"] = mean_and_deviation(item, 3)
-    return _titled("DSC by decoder level", cells, ("row", "scope"))
-
-
-def _edits_table(summary: Summary, here: dict[str, Any]) -> str:
-    chosen = [i for i in _matching(summary.measures, here, but="edits") if (i.measure, i.scope) == ("dsc", "whole")]
-    rows = list(dict.fromkeys(item.row for item in summary.measures))
-    cells: dict[tuple[str, ...], dict[str, str]] = {}
-    for item in sorted(chosen, key=lambda item: (rows.index(item.row), item.edits)):
-        cells.setdefault((item.row,), {})[str(item.edits)] = mean_and_deviation(item, 3)
-    return _titled("DSC on the whole volume by number of edits", cells, ("row",))
-
-
-def _failures_table(summary: Summary) -> str:
-    if not summary.failed:
-        return "Failed cases: none."
-    cells = {
-        (str(number),): {name: _one_line(value) for name, value in asdict(item).items()}
-        for number, item in enumerate(summary.failed, 1)
-    }
-    return _titled(f"Failed cases: {len(summary.failed_cases)}", cells, ("failure",))
-
-
-def _one_line(value: object) -> str:
-    return "—" if value is None else " ".join(str(value).split()).replace("|", r"\|")
-
-
-def mean_and_deviation(item: MeasureSummary, digits: int) -> str:
-    """For example "0.812 ± 0.014", "0.812" with one fold, "3.20 ± 0.41 (2 infinite)"."""
-    if item.mean is None:
-        text = "—"
-    elif item.standard_deviation is None:
-        text = f"{item.mean:.{digits}f}"
-    else:
-        text = f"{item.mean:.{digits}f} ± {item.standard_deviation:.{digits}f}"
-    return text + (f" ({item.infinite} infinite)" if item.infinite else "")
-
-
-def _percent(share: float | None, digits: int) -> str:
-    return "—" if share is None or math.isnan(share) else f"{100 * share:.{digits}f} %"
-
-
-def _matching(items: Iterable[Any], here: dict[str, Any], but: str | None = None) -> list[Any]:
-    return [item for item in items if all(getattr(item, name) == here[name] for name in here if name != but)]
-
-
-def _titled(title: str, cells: dict[Any, dict[str, str]], index: tuple[str, ...]) -> str:
-    """A heading and a table with a line for each key of `cells`; nothing where there is no cell."""
-    if not cells:
-        return ""
-    lines = [{**dict(zip(index, key, strict=True)), **line} for key, line in cells.items()]
-    table = require("pandas", extra="evaluation").DataFrame(lines).fillna("—")
-    require("tabulate", extra="evaluation")  # pandas names it by another extra
-    return f"### {title}\n\n" + table.to_markdown(index=False, disable_numparse=True)

@@ -26,7 +26,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_example import load_example, save_example
 from context_propagation.core.fusion_network import FusionSettings
 from context_propagation.core.fusion_training import EpochLog, TrainingSettings, train_fusion
-from context_propagation.core.nnunet_model import NnunetModel
+from context_propagation.core.nnunet_model import NnunetModel, select_device
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.session import Session, SessionSettings
 from context_propagation.core.simulated_edit import edit_schedule
@@ -137,6 +137,11 @@ def run_in_parallel(jobs: Iterable[Callable[[], Any]], description: str, workers
             raise UserInputError("A worker process died, likely for lack of memory; give a smaller --jobs") from error
         raise
     return [future.result() for future in futures]
+
+
+def processes_for(device: str, wanted: int | None) -> int | None:
+    """How many processes: what the user wants, else one on a GPU; None for one per CPU core."""
+    return 1 if wanted is None and select_device(device).type == "cuda" else wanted
 
 
 def available_cores() -> int:

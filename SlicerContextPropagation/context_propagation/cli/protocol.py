@@ -18,7 +18,8 @@ class Protocol:
 
     Attributes:
         name: Of the protocol, for titles.
-        data: Folder with images/, labels/ and folds.json, relative to the data root.
+        data: Folder with images/, labels/ and folds.json, relative to the protocol file, or of that name in
+            CONTEXT_PROPAGATION_DATA.
         variant: "clean", "shifted" or "observer style"; see `benchmark_variants`.
         test_folds: Each one in turn is tested; the mean and standard deviation are over these.
         base_cases: Cases that nnU-Net trains the base model on, spread over the other folds.
@@ -120,6 +121,9 @@ def _check_ranges(path: Path, protocol: Protocol) -> None:
     for name in ("width", "paper_width"):
         if not getattr(protocol, name) > 0:
             raise UserInputError(f"'{path}': {name} = {getattr(protocol, name)}; give a number above 0")
-    for level in (protocol.level, *protocol.other_levels):
+    levels = (protocol.level, *protocol.other_levels)
+    if len(set(levels)) < len(levels):
+        raise UserInputError(f"'{path}': a decoder level is named twice in {levels}; name each once")
+    for level in levels:
         if level not in (1, 2, 3):
             raise UserInputError(f"'{path}': decoder level {level}; choose 1, 2 or 3")

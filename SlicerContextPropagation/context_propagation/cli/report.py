@@ -12,7 +12,20 @@ from pathlib import Path
 from context_propagation.cli.stage_meter import StageCost
 from context_propagation.core.activation_update import UpdateReport
 
-PACKAGES = ("slicer-context-propagation", "torch", "numpy", "SimpleITK", "nnunetv2", "slicer-core")
+PACKAGES = (
+    "slicer-context-propagation",
+    "torch",
+    "numpy",
+    "SimpleITK",
+    "nnunetv2",
+    "slicer-core",
+    "monai",
+    "scipy",
+    "pandas",
+    "torchio",
+    "itk",
+    "batchgeneratorsv2",
+)
 
 
 @dataclass(frozen=True)

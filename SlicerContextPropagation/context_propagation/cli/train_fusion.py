@@ -23,6 +23,7 @@ from context_propagation.cli.fusion_jobs import (
     LabelledCase,
     NetworkJob,
     cache_examples,
+    processes_for,
     run_in_parallel,
     train_network,
     with_copies,
@@ -82,6 +83,14 @@ class TrainFusionRequest:
     jobs: int | None = None
     device: str = "auto"
 
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("edits_per_case", 1), ("augmented_copies", 0), ("seed", 0), ("jobs", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UserInputError(f"--{name.replace('_', '-')} {value}; give at least {least}")
+        if not 0 < self.width < float("inf"):
+            raise UserInputError(f"--width {self.width}; give a number above 0")
+
 
 @dataclass(frozen=True)
 class _Fold:
@@ -105,12 +114,14 @@ def train_fusion_bundle(request: TrainFusionRequest) -> str:
         UserInputError: Something in the request cannot be used.
     """
     check_bundle_destination(request.output.resolve())
+    for package in ("pandas", "scipy.stats", "monai.metrics", "batchgeneratorsv2"):  # before hours of work
+        require(package, extra="evaluation")
     model = BaseModel(request.model, request.label, request.device).load()
     settings = SessionSettings(level=request.level)
     cases = find_cases(request.images, request.labels, model.channels)
     unseen = unseen_cases(cases, model.folds, request.folds)
     folds = [_fold(request, name, of_fold) for name, of_fold in zip(model.folds, unseen, strict=True)]
-    work = _work_folder(request, model)
+    work = _work_folder(request, model, cases)
     rows = [
         _train(request, fold, settings, work / f"fold_{name}") for name, fold in zip(model.folds, folds, strict=True)
     ]
@@ -119,19 +130,23 @@ def train_fusion_bundle(request: TrainFusionRequest) -> str:
         for name, fold, of_fold in zip(model.folds, folds, rows, strict=True)
         for case in fold.validation
     ]
-    margins = choose_far_margins(jobs, work, request.jobs)
-    figures = _validation_figures([_sure(job, margins) for job in jobs], work, request.jobs)
+    margins = choose_far_margins(jobs, work, _workers(request))
+    figures = _validation_figures([_sure(job, margins) for job in jobs], work, _workers(request))
     networks = [network for of_fold in rows for network in of_fold[0].networks()]
     fusion = fusion_of(networks, settings.level, settings.neighbours, margins[FUSION])
     made = _provenance(request, folds, figures)
-    save_bundle(request.output, request.model, fusion, made, label=model.target_name, folds=model.folds)
-    _keep_logs(model.folds, work, request.output)
+    logs = _logs(model.folds, work)
+    save_bundle(request.output, request.model, fusion, made, label=model.target_name, folds=model.folds, training=logs)
     shutil.rmtree(work)
     return f"{request.output}: trained on {sum(len(fold.training) for fold in folds)} cases; {_headline(figures)}"
 
 
 def _sure(job: CaseJob, margins: Mapping[str, FarMargin]) -> CaseJob:
     return replace(job, rows=tuple(replace(row, far_margin=margins[row.name]) for row in job.rows))
+
+
+def _workers(request: TrainFusionRequest) -> int | None:
+    return processes_for(request.device, request.jobs)
 
 
 def _fold(request: TrainFusionRequest, name: str, cases: Sequence[LabelledCase]) -> _Fold:
@@ -145,14 +160,21 @@ def _fold(request: TrainFusionRequest, name: str, cases: Sequence[LabelledCase])
     return _Fold(base, tuple(chosen[held_out:]), tuple(chosen[:held_out]))
 
 
-def _work_folder(request: TrainFusionRequest, model: NnunetModel) -> Path:
-    """Beside the bundle; another training's leftovers are cleared."""
+def _work_folder(request: TrainFusionRequest, model: NnunetModel, cases: Sequence[LabelledCase]) -> Path:
+    """Beside the bundle; one that another training left, or the same one on other files, is refused."""
     work = request.output.resolve().with_name(f"{request.output.name}.training")
     identity = {name: str(value) for name, value in asdict(request).items() if name not in ("jobs", "output")}
-    digest = hashlib.sha256(json.dumps([model.content_hash, identity], sort_keys=True).encode()).hexdigest()
+    stats = [(path.name, path.stat()) for case in cases for path in (*case.images, case.label)]
+    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    folds = request.folds.read_text(encoding="utf-8") if request.folds else ""
+    text = json.dumps([model.content_hash, identity, files, folds], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
     record = work / "training.sha256"
     if work.is_dir() and (not record.is_file() or record.read_text() != digest):
-        raise UserInputError(f"'{work}' belongs to another training; finish that one, or delete the folder")
+        raise UserInputError(
+            f"'{work}' belongs to another training, or its images or labels have changed; finish that one, or delete "
+            "the folder"
+        )
     work.mkdir(parents=True, exist_ok=True)
     record.write_text(digest)
     return work
@@ -170,7 +192,7 @@ def _train(request: TrainFusionRequest, fold: _Fold, settings: SessionSettings, 
         of_training = TrainingSettings(epochs=request.epochs, seed=request.seed, sees=sees)
         name = row.replace(" ", "-")
         jobs.append(NetworkJob(name, fold.base, 0, architecture, of_training, training, validation, work / "networks"))
-    weights = run_in_parallel([partial(train_network, job) for job in jobs], "networks", request.jobs)
+    weights = run_in_parallel([partial(train_network, job) for job in jobs], "networks", _workers(request))
     return [FusionRow(row, architecture, sees, (path,)) for (row, sees), path in zip(ROWS, weights, strict=True)]
 
 
@@ -183,17 +205,21 @@ def _examples(
 ) -> tuple[Path, ...]:
     recipe = ExampleRecipe(settings, request.edits_per_case, request.seed)
     jobs = [partial(cache_examples, base, case, recipe, work / "examples") for case in cases]
-    found = run_in_parallel(jobs, "simulated edits", request.jobs)
+    found = run_in_parallel(jobs, "simulated edits", _workers(request))
     return tuple(path for of_case in found for _, path in of_case)
 
 
-def _keep_logs(folds: Sequence[str], work: Path, output: Path) -> None:
-    """The trainings' logs and their picture go into the bundle."""
+def _logs(folds: Sequence[str], work: Path) -> Path:
+    """The folder that goes into the bundle: the trainings' logs and their picture, the validation's figures."""
+    logs = work / "logs"
+    logs.mkdir(exist_ok=True)
     for fold in folds:
         for row, _ in ROWS:
             name = row.replace(" ", "-")
-            shutil.copyfile(work / f"fold_{fold}" / "networks" / f"{name}.csv", output / f"{name}_{fold}.csv")
-    plot_training(sorted(output.glob("*.csv")), output / "training.png")
+            shutil.copyfile(work / f"fold_{fold}" / "networks" / f"{name}.csv", logs / f"{name}_{fold}.csv")
+    plot_training(sorted(logs.glob("*_*.csv")), logs / "training.png")
+    shutil.copyfile(work / "validation.csv", logs / "validation.csv")
+    return logs
 
 
 def _validation_figures(jobs: Sequence[CaseJob], work: Path, workers: int | None) -> dict[str, Any]:
@@ -204,8 +230,13 @@ def _validation_figures(jobs: Sequence[CaseJob], work: Path, workers: int | None
     frame["error"] = frame["error"].fillna("")
     frame.to_csv(work / "validation.csv", index=False)
     summary = summarise(frame)
+    if summary.failed:
+        raise UserInputError(
+            f"{len(summary.failed_cases)} of {len(jobs)} validation cases failed, the first: {summary.failed[0].error}"
+        )
     dsc = {f"{item.pick}, {item.scope}, {item.row}": item.mean for item in summary.measures if item.measure == "dsc"}
     return {
+        "measured on": "the cases that chose the epoch and the far margins: too good, compare rows only",
         "cases": len(jobs),
         "far_margins": {row.name: asdict(row.far_margin) for row in jobs[0].rows},
         "dsc": dsc,

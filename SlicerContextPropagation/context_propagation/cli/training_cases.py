@@ -48,6 +48,8 @@ def _files(folder: Path, option: str) -> dict[str, Path]:
     found = {}
     for path in sorted(folder.iterdir()):
         ending = next((ending for ending in ENDINGS if path.name.endswith(ending)), None)
+        if ending and path.name.removesuffix(ending) in found:
+            raise UserInputError(f"'{path}' and '{found[path.name.removesuffix(ending)].name}' are one case; keep one")
         if ending:
             found[path.name.removesuffix(ending)] = path
     if not found:

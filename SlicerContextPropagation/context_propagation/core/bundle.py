@@ -34,6 +34,8 @@ from context_propagation.core.nnunet_folder import NnunetFolder, load_nnunet_fol
 from context_propagation.core.nnunet_model import NnunetModel, select_device
 
 BASE_FOLDER = "model"
+TRAINING_FOLDER = "training"
+"""Logs and pictures of the training: for people; nothing in it is read."""
 
 
 def fusion_of(networks: Sequence[FusionNetwork], level: int, neighbours: int, far_margin: FarMargin) -> Fusion:
@@ -63,7 +65,7 @@ def load_model(
     Raises:
         UserInputError: The folder cannot be used, the label is unknown, or the device is missing.
     """
-    if any(_is_of_a_bundle(name) and name != BASE_FOLDER for name in _names_in(Path(path))):
+    if any(_is_of_a_bundle(name) and name not in (BASE_FOLDER, TRAINING_FOLDER) for name in _names_in(Path(path))):
         return load_bundle(path, device, label)
     return NnunetModel.load(path, label=label, device=device), None
 
@@ -172,6 +174,7 @@ def save_bundle(
     folds: Sequence[str | int] | None = None,
     orientation: str | None = None,
     copy_base: bool = True,
+    training: Path | None = None,
 ) -> None:
     """Write a bundle and load it once; it appears at `path` only when that has worked.
 
@@ -183,6 +186,7 @@ def save_bundle(
         label: Name of the target label in the base model.
         folds: Folds of the base model in the order of the networks; all by default.
         orientation: As given to `NnunetModel.load`.
+        training: A folder with logs and pictures of the training, copied into the bundle.
         copy_base: Copy what prediction needs of the base model into the bundle; else refer to it by its path.
 
     Raises:
@@ -207,6 +211,8 @@ def save_bundle(
         ]
         for item, network in zip(files, fusion.networks, strict=True):
             write_network(partial / item.file, network)
+        if training is not None:
+            shutil.copytree(training, partial / TRAINING_FOLDER)
         sha256 = loaded.content_hash
         description = BundleDescription(
             base=BaseModel(sha256, folder=BASE_FOLDER) if copy_base else BaseModel(sha256, reference=str(base)),
@@ -245,7 +251,9 @@ def _names_in(path: Path) -> list[str]:
 
 
 def _is_of_a_bundle(name: str) -> bool:
-    return name in (FILE_NAME, BASE_FOLDER) or re.fullmatch(r"fusion_\w+\.safetensors", name) is not None
+    return (
+        name in (FILE_NAME, BASE_FOLDER, TRAINING_FOLDER) or re.fullmatch(r"fusion_\w+\.safetensors", name) is not None
+    )
 
 
 def _refuse_unusable(fusion: Fusion, base: NnunetFolder) -> None:
