@@ -10,8 +10,9 @@ EXTRAS := nnunet,mrml,cli,evaluation,test,dev
 demo: $(STAMP)
 	$(BIN)/python benchmarks/demo.py
 
+# A process per core with one thread each: faster than the same processes fighting over threads.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

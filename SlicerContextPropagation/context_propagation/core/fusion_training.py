@@ -218,7 +218,7 @@ class _Run:
     def _target_logit(self, example: FusionExample) -> torch.Tensor:
         """`[E, A, B, C]`; in mixed precision on a GPU."""
         device = self.model.device.type
-        with torch.autocast(device, enabled=device == "cuda"):
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):  # float16 would need scaled gradients
             self.network.tell(example.told[: self.architecture.told])
             f = example.f.expand(len(example), -1, -1, -1, -1)
             fused = self.network(f, example.f_updated, example.edit_maps, example.descriptions)
