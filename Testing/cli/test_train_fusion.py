@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,7 @@ def test_the_provenance_names_counts_seed_and_figures_with_the_control(trained):
 
     assert (made["training_cases"], made["validation_cases"]) == ([3], [1])
     assert made["settings"]["seed"] == 0
+    assert "the cases that chose the epoch and the far margins" in made["validation"]["measured on"]
     rows = {name.split(", ")[2] for name in made["validation"]["dsc"]}
     assert {"baseline", "paste", "update", "fusion", "no-edit control"} <= rows
 
@@ -123,7 +125,58 @@ def test_a_training_does_not_go_on_with_changed_labels(run, unseen_model, data, 
     outcome = run(*arguments(unseen_model, copied, tmp_path / "bundle"))
 
     assert outcome.code == 2
-    assert "its images or labels have changed" in outcome.err
+    assert "its images, labels or folds have changed" in outcome.err
+
+
+def test_a_training_does_not_go_on_with_a_changed_folds_file(run, data, tmp_path, monkeypatch):
+    model = write_nnunet_folder(tmp_path / "model", folds=(0,))
+    splits = [{"train": [], "val": [f"case_{number}" for number in range(4)]}]
+    command = arguments(model, data, tmp_path / "bundle", "--folds", tmp_path / "splits_final.json")
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_fusion, "_train", interrupted)
+    (tmp_path / "splits_final.json").write_text(json.dumps(splits))
+    assert [run(*command).code, run(*command).code] == [130, 130]
+    splits[0]["val"].pop()
+    (tmp_path / "splits_final.json").write_text(json.dumps(splits))
+
+    outcome = run(*command)
+
+    assert outcome.code == 2
+    assert "its images, labels or folds have changed" in outcome.err
+
+
+def test_a_validation_case_that_failed_is_named_with_its_reason(run, unseen_model, data, tmp_path, monkeypatch):
+    def failed(job):
+        place = {"fold": "all", "case": job.case.name, "level": 2, "edits": 1, "row": "fusion", "scope": "whole"}
+        return [{**place, "pick": pick, "error": "OSError: no\nspace"} for pick in ("worst", "largest")]
+
+    monkeypatch.setattr(train_fusion, "_train", lambda *arguments: [])
+    monkeypatch.setattr(train_fusion, "choose_far_margins", lambda *arguments: {})
+    monkeypatch.setattr(train_fusion, "evaluate_case", failed)
+
+    outcome = run(*arguments(unseen_model, data, tmp_path / "bundle"))
+
+    assert outcome.code == 2
+    assert "1 of 1 validation case(s) failed, first 'case_" in outcome.err
+    assert "OSError: no space" in outcome.err
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"), [(module, extra) for extra, modules in train_fusion.NEEDED.items() for module in modules]
+)
+def test_a_missing_package_is_named_before_any_work(run, unseen_model, data, tmp_path, monkeypatch, module, extra):
+    monkeypatch.setitem(sys.modules, module, None)
+
+    outcome = run(*arguments(unseen_model, data, tmp_path / "bundle"))
+
+    assert outcome.code == 2
+    assert f"'{module.split('.')[0]}' is not installed" in outcome.err
+    assert f"[{extra}]" in outcome.err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -471,6 +471,26 @@ def test_a_bundle_is_replaced_by_the_next_one(bundle, base):
     assert list(bundle.parent.iterdir()) == [bundle]
 
 
+def test_the_training_s_logs_go_into_the_bundle_and_with_it(tmp_path, base):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "fusion_0.csv").write_text("epoch")
+    save_bundle(tmp_path / "b", base, random_fusion(), PROVENANCE, label="GTV", folds=[0], training=tmp_path / "logs")
+    assert [path.name for path in (tmp_path / "b" / "training").iterdir()] == ["fusion_0.csv"]
+    load_bundle(tmp_path / "b", device="cpu")
+
+    check_bundle_destination(tmp_path / "b")
+    write_bundle(tmp_path / "b", base, folds=[0])
+    assert not (tmp_path / "b" / "training").exists()
+
+
+def test_logs_that_are_missing_leave_no_bundle(tmp_path, base):
+    with pytest.raises(UserInputError, match="Cannot write bundle"):
+        save_bundle(
+            tmp_path / "b", base, random_fusion(), PROVENANCE, label="GTV", folds=[0], training=tmp_path / "gone"
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_bundle_can_be_replaced_by_one_on_its_own_base_model(bundle):
     write_bundle(bundle, bundle / "model", folds=[0], seed=3)
 

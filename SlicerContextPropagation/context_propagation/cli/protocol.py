@@ -123,7 +123,9 @@ def _check_ranges(path: Path, protocol: Protocol) -> None:
             raise UserInputError(f"'{path}': {name} = {getattr(protocol, name)}; give a number above 0")
     levels = (protocol.level, *protocol.other_levels)
     if len(set(levels)) < len(levels):
-        raise UserInputError(f"'{path}': a decoder level is named twice in {levels}; name each once")
+        raise UserInputError(
+            f"'{path}': a decoder level is named twice in level and other_levels {levels}; name each once"
+        )
     for level in levels:
         if level not in (1, 2, 3):
             raise UserInputError(f"'{path}': decoder level {level}; choose 1, 2 or 3")

@@ -10,28 +10,54 @@ from pathlib import Path
 import torch
 
 from context_propagation.cli.report import installed_versions
+from context_propagation.core.errors import MissingDependencyError
+from context_propagation.core.optional_dependency import require
 
 
 def provenance() -> dict[str, str]:
     """Hardware, commit and versions."""
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
+    hardware = (
+        f"{_cpu_name()}, {platform.machine()}, {os.cpu_count()} CPU cores, {_memory()}, "
+        f"{torch.get_num_threads()} torch threads, {gpu}"
+    )
     return {
-        "hardware": f"{platform.machine()}, {os.cpu_count()} CPU cores, {torch.get_num_threads()} torch threads, {gpu}",
+        "hardware": hardware,
         "commit": commit(),
         "versions": ", ".join(f"{name} {version}" for name, version in installed_versions().items()),
     }
 
 
-def commit() -> str:
-    """The commit that this code is at, with "-dirty" where files differ; "unknown" outside a git checkout."""
+def _cpu_name() -> str:
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(filter(None, [*names, platform.processor()]), "unknown CPU")
+
+
+def _memory() -> str:
+    try:
+        total = require("psutil", extra="cli").virtual_memory().total
+    except MissingDependencyError:
+        return "unknown RAM"
+    return f"{total / 2**30:.1f} GiB RAM"
+
+
+def commit() -> str:
+    """The commit that this code is at, with "-dirty" where files differ; "unknown" where git does not track it.
+
+    A package that is installed in somebody's git project, say in `.venv`, is not at that project's commit.
+    """
+    file = Path(__file__)
+    try:
+        _git(file.parent, "ls-files", "--error-unmatch", "--", file.name)
+        return _git(file.parent, "describe", "--always", "--dirty") or "unknown"
+    except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return described.stdout.strip() or "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -43,6 +43,12 @@ from context_propagation.core.optional_dependency import require
 from context_propagation.core.session import SessionSettings
 
 ROWS: tuple[tuple[str, Sees], ...] = ((FUSION, "edit"), (NO_EDIT, "no edit"))
+NEEDED = {
+    "nnunet": ("nnunetv2", "batchgeneratorsv2", "safetensors.torch"),
+    "cli": ("tqdm", "matplotlib.figure"),
+    "evaluation": ("pandas", "scipy.stats", "monai.metrics"),
+}
+"""Optional modules by the extra that installs them."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class TrainFusionRequest:
             if value is not None and value < least:
                 raise UserInputError(f"--{name.replace('_', '-')} {value}; give at least {least}")
         if not 0 < self.width < float("inf"):
-            raise UserInputError(f"--width {self.width}; give a number above 0")
+            raise UserInputError(f"--width {self.width}; give a finite number above 0")
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ class _Fold:
 
 
 def train_fusion_bundle(request: TrainFusionRequest) -> str:
-    """Cache, train the fusion network and its no-edit control, choose the far margin, validate, write the bundle.
+    """Cache, train the fusion network and its no-edit control, choose the far margins, validate, write the bundle.
 
     What is finished is kept beside the bundle in `<output>.training`, so that an interrupted run goes on; it is removed
     once the bundle is written.
@@ -111,11 +117,13 @@ def train_fusion_bundle(request: TrainFusionRequest) -> str:
         One line about what was written.
 
     Raises:
-        UserInputError: Something in the request cannot be used.
+        UserInputError: Something in the request cannot be used, or a validation case failed.
+        MissingDependencyError: An optional package is not installed; this is known before any work.
     """
+    for extra, modules in NEEDED.items():
+        for module in modules:
+            require(module, extra)
     check_bundle_destination(request.output.resolve())
-    for package in ("pandas", "scipy.stats", "monai.metrics", "batchgeneratorsv2"):  # before hours of work
-        require(package, extra="evaluation")
     model = BaseModel(request.model, request.label, request.device).load()
     settings = SessionSettings(level=request.level)
     cases = find_cases(request.images, request.labels, model.channels)
@@ -172,8 +180,8 @@ def _work_folder(request: TrainFusionRequest, model: NnunetModel, cases: Sequenc
     record = work / "training.sha256"
     if work.is_dir() and (not record.is_file() or record.read_text() != digest):
         raise UserInputError(
-            f"'{work}' belongs to another training, or its images or labels have changed; finish that one, or delete "
-            "the folder"
+            f"'{work}' belongs to another training, or its images, labels or folds have changed; finish that one, or "
+            "delete the folder"
         )
     work.mkdir(parents=True, exist_ok=True)
     record.write_text(digest)
@@ -232,7 +240,8 @@ def _validation_figures(jobs: Sequence[CaseJob], work: Path, workers: int | None
     summary = summarise(frame)
     if summary.failed:
         raise UserInputError(
-            f"{len(summary.failed_cases)} of {len(jobs)} validation cases failed, the first: {summary.failed[0].error}"
+            f"{len(summary.failed_cases)} of {len(jobs)} validation case(s) failed, first '{summary.failed[0].case}': "
+            f"{' '.join(summary.failed[0].error.split())}"
         )
     dsc = {f"{item.pick}, {item.scope}, {item.row}": item.mean for item in summary.measures if item.measure == "dsc"}
     return {

@@ -186,8 +186,8 @@ def save_bundle(
         label: Name of the target label in the base model.
         folds: Folds of the base model in the order of the networks; all by default.
         orientation: As given to `NnunetModel.load`.
-        training: A folder with logs and pictures of the training, copied into the bundle.
         copy_base: Copy what prediction needs of the base model into the bundle; else refer to it by its path.
+        training: A folder with logs and pictures of the training, copied into the bundle.
 
     Raises:
         UserInputError: `path` is something other than a bundle, a file cannot be written, or what was given does not
