@@ -43,6 +43,18 @@ def test_each_line_is_the_mean_over_folds_by_number_of_edits(frame):
             assert list(line.get_ydata()) == pytest.approx(expected)
 
 
+def test_the_picture_of_edits_shows_the_cases_that_have_every_number_of_edits(frame):
+    single = lines_of(frame, edits=1, case=0).assign(case="single", dsc=0.99)
+    baseline = lines_of(frame, edits=1, row="update").assign(row="baseline")
+    before, after = edits_figure(frame), edits_figure(pandas.concat([frame, single, baseline], ignore_index=True))
+    for expected, axes in zip(before.axes, after.axes, strict=True):
+        assert axes.get_title() == expected.get_title()
+        assert axes.get_title().endswith("(cases: 4)")
+        assert [line.get_label() for line in axes.get_lines()] == ["update", "fusion"]
+        for line, same in zip(axes.get_lines(), expected.get_lines(), strict=True):
+            assert list(line.get_ydata()) == list(same.get_ydata())
+
+
 def test_the_band_is_one_deviation_over_folds_wide(frame):
     axes = edits_figure(frame, level=1).axes[0]
     shown = lines_of(frame, pick="worst", row="update", scope="whole", level=1, edits=1)
@@ -94,7 +106,7 @@ def test_plots_are_png_files(frame, tmp_path):
 
 
 def test_a_level_that_was_not_measured_is_named(frame):
-    with pytest.raises(UserInputError, match="no line without error for decoder level 7"):
+    with pytest.raises(UserInputError, match="no line without error for several edits at decoder level 7"):
         edits_figure(frame, level=7)
     with pytest.raises(UserInputError, match="no line without error for decoder level 2 and 9 edit"):
         rows_figure(frame, edits=9)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from context_propagation.cli.evaluation_markdown import to_markdown
+from context_propagation.cli.evaluation_report import COUNTS, write_results
 from context_propagation.cli.evaluation_table import (
     COLUMNS,
     MEASURES,
@@ -20,9 +21,12 @@ from context_propagation.cli.evaluation_table import (
     Summary,
     main_edits,
     main_level,
+    on_common_cases,
+    successful,
     summarise,
     to_json,
 )
+from context_propagation.cli.protocol import Protocol
 from context_propagation.core.errors import UserInputError
 
 pandas = pytest.importorskip("pandas")
@@ -275,14 +279,20 @@ def test_the_accuracy_table_has_a_line_for_each_scope_and_row():
              for item in cases(row, [0.7, 0.7, 0.8, 0.8], scope=scope)]  # fmt: skip
     header, *rows = table_lines(to_markdown(summarise(frame(*lines))), "Accuracy")
 
-    assert header == [
-        "scope", "row", "cases", "DSC", "HD95, mm", "sensitivity", "specificity", "surface Dice 2 mm",
-        "added path length, mm",
-    ]  # fmt: skip
+    assert header == ["scope", "row", "cases", "DSC", "HD95, mm"]
     assert [(cells[0], cells[1]) for cells in rows] == [
         (scope, row) for scope in ("whole", "near slices", "far slices") for row in ("paste", "fusion")
     ]
     assert rows[0][2:5] == ["4", "0.750 ± 0.071", "3.00 ± 0.00"]
+
+
+def test_the_other_measures_have_a_table_of_their_own_after_the_first():
+    markdown = to_markdown(summarise(frame(line(added_path_length_mm=80.0))))
+    assert table_lines(markdown, "Other measures") == [
+        ["scope", "row", "cases", "sensitivity", "specificity", "surface Dice 2 mm", "added path length, mm"],
+        ["whole", "fusion", "1", "0.700", "0.999", "0.900", "80.00"],
+    ]
+    assert markdown.index("### Accuracy") < markdown.index("### Regression") < markdown.index("### Other measures")
 
 
 def test_each_pick_has_its_own_tables():
@@ -310,17 +320,24 @@ def test_the_safety_table_shows_shares_in_percent():
         "row": "fusion",
         "regression rate": "10.0 %",
         "regressed of untouched slices": "1 of 10",
-        "far voxels changed": "0.500 %",
+        "far voxels changed": "0.5 %",
         "drawn slices exact": "100.0 %",
         "median seconds": "1.50",
         "cases": "1",
     }
 
 
-def test_the_level_table_shows_update_and_fusion_at_every_level_and_scope():
+def test_the_baseline_draws_no_slice():
+    header, *rows = table_lines(to_markdown(summarise(frame(line(row="baseline"), line()))), "Regression")
+    assert {cells[0]: cells[header.index("drawn slices exact")] for cells in rows} == {
+        "baseline": "—", "fusion": "100.0 %",
+    }  # fmt: skip
+
+
+def test_the_level_table_shows_update_fusion_and_its_control_at_every_level_and_scope():
     lines = [
         line(row=row, level=level, scope=scope, dsc=level / 10)
-        for row in ("baseline", "fusion", "update")
+        for row in ("baseline", "no-edit control", "fusion", "update")
         for level in (3, 1, 2)
         for scope in ("near", "whole")
     ]
@@ -328,6 +345,7 @@ def test_the_level_table_shows_update_and_fusion_at_every_level_and_scope():
     assert table[0] == ["row", "scope", "cases", "level 1", "level 2", "level 3"]
     assert [cells[:2] for cells in table[1:]] == [
         ["update", "whole"], ["update", "near slices"], ["fusion", "whole"], ["fusion", "near slices"],
+        ["no-edit control", "whole"], ["no-edit control", "near slices"],
     ]  # fmt: skip
     assert table[1][2:] == ["1", "0.100", "0.200", "0.300"]
 
@@ -352,6 +370,46 @@ def test_decoder_levels_are_compared_on_the_cases_that_have_them_all():
     summary = summarise(frame(*lines))
     means = {item.level: item.mean for item in summary.by_level if item.measure == "dsc"}
     assert means == {1: pytest.approx(0.1), 2: pytest.approx(0.2)}
+
+
+@pytest.mark.parametrize("column", ["level", "edits"])
+def test_a_case_that_one_row_lacks_is_compared_for_no_row(column):
+    lines = [line(case=case, row=row, **{column: n}) for case in "ab" for row in ("fusion", "update") for n in (1, 2)]
+    both = on_common_cases(successful(frame(*lines)), column)
+    one = on_common_cases(successful(frame(*lines[:-1])), column)  # without b, update, 2
+    assert (len(both), set(both["case"])) == (8, {"a", "b"})
+    assert (len(one), set(one["case"]), set(one["row"])) == (4, {"a"}, {"fusion", "update"})
+
+
+@pytest.mark.parametrize("column", ["level", "edits"])
+def test_a_case_of_the_same_name_in_another_fold_completes_no_case(column):
+    lines = [line(fold=0, **{column: n}) for n in (1, 2)] + [line(fold=1, **{column: 1})]
+    lines += [line(fold=2, **{column: 2})]
+    assert list(on_common_cases(successful(frame(*lines)), column)["fold"]) == [0, 0]
+
+
+def test_rows_without_every_level_or_without_several_edits_are_left_out():
+    lines = [line(level=level) for level in (1, 2)] + [line(row="paper's fusion")]
+    assert set(on_common_cases(successful(frame(*lines)), "level")["row"]) == {"fusion"}
+    lines = [line(edits=n) for n in (1, 2, 3)] + [line(row="baseline")]
+    lines += [line(row="one at a time", edits=n) for n in (2, 3)]  # whose first edit is fusion's
+    assert set(on_common_cases(successful(frame(*lines)), "edits")["row"]) == {"fusion", "one at a time"}
+
+
+def test_one_level_and_single_edits_leave_nothing_to_compare():
+    summary = summarise(frame(line(), line(case="b")))
+    assert (summary.by_level, summary.by_edits) == ((), ())
+    markdown = to_markdown(summary)
+    assert "by decoder level" not in markdown
+    assert "number of edits" not in markdown
+
+
+def test_both_tables_say_how_many_cases_they_compare():
+    lines = [line(case=case, level=n, dsc=0.5) for case in "ab" for n in (1, 2)] + [line(case="c")]
+    lines += [line(case="a", edits=2, dsc=0.7)]
+    markdown = to_markdown(summarise(frame(*lines)))
+    assert table_lines(markdown, "DSC by decoder level")[1] == ["fusion", "whole", "2", "0.500", "0.500"]
+    assert table_lines(markdown, "DSC on the whole volume by number")[1] == ["fusion", "1", "0.500", "0.700"]
 
 
 def test_the_update_is_compared_with_paste_on_all_three_scopes():
@@ -379,7 +437,11 @@ def test_a_case_that_needed_no_edit_is_named_and_is_neither_measured_nor_failed(
     assert summary.needed_no_edit == (("0", "perfect"),)
     assert summary.failed == ()
     assert all(item.cases == 1 for item in summary.measures)
-    assert "needed no edit, and are in no table: perfect (fold 0)" in to_markdown(summary)
+    markdown = to_markdown(summary)
+    assert "### Cases without an edit: 1\n\n" in markdown
+    assert "they are in no table: perfect (fold 0)." in markdown
+    assert "Failed cases: none." in markdown
+    assert "without an edit" not in to_markdown(summarise(frame(line())))
 
 
 def test_the_main_tables_show_level_two_after_the_first_edit_unless_told_otherwise():
@@ -389,3 +451,75 @@ def test_the_main_tables_show_level_two_after_the_first_edit_unless_told_otherwi
     assert table_lines(to_markdown(summary), "Accuracy")[1][3] == "0.210"
     assert table_lines(to_markdown(summary, level=1, edits=2), "Accuracy")[1][3] == "0.120"
     assert main_level(summarise(frame(line(level=3)))) == 3
+
+
+MARGINS = {"fold 0, level 2": {"fusion": {"add": 0.2, "remove": 0.995}, "oracle": {"add": 0.4, "remove": 1.0}}}
+
+
+def written(folder, lines: list[dict], edits: int = 1, **more) -> int:
+    protocol = Protocol("balls", "balls", edits=edits, test_folds=(0, 2), other_levels=())
+    return write_results(lines, protocol, "evaluate", MARGINS, ["abc"], folder, **more)
+
+
+def test_counts_are_whole_numbers_in_the_csv_also_beside_a_failure_that_lacks_them(tmp_path):
+    failure = {"fold": "0", "case": "broken", "pick": "worst", "level": 2, "edits": 1, "row": "fusion", "error": "why"}
+    many = line(dsc=0.123456789, slice=17, far_voxels=123456789, far_voxels_changed=1234567, regressed_slices=0)
+    assert written(tmp_path, [many, failure]) == 1
+
+    text = pandas.read_csv(tmp_path / "cases.csv", dtype=str).fillna("")
+    expected = {
+        "level": ["2", "2"], "edits": ["1", "1"], "slice": ["17", ""], "regressed_slices": ["0", ""],
+        "untouched_slices": ["10", ""], "far_voxels_changed": ["1234567", ""], "far_voxels": ["123456789", ""],
+    }  # fmt: skip
+    assert {column: list(text[column]) for column in COUNTS} == expected
+    assert list(text["dsc"]) == ["0.12346", ""]
+
+
+def test_counts_read_back_from_json_as_floats_are_whole_numbers_too(tmp_path):
+    written(tmp_path, [line(slice=5.0, far_voxels=1000.0)])
+    assert pandas.read_csv(tmp_path / "cases.csv", dtype=str)[["slice", "far_voxels"]].iloc[0].tolist() == ["5", "1000"]
+
+
+def test_the_summary_begins_with_what_was_measured_and_ends_with_the_margins(tmp_path):
+    written(tmp_path, [line()], notes=["styles: 3 tight, 2 generous"])
+    text = (tmp_path / "summary.md").read_text(encoding="utf-8")
+
+    head = text[: text.index("\n## ")].strip().splitlines()
+    assert head[:2] == ["# balls", ""]
+    assert all(item.startswith("- ") for item in head[2:])
+    assert head[2] == "- command: evaluate"
+    assert "- computed at: abc" in head
+    assert head[-1] == "- styles: 3 tight, 2 generous"
+    assert "test folds 0, 2" in head[-2]
+    assert "other levels none" in head[-2]
+    assert "seed 0" in head[-2]
+    assert "{" not in text
+    assert table_lines(text, "Far margins") == [
+        ["fold and level", "fusion", "oracle"],
+        ["fold 0, level 2", "add 0.2, remove 0.995", "add 0.4, remove 1"],
+    ]
+    figures = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert (figures["far_margins"], figures["notes"]) == (MARGINS, ["styles: 3 tight, 2 generous"])
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [{"fold": "0", "case": "a", "error": "no memory"}],
+        [line(row="baseline", error=NEEDED_NO_EDIT, dsc=np.nan)],
+        [line(level=1)],  # all cases of the protocol's level failed
+        [],
+    ],
+)
+def test_where_nothing_was_measured_at_the_protocols_level_there_is_no_plot(lines, tmp_path):
+    written(tmp_path, lines, edits=3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cases.csv", "summary.json", "summary.md"]
+
+
+def test_several_edits_that_no_case_has_give_no_plot_of_edits(tmp_path):
+    pytest.importorskip("matplotlib")
+    written(tmp_path, [line()], edits=3)
+    assert (tmp_path / "rows.png").is_file()
+    assert not (tmp_path / "edits.png").exists()
+    written(tmp_path, [line(), line(edits=2), line(edits=3)], edits=3)
+    assert (tmp_path / "edits.png").is_file()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -20,14 +20,16 @@ from context_propagation.cli.measures import SCOPES
 from context_propagation.core.optional_dependency import require
 
 LEVEL_ROWS = ("update", FUSION, NO_EDIT)
+FIRST_MEASURES = ("dsc", "hd95_mm")
 MEASURE_TITLES = {
     "dsc": ("DSC", 3),
     "hd95_mm": ("HD95, mm", 2),
     "sensitivity": ("sensitivity", 3),
-    "specificity": ("specificity", 4),
+    "specificity": ("specificity", 3),
     "surface_dice_2mm": ("surface Dice 2 mm", 3),
-    "added_path_length_mm": ("added path length, mm", 0),
+    "added_path_length_mm": ("added path length, mm", 2),
 }
+"""With digits: shares have three (percentages one), millimetres two."""
 
 
 def to_markdown(summary: Summary, level: int | None = None, edits: int | None = None) -> str:
@@ -45,25 +47,49 @@ def to_markdown(summary: Summary, level: int | None = None, edits: int | None = 
         parts.append(f"## Edited slice: {pick} (decoder level {level}, edits: {edits})")
         here = {"pick": pick, "level": level, "edits": edits}
         parts += [_accuracy_table(summary, here), _comparison_table(summary, here), _safety_table(summary, here)]
-        parts += [_level_table(summary, here), _edits_table(summary, here)]
-    return "\n\n".join([*(part for part in parts if part), _failures_table(summary)]) + "\n"
+        parts += [_level_table(summary, here), _edits_table(summary, here), _other_measures_table(summary, here)]
+    parts += [_needed_no_edit(summary), _failures_table(summary)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def far_margins_table(far_margins: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """A line for each fold and level, a column for each row of the evaluation.
+
+    Args:
+        far_margins: For each "fold 0, level 2" each row's "add" and "remove".
+    """
+    cells = {
+        (where,): {row: f"add {margin['add']:g}, remove {margin['remove']:g}" for row, margin in rows.items()}
+        for where, rows in far_margins.items()
+    }
+    return _titled("Far margins, chosen on validation cases", cells, ("fold and level",))
 
 
 # Tables. `here` names pick, level and edits; an item of the summary belongs to a table where these agree.
 
 
 def _accuracy_table(summary: Summary, here: dict[str, Any]) -> str:
-    cells: dict[tuple[str, str], dict[str, str]] = {}
-    for item in _matching(summary.measures, here):
-        line = cells.setdefault((SCOPE_TITLES[item.scope], item.row), {"cases": str(item.cases)})
-        title, digits = MEASURE_TITLES[item.measure]
-        line[title] = mean_and_deviation(item, digits)
+    cells = _measure_cells(i for i in _matching(summary.measures, here) if i.measure in FIRST_MEASURES)
     better = "".join(
         f"\n\nBetter contour interpolation: {item.row.removeprefix('contour interpolation ')} slices "
         f"(mean DSC on the whole volume {item.mean_dsc:.3f})."
         for item in _matching(summary.better_interpolations, here)
     )
     return _titled("Accuracy, mean ± standard deviation over folds", cells, ("scope", "row")) + better
+
+
+def _other_measures_table(summary: Summary, here: dict[str, Any]) -> str:
+    cells = _measure_cells(i for i in _matching(summary.measures, here) if i.measure not in FIRST_MEASURES)
+    return _titled("Other measures, mean ± standard deviation over folds", cells, ("scope", "row"))
+
+
+def _measure_cells(items: Iterable[MeasureSummary]) -> dict[tuple[str, str], dict[str, str]]:
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for item in items:
+        line = cells.setdefault((SCOPE_TITLES[item.scope], item.row), {"cases": str(item.cases)})
+        title, digits = MEASURE_TITLES[item.measure]
+        line[title] = mean_and_deviation(item, digits)
+    return cells
 
 
 def _comparison_table(summary: Summary, here: dict[str, Any]) -> str:
@@ -79,7 +105,7 @@ def _comparison_table(summary: Summary, here: dict[str, Any]) -> str:
         )
     shares = "".join(
         f"\n\nFusion over no-edit control, {SCOPE_TITLES[item.scope]}: {item.gain:+.3f} of the oracle's "
-        f"{item.ceiling:+.3f} DSC ({_percent(item.share, 0)}; cases: {item.cases})."
+        f"{item.ceiling:+.3f} DSC ({_percent(item.share)}; cases: {item.cases})."
         for item in _matching(summary.oracle_shares, here)
     )
     gains = "".join(
@@ -92,10 +118,10 @@ def _comparison_table(summary: Summary, here: dict[str, Any]) -> str:
 def _safety_table(summary: Summary, here: dict[str, Any]) -> str:
     cells = {
         (item.row,): {
-            "regression rate": _percent(item.regression_rate, 1),
+            "regression rate": _percent(item.regression_rate),
             "regressed of untouched slices": f"{item.regressed_slices} of {item.untouched_slices}",
-            "far voxels changed": _percent(item.far_share_changed, 3),
-            "drawn slices exact": "—" if item.row == "baseline" else _percent(item.drawn_exact_percent / 100, 1),
+            "far voxels changed": _percent(item.far_share_changed),
+            "drawn slices exact": "—" if item.row == "baseline" else _percent(item.drawn_exact_percent / 100),
             "median seconds": "—" if item.median_seconds is None else f"{item.median_seconds:.2f}",
             "cases": str(item.cases),
         }
@@ -126,14 +152,15 @@ def _edits_table(summary: Summary, here: dict[str, Any]) -> str:
     return _titled("DSC on the whole volume by number of edits", cells, ("row",))
 
 
+def _needed_no_edit(summary: Summary) -> str:
+    if not summary.needed_no_edit:
+        return ""
+    names = ", ".join(f"{_one_line(case)} (fold {fold})" for fold, case in summary.needed_no_edit)
+    title = f"### Cases without an edit: {len(summary.needed_no_edit)}"
+    return f"{title}\n\nTheir baseline equals the ground truth; they are in no table: {names}."
+
+
 def _failures_table(summary: Summary) -> str:
-    unedited = ", ".join(f"{case} (fold {fold})" for fold, case in summary.needed_no_edit)
-    if unedited:
-        return f"Cases that needed no edit, and are in no table: {unedited}.\n\n" + _failed_table(summary)
-    return _failed_table(summary)
-
-
-def _failed_table(summary: Summary) -> str:
     if not summary.failed:
         return "Failed cases: none."
     cells = {
@@ -158,8 +185,8 @@ def mean_and_deviation(item: MeasureSummary, digits: int) -> str:
     return text + (f" ({item.infinite} infinite)" if item.infinite else "")
 
 
-def _percent(share: float | None, digits: int) -> str:
-    return "—" if share is None or math.isnan(share) else f"{100 * share:.{digits}f} %"
+def _percent(share: float | None) -> str:
+    return "—" if share is None or math.isnan(share) else f"{100 * share:.1f} %"
 
 
 def _matching(items: Iterable[Any], here: dict[str, Any], but: str | None = None) -> list[Any]:

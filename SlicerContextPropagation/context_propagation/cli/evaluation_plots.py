@@ -35,7 +35,7 @@ def plot_rows(frame: pd.DataFrame, path: Path, level: int | None = None, edits: 
 
 
 def edits_figure(frame: pd.DataFrame, level: int | None = None) -> Any:
-    """Number of edits against DSC on the whole volume.
+    """Number of edits against DSC on the whole volume, of the cases and rows that have every number of edits.
 
     A picture for each pick of the edited slice, a line for each row: mean over folds, with a band of one standard
     deviation over folds where there are several.
@@ -48,12 +48,12 @@ def edits_figure(frame: pd.DataFrame, level: int | None = None) -> Any:
         A matplotlib Figure.
 
     Raises:
-        UserInputError: The frame has no line of that level.
+        UserInputError: The frame has no case with several edits at that level.
     """
     summary = summarise(frame)
     level = main_level(summary) if level is None else level
     shown = [i for i in summary.by_edits if (i.measure, i.scope, i.level) == ("dsc", "whole", level)]
-    picks = _unless_empty(dict.fromkeys(item.pick for item in shown), f"decoder level {level}")
+    picks = _unless_empty(dict.fromkeys(item.pick for item in shown), f"several edits at decoder level {level}")
     rows = list(dict.fromkeys(item.row for item in summary.measures))
     figure = _figure(5 * len(picks) + 2.5, 4.5)
     panels = figure.subplots(1, len(picks), squeeze=False, sharey=True)[0]
@@ -61,7 +61,7 @@ def edits_figure(frame: pd.DataFrame, level: int | None = None) -> Any:
         here = [item for item in shown if item.pick == pick and item.mean is not None]
         for row in dict.fromkeys(item.row for item in here):
             _draw_line(axes, row, [item for item in here if item.row == row], rows.index(row))
-        axes.set_title(f"edited slices: {pick}")
+        axes.set_title(f"edited slices: {pick} (cases: {max((i.cases for i in here), default=0)})")
         axes.set_xlabel("number of edits")
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_ylabel("DSC, whole volume")

@@ -6,14 +6,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from context_propagation.cli.evaluation_markdown import to_markdown
+from context_propagation.cli.evaluation_markdown import far_margins_table, to_markdown
 from context_propagation.cli.evaluation_plots import plot_edits, plot_rows
-from context_propagation.cli.evaluation_table import COLUMNS, summarise, to_json
+from context_propagation.cli.evaluation_table import COLUMNS, Summary, summarise, to_json
 from context_propagation.cli.protocol import Protocol
 from context_propagation.cli.provenance import provenance
 from context_propagation.core.optional_dependency import require
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COUNTS = ("level", "edits", "slice", "regressed_slices", "untouched_slices", "far_voxels_changed", "far_voxels")
 """Columns that stay whole numbers, also where a failure leaves them empty."""
@@ -26,8 +29,9 @@ def write_results(
     far_margins: Mapping[str, Mapping[str, Mapping[str, float]]],
     commits: Sequence[str],
     output: Path,
+    notes: Sequence[str] = (),
 ) -> int:
-    """Write `cases.csv`, `summary.md`, `summary.json`, `rows.png` and, with several edits, `edits.png`.
+    """Write `cases.csv`, `summary.md`, `summary.json` and, of what was measured, `rows.png` and `edits.png`.
 
     Args:
         lines: Of the table, see `evaluation_table`.
@@ -36,6 +40,7 @@ def write_results(
         far_margins: For each test fold and level the rows' margins, chosen on validation cases.
         commits: At which the results were computed.
         output: The folder.
+        notes: Further lines on what was measured, say how many cases each style has.
 
     Returns:
         How many cases failed.
@@ -46,19 +51,33 @@ def write_results(
     frame.to_csv(output / "cases.csv", index=False, float_format="%.5g")
     summary = summarise(frame)
     made = {"command": command, **provenance(), "computed at": ", ".join(commits)}
-    text = [f"# {protocol.name}", "", *(f"- {name}: {value}" for name, value in made.items())]
-    text += [f"- {name}: {value}" for name, value in asdict(protocol).items() if name not in ("name", "data")]
-    text += [f"- far margins, {where}: {_margins(rows)}" for where, rows in far_margins.items()]
-    (output / "summary.md").write_text("\n".join([*text, "", to_markdown(summary, protocol.level)]), encoding="utf-8")
-    figures = {"made": made, "protocol": asdict(protocol), "far_margins": far_margins}
+    bullets = [*(f"{name}: {value}" for name, value in made.items()), _in_words(protocol), *notes]
+    head = f"# {protocol.name}\n\n" + "\n".join(f"- {bullet}" for bullet in bullets)
+    parts = [head, to_markdown(summary, protocol.level).rstrip(), far_margins_table(far_margins)]
+    text = "\n\n".join(part for part in parts if part) + "\n"
+    (output / "summary.md").write_text(text, encoding="utf-8")
+    figures = {"made": made, "protocol": asdict(protocol), "notes": list(notes), "far_margins": far_margins}
     figures["summary"] = json.loads(to_json(summary))
     (output / "summary.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    if summary.measures:
-        plot_rows(frame, output / "rows.png", protocol.level, 1)
-    if any(item.level == protocol.level for item in summary.by_edits):
-        plot_edits(frame, output / "edits.png", protocol.level)
+    _plot(frame, summary, protocol.level, output)
     return len(summary.failed_cases)
 
 
-def _margins(rows: Mapping[str, Mapping[str, float]]) -> str:
-    return "; ".join(f"{row} +{margin['add']:g} −{margin['remove']:g}" for row, margin in rows.items())
+def _plot(frame: pd.DataFrame, summary: Summary, level: int, output: Path) -> None:
+    """What was measured at the protocol's level; a failure of all cases leaves nothing to draw."""
+    if any((item.level, item.edits) == (level, 1) and item.mean is not None for item in summary.measures):
+        plot_rows(frame, output / "rows.png", level, 1)
+    if any(item.level == level for item in summary.by_edits):
+        plot_edits(frame, output / "edits.png", level)
+
+
+def _in_words(protocol: Protocol) -> str:
+    """For example "variant clean; test folds 0, 2; base cases 10"; the name is the title."""
+    fields = {name: value for name, value in asdict(protocol).items() if name not in ("name", "data")}
+    return "; ".join(f"{name.replace('_', ' ')} {_listed(value)}" for name, value in fields.items())
+
+
+def _listed(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)

@@ -1,7 +1,8 @@
 """Tables of an evaluation: accuracy, significance, regression, decoder levels, number of edits (method 6 and 8).
 
 The input is a pandas frame with a line for each case, pick of the edited slice, decoder level, number of edits, row of
-the table and scope; its columns are in `COLUMNS`. A line with a text in `error` is a failure and counts nowhere else.
+the table and scope; its columns are in `COLUMNS`. A line with a text in `error` counts nowhere else: it is a failure,
+or `NEEDED_NO_EDIT`.
 """
 
 from __future__ import annotations
@@ -28,10 +29,9 @@ PICKS = ("worst", "largest")
 MEASURES = ("dsc", "hd95_mm", "sensitivity", "specificity", "surface_dice_2mm", "added_path_length_mm")
 SCOPE_TITLES = {"whole": "whole", "near": "near slices", "far": "far slices"}
 COMPARED_SCOPES = ("whole", "near", "far")
-COMPARED = ((FUSION, None), ("update", "paste"))
-"""Fusion with every other row, on whole and far slices; the update with paste, on all three scopes."""
 DEFAULT_LEVEL = 2
 NEEDED_NO_EDIT = "needed no edit"
+"""In place of an error where the baseline equals the ground truth."""
 SETTING = ["pick", "level", "edits"]
 # fmt: off
 COLUMNS = (
@@ -258,19 +258,31 @@ def summarise(frame: pd.DataFrame) -> Summary:
 
 
 def on_common_cases(valid: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The lines of the cases and rows that were measured on every decoder level, or every further number of edits.
+    """The lines by which decoder levels, or numbers of edits, can be compared: all on the same cases.
+
+    Rows without every level, or without several edits, are left out. A case counts where it has all lines of the rows
+    that stay; cases are told apart by fold and name.
 
     Args:
         valid: What `successful` gives.
-        column: "level" or "edits". Rows that were measured on single edits alone are left out of the latter.
+        column: "level", of first edits, or "edits".
     """
-    first_edit = valid["edits"] <= 1
-    counted = valid[first_edit] if column == "level" else valid[~first_edit]
-    key = ["fold", "case", "pick", "row", *(["edits"] if column == "level" else ["level"])]
-    wanted = counted.groupby(key[2:3] + key[4:], observed=True)[column].nunique().rename("wanted").reset_index()
-    have = counted.groupby(key, observed=True)[column].nunique().rename("have").reset_index()
-    have = have.merge(wanted, on=key[2:3] + key[4:])
-    return valid.merge(have.loc[have["have"] == have["wanted"], key], on=key)
+    by_level = column == "level"
+    lines = valid[valid["edits"] <= 1] if by_level else valid
+    parts = [lines.iloc[:0]]
+    for _, group in lines.groupby(["pick", "edits" if by_level else "level"], observed=True):
+        compared = group if by_level else group[group["edits"] > 1]
+        values = compared.groupby("row", observed=True)[column].nunique()
+        if len(values) and values.max() >= (2 if by_level else 1):  # the first edit comes on top of the several
+            parts.append(_complete(group[group["row"].isin(values.index[values == values.max()])], column))
+    return require("pandas", extra="evaluation").concat(parts)
+
+
+def _complete(lines: pd.DataFrame, column: str) -> pd.DataFrame:
+    """The lines of the cases that have every row at every value that the row has anywhere."""
+    pairs = lines["row"].astype(str) + " " + lines[column].astype(str)
+    have = pairs.groupby([lines["fold"], lines["case"]]).transform("nunique")
+    return lines[have == pairs.nunique()]
 
 
 def successful(frame: pd.DataFrame) -> pd.DataFrame:
@@ -368,7 +380,7 @@ def _comparisons(valid: pd.DataFrame) -> tuple[Comparison, ...]:
 
 
 def _pairs_of_rows(scope: str, rows: list[str]) -> list[tuple[str, str]]:
-    """Which rows are compared on a scope; see `COMPARED`. On near slices all rows after the update are the same."""
+    """Fusion with every other row on whole and far; on near slices it is the update, which is compared with paste."""
     pairs = [("update", "paste")] if {"update", "paste"} <= set(rows) else []
     if scope != "near" and FUSION in rows:
         pairs = [(FUSION, row) for row in rows if row != FUSION] + pairs
