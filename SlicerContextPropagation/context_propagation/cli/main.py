@@ -119,7 +119,7 @@ def _add_train_fusion(parser: argparse.ArgumentParser) -> None:
     add("--level", type=int, choices=(1, 2, 3), default=2, help="decoder level")
     add("--variant", choices=("residual", "paper"), default="residual", help="architecture of the fusion network")
     add("--width", type=float, default=2.0, help="hidden channels as a multiple of the features'")
-    add("--epochs", type=int, default=20, help="at most; stops early on the validation cases")
+    add("--epochs", type=int, default=20, help="at most; the best one on the validation cases is kept")
     add("--edits-per-case", type=int, default=3, help="simulated edits of each image")
     add("--augmented-copies", type=int, default=1, help="copies of each image with augmented intensities")
     add("--seed", type=int, default=0)
