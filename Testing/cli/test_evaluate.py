@@ -31,6 +31,8 @@ validation_cases = 1
 test_cases = 2
 other_levels = []
 epochs = 1
+width = 1.0
+paper_width = 1.0
 augmented_copies = 0
 edits = 2
 several_edits_cases = 1
@@ -93,7 +95,7 @@ def test_every_row_is_measured_for_every_case_pick_and_scope(place):
 
 
 def test_the_summary_says_how_it_was_made(place):
-    text = (place / "out" / "summary.md").read_text()
+    text = (place / "out" / "summary.md").read_text(encoding="utf-8")
     figures = json.loads((place / "out" / "summary.json").read_text())
 
     assert "evaluate --protocol clean.toml" in text
@@ -175,7 +177,7 @@ def test_a_case_that_fails_is_named_and_counted(place, run, tmp_path):
 
     assert outcome.code == 0
     assert "1 cases FAILED" in outcome.out
-    assert "ball_001" in (copied / "summary.md").read_text().split("ailed")[-1]
+    assert "ball_001" in (copied / "summary.md").read_text(encoding="utf-8").split("ailed")[-1]
 
 
 def test_a_failure_becomes_a_line_for_each_pick(place):

@@ -158,7 +158,8 @@ def test_the_residual_network_sees_map_and_description(name, position):
 def test_the_description_moves_every_voxel_of_the_output():
     given = inputs(shape=(9, 11, 13))
     other = [*given[:3], given[3] + 1]
-    moved = (network()(*given) - network()(*other)).abs().amax((0, 1))
+    many_units = network(width=32.0)  # with few, all of them may be silent at some voxel
+    moved = (many_units(*given) - many_units(*other)).abs().amax((0, 1))
     assert (moved > 1e-4).all()
 
 

@@ -41,7 +41,7 @@ TRAINING_FOLDER = "training"
 def fusion_of(networks: Sequence[FusionNetwork], level: int, neighbours: int, far_margin: FarMargin) -> Fusion:
     """Trained networks, one per fold of the base model in its order, with the hash of all that they compute with."""
     settings = [plain_settings(network.settings) for network in networks]
-    text = json.dumps([level, neighbours, far_margin.add, far_margin.remove, settings]).encode()
+    text = json.dumps([level, neighbours, float(far_margin.add), float(far_margin.remove), settings]).encode()
     hashed = content_hash({"settings": text}, [network.state_dict() for network in networks])
     return Fusion(tuple(networks), level, neighbours, far_margin, hashed)
 
