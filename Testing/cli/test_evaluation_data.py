@@ -22,7 +22,8 @@ def case(number):
 
 
 def write_folds(folder, folds):
-    folder.mkdir(exist_ok=True, parents=True)
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(exist_ok=True, parents=True)
     (folder / "folds.json").write_text(folds if isinstance(folds, str) else json.dumps({"folds": folds}))
     return folder
 
@@ -57,7 +58,23 @@ def test_missing_data_are_refused_with_where_they_were_sought(tmp_path, monkeypa
         find_data(SMALL, tmp_path / "mine.toml")
 
 
+@pytest.mark.parametrize("kind", ["images", "labels"])
+def test_a_data_folder_without_images_or_labels_is_refused(twenty, tmp_path, monkeypatch, kind):
+    monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    (twenty / kind).rmdir()
+    with pytest.raises(UserInputError, match="it must hold images/, labels/ and folds.json"):
+        find_data(SMALL, tmp_path / "mine.toml")
+
+
 # ---- which case serves what
+
+
+def test_every_observer_s_style_validates_and_is_tested(tmp_path):
+    folder = write_folds(tmp_path / "cases", {case(number): number % 2 for number in range(100)})
+    found = cases_of_fold(folder, replace(SMALL, variant="observer style", validation_cases=6, test_cases=9), 0)
+    for names in (found.validation, found.test):
+        counts = [sum(style_of(name) == style for name in names) for style in STYLES]
+        assert counts == [len(names) // 3] * 3
 
 
 @pytest.mark.parametrize("fold", range(5))

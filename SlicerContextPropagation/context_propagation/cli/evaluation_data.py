@@ -46,7 +46,8 @@ def find_data(protocol: Protocol, protocol_file: Path) -> Path:
     """
     root = os.environ.get(DATA_VARIABLE)
     folder = Path(root) / Path(protocol.data).name if root else protocol_file.parent / protocol.data
-    if not (folder / "folds.json").is_file():
+    needed = ((folder / "folds.json").is_file(), (folder / "images").is_dir(), (folder / "labels").is_dir())
+    if not all(needed):
         raise UserInputError(
             f"No data in '{folder}': it must hold images/, labels/ and folds.json; set {DATA_VARIABLE} to the folder "
             f"in which '{Path(protocol.data).name}' lies, or correct 'data' in the protocol"
