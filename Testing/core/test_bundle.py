@@ -585,3 +585,15 @@ def test_the_hash_in_the_description_is_the_one_that_is_reported(made):
 
     assert description["fusion_sha256"] == fusion.content_hash
     assert description["base"]["sha256"] == model.content_hash
+
+
+@pytest.mark.parametrize("ending", ["partial", "replaced"])
+def test_a_folder_beside_the_bundle_that_is_somebody_s_own_is_not_touched(base, tmp_path, ending):
+    (tmp_path / f"bundle.{ending}").mkdir()
+    (tmp_path / f"bundle.{ending}" / "thesis.txt").write_text("mine")
+
+    with pytest.raises(UserInputError, match=rf"bundle\.{ending}' holds 'thesis.txt'.*move it away"):
+        write_bundle(tmp_path / "bundle", base, folds=[0, 1])
+
+    assert (tmp_path / f"bundle.{ending}" / "thesis.txt").read_text() == "mine"
+    assert not (tmp_path / "bundle").exists()

@@ -274,8 +274,9 @@ def _refuse_unusable(fusion: Fusion, base: NnunetFolder) -> None:
 def _moved_into_place(path: Path) -> Iterator[Path]:
     """A folder beside `path` that takes its place when the block ends well, and vanishes when it does not."""
     partial = path.with_name(f"{path.name}.partial")
+    _clear_leftover(partial)
+    _clear_leftover(path.with_name(f"{path.name}.replaced"))
     try:
-        shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
         partial.mkdir()
         yield partial
         _replace_folder(partial, path)
@@ -286,12 +287,19 @@ def _moved_into_place(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _clear_leftover(folder: Path) -> None:
+    """Remove what a killed process left; never anything that is not of a bundle."""
+    for name in _names_in(folder):
+        if not _is_of_a_bundle(name):
+            raise UserInputError(f"'{folder}' holds {name!r}, which is not of a bundle; move it away first")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _replace_folder(new: Path, path: Path) -> None:
     if not path.exists():
         os.rename(new, path)
         return
     old = path.with_name(f"{path.name}.replaced")
-    shutil.rmtree(old, ignore_errors=True)  # left by a process that was killed
     os.rename(path, old)
     try:
         os.rename(new, path)
