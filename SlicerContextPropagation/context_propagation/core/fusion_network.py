@@ -109,8 +109,8 @@ class ResidualFusion(FusionNetwork):
     """f plus a correction that starts at zero; global paths let the edit speak about every slice (method 10).
 
     What the drawn slices look like is pooled into prototypes, one of the drawn target and one of the rest of these
-    slices. How alike f is to either, anywhere in the volume, is an input beside f, f' - f and the edit map. The
-    description scales and shifts the hidden channels. What each path is worth: docs/fusion.md.
+    slices. How alike f is to either, anywhere in the window that holds a drawn slice, is an input beside f, f' - f and
+    the edit map. The description scales and shifts the hidden channels. What each path is worth: docs/fusion.md.
 
     Source: prototypes: Wang et al., PANet, ICCV 2019; scale and shift: Perez et al., FiLM, AAAI 2018.
     """

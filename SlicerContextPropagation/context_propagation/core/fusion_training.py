@@ -108,7 +108,8 @@ def train_fusion(
 ) -> TrainedFusion:
     """Train with Adam; one step is all simulated edits of one example.
 
-    With a checkpoint, an interrupted training goes on where it was and ends with the same weights as one that was not.
+    With a checkpoint, an interrupted training goes on where it was and, on a CPU, ends with the same weights as one
+    that was not. The checkpoint knows architecture and settings, not model and examples: give each training its own.
 
     Args:
         model: The frozen base model: its target logit and its device.
@@ -144,7 +145,7 @@ def train_fusion(
 
 
 class _Run:
-    """One training; the same settings and examples give the same weights."""
+    """One training; on a CPU the same settings and examples give the same weights."""
 
     def __init__(
         self, model: SegmentationModel, split: SplitNetwork, architecture: FusionSettings, settings: TrainingSettings

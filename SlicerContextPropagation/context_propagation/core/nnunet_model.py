@@ -68,7 +68,7 @@ class NnunetModel:
         splits: One split network per fold.
         patch_size: (D, H, W) that the network was trained on.
         total_stride: (D, H, W) that divides every window.
-        content_hash: SHA-256 of plans, dataset description and checkpoints.
+        content_hash: SHA-256 of plans, dataset description and the folds' weights.
         orientation: Letters that i, j, k are reoriented to before the network sees the image, or None.
         channels: Number of image channels.
         channel_names: Their names.
