@@ -17,7 +17,7 @@ def box_mask(shape, rows, columns):
 
 
 def drawn_slice(drawn, predicted, spacing_mm=(1.0, 1.0), inside=2.0, outside=-3.0):
-    return DrawnSlice(drawn, np.where(predicted, inside, outside), spacing_mm)
+    return DrawnSlice(drawn, predicted, np.where(predicted, inside, outside), spacing_mm)
 
 
 def three_in_four():
@@ -67,13 +67,13 @@ def test_above_the_threshold_lie_as_many_pixels_as_are_drawn(area):
     logit = np.random.default_rng(0).permutation(np.arange(-12, 12) / 2.0).reshape(4, 6)
     drawn = np.zeros(24, bool)
     drawn[:area] = True
-    threshold = 10 * describe([DrawnSlice(drawn.reshape(4, 6), logit, (1.0, 1.0))])[THRESHOLD]
+    threshold = 10 * describe([DrawnSlice(drawn.reshape(4, 6), logit > 0, logit, (1.0, 1.0))])[THRESHOLD]
     assert (logit > threshold + 1e-6).sum() == area
 
 
 def test_where_everything_is_drawn_the_threshold_is_the_lowest_logit():
     logit = np.arange(6.0).reshape(2, 3) - 4
-    assert describe([DrawnSlice(np.ones((2, 3), bool), logit, (1.0, 1.0))])[THRESHOLD] == pytest.approx(-0.4)
+    assert describe([DrawnSlice(np.ones((2, 3), bool), logit > 0, logit, (1.0, 1.0))])[THRESHOLD] == pytest.approx(-0.4)
 
 
 @pytest.mark.parametrize(
@@ -129,3 +129,12 @@ def test_no_edit_is_eight_zeros():
     assert no_description().dtype == np.float32
     assert np.array_equal(describe([]), no_description())
     assert no_description().tolist() == [0] * 8
+
+
+def test_predicted_is_what_the_labels_say_and_not_the_sign_of_the_logit():
+    """With three labels the target wins at p .4 against .3 and .3, where its logit against both together is below 0."""
+    mask = box_mask((9, 9), (2, 6), (3, 8))
+    logit = np.where(mask, math.log(0.4 / 0.6), -3.0)
+    described = describe([DrawnSlice(mask, mask, logit, (1.0, 1.0))])
+    assert described[[RATIO, DISTANCE, DSC]].tolist() == [0, 0, 1]
+    assert described[INSIDE] == pytest.approx(math.log(0.4 / 0.6) / 10)

@@ -11,7 +11,7 @@ from context_propagation.core.edit_description import DrawnSlice, describe, no_d
 from context_propagation.core.edit_map import edit_map
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled, UserInputError
-from context_propagation.core.far_slices import decode_fused, describe_edit, fusion_inputs
+from context_propagation.core.far_slices import EditContext, decode_fused, describe_edit, fusion_inputs
 from context_propagation.core.nnunet_model import NnunetModel
 from context_propagation.core.session import NEAR_SLICES_ONLY, WHOLE_VOLUME, Session, SessionSettings
 from context_propagation.core.slice_update import NetworkEdit
@@ -148,8 +148,10 @@ def test_the_margins_are_those_of_the_fused_features_decoded_over_the_window(mod
     grid = session.cache.prepared.grid
     occupied = edit_map(grid, window.network_box, features.f.shape[2:], drawn, 0, [10])
     description = describe_edit(session.cache, network_edit(session, [edit]), (1.0, 1.0, 1.0))
+    parts = (occupied[0, 0], occupied[0, 1] - occupied[0, 0])
+    looks = torch.stack([(features.f[0] * part).sum((1, 2, 3)) / (part.sum() + 1e-3) for part in parts])[None]
     with torch.no_grad():
-        fused = fusion.networks[0](features.f, f_updated, occupied, torch.from_numpy(description)[None])
+        fused = fusion.networks[0](features.f, f_updated, occupied, torch.from_numpy(description)[None], looks)
         logits = model.splits[0].decode(features, fused, True)
     probability = torch.softmax(logits, 1)[0].numpy()
     inside = tuple(slice(-start, -start + n) for (start, _), n in zip(window.network_box, SHAPE, strict=True))
@@ -174,9 +176,9 @@ def test_training_and_use_share_inputs_and_decode_and_the_decode_has_a_gradient(
     session.propagate([edit])
     (record,) = session.records
     cache, drawn = session.cache, network_edit(session, [edit])
-    description = describe_edit(cache, drawn, (1.0, 1.0, 1.0))
+    context = EditContext.of(cache, drawn, (1.0, 1.0, 1.0))
 
-    inputs = fusion_inputs(cache, 0, 0, record.features, drawn, description)
+    inputs = fusion_inputs(cache, 0, 0, record.features, drawn, context)
     logits = decode_fused(cache, 0, 0, fusion.networks[0](*inputs))
     margin = model.target_margin([logits])[0].detach().numpy()
     model.target_logit(logits).sum().backward()
@@ -205,12 +207,15 @@ def test_the_description_is_that_of_the_drawn_slice_against_the_untouched_logits
         for low, high, n in zip(touched.min(0), touched.max(0), SHAPE[1:], strict=True)
     )
 
-    expected = describe([DrawnSlice(drawn[box], plane[box], (2.0, 1.0))])
+    predicted = session.window_prediction[10]
+    expected = describe([DrawnSlice(drawn[box], predicted[box], plane[box], (2.0, 1.0))])
 
     spacing_mm = session.propagation.oriented_spacing_mm
     described = describe_edit(session.cache, network_edit(session, [edit]), spacing_mm)
     assert np.allclose(described, expected, atol=1e-4)
-    assert not np.allclose(expected, describe([DrawnSlice(drawn[box], plane[box], (1.0, 1.0))]), atol=1e-4)
+    assert not np.allclose(
+        expected, describe([DrawnSlice(drawn[box], predicted[box], plane[box], (1.0, 1.0))]), atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("mostly_in", [0, -1])
@@ -239,7 +244,7 @@ def test_a_slice_in_several_windows_is_described_by_the_one_that_owns_most_of_it
         slice(s.start - start, s.stop - start) for s, (start, _) in zip(box, window.network_box[1:], strict=True)
     )
     target_logit = (logits[1] - logits[0]).numpy()[shown]
-    expected = describe([DrawnSlice(drawn[8][box], target_logit, (1.0, 1.0))])
+    expected = describe([DrawnSlice(drawn[8][box], untouched[8][box], target_logit, (1.0, 1.0))])
     assert np.allclose(describe_edit(cache, edit, (1.0, 1.0, 1.0)), expected, atol=1e-5)
 
 
@@ -289,7 +294,7 @@ def test_margins_of_a_resampled_image_are_interpolated_from_the_fused_logits(mod
     session.propagate([edit])
     (window,), (record,) = session.cache.windows, session.records
     drawn = network_edit(session, [edit])
-    inputs = fusion_inputs(session.cache, 0, 0, record.features, drawn, describe_edit(session.cache, drawn, (3, 1, 1)))
+    inputs = fusion_inputs(session.cache, 0, 0, record.features, drawn, EditContext.of(session.cache, drawn, (3, 1, 1)))
     with torch.no_grad():
         logits = model.splits[0].decode(window.features[0], fusion.networks[0](*inputs), True)
     shape = session.cache.prepared.grid.network_shape
@@ -354,10 +359,10 @@ def test_a_fused_margin_is_that_of_the_window_that_owns_the_voxel(model):
     reached = {piece.window for piece in record.features}
     assert 0 < len(reached) < len(cache.windows)  # some windows have f' = f
     margins, expected = whole_margins(session, record), np.full(image.shape_kji, np.nan, np.float32)
-    description = describe_edit(cache, drawn, (1.0, 1.0, 1.0))
+    context = EditContext.of(cache, drawn, (1.0, 1.0, 1.0))
     disagree = False
     for number, window in enumerate(cache.windows):
-        inputs = fusion_inputs(cache, number, 0, record.features, drawn, description)
+        inputs = fusion_inputs(cache, number, 0, record.features, drawn, context)
         assert torch.equal(inputs.f, inputs.f_updated) == (number not in reached)
         with torch.no_grad():
             logits = decode_fused(cache, number, 0, fusion.networks[0](*inputs))
@@ -377,11 +382,11 @@ def test_folds_average_probabilities(tmp_path):
     edit = redrawn(session)
     session.propagate([edit])
     cache, drawn, (record,) = session.cache, network_edit(session, [edit]), session.records
-    description = describe_edit(cache, drawn, (1.0, 1.0, 1.0))
+    context = EditContext.of(cache, drawn, (1.0, 1.0, 1.0))
     single = []
     for fold in (0, 1):
         with torch.no_grad():
-            inputs = fusion_inputs(cache, 0, fold, record.features, drawn, description)
+            inputs = fusion_inputs(cache, 0, fold, record.features, drawn, context)
             logits = decode_fused(cache, 0, fold, fusion.networks[fold](*inputs))
         single.append(torch.softmax(logits, 1)[0].numpy())
     mean = (single[0] + single[1]) / 2

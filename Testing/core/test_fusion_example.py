@@ -31,6 +31,7 @@ def example(seed=0, told=3):
         f_updated=random(2, 4, 3, 4, 5),
         edit_maps=random(2, 2, 3, 4, 5),
         descriptions=random(2, 8),
+        prototypes=random(2, 2, 4),
         told=random(told),
         decoder=decoder,
         f_box=((1, 3), (0, 3), (2, 5)),

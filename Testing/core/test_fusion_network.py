@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +10,7 @@ from torch import nn
 
 from context_propagation.core.edit_description import DESCRIPTION_SIZE
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.fusion_network import MAP_CHANNELS, FusionSettings, build_fusion_network
+from context_propagation.core.fusion_network import MAP_CHANNELS, PROTOTYPES, FusionSettings, build_fusion_network
 
 VARIANTS = ["paper", "residual"]
 ODD = (5, 7, 9)
@@ -17,7 +18,13 @@ ODD = (5, 7, 9)
 
 def inputs(channels=2, shape=ODD, edits=1, told=0, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    sizes = [(channels, *shape), (channels, *shape), (MAP_CHANNELS, *shape), (DESCRIPTION_SIZE + told,)]
+    sizes = [
+        (channels, *shape),
+        (channels, *shape),
+        (MAP_CHANNELS, *shape),
+        (DESCRIPTION_SIZE + told,),
+        (PROTOTYPES, channels),
+    ]
     return [torch.randn(edits, *size, generator=generator) for size in sizes]
 
 
@@ -124,8 +131,8 @@ def test_the_paper_s_output_is_never_below_0():
     assert fused.max() > 0
 
 
-@pytest.mark.parametrize("position", [2, 3])
-def test_the_paper_s_network_sees_neither_edit_map_nor_description(position):
+@pytest.mark.parametrize("position", [2, 3, 4])
+def test_the_paper_s_network_sees_neither_edit_map_nor_description_nor_prototypes(position):
     given = inputs()
     assert torch.equal(network("paper")(*given), network("paper")(*replaced(given, position)))
 
@@ -149,15 +156,15 @@ def test_the_residual_network_can_learn_its_way_from_the_identity():
     assert ((fresh(*given) - given[1]) ** 2).mean() < ((given[0] - given[1]) ** 2).mean()
 
 
-@pytest.mark.parametrize(("name", "position"), [("edit map", 2), ("description", 3)])
-def test_the_residual_network_sees_map_and_description(name, position):
+@pytest.mark.parametrize(("name", "position"), [("edit map", 2), ("description", 3), ("prototypes", 4)])
+def test_the_residual_network_sees_map_description_and_prototypes(name, position):
     given = inputs()
     assert not torch.allclose(network()(*given), network()(*replaced(given, position)), atol=1e-3)
 
 
 def test_the_description_moves_every_voxel_of_the_output():
     given = inputs(shape=(9, 11, 13))
-    other = [*given[:3], given[3] + 1]
+    other = [*given[:3], given[3] + 1, given[4]]
     many_units = network(width=32.0)  # with few, all of them may be silent at some voxel
     moved = (many_units(*given) - many_units(*other)).abs().amax((0, 1))
     assert (moved > 1e-4).all()
@@ -168,14 +175,55 @@ def test_every_number_of_the_description_counts():
     for number in range(DESCRIPTION_SIZE):
         other = given[3].clone()
         other[0, number] += 1
-        assert not torch.allclose(network()(*given), network()(*given[:3], other), atol=1e-3), number
+        assert not torch.allclose(network()(*given), network()(*given[:3], other, given[4]), atol=1e-3), number
 
 
 def test_what_an_oracle_is_told_counts_too():
     given = inputs(told=3)
     other = given[3].clone()
     other[0, -1] += 1
-    assert not torch.allclose(network(told=3)(*given), network(told=3)(*given[:3], other), atol=1e-3)
+    assert not torch.allclose(network(told=3)(*given), network(told=3)(*given[:3], other, given[4]), atol=1e-3)
+
+
+def test_a_prototype_counts_by_its_direction_alone():
+    given = inputs()
+    assert torch.allclose(network()(*given), network()(*given[:4], 3 * given[4]), atol=1e-4)
+    assert not torch.allclose(network()(*given), network()(*given[:4], -given[4]), atol=1e-3)
+
+
+def test_what_is_alike_is_the_cosine_between_f_and_each_prototype():
+    """An entry layer that passes on nothing but the two similarities, read where it is used."""
+    given = inputs()
+    probe = build_fusion_network(FusionSettings("residual", 2, 1.0))
+    seen = []
+    probe.entry.register_forward_pre_hook(lambda module, values: seen.append(values[0]))
+    probe(*given)
+    f, prototypes = given[0][0].numpy(), given[4][0].numpy()
+    for number, prototype in enumerate(prototypes):
+        length = np.sqrt((f**2).sum(0)) * np.sqrt((prototype**2).sum())
+        assert np.allclose(seen[0][0, -2 + number].numpy(), np.einsum("cdhw,c->dhw", f, prototype) / length, atol=1e-5)
+
+
+def test_prototypes_of_zeros_are_like_nothing():
+    f, f_updated, edit_map, description, prototypes = inputs()
+    probe = build_fusion_network(FusionSettings("residual", 2, 1.0))
+    seen = []
+    probe.entry.register_forward_pre_hook(lambda module, values: seen.append(values[0]))
+    probe(f, f_updated, edit_map, description, torch.zeros_like(prototypes))
+    assert not seen[0][0, -2:].any()
+
+
+def test_an_oracle_starts_from_the_weights_of_the_network_that_it_is_compared_with():
+    """And from its output: what it is told counts nothing at first."""
+    built = []
+    with torch.random.fork_rng(devices=[]):
+        for told in (0, 3):
+            torch.manual_seed(0)
+            built.append(build_fusion_network(FusionSettings("residual", 2, 1.0, told)))
+    plain, oracle = (network.state_dict() for network in built)
+    assert all(torch.equal(oracle[name], value) for name, value in plain.items())
+    (more,) = oracle.keys() - plain.keys()
+    assert not oracle[more].any()
 
 
 # ---- refusals

@@ -51,6 +51,7 @@ def example(model, seed=0, near=(NEAR,), told=0, radius=5):
         f_updated=features.f + 0.3 * torch.randn(edits, *features.f.shape[1:], generator=generator),
         edit_maps=torch.rand(edits, 2, *size, generator=generator),
         descriptions=torch.randn(edits, 8, generator=generator),
+        prototypes=torch.randn(edits, 2, features.f.shape[1], generator=generator),
         told=torch.rand(told, generator=generator),
         decoder=features,
         f_box=whole(size),
@@ -144,7 +145,7 @@ def test_validation_is_loss_and_dsc_of_the_far_slices_with_the_trained_weights(m
     trained = train(model, training, readers(item), epochs=1)
     f = item.f.expand(2, -1, -1, -1, -1)
     z = logit_of(model, replace(item, decoder=_repeated(item.decoder, 2)), trained.network(
-        f, item.f_updated, item.edit_maps, item.descriptions))  # fmt: skip
+        f, item.f_updated, item.edit_maps, item.descriptions, item.prototypes))  # fmt: skip
     losses, dscs = [], []
     for edit, far in enumerate(item.far.numpy()):
         predicted, truth = (z[edit] > 0) & far, item.truth.numpy() & far
@@ -207,7 +208,11 @@ def test_the_base_model_keeps_its_weights_and_gets_no_gradients(model, training)
 def test_a_control_that_sees_no_edit_learns_the_same_from_any_edit(model):
     item = example(model)
     other = replace(
-        item, f_updated=item.f_updated + 1, descriptions=item.descriptions + 1, edit_maps=item.edit_maps * 0
+        item,
+        f_updated=item.f_updated + 1,
+        descriptions=item.descriptions + 1,
+        edit_maps=item.edit_maps * 0,
+        prototypes=-item.prototypes,
     )
     blind = [weights_of(train(model, readers(it), sees="no edit")) for it in (item, other)]
     seeing = [weights_of(train(model, readers(it))) for it in (item, other)]

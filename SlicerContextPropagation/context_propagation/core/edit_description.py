@@ -21,11 +21,13 @@ class DrawnSlice:
 
     Attributes:
         drawn: bool `[H, W]`.
-        target_logit: `[H, W]`, above 0 where the target is predicted.
+        predicted: bool `[H, W]`, R_0: the labels decoded from the untouched features.
+        target_logit: `[H, W]`, of the untouched features.
         spacing_mm: Pixel size along H and W.
     """
 
     drawn: np.ndarray
+    predicted: np.ndarray
     target_logit: np.ndarray
     spacing_mm: tuple[float, float]
 
@@ -58,12 +60,12 @@ def describe(slices: Sequence[DrawnSlice]) -> np.ndarray:
 
 
 def _weight(piece: DrawnSlice) -> int:
-    return int((piece.drawn | (piece.target_logit > 0)).sum())
+    return int((piece.drawn | piece.predicted).sum())
 
 
 def _describe_slice(piece: DrawnSlice) -> np.ndarray:
     drawn, logit = piece.drawn.astype(bool), np.clip(piece.target_logit, -LOGIT_LIMIT, LOGIT_LIMIT)
-    predicted = logit > 0
+    predicted = piece.predicted.astype(bool)
     area, predicted_area = int(drawn.sum()), int(predicted.sum())
     contour = drawn & ~_eroded(drawn)
     ring = _dilated(drawn, RING_VOXELS) & ~drawn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from context_propagation.core.edit_map import edit_map
 from context_propagation.core.errors import Cancelled
 from context_propagation.core.feature_cache import NO_WINDOW, FeatureCache
 from context_propagation.core.fusion_network import Fusion
+from context_propagation.core.prototypes import prototypes
 from context_propagation.core.slice_update import NetworkEdit
 from context_propagation.core.split_model import CancelCheck, Progress
 from context_propagation.core.updated_features import UpdatedFeatures, with_updates
@@ -28,12 +30,33 @@ class FusionInputs(NamedTuple):
         f_updated: f', the same shape; f itself where the edit does not reach.
         edit_map: `[1, 2, D', H', W']`.
         description: `[1, E]`.
+        prototypes: `[1, 2, C']`.
     """
 
     f: torch.Tensor
     f_updated: torch.Tensor
     edit_map: torch.Tensor
     description: torch.Tensor
+    prototypes: torch.Tensor
+
+
+@dataclass(frozen=True)
+class EditContext:
+    """What an edit says to every window alike.
+
+    Attributes:
+        description: float32 `[1, E]`, see `edit_description.describe`.
+        prototypes: `[1, 2, C']` for each fold, see `prototypes.prototypes`.
+    """
+
+    description: torch.Tensor
+    prototypes: tuple[torch.Tensor, ...]
+
+    @classmethod
+    def of(cls, cache: FeatureCache, edit: NetworkEdit, spacing_kji_mm: Sequence[float]) -> EditContext:
+        """Gather it from the untouched features on the drawn slices."""
+        description = torch.from_numpy(describe_edit(cache, edit, spacing_kji_mm))[None]
+        return cls(description, tuple(prototypes(cache, fold, edit) for fold in range(len(cache.model.splits))))
 
 
 def describe_edit(cache: FeatureCache, edit: NetworkEdit, spacing_kji_mm: Sequence[float]) -> np.ndarray:
@@ -54,7 +77,7 @@ def fusion_inputs(
     fold: int,
     updated: Sequence[UpdatedFeatures],
     edit: NetworkEdit,
-    description: np.ndarray,
+    context: EditContext,
 ) -> FusionInputs:
     """The fusion network's inputs for one window and fold, on the device of f.
 
@@ -64,12 +87,12 @@ def fusion_inputs(
         fold: The fold's number.
         updated: The pieces of f', of any windows and folds.
         edit: The drawn slices.
-        description: float32 `[E]`, see `describe_edit`.
+        context: What the edit says to every window.
     """
     f, box = cache.windows[window].features[fold].f, cache.windows[window].network_box
     occupied = edit_map(cache.prepared.grid, box, f.shape[2:], edit.drawn, edit.axis, edit.indices)
-    described = torch.from_numpy(description)[None]
-    return FusionInputs(f, with_updates(f, window, fold, updated), occupied.to(f), described.to(f))
+    updated_f = with_updates(f, window, fold, updated)
+    return FusionInputs(f, updated_f, occupied.to(f), context.description.to(f), context.prototypes[fold].to(f))
 
 
 def decode_fused(
@@ -124,7 +147,7 @@ def far_margins(
     """
     margins = np.full(cache.owner.shape, np.nan, np.float16)
     image_axes = np.argsort(cache.prepared.grid.transpose)
-    description = describe_edit(cache, edit, spacing_kji_mm)
+    context = EditContext.of(cache, edit, spacing_kji_mm)
     for number in range(len(cache.windows)):
         owned = bounding_box(cache.owner == number)
         if owned is None:
@@ -134,7 +157,7 @@ def far_margins(
             if cancelled():
                 raise Cancelled
             progress("fuse", (number + fold / len(fusion.networks)) / len(cache.windows))
-            fused = network(*fusion_inputs(cache, number, fold, updated, edit, description))
+            fused = network(*fusion_inputs(cache, number, fold, updated, edit, context))
             fold_logits.append(decode_fused(cache, number, fold, fused, cache.prepared.grid.network_order(owned)))
         decoded = cache.model.target_margin(fold_logits)[0].cpu().numpy().transpose(image_axes)
         mine = cache.owner[slices_of(owned)] == number
@@ -159,8 +182,8 @@ def _drawn_slice(
         return None
     box = target.box_at(index)
     first, second = (spacing_kji_mm[grid.transpose[axis]] for axis in range(3) if axis != edit.axis)
-    drawn = edit.drawn[slices_of(box)].squeeze(edit.axis)
-    return DrawnSlice(drawn, _untouched_logit(cache, window, box).squeeze(edit.axis), (first, second))
+    drawn, predicted = (mask[slices_of(box)].squeeze(edit.axis) for mask in (edit.drawn, edit.untouched))
+    return DrawnSlice(drawn, predicted, _untouched_logit(cache, window, box).squeeze(edit.axis), (first, second))
 
 
 @torch.no_grad()

@@ -38,22 +38,33 @@ class ShownTo(FusionNetwork):
         self.register_buffer("told", torch.zeros(1, network.settings.told), persistent=False)
 
     def tell(self, numbers: torch.Tensor) -> None:
-        """Set the hidden truth of the next case: `[T]`."""
+        """Set the hidden truth of the next case: `[T]`.
+
+        Raises:
+            UserInputError: The network takes another number of values.
+        """
         told: torch.Tensor = self.get_buffer("told")
+        if numbers.shape != told.shape[1:]:
+            raise UserInputError(f"{numbers.numel()} numbers of hidden truth; this network takes {told.shape[1]}")
         told.copy_(numbers.to(told)[None])
 
     def forward(
-        self, f: torch.Tensor, f_updated: torch.Tensor, edit_map: torch.Tensor, description: torch.Tensor
+        self,
+        f: torch.Tensor,
+        f_updated: torch.Tensor,
+        edit_map: torch.Tensor,
+        description: torch.Tensor,
+        prototypes: torch.Tensor,
     ) -> torch.Tensor:
         """See `FusionNetwork`."""
         if self.sees in ("no edit", "drawn slice only"):
             f_updated, description = f, torch.zeros_like(description)
         if self.sees == "no edit":
-            edit_map = torch.zeros_like(edit_map)
+            edit_map, prototypes = torch.zeros_like(edit_map), torch.zeros_like(prototypes)
         told = self.get_buffer("told").expand(description.shape[0], -1)
         told = told if self.sees == "hidden truth" else torch.zeros_like(told)
         description = torch.cat((description[:, :DESCRIPTION_SIZE], told), 1)
-        fused: torch.Tensor = self.network(f, f_updated, edit_map, description)
+        fused: torch.Tensor = self.network(f, f_updated, edit_map, description, prototypes)
         return fused
 
 

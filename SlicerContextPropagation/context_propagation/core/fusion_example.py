@@ -17,7 +17,7 @@ from context_propagation.core.grid import GridMap
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.split_model import CachedFeatures, SplitNetwork
 
-FORMAT = "context-propagation fusion example 1"
+FORMAT = "context-propagation fusion example 2"
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class FusionExample:
         f_updated: `[E, C', D', H', W']`, f' of each simulated edit.
         edit_maps: `[E, 2, D', H', W']`.
         descriptions: `[E, 8]`, see `edit_description.describe`.
+        prototypes: `[E, 2, C']`, see `prototypes.prototypes`.
         told: `[T]`, the hidden truth that an oracle is told; T is 0 where there is none.
         decoder: What the decode of `image_box` needs, cut to it: skips, norm statistics.
         f_box: The box of f that this decode reads.
@@ -43,6 +44,7 @@ class FusionExample:
     f_updated: torch.Tensor
     edit_maps: torch.Tensor
     descriptions: torch.Tensor
+    prototypes: torch.Tensor
     told: torch.Tensor
     decoder: CachedFeatures
     f_box: Box
@@ -77,7 +79,7 @@ class FusionExample:
         return self.grid.to_image(logits, self.origin, self.image_box)
 
 
-_TENSORS = ("f", "f_updated", "edit_maps", "descriptions", "told", "truth", "far")
+_TENSORS = ("f", "f_updated", "edit_maps", "descriptions", "prototypes", "told", "truth", "far")
 
 
 def save_example(example: FusionExample, path: Path) -> None:
@@ -123,9 +125,9 @@ def load_example(path: Path) -> FusionExample:
     safetensors = require("safetensors", extra="nnunet")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("example", "{}"))
+            header = dict(json.loads((file.metadata() or {}).get("example", "{}")))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, safetensors.SafetensorError, json.JSONDecodeError) as error:
+    except (OSError, safetensors.SafetensorError, ValueError, TypeError) as error:
         raise UserInputError(f"'{path}' is not a cached example ({error}); delete it and run again") from error
     if header.get("format") != FORMAT:
         raise UserInputError(f"'{path}' has format {header.get('format')!r}, not {FORMAT!r}; delete it and run again")

@@ -13,13 +13,13 @@ from context_propagation.core.composition import FarMargin
 from context_propagation.core.edit_description import DESCRIPTION_SIZE
 from context_propagation.core.errors import UserInputError
 
-SMALLEST_DRAWING = 0.05
-"""Cells of f that a drawn target must fill for anything to be compared with it."""
-
 Variant = Literal["paper", "residual"]
 
 MAP_CHANNELS = 2
 """Channels of the edit map: the drawn target, and the edited slices, both as occupied fractions of f's cells."""
+
+PROTOTYPES = 2
+"""Feature vectors of the edit: the mean of f over the drawn target, and over the rest of the drawn slices."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,12 @@ class FusionSettings:
 class FusionNetwork(nn.Module):
     """What every variant has: the same inputs and an output of f's shape.
 
-    `forward(f, f_updated, edit_map, description)`:
+    `forward(f, f_updated, edit_map, description, prototypes)`:
 
     - `f`, `f_updated`: `[N, C', D', H', W']`, the features before and after the update.
     - `edit_map`: `[N, 2, D', H', W']`, see `MAP_CHANNELS`.
     - `description`: `[N, 8 + told]`, see `edit_description.describe`.
+    - `prototypes`: `[N, 2, C']`, see `prototypes.prototypes`; zeros where nothing can be compared with them.
 
     It returns the fused map, `[N, C', D', H', W']`, for the far slices.
     """
@@ -73,7 +74,7 @@ def build_fusion_network(settings: FusionSettings) -> FusionNetwork:
 
 
 class PaperFusion(FusionNetwork):
-    """Fig. 2c: two input blocks, a join block, an output block; it sees neither edit map nor description.
+    """Fig. 2c: two input blocks, a join block, an output block; it sees f and f' alone.
 
     The output ends in a ReLU, as every unit of the paper does, so it cannot give back a feature below 0.
 
@@ -90,10 +91,15 @@ class PaperFusion(FusionNetwork):
         self.output = _block(hidden, channels)
 
     def forward(
-        self, f: torch.Tensor, f_updated: torch.Tensor, edit_map: torch.Tensor, description: torch.Tensor
+        self,
+        f: torch.Tensor,
+        f_updated: torch.Tensor,
+        edit_map: torch.Tensor,
+        description: torch.Tensor,
+        prototypes: torch.Tensor,
     ) -> torch.Tensor:
         """See `FusionNetwork`."""
-        del edit_map, description
+        del edit_map, description, prototypes
         if max(f.shape[2:]) <= 2:
             raise UserInputError(
                 f"The features have {tuple(f.shape[2:])} voxels; the paper's fusion network needs more than 2 along "
@@ -108,9 +114,8 @@ class PaperFusion(FusionNetwork):
 class ResidualFusion(FusionNetwork):
     """f plus a correction that starts at zero; global paths let the edit speak about every slice (method 10).
 
-    What the drawn slices look like is pooled into prototypes, one of the drawn target and one of the rest of these
-    slices. How alike f is to either, anywhere in the window that holds a drawn slice, is an input beside f, f' - f and
-    the edit map. The description scales and shifts the hidden channels. What each path is worth: docs/fusion.md.
+    How alike f is to the prototypes of the edit, anywhere in the volume, is an input beside f, f' - f and the edit map.
+    The description scales and shifts the hidden channels. What each path is worth: docs/fusion.md.
 
     Source: prototypes: Wang et al., PANet, ICCV 2019; scale and shift: Perez et al., FiLM, AAAI 2018.
     """
@@ -119,43 +124,54 @@ class ResidualFusion(FusionNetwork):
         super().__init__()
         self.settings = settings
         channels, hidden = settings.channels, settings.hidden
-        self.entry = nn.Conv3d(2 * channels + 2 * MAP_CHANNELS, hidden, 3, padding=1)
+        self.entry = nn.Conv3d(2 * channels + MAP_CHANNELS + PROTOTYPES, hidden, 3, padding=1)
         self.wide = nn.Conv3d(hidden, hidden, 3, stride=2, padding=1)
         self.deep = nn.Conv3d(hidden, hidden, 3, padding=1)
         self.join = nn.Conv3d(2 * hidden, hidden, 3, padding=1)
-        said = DESCRIPTION_SIZE + settings.told
-        self.globally = nn.Sequential(nn.Linear(said, hidden), nn.ReLU(), nn.Linear(hidden, 2 * hidden))
+        self.described = nn.Linear(DESCRIPTION_SIZE, hidden)
+        self.globally = nn.Linear(hidden, 2 * hidden)
         self.correction = nn.Conv3d(hidden, channels, 1)
         for layer in (self.entry, self.wide, self.deep, self.join):  # without norms, activations must keep their size
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(cast(torch.Tensor, layer.bias))
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(cast(torch.Tensor, self.correction.bias))
+        if (
+            settings.told
+        ):  # last and from zero, so that an oracle starts from the weights of the row it is compared with
+            self.hidden_truth = nn.Linear(settings.told, hidden, bias=False)
+            nn.init.zeros_(self.hidden_truth.weight)
 
     def forward(
-        self, f: torch.Tensor, f_updated: torch.Tensor, edit_map: torch.Tensor, description: torch.Tensor
+        self,
+        f: torch.Tensor,
+        f_updated: torch.Tensor,
+        edit_map: torch.Tensor,
+        description: torch.Tensor,
+        prototypes: torch.Tensor,
     ) -> torch.Tensor:
         """See `FusionNetwork`."""
-        target, edited = edit_map[:, :1], edit_map[:, 1:]
-        scale, shift = self.globally(description)[:, :, None, None, None].chunk(2, 1)
-        alike = torch.cat([_similarity(f, _pooled(f, part)) for part in (target, edited - target)], 1)
-        is_drawn = (target.sum((2, 3, 4), keepdim=True) > SMALLEST_DRAWING).to(f.dtype)
-        near = F.relu(self.entry(torch.cat((f, f_updated - f, edit_map, alike * is_drawn), 1)))
+        alike = torch.stack([_similarity(f, one) for one in prototypes.unbind(1)], 1)
+        near = F.relu(self.entry(torch.cat((f, f_updated - f, edit_map, alike), 1)))
         wide = F.relu(self.deep(F.relu(self.wide(near))))
         grown = F.interpolate(wide, f.shape[2:], mode="trilinear", align_corners=False)
         joined = self.join(torch.cat((near, grown), 1))
+        scale, shift = self._said(description)[:, :, None, None, None].chunk(2, 1)
         correction: torch.Tensor = self.correction(F.relu(joined * (1 + scale) + shift))
         return f + correction
 
-
-def _pooled(values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Mean of `[N, C', D', H', W']` where `[N, 1, D', H', W']` is, `[N, C']`; zeros where that is nowhere."""
-    return (values * weight).sum((2, 3, 4)) / (weight.sum((2, 3, 4)) + 1e-3)
+    def _said(self, description: torch.Tensor) -> torch.Tensor:
+        """Scale and shift of the hidden channels, `[N, 2 * hidden]`, of a description and what an oracle is told."""
+        said = self.described(description[:, :DESCRIPTION_SIZE])
+        if self.settings.told:
+            said = said + self.hidden_truth(description[:, DESCRIPTION_SIZE:])
+        scale_and_shift: torch.Tensor = self.globally(F.relu(said))
+        return scale_and_shift
 
 
 def _similarity(f: torch.Tensor, prototype: torch.Tensor) -> torch.Tensor:
-    """Cosine similarity `[N, 1, D', H', W']` of f at each place to a prototype `[N, C']`."""
-    return F.cosine_similarity(f, prototype[:, :, None, None, None], dim=1)[:, None]
+    """Cosine similarity `[N, D', H', W']` of f at each place to a prototype `[N, C']`; 0 to one of zeros."""
+    return F.cosine_similarity(f, prototype[:, :, None, None, None], dim=1)
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:

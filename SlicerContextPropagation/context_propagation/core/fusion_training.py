@@ -204,7 +204,7 @@ class _Run:
     def _step(self, example: FusionExample) -> float:
         self.network.train()
         self.optimizer.zero_grad()
-        loss = self._far_loss(example, self._target_logit(example))
+        loss = self._far_loss(example, self._logits(example))
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return float(loss.detach())
@@ -213,20 +213,22 @@ class _Run:
     def _validate(self, example: FusionExample) -> tuple[float, float]:
         """Loss and DSC of the far slices."""
         self.network.eval()
-        z = self._target_logit(example)
-        return float(self._far_loss(example, z)), _far_dsc(z > 0, example)
+        logits = self._logits(example)
+        predicted = self.model.target_margin([logits]) > 0
+        return float(self._far_loss(example, logits)), _far_dsc(predicted, example)
 
-    def _target_logit(self, example: FusionExample) -> torch.Tensor:
-        """`[E, A, B, C]`; in mixed precision on a GPU."""
+    def _logits(self, example: FusionExample) -> torch.Tensor:
+        """`[E, C, A, B, C]`, all of the model's channels; in mixed precision on a GPU."""
         device = self.model.device.type
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):  # float16 would need scaled gradients
             self.network.tell(example.told[: self.architecture.told])
             f = example.f.expand(len(example), -1, -1, -1, -1)
-            fused = self.network(f, example.f_updated, example.edit_maps, example.descriptions)
-            return self.model.target_logit(example.decode(self.split, fused)).float()
+            fused = self.network(f, example.f_updated, example.edit_maps, example.descriptions, example.prototypes)
+            return example.decode(self.split, fused).float()
 
-    def _far_loss(self, example: FusionExample, target_logit: torch.Tensor) -> torch.Tensor:
+    def _far_loss(self, example: FusionExample, logits: torch.Tensor) -> torch.Tensor:
         """The base model's loss, one edit at a time, on its far slices."""
+        target_logit = self.model.target_logit(logits)
         truth = example.truth.to(target_logit.dtype)
         far = example.far.expand_as(target_logit)
         losses = [

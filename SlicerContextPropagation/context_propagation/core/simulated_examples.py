@@ -11,9 +11,10 @@ from context_propagation.core.boxes import Box, bounding_box, box_of, dilate, in
 from context_propagation.core.composition import near_indices
 from context_propagation.core.edit_propagation import EditPropagation
 from context_propagation.core.edited_slices import SliceEdit
-from context_propagation.core.far_slices import FusionInputs, describe_edit, fusion_inputs
+from context_propagation.core.far_slices import EditContext, FusionInputs, fusion_inputs
 from context_propagation.core.fusion_example import FusionExample
 from context_propagation.core.slice_update import NetworkEdit
+from context_propagation.core.updated_features import UpdatedFeatures
 
 MARGIN_VOXELS = 12
 """Image voxels around ground truth and prediction on which the loss counts."""
@@ -31,12 +32,12 @@ def simulated_examples(
         told: The hidden truth that an oracle is told.
 
     Yields:
-        Window and fold, and their example: of the edits that differ from R_0 and have far slices in the window. Nothing
-        where there is none, or neither truth nor prediction lies in the window.
+        Window and fold, and their example: of the edits that changed features, as others are not fused, and have far
+        slices in the window. Nothing where there is none, or neither truth nor prediction lies in the window.
     """
     cache = propagation.cache
     simulated = [_Simulated(propagation, edit) for edit in edits]
-    simulated = [one for one in simulated if not one.edit.is_satisfied()]
+    simulated = [one for one in simulated if one.updated]
     if not simulated:
         return
     truth_net = cache.prepared.grid.to_network_axes(propagation.reorientation.apply(truth.astype(bool)))
@@ -58,12 +59,13 @@ class _Simulated:
     def __init__(self, propagation: EditPropagation, edit: SliceEdit) -> None:
         self.cache = propagation.cache
         self.edit: NetworkEdit = propagation.network_edit([edit])
+        self.updated: tuple[UpdatedFeatures, ...] = ()
         if not self.edit.is_satisfied():
             self.updated, _ = propagation.updated_features(self.edit)
-            self.description = describe_edit(self.cache, self.edit, propagation.oriented_spacing_mm)
+            self.context = EditContext.of(self.cache, self.edit, propagation.oriented_spacing_mm)
 
     def inputs(self, window: int, fold: int) -> FusionInputs:
-        return fusion_inputs(self.cache, window, fold, self.updated, self.edit, self.description)
+        return fusion_inputs(self.cache, window, fold, self.updated, self.edit, self.context)
 
     def far(self, shape: tuple[int, ...], neighbours: int) -> np.ndarray:
         """Bool, the image in network axis order: the slices outside N(s)."""
@@ -106,6 +108,7 @@ def _example(
         f_updated=torch.cat([one.f_updated for one in inputs]),
         edit_maps=torch.cat([one.edit_map for one in inputs]),
         descriptions=torch.cat([one.description for one in inputs]),
+        prototypes=torch.cat([one.prototypes for one in inputs]),
         told=torch.tensor(told, dtype=torch.float32),
         decoder=slab.features,
         f_box=slab.f_box,
