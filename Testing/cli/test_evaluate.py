@@ -28,6 +28,7 @@ base_cases = 2
 base_epochs = 2
 fusion_cases = 2
 validation_cases = 1
+margin_cases = 1
 test_cases = 2
 other_levels = []
 epochs = 1
@@ -40,11 +41,11 @@ several_edits_cases = 1
 
 
 def write_balls(folder: Path) -> None:
-    """Two test cases and five others; the balls differ in place and brightness."""
+    """Two test cases and six others; the balls differ in place and brightness."""
     folds = {}
     for kind in ("images", "labels"):
         (folder / kind).mkdir(parents=True)
-    for number in range(7):
+    for number in range(8):
         generator = np.random.default_rng(number)
         ball = np.roll(ball_mask(), generator.integers(-2, 3, size=3), axis=(0, 1, 2))
         image = (ball * generator.uniform(0.7, 1.3) + generator.normal(0, 0.4, SHAPE_KJI)).astype(np.float32)
@@ -86,7 +87,8 @@ def test_every_row_is_measured_for_every_case_pick_and_scope(place):
     single = frame[frame["edits"] == 1]
 
     assert set(single["row"]) == {
-        *("baseline", "paste", "update", "fusion", "no-edit control", "edit-as-input control", "paper's fusion"),
+        *("baseline", "paste", "update", "fusion", "no-edit control", "edit-as-input control"),
+        *("paper's fusion", "paper's fusion, no-edit control"),
         *("contour interpolation ±5", "contour interpolation ±10"),
     }
     assert (single.groupby(["case", "pick", "row"])["scope"].nunique() == 3).all()
@@ -102,7 +104,7 @@ def test_the_summary_says_how_it_was_made(place):
     assert "CPU cores" in text
     assert "seed 0" in text
     assert figures["protocol"]["name"] == "balls"
-    assert {"fold 0, level 2"} == set(figures["far_margins"])
+    assert set(figures["far_margins"]["fold 0, level 2"]) == {"add", "remove"}
     assert (place / "out" / "rows.png").stat().st_size > 1000
     assert (place / "out" / "edits.png").stat().st_size > 1000
 
@@ -115,8 +117,8 @@ def job_of(place: Path, margin: FarMargin = FarMargin()) -> CaseJob:  # noqa: B0
     channels = load_file(weights)["correction.weight"].shape[0]
     data = level.parent.parent / "data"
     case = LabelledCase("ball_000", (data / "images" / "ball_000.nii.gz",), data / "labels" / "ball_000.nii.gz")
-    row = FusionRow("fusion", FusionSettings("residual", channels, 1.0), "edit", (weights,), margin)
-    return CaseJob("0", BaseModel(model, device="cpu"), case, SessionSettings(), (row,), interpolation=False)
+    row = FusionRow("fusion", FusionSettings("residual", channels, 1.0), "edit", (weights,))
+    return CaseJob("0", BaseModel(model, device="cpu"), case, SessionSettings(), (row,), margin, interpolation=False)
 
 
 @pytest.mark.parametrize("margin", [FarMargin(), FarMargin(0.4, 0.9)])

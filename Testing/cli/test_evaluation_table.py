@@ -27,6 +27,7 @@ from context_propagation.cli.evaluation_table import (
     to_json,
 )
 from context_propagation.cli.protocol import Protocol
+from context_propagation.core.composition import FarMargin
 from context_propagation.core.errors import UserInputError
 
 pandas = pytest.importorskip("pandas")
@@ -453,7 +454,7 @@ def test_the_main_tables_show_level_two_after_the_first_edit_unless_told_otherwi
     assert main_level(summarise(frame(line(level=3)))) == 3
 
 
-MARGINS = {"fold 0, level 2": {"fusion": {"add": 0.2, "remove": 0.995}, "oracle": {"add": 0.4, "remove": 1.0}}}
+MARGINS = {"fold 0, level 2": FarMargin(add=0.2, remove=0.995)}
 
 
 def written(folder, lines: list[dict], edits: int = 1, **more) -> int:
@@ -495,11 +496,12 @@ def test_the_summary_begins_with_what_was_measured_and_ends_with_the_margins(tmp
     assert "seed 0" in head[-2]
     assert "{" not in text
     assert table_lines(text, "Far margins") == [
-        ["fold and level", "fusion", "oracle"],
-        ["fold 0, level 2", "add 0.2, remove 0.995", "add 0.4, remove 1"],
+        ["fold and level", "add", "remove"],
+        ["fold 0, level 2", "0.2", "0.995"],
     ]
     figures = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
-    assert (figures["far_margins"], figures["notes"]) == (MARGINS, ["styles: 3 tight, 2 generous"])
+    assert figures["far_margins"] == {"fold 0, level 2": {"add": 0.2, "remove": 0.995}}
+    assert figures["notes"] == ["styles: 3 tight, 2 generous"]
 
 
 @pytest.mark.parametrize(

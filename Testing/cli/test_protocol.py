@@ -35,6 +35,7 @@ def test_every_value_is_read(protocol):
         base_epochs = 3
         fusion_cases = 4
         validation_cases = 5
+        margin_cases = 13
         test_cases = 6
         level = 1
         other_levels = [2]
@@ -49,7 +50,7 @@ def test_every_value_is_read(protocol):
     """
     )
     assert protocol(text) == Protocol(
-        "mine", "cases", "observer style", (1, 3, 4), 2, 3, 4, 5, 6, 1, (2,), 0.5, 8.0, 7, 8, 9, 10, 11, 12
+        "mine", "cases", "observer style", (1, 3, 4), 2, 3, 4, 5, 13, 6, 1, (2,), 0.5, 8.0, 7, 8, 9, 10, 11, 12
     )
     assert all(f"{field.name} = " in text for field in fields(Protocol))
 
@@ -169,8 +170,8 @@ def test_a_protocol_that_tests_no_fold_is_refused(protocol):
 @pytest.mark.parametrize(
     "name",
     [
-        "base_cases", "base_epochs", "fusion_cases", "validation_cases", "test_cases", "epochs", "edits_per_case",
-        "edits",
+        "base_cases", "base_epochs", "fusion_cases", "validation_cases", "margin_cases", "test_cases", "epochs",
+        "edits_per_case", "edits",
     ],
 )  # fmt: skip
 def test_there_must_be_at_least_one_of_what_an_evaluation_needs(protocol, name):

@@ -13,6 +13,7 @@ import torch
 from ball_images import SHAPE_KJI, ball_mask, sitk_image
 from context_propagation.cli import train_fusion
 from context_propagation.core.bundle import load_bundle
+from context_propagation.core.composition import FarMargin
 from nnunet_folders import write_nnunet_folder
 
 
@@ -70,7 +71,7 @@ def test_the_provenance_names_counts_seed_and_figures_with_the_control(trained):
 
     assert (made["training_cases"], made["validation_cases"]) == ([3], [1])
     assert made["settings"]["seed"] == 0
-    assert "the cases that chose the epoch and the far margins" in made["validation"]["measured on"]
+    assert "the cases that chose the epoch and the far margin" in made["validation"]["measured on"]
     rows = {name.split(", ")[2] for name in made["validation"]["dsc"]}
     assert {"baseline", "paste", "update", "fusion", "no-edit control"} <= rows
 
@@ -85,17 +86,17 @@ def test_log_and_picture_of_both_trainings_are_kept(trained):
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(run, trained, unseen_model, data, tmp_path, monkeypatch):
-    real = train_fusion.choose_far_margins
+    real = train_fusion.choose_far_margin
 
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_fusion, "choose_far_margins", interrupted)
+    monkeypatch.setattr(train_fusion, "choose_far_margin", interrupted)
     outcome = run(*arguments(unseen_model, data, tmp_path / "bundle"))
     assert (outcome.code, (tmp_path / "bundle").exists()) == (130, False)
     assert "what is finished is kept" in outcome.err
 
-    monkeypatch.setattr(train_fusion, "choose_far_margins", real)
+    monkeypatch.setattr(train_fusion, "choose_far_margin", real)
     assert run(*arguments(unseen_model, data, tmp_path / "bundle")).code == 0
     ((_, again), (_, once)) = load_bundle(tmp_path / "bundle", "cpu"), load_bundle(trained, "cpu")
     for ours, theirs in zip(again.networks[0].parameters(), once.networks[0].parameters(), strict=True):
@@ -154,7 +155,7 @@ def test_a_validation_case_that_failed_is_named_with_its_reason(run, unseen_mode
         return [{**place, "pick": pick, "error": "OSError: no\nspace"} for pick in ("worst", "largest")]
 
     monkeypatch.setattr(train_fusion, "_train", lambda *arguments: [])
-    monkeypatch.setattr(train_fusion, "choose_far_margins", lambda *arguments: {})
+    monkeypatch.setattr(train_fusion, "choose_far_margin", lambda *arguments: FarMargin())
     monkeypatch.setattr(train_fusion, "evaluate_case", failed)
 
     outcome = run(*arguments(unseen_model, data, tmp_path / "bundle"))

@@ -13,8 +13,8 @@ from typing import Any
 from context_propagation.cli.evaluation_case import CaseJob, FusionRow, evaluate_case
 from context_propagation.cli.evaluation_data import FoldCases, VariantData, cases_of_fold, find_data
 from context_propagation.cli.evaluation_report import write_results
-from context_propagation.cli.evaluation_table import NEEDED_NO_EDIT
-from context_propagation.cli.far_margin import choose_far_margins
+from context_propagation.cli.evaluation_table import FUSION, NEEDED_NO_EDIT
+from context_propagation.cli.far_margin import choose_far_margin
 from context_propagation.cli.fusion_jobs import (
     NO_EXAMPLES,
     BaseModel,
@@ -29,6 +29,7 @@ from context_propagation.cli.hippocampus_model import train_hippocampus_model
 from context_propagation.cli.progress import progress_bars
 from context_propagation.cli.protocol import Protocol, read_protocol
 from context_propagation.cli.provenance import commit
+from context_propagation.core.composition import FarMargin
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_controls import Sees
 from context_propagation.core.fusion_example import load_example
@@ -42,6 +43,7 @@ MAIN_ROWS: tuple[tuple[str, Variant, Sees], ...] = (
     ("edit-as-input control", "residual", "drawn slice only"),
     ("oracle", "residual", "hidden truth"),
     ("paper's fusion", "paper", "edit"),
+    ("paper's fusion, no-edit control", "paper", "no edit"),
 )
 LEVEL_ROWS = MAIN_ROWS[:2]
 
@@ -89,14 +91,14 @@ def evaluate(request: EvaluateRequest) -> str:
     work = (request.work or request.output / "work") / training_key(protocol, source, folds)
     data = VariantData(source, work / "data", protocol)
     lines: list[dict[str, Any]] = []
-    margins: dict[str, dict[str, dict[str, float]]] = {}
-    failed = 0
+    margins: dict[str, FarMargin] = {}
+    failed, notes = 0, data.style_counts(folds)
     evaluations = [_Fold(request, protocol, data, work, fold, cases, margins) for fold, cases in folds.items()]
     steps = [partial(evaluation.main_level) for evaluation in evaluations]
     steps += [partial(evaluations[0].other_level, level) for level in protocol.other_levels]
     for step in steps:
         lines += step()
-        failed = write_results(lines, protocol, _command(request), margins, commits, request.output)
+        failed = write_results(lines, protocol, _command(request), margins, commits, request.output, notes)
     done = f"{len({line['case'] for line in lines})} cases in {len(folds)} folds"
     return f"{request.output / 'summary.md'}: {done}" + (f"; {failed} cases FAILED" if failed else "")
 
@@ -106,7 +108,9 @@ def training_key(protocol: Protocol, source: Path, folds: dict[int, FoldCases]) 
     deciding = asdict(replace(protocol, variant="clean") if protocol.variant == "shifted" else protocol)
     for name in ("name", "data", "test_folds", "test_cases", "edits", "several_edits_cases", "level", "other_levels"):
         del deciding[name]
-    cases = {fold: [of_fold.base, of_fold.fusion, of_fold.validation] for fold, of_fold in folds.items()}
+    cases = {
+        fold: [of_fold.base, of_fold.fusion, of_fold.validation, of_fold.margin] for fold, of_fold in folds.items()
+    }
     files = [(path.name, path.stat().st_size) for kind in ("images", "labels") for path in (source / kind).iterdir()]
     text = json.dumps([deciding, cases, sorted(files), asdict(SessionSettings())], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -150,7 +154,7 @@ class _Fold:
     work: Path
     fold: int
     cases: FoldCases
-    margins: dict[str, dict[str, dict[str, float]]]
+    margins: dict[str, FarMargin]
 
     @property
     def workers(self) -> int | None:
@@ -191,20 +195,20 @@ class _Fold:
         """Train the rows' networks at a decoder level and test every case."""
         settings = SessionSettings(level=level)
         trained = self.trained_rows(base, settings, rows)
-        validation = [
+        trials = [
             CaseJob(str(self.fold), base, self.data.training_case(name), settings, tuple(trained))
-            for name in self.cases.validation
+            for name in self.cases.margin
         ]
-        margins = choose_far_margins(validation, self.folder(level), self.workers)
-        self.margins[f"fold {self.fold}, level {level}"] = {row: asdict(margin) for row, margin in margins.items()}
-        sure = tuple(replace(row, far_margin=margins[row.name]) for row in trained)
+        far_margin = choose_far_margin(trials, FUSION, self.folder(level), self.workers)
+        self.margins[f"fold {self.fold}, level {level}"] = far_margin
         jobs = [
             CaseJob(
                 fold=str(self.fold),
                 base=base,
                 case=self.data.test_case(name),
                 settings=settings,
-                rows=sure,
+                rows=tuple(trained),
+                far_margin=far_margin,
                 interpolation=main,
                 edits=self.protocol.edits if main and number < self.protocol.several_edits_cases else 1,
             )

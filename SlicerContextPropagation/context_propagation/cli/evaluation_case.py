@@ -42,14 +42,12 @@ class FusionRow:
         architecture: The network's.
         sees: What of the edit it is shown.
         weights: A safetensors file for each fold of the base model.
-        far_margin: How sure it must be before a far voxel changes; chosen for each row alike, on validation cases.
     """
 
     name: str
     architecture: FusionSettings
     sees: Sees
     weights: tuple[Path, ...]
-    far_margin: FarMargin = field(default_factory=FarMargin)
 
     def networks(self) -> list[FusionNetwork]:
         """The trained networks."""
@@ -66,7 +64,7 @@ class FusionRow:
         shown = [ShownTo(network, self.sees).to(device).eval() for network in self.networks()]
         for network in shown:
             network.tell(torch.tensor(job.case.told[: self.architecture.told]))
-        return fusion_of(shown, job.settings.level, job.settings.neighbours, self.far_margin)
+        return fusion_of(shown, job.settings.level, job.settings.neighbours, job.far_margin)
 
 
 @dataclass(frozen=True)
@@ -79,6 +77,7 @@ class CaseJob:
         case: Image and ground truth.
         settings: Of the session.
         rows: The rows from trained networks.
+        far_margin: How sure each of them must be before a far voxel changes; chosen on validation cases.
         interpolation: Whether the contour interpolation is among the rows.
         edits: Edits one after the other; below 2 only single edits are measured.
     """
@@ -88,6 +87,7 @@ class CaseJob:
     case: LabelledCase
     settings: SessionSettings
     rows: tuple[FusionRow, ...]
+    far_margin: FarMargin = field(default_factory=FarMargin)
     interpolation: bool = True
     edits: int = 1
 
@@ -182,7 +182,7 @@ class _CaseEvaluation(CaseSession):
         rows["update"] = (updated, seconds)
         for name, fusion in self.fusions.items():
             start = time.perf_counter()
-            mask = self.composed(self.fused(record, fusion), fusion.far_margin)
+            mask = self.composed(self.fused(record, fusion), self.job.far_margin)
             rows[name] = (mask, seconds + time.perf_counter() - start)
         if self.job.interpolation:
             load_interpolator()

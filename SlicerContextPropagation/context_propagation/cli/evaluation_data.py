@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +28,15 @@ class FoldCases:
     Attributes:
         base: What nnU-Net trains the base model on.
         fusion: What the fusion networks are trained on.
-        validation: What stops their training and sets the far margin.
+        validation: What chooses the best epoch of their training.
+        margin: What chooses the far margin.
         test: What is tested.
     """
 
     base: tuple[str, ...]
     fusion: tuple[str, ...]
     validation: tuple[str, ...]
+    margin: tuple[str, ...]
     test: tuple[str, ...]
 
 
@@ -71,7 +73,7 @@ def cases_of_fold(folder: Path, protocol: Protocol, fold: int) -> FoldCases:
     others = sorted(name for name, own in folds.items() if own != fold)
     if not test:
         raise UserInputError(f"Fold {fold} has no cases in '{folder / 'folds.json'}'; correct test_folds")
-    needed = protocol.base_cases + protocol.fusion_cases + protocol.validation_cases
+    needed = protocol.base_cases + protocol.fusion_cases + protocol.validation_cases + protocol.margin_cases
     if needed > len(others):
         raise UserInputError(
             f"The protocol asks for {needed} training cases and {len(others)} lie outside fold {fold}; ask for fewer"
@@ -81,13 +83,10 @@ def cases_of_fold(folder: Path, protocol: Protocol, fold: int) -> FoldCases:
     drawn = np.random.default_rng([protocol.seed, fold]).permutation(rest).tolist()
     if protocol.variant == "observer style":
         drawn, test = _styles_in_turn(drawn), _styles_in_turn(test)
-    end = protocol.fusion_cases + protocol.validation_cases
-    return FoldCases(
-        tuple(base),
-        tuple(drawn[: protocol.fusion_cases]),
-        tuple(drawn[protocol.fusion_cases : end]),
-        tuple(test[: protocol.test_cases]),
-    )
+    of_kind = iter(drawn)
+    counts = (protocol.fusion_cases, protocol.validation_cases, protocol.margin_cases)
+    fusion, validation, margin = (tuple(islice(of_kind, count)) for count in counts)
+    return FoldCases(tuple(base), fusion, validation, margin, tuple(test[: protocol.test_cases]))
 
 
 def _styles_in_turn(names: Sequence[str]) -> list[str]:
@@ -127,6 +126,16 @@ class VariantData:
     def has_styles(self) -> bool:
         """Whether there is a hidden truth: the observer's style."""
         return self.protocol.variant == "observer style"
+
+    def style_counts(self, folds: Mapping[int, FoldCases]) -> list[str]:
+        """For a fold, how many tested and trained cases each observer's style has; nothing where there are none."""
+        if not self.has_styles:
+            return []
+
+        def counted(names: Sequence[str]) -> str:
+            return ", ".join(f"{sum(style_of(name) == style for name in names)} {style}" for style in STYLES)
+
+        return [f"fold {fold}: test {counted(c.test)}; training {counted(c.fusion)}" for fold, c in folds.items()]
 
     def _image(self, name: str) -> Path:
         return self._made("images", name, lambda path: shutil.copyfile(self._source("images", name), path))

@@ -17,6 +17,7 @@ from context_propagation.cli.evaluation_table import (
     main_level,
 )
 from context_propagation.cli.measures import SCOPES
+from context_propagation.core.composition import FarMargin
 from context_propagation.core.optional_dependency import require
 
 LEVEL_ROWS = ("update", FUSION, NO_EDIT)
@@ -52,16 +53,9 @@ def to_markdown(summary: Summary, level: int | None = None, edits: int | None = 
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def far_margins_table(far_margins: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """A line for each fold and level, a column for each row of the evaluation.
-
-    Args:
-        far_margins: For each "fold 0, level 2" each row's "add" and "remove".
-    """
-    cells = {
-        (where,): {row: f"add {margin['add']:g}, remove {margin['remove']:g}" for row, margin in rows.items()}
-        for where, rows in far_margins.items()
-    }
+def far_margins_table(far_margins: Mapping[str, FarMargin]) -> str:
+    """A line for each "fold 0, level 2"."""
+    cells = {(where,): {"add": f"{m.add:g}", "remove": f"{m.remove:g}"} for where, m in far_margins.items()}
     return _titled("Far margins, chosen on validation cases", cells, ("fold and level",))
 
 

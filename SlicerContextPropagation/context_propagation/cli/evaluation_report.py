@@ -13,6 +13,7 @@ from context_propagation.cli.evaluation_plots import plot_edits, plot_rows
 from context_propagation.cli.evaluation_table import COLUMNS, Summary, summarise, to_json
 from context_propagation.cli.protocol import Protocol
 from context_propagation.cli.provenance import provenance
+from context_propagation.core.composition import FarMargin
 from context_propagation.core.optional_dependency import require
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def write_results(
     lines: Sequence[dict[str, Any]],
     protocol: Protocol,
     command: str,
-    far_margins: Mapping[str, Mapping[str, Mapping[str, float]]],
+    far_margins: Mapping[str, FarMargin],
     commits: Sequence[str],
     output: Path,
     notes: Sequence[str] = (),
@@ -37,7 +38,7 @@ def write_results(
         lines: Of the table, see `evaluation_table`.
         protocol: What was evaluated.
         command: How.
-        far_margins: For each test fold and level the rows' margins, chosen on validation cases.
+        far_margins: For each test fold and level the margin of all rows, chosen on validation cases.
         commits: At which the results were computed.
         output: The folder.
         notes: Further lines on what was measured, say how many cases each style has.
@@ -56,7 +57,8 @@ def write_results(
     parts = [head, to_markdown(summary, protocol.level).rstrip(), far_margins_table(far_margins)]
     text = "\n\n".join(part for part in parts if part) + "\n"
     (output / "summary.md").write_text(text, encoding="utf-8")
-    figures = {"made": made, "protocol": asdict(protocol), "notes": list(notes), "far_margins": far_margins}
+    figures = {"made": made, "protocol": asdict(protocol), "notes": list(notes)}
+    figures["far_margins"] = {where: asdict(margin) for where, margin in far_margins.items()}
     figures["summary"] = json.loads(to_json(summary))
     (output / "summary.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     _plot(frame, summary, protocol.level, output)

@@ -25,7 +25,8 @@ class Protocol:
         base_cases: Cases that nnU-Net trains the base model on, spread over the other folds.
         base_epochs: Of 40 steps each.
         fusion_cases: Cases that the fusion networks are trained on; the base model never saw them.
-        validation_cases: Further ones for early stopping and the far margin.
+        validation_cases: Further ones that choose the best epoch.
+        margin_cases: Further ones that choose the far margin.
         test_cases: At most so many cases of a test fold.
         level: Decoder level of the main tables.
         other_levels: Decoder levels of the comparison (Tables III, IV), on the first test fold.
@@ -48,7 +49,8 @@ class Protocol:
     base_epochs: int = 8
     fusion_cases: int = 48
     validation_cases: int = 6
-    test_cases: int = 15
+    margin_cases: int = 24
+    test_cases: int = 20
     level: int = 2
     other_levels: tuple[int, ...] = (1, 3)
     width: float = 2.0
@@ -110,8 +112,8 @@ def _check_ranges(path: Path, protocol: Protocol) -> None:
     if not protocol.test_folds:
         raise UserInputError(f"'{path}': test_folds is empty; name at least one fold")
     for name in (
-        "base_cases", "base_epochs", "fusion_cases", "validation_cases", "test_cases", "epochs", "edits_per_case",
-        "edits",
+        "base_cases", "base_epochs", "fusion_cases", "validation_cases", "margin_cases", "test_cases", "epochs",
+        "edits_per_case", "edits",
     ):  # fmt: skip
         if getattr(protocol, name) < 1:
             raise UserInputError(f"'{path}': {name} = {getattr(protocol, name)}; give at least 1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 
 from context_propagation.cli.evaluation_case import CaseJob, FusionRow, evaluate_case
 from context_propagation.cli.evaluation_table import COLUMNS, FUSION, NO_EDIT, summarise
-from context_propagation.cli.far_margin import choose_far_margins
+from context_propagation.cli.far_margin import choose_far_margin
 from context_propagation.cli.fusion_jobs import (
     NO_EXAMPLES,
     BaseModel,
@@ -32,7 +32,6 @@ from context_propagation.cli.provenance import provenance
 from context_propagation.cli.training_cases import find_cases, unseen_cases
 from context_propagation.cli.training_curve import plot_training
 from context_propagation.core.bundle import check_bundle_destination, fusion_of, save_bundle
-from context_propagation.core.composition import FarMargin
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_controls import Sees
 from context_propagation.core.fusion_example import load_example
@@ -108,7 +107,7 @@ class _Fold:
 
 
 def train_fusion_bundle(request: TrainFusionRequest) -> str:
-    """Cache, train the fusion network and its no-edit control, choose the far margins, validate, write the bundle.
+    """Cache, train the fusion network and its no-edit control, choose the far margin, validate, write the bundle.
 
     What is finished is kept beside the bundle in `<output>.training`, so that an interrupted run goes on; it is removed
     once the bundle is written.
@@ -138,19 +137,15 @@ def train_fusion_bundle(request: TrainFusionRequest) -> str:
         for name, fold, of_fold in zip(model.folds, folds, rows, strict=True)
         for case in fold.validation
     ]
-    margins = choose_far_margins(jobs, work, _workers(request))
-    figures = _validation_figures([_sure(job, margins) for job in jobs], work, _workers(request))
+    far_margin = choose_far_margin(jobs, FUSION, work, _workers(request))
+    figures = _validation_figures([replace(job, far_margin=far_margin) for job in jobs], work, _workers(request))
     networks = [network for of_fold in rows for network in of_fold[0].networks()]
-    fusion = fusion_of(networks, settings.level, settings.neighbours, margins[FUSION])
+    fusion = fusion_of(networks, settings.level, settings.neighbours, far_margin)
     made = _provenance(request, folds, figures)
     logs = _logs(model.folds, work)
     save_bundle(request.output, request.model, fusion, made, label=model.target_name, folds=model.folds, training=logs)
     shutil.rmtree(work)
     return f"{request.output}: trained on {sum(len(fold.training) for fold in folds)} cases; {_headline(figures)}"
-
-
-def _sure(job: CaseJob, margins: Mapping[str, FarMargin]) -> CaseJob:
-    return replace(job, rows=tuple(replace(row, far_margin=margins[row.name]) for row in job.rows))
 
 
 def _workers(request: TrainFusionRequest) -> int | None:
@@ -245,9 +240,9 @@ def _validation_figures(jobs: Sequence[CaseJob], work: Path, workers: int | None
         )
     dsc = {f"{item.pick}, {item.scope}, {item.row}": item.mean for item in summary.measures if item.measure == "dsc"}
     return {
-        "measured on": "the cases that chose the epoch and the far margins: too good, compare rows only",
+        "measured on": "the cases that chose the epoch and the far margin: too good, compare rows only",
         "cases": len(jobs),
-        "far_margins": {row.name: asdict(row.far_margin) for row in jobs[0].rows},
+        "far_margin": asdict(jobs[0].far_margin),
         "dsc": dsc,
         "comparisons": [asdict(c) for c in summary.comparisons],
     }
