@@ -80,7 +80,7 @@ def test_the_first_edit_keeps_its_near_slices():
 
 
 def test_a_near_slice_stays_with_the_first_edit_even_where_that_changed_nothing():
-    # The first edit was satisfied already: no near labels, and its N still belongs to it
+    # The first edit's update flipped nothing: no near labels, and its N still belongs to it
     first = EditRecord((drawn(1, "000"),), 1, ())
     second = EditRecord((drawn(3, "111"),), 1, (near(2, "111"), near(3, "111"), near(4, "111")))
 
@@ -185,6 +185,30 @@ def test_drawn_voxels_are_the_drawn_planes():
     assert marked.sum() == 9 + 9 - 3
     assert marked[1].all()
     assert marked[:, :, 0].all()
+
+
+SATISFIED = (UpdateReport(0.0, 0.0, 0, "already satisfied"),)
+
+
+def test_an_edit_that_was_satisfied_already_leaves_its_near_slices_to_a_later_one():
+    first = EditRecord((drawn(1, "000"),), 1, (), SATISFIED)
+    second = EditRecord((drawn(3, "111"),), 1, (near(2, "111"), near(3, "111"), near(4, "111")))
+
+    assert rows_of(compose(UNTOUCHED, (first, second))) == ["000", "000", "111", "111", "111", "000"]
+
+
+def test_an_edit_that_was_satisfied_already_leaves_no_seam_in_a_crossing_one_but_is_as_drawn():
+    empty = np.zeros((3, 3, 3), bool)
+    satisfied = EditRecord((SliceEdit(0, 0, np.zeros((3, 3), bool)),), 1, (), SATISFIED)
+    columns = tuple(NearLabels(j, ((0, 3), (j, j + 1), (0, 3)), np.ones((3, 1, 3), bool), np.ones((3, 1, 3), bool))
+                    for j in (1, 2))  # fmt: skip
+    crossing = EditRecord((SliceEdit(1, 2, np.ones((3, 3), bool)),), 1, columns)
+
+    labels = compose(empty, (satisfied, crossing))
+
+    assert not labels[0, :2].any()  # drawn, and not crossed by the later drawing
+    assert labels[1:, 1].all()  # k = 1 is beside the satisfied slice, k = 2 is not
+    assert labels[:, 2].all()
 
 
 # ---- far slices

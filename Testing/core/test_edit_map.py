@@ -1,5 +1,7 @@
 """Drawn slices as fractions of f's cells, worked by hand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -129,3 +131,45 @@ def test_a_window_sees_its_part_of_the_whole_map():
     part = edit_map(plain_grid(), ((0, 2), (0, 4), (2, 8)), (1, 2, 3), drawn_corner(), 0, [1])
     assert torch.allclose(part, whole_map[:, :, :1, :2, 1:])
     assert part[0, 0].any()
+
+
+def dense_edit_map(grid, network_box, f_shape, drawn, axis, indices):
+    """The map from a float image of the whole volume, each image voxel shared among the cells that it lies in."""
+    occupied = np.zeros((2, *drawn.shape))
+    for index in indices:
+        np.moveaxis(occupied[0], axis, 0)[index] = drawn.take(index, axis)
+        np.moveaxis(occupied[1], axis, 0)[index] = 1
+    shares = []
+    for a in range(3):
+        start, stop = grid.crop[a]
+        edges = start + np.linspace(*network_box[a], f_shape[a] + 1) * (stop - start) / grid.network_shape[a]
+        voxels = np.arange(drawn.shape[a])
+        shared = np.minimum(edges[1:, None], voxels + 1) - np.maximum(edges[:-1, None], voxels)
+        shares.append(np.clip(shared, 0, None) / np.diff(edges)[:, None])
+    return torch.from_numpy(np.einsum("ckji,dk,hj,wi->cdhw", occupied, *shares))[None]
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("indices", [[7], [9, 4, 5]])
+def test_it_equals_the_map_of_the_whole_image_on_a_transposed_cropped_resampled_grid(axis, indices):
+    grid = GridMap((2, 0, 1), ((1, 12), (3, 16), (2, 11)), (16, 8, 12))
+    box = ((4, 16), (0, 8), (-4, 12))
+    drawn = grid.to_network_axes(np.random.default_rng(0).random((17, 12, 13)) > 0.5)
+
+    found = edit_map(grid, box, (3, 2, 4), drawn, axis, indices)
+
+    assert found.dtype == torch.float32
+    assert found.is_contiguous()
+    assert torch.allclose(found.double(), dense_edit_map(grid, box, (3, 2, 4), drawn, axis, indices), atol=1e-6)
+    assert found[0, 0].any()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_it_takes_memory_for_the_drawn_slices_and_not_for_the_image(axis):
+    shape = (64, 64, 64)
+    drawn = np.ones(shape, bool)
+    tracemalloc.start()
+    edit_map(plain_grid(shape), whole(shape), (16, 16, 16), drawn, axis, [3])
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < drawn.nbytes / 2

@@ -125,10 +125,10 @@ def compose(
 ) -> np.ndarray:
     """Labels after all edits: R_n of method 5.
 
-    A near slice takes the update of the edit that was drawn first among those that it is near to. A far slice, near to
-    no edit that had to be updated, takes the target where the margin of the fused features is beyond `far_margin`'s
-    `add`, background where it is beyond its `remove`, and else keeps what it had. A drawn slice is as drawn; where two
-    drawn slices cross, the later drawing holds.
+    A near slice takes the update of the edit that was drawn first among those that it is near to; an edit for which
+    nothing had to be updated is near to none. A far slice, near to no edit, takes the target where the margin of the
+    fused features is beyond `far_margin`'s `add`, background where it is beyond its `remove`, and else keeps what it
+    had. A drawn slice is as drawn; where two drawn slices cross, the later drawing holds.
 
     Args:
         untouched: bool `[K, J, I]`, R_0: decoded from the untouched cache.
@@ -145,6 +145,8 @@ def compose(
     _flip_far(labels, records, far_margin, far_rule)
     claimed = np.zeros(untouched.shape, bool)
     for record, edit in _in_drawing_order(records):
+        if record.satisfied:
+            continue
         for index in near_indices([edit.index], record.neighbours, untouched.shape[record.axis]):
             for near in record.near:
                 if near.index == index:

@@ -22,18 +22,17 @@ def edit_map(
         f_shape: (D', H', W') of f, which covers the window.
         drawn: bool, the image in network axis order; only the edited slices count.
         axis: Network axis that they are perpendicular to.
-        indices: Their image indices.
+        indices: Their image indices, each once.
 
     Returns:
         float32 `[1, 2, D', H', W']`.
     """
-    occupied = np.zeros((2, *drawn.shape), np.float32)
-    along = np.moveaxis(occupied, axis + 1, 1)
-    for index in indices:
-        along[0, index] = drawn.take(index, axis)
-        along[1, index] = 1
+    planes = np.moveaxis(drawn.take(list(indices), axis), axis, 0)
+    occupied = torch.from_numpy(np.stack([planes, np.ones_like(planes)]).astype(np.float32))  # [2, P, a, b]
     overlaps = [_overlaps(grid, a, network_box[a], f_shape[a], drawn.shape[a]) for a in range(3)]
-    return torch.einsum("ckji,dk,hj,wi->cdhw", torch.from_numpy(occupied), *overlaps)[None]
+    along = overlaps.pop(axis)[:, list(indices)]
+    filled = torch.einsum("cpab,ha,wb,dp->cdhw", occupied, *overlaps, along)
+    return filled.movedim(1, axis + 1)[None].contiguous()
 
 
 def _overlaps(grid: GridMap, axis: int, span: Span, cells: int, voxels: int) -> torch.Tensor:
