@@ -1,6 +1,7 @@
 """Eq. 3: the update of features, against hand-worked losses, MONAI's losses and the whole-volume computation."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -228,3 +229,80 @@ def test_live_statistics_are_optimised_on_the_whole_window(folder):
     )
     assert f_box == whole(features.f.shape[2:])
     assert (f - features.f).abs().amax(dim=(0, 1, 3, 4)).gt(0).all()
+
+
+# -- several slices far apart ---------------------------------------------------------------------------------------
+
+FAR_APART = (40, 4, 6)  # two clusters, and not in order
+
+
+def slices_far_apart(axis=0):
+    return replace(target(axis), indices=FAR_APART)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("warm", [False, True])
+def test_slices_far_apart_are_updated_in_slabs_of_their_own_as_on_the_whole_window(folder, optimizer, warm):
+    model, grid, window = window_of(folder, torch.float64)
+    features, aim = window.features[0], slices_far_apart()
+    settings = UpdateSettings(optimizer=optimizer, iterations=12)
+
+    def updated(slice_target, start=None):
+        return update_window(model, model.splits[0], grid, window, features, slice_target, settings,
+                             lambda fraction: None, lambda: False, start)  # fmt: skip
+
+    start = updated(replace(aim, indices=(4,)))[0] if warm else None
+    f_slabs, f_box, report = updated(aim, start)
+    f_whole, whole_report = update_features(
+        features.f,
+        lambda f: whole_window_loss(model, grid, window, aim, f),
+        features.f.numel() // features.f.shape[2],
+        settings,
+        start=start,
+    )
+
+    assert report.loss_after < report.loss_before
+    assert report.loss_after == pytest.approx(whole_report.loss_after, abs=1e-6)
+    assert (f_slabs - f_whole).abs().max() <= 1e-6
+    differs = (f_slabs != features.f).any(dim=1)[0]
+    along = differs.any(dim=2).any(dim=1)
+    assert along[0]
+    assert along[-2:].any()
+    assert not along[5:7].any()  # between the slabs
+    outside = differs.clone()
+    outside[tuple(slice(*span) for span in f_box)] = False
+    assert not outside.any()
+
+
+def test_what_lies_between_slices_far_apart_is_not_decoded(folder, monkeypatch):
+    model, grid, window = window_of(folder, torch.float32)
+    split, aim = model.splits[0], slices_far_apart()
+    decode, decoded = split.decode, []
+
+    def counted(*arguments):
+        logits = decode(*arguments)
+        decoded.append(logits.numel())
+        return logits
+
+    monkeypatch.setattr(split, "decode", counted)
+    _, _, report = update_window(
+        model, split, grid, window, window.features[0], aim, UpdateSettings(iterations=2), lambda fraction: None,
+        lambda: False,
+    )  # fmt: skip
+
+    spanning = split.slab(window.features[0], grid.support(aim.box())).features.logits.numel()
+    assert sum(decoded) / report.evaluations < 0.8 * spanning
+
+
+def test_slices_whose_slabs_overlap_are_decoded_in_one(folder, monkeypatch):
+    model, grid, window = window_of(folder, torch.float32)
+    split, aim = model.splits[0], replace(target(), indices=(20, 22))
+    decode, calls = split.decode, []
+    monkeypatch.setattr(split, "decode", lambda *arguments: calls.append(1) or decode(*arguments))
+
+    _, _, report = update_window(
+        model, split, grid, window, window.features[0], aim, UpdateSettings(iterations=2), lambda fraction: None,
+        lambda: False,
+    )  # fmt: skip
+
+    assert len(calls) == report.evaluations

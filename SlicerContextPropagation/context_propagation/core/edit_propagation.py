@@ -55,7 +55,7 @@ class EditPropagation:
     reorientation: ArrayReorientation
     neighbours: int
     update: UpdateSettings
-    spacing_kji_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    spacing_kji_mm: tuple[float, float, float]
     fusion: Fusion | None = None
 
     def propagate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -128,13 +128,73 @@ def target_loss(
         target: The drawn slices.
         loss: See `segmentation_loss`.
     """
+    return segmentation_loss(*_on_slices(model, grid, logits, origin, target), loss)
+
+
+def _on_slices(
+    model: SegmentationModel, grid: GridMap, logits: torch.Tensor, origin: tuple[int, ...], target: SliceTarget
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The target logit in the loss box of the drawn slices, and what was drawn there: `[voxels]` each."""
     pieces, drawn = [], []
     for index in target.indices:
         box = target.box_at(index)
         pieces.append(model.target_logit(grid.to_image(logits, origin, box)).flatten())
-        drawn.append(target.drawn[tuple(slice(*span) for span in box)].ravel())
+        drawn.append(target.drawn[slices_of(box)].ravel())
     z = torch.cat(pieces)
-    return segmentation_loss(z, torch.as_tensor(np.concatenate(drawn), dtype=z.dtype, device=z.device), loss)
+    return z, torch.as_tensor(np.concatenate(drawn), dtype=z.dtype, device=z.device)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What some of the drawn slices depend on.
+
+    Attributes:
+        target: These slices.
+        features: The features cut down to what they depend on.
+        f_box: Where the cut lies in the window's f.
+        origin: Where its logits start on the network's grid.
+    """
+
+    target: SliceTarget
+    features: CachedFeatures
+    f_box: Box
+    origin: tuple[int, ...]
+
+
+def _slab_piece(
+    split: SplitNetwork, grid: GridMap, window: Window, features: CachedFeatures, target: SliceTarget
+) -> _Piece:
+    start = tuple(span[0] for span in window.network_box)
+    support = grid.support(target.box())
+    slab = split.slab(features, box_of([(a - o, b - o) for (a, b), o in zip(support, start, strict=True)]))
+    origin = tuple(o + span[0] for o, span in zip(start, slab.output_box, strict=True))
+    return _Piece(target, slab.features, slab.f_box, origin)
+
+
+def _pieces(
+    split: SplitNetwork,
+    grid: GridMap,
+    window: Window,
+    features: CachedFeatures,
+    target: SliceTarget,
+    frozen_statistics: bool,
+) -> list[_Piece]:
+    """One slab for each cluster of drawn slices, in order along the axis; with live statistics, the whole window.
+
+    Slices whose boxes of f overlap or touch are one cluster. All clusters' boxes are equal across the axis, because the
+    loss box is.
+    """
+    if not frozen_statistics:
+        start = tuple(span[0] for span in window.network_box)
+        return [_Piece(target, features, whole(features.f.shape[2:]), start)]
+    pieces: list[_Piece] = []
+    for index in sorted(target.indices):
+        piece = _slab_piece(split, grid, window, features, replace(target, indices=(index,)))
+        if pieces and piece.f_box[target.axis][0] <= pieces[-1].f_box[target.axis][1]:
+            together = (*pieces.pop().target.indices, index)
+            piece = _slab_piece(split, grid, window, features, replace(target, indices=together))
+        pieces.append(piece)
+    return pieces
 
 
 def update_window(
@@ -151,36 +211,57 @@ def update_window(
 ) -> tuple[torch.Tensor, Box, UpdateReport]:
     """Move one fold's features so that they decode to the drawn slices.
 
-    With frozen norm statistics this runs on the slab that the loss depends on, which gives the same as the whole
-    window; with live ones, on the whole window. The optimisation begins at `start` (the whole window's f' of an earlier
-    edit), else at the untouched f; the proximal term holds f' near the untouched f either way.
+    With frozen norm statistics this runs on the slabs that the loss depends on, one for each cluster of drawn slices,
+    which gives the same as the whole window; with live ones, on the whole window. The slabs are optimised together,
+    because the loss is that of all slices. The optimisation begins at `start` (the whole window's f' of an earlier
+    edit), else at the untouched f; the proximal term holds f' near the untouched f either way. Between the slabs f' is
+    the untouched f.
 
     Returns:
-        f' (`[1, C', D', H', W']`, the whole window's), the box of f in which it may differ, and the report.
+        f' (`[1, C', D', H', W']`, the whole window's), the box of f around all that may differ, and the report.
     """
-    window_start = tuple(span[0] for span in window.network_box)
-    piece, f_box, origin = features, whole(features.f.shape[2:]), window_start
-    if settings.frozen_statistics:
-        support = grid.support(target.box())
-        slab = split.slab(features, box_of([(a - o, b - o) for (a, b), o in zip(support, window_start, strict=True)]))
-        piece, f_box = slab.features, slab.f_box
-        origin = tuple(o + span[0] for o, span in zip(window_start, slab.output_box, strict=True))
-    inside = (slice(None), slice(None), *slices_of(f_box))
-    f_slice = features.f.numel() // features.f.shape[2 + target.axis]
+    pieces = _pieces(split, grid, window, features, target, settings.frozen_statistics)
+    along = 2 + target.axis
+    places = [(slice(None), slice(None), *slices_of(piece.f_box)) for piece in pieces]
     f_new, report = update_features(
-        piece.f,
-        lambda f: target_loss(
-            model, grid, split.decode(piece, f, settings.frozen_statistics), origin, target, settings.loss
-        ),
-        f_slice,
+        torch.cat([features.f[place] for place in places], along),
+        lambda f: _joint_loss(model, split, grid, pieces, f, settings),
+        features.f.numel() // features.f.shape[along],
         settings,
         progress,
         cancelled,
-        None if start is None else start[inside],
+        None if start is None else torch.cat([start[place] for place in places], along),
     )
     f = features.f.clone()
-    f[inside] = f_new
-    return f, f_box, report
+    for place, part in zip(places, _parts(f_new, pieces), strict=True):
+        f[place] = part
+    spans = list(pieces[0].f_box)
+    spans[target.axis] = (spans[target.axis][0], pieces[-1].f_box[target.axis][1])
+    return f, box_of(spans), report
+
+
+def _joint_loss(
+    model: SegmentationModel,
+    split: SplitNetwork,
+    grid: GridMap,
+    pieces: Sequence[_Piece],
+    f: torch.Tensor,
+    settings: UpdateSettings,
+) -> torch.Tensor:
+    """The loss of all drawn slices together, of the pieces' f one after another along the axis; differentiable."""
+    z, drawn = [], []
+    for piece, part in zip(pieces, _parts(f, pieces), strict=True):
+        logits = split.decode(piece.features, part, settings.frozen_statistics)
+        found = _on_slices(model, grid, logits, piece.origin, piece.target)
+        z.append(found[0])
+        drawn.append(found[1])
+    return segmentation_loss(torch.cat(z), torch.cat(drawn), settings.loss)
+
+
+def _parts(f: torch.Tensor, pieces: Sequence[_Piece]) -> tuple[torch.Tensor, ...]:
+    """Each piece's part of their f, which lie one after another along the axis."""
+    along = 2 + pieces[0].target.axis
+    return torch.split(f, [piece.features.f.shape[along] for piece in pieces], along)
 
 
 @torch.no_grad()
