@@ -60,7 +60,7 @@ def refusal(path: Path, **arguments) -> str:
 
 def inputs(channels: int = 8, told: int = 0) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(5)
-    shapes = ((2, channels, 5, 4, 6), (2, channels, 5, 4, 6), (2, 2, 5, 4, 6), (2, 8 + told))
+    shapes = ((2, channels, 5, 4, 6), (2, channels, 5, 4, 6), (2, 2, 5, 4, 6), (2, 8 + told), (2, 2, channels))
     return tuple(torch.randn(shape, generator=generator) for shape in shapes)
 
 
@@ -294,6 +294,21 @@ def test_a_reference_that_does_not_exist_is_refused(bundle, tmp_path):
     edit_json(bundle / "bundle.json", "base", value={"reference": str(nowhere), "sha256": "0" * 64})
     message = refusal(bundle)
     assert f"refers to the base model '{nowhere}', which does not exist; put the model there" in message
+
+
+@pytest.mark.parametrize(
+    "reference", [r"\\host\share\model", "//host/share/model", r"\\?\UNC\host\share", r"/\host\share"]
+)
+def test_a_reference_to_another_computer_is_refused_before_it_is_looked_at(bundle, monkeypatch, reference):
+    edit_json(bundle / "bundle.json", "base", value={"reference": reference, "sha256": "0" * 64})
+    looked_at = []
+    is_dir = Path.is_dir
+    monkeypatch.setattr(Path, "is_dir", lambda path: looked_at.append(str(path)) or is_dir(path))
+
+    message = refusal(bundle)
+
+    assert f"refers to the base model on the network, {reference!r}; copy the model to this computer" in message
+    assert not [path for path in looked_at if "host" in path]
 
 
 def test_code_in_the_bundled_checkpoint_does_not_run(bundle, tmp_path):

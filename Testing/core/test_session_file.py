@@ -1,5 +1,6 @@
 """A saved session comes back as it was, goes on as if never saved, and refuses what it does not belong to."""
 
+import json
 import signal
 from contextlib import contextmanager
 from dataclasses import replace
@@ -428,3 +429,194 @@ def test_a_model_loaded_for_another_label_is_refused(tmp_path):
     save_session(session, tmp_path / "s.safetensors")
     with pytest.raises(UserInputError, match="refines the label 'GTV' and the model is loaded for 'node'"):
         restore_session(tmp_path / "s.safetensors", NnunetModel.load(folder, label="node", device="cpu"), an_image())
+
+
+# ---- damaged and hostile files
+
+
+@pytest.fixture(scope="module")
+def joint_fusion(model):
+    return random_fusion(model, level=1)
+
+
+@pytest.fixture(scope="module")
+def whole_file(model, joint_fusion, tmp_path_factory):
+    """Header and arrays of a session with features, margins and a history."""
+    session = Session(model, SETTINGS, joint_fusion)
+    session.set_image(an_image(), a_box((6, 12), (5, 12), (3, 10)))
+    session.propagate([square_drawn(8, (4, 13), (3, 12))])
+    path = tmp_path_factory.mktemp("whole") / "s.safetensors"
+    save_session(session, path)
+    with safe_open(path, framework="numpy") as saved:
+        arrays = {name: saved.get_tensor(name) for name in list(saved.keys())}
+        return saved.metadata()["session"], arrays
+
+
+@pytest.fixture
+def refusal(whole_file, model, joint_fusion, tmp_path):
+    """The message with which a changed file is refused."""
+
+    def refused(change) -> str:
+        header, arrays = json.loads(whole_file[0]), dict(whole_file[1])
+        change(header, arrays)
+        path = tmp_path / "changed.safetensors"
+        save_file(arrays, path, metadata={"session": json.dumps(header)})
+        with pytest.raises(UserInputError) as caught:
+            restore_session(path, model, an_image(), fusion=joint_fusion)
+        message = str(caught.value)
+        assert str(path) in message
+        assert "\n" not in message
+        return message
+
+    return refused
+
+
+def put(*keys, value):
+    """A change of one entry of the header."""
+
+    def change(header, arrays):
+        inner = header
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = value
+
+    return change
+
+
+RECORD = ("records", 0)
+BOX_BEYOND = [[0, 21], [0, 24], [0, 40]]
+HUGE_BOX = [[0, 1 << 20], [0, 1 << 20], [0, 1 << 20]]
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "expected"),
+    [
+        (("model_hash",), 5, "'model_hash' is 5, not text"),
+        (("fusion_hash",), [], "'fusion_hash' is [], not text"),
+        (("settings",), None, "holds None at 'settings'"),
+        (("settings", "level"), 4, "'settings.level' is 4, not a whole number from 1 to 3"),
+        (("settings", "level"), 2, "decoder level 1 and the session uses level 2"),
+        (("settings", "window_margin"), "wide", "'settings.window_margin' is 'wide', not a whole number"),
+        (("settings", "memory_budget_bytes"), 1.5, "'settings.memory_budget_bytes' is 1.5"),
+        (("settings", "several_edits"), "any", "'settings.several_edits' is 'any', not one of joint, one at a time"),
+        (("settings", "colour"), "red", "unknown entry 'settings.colour'"),
+        (("settings", "update", "optimizer"), "sgd", "'settings.update.optimizer' is 'sgd', not one of lbfgs, adam"),
+        (("settings", "update", "iterations"), 0, "'settings.update.iterations' is 0"),
+        (("settings", "update", "learning_rate"), float("nan"), "'settings.update.learning_rate' is nan"),
+        (("settings", "update", "proximal_weight"), float("inf"), "'settings.update.proximal_weight' is inf"),
+        (("settings", "update", "loss_threshold"), float("nan"), "'settings.update.loss_threshold' is nan"),
+        (("settings", "update", "frozen_statistics"), 1, "'settings.update.frozen_statistics' is 1, not true or false"),
+        (("window_groups",), {}, "'window_groups' is {}, not a list"),
+        (("window_groups",), [[]], "'window_groups' is [[]], not lists of different boxes"),
+        (("window_groups",), [[[[0, 4]]]], "not lists of different boxes"),
+        (("window_groups",), [[HUGE_BOX]], "does not fit the network's grid of (40, 24, 40) voxels"),
+        (("window_groups",), [[[[1, 17], [0, 16], [30, 46]]]], "does not fit the network's grid"),
+        (("window_groups",), [[[[1, 16], [0, 16], [0, 16]]]], "does not fit the network's grid"),
+        (("done",), 2, "'done' is 2, not a whole number from 0 to 1"),
+        (("done",), -1, "'done' is -1"),
+        (("steps",), 3, "'steps' is 3, not a list"),
+        (("steps", 0, "after"), "x", "'steps[0].after' is 'x', not a list"),
+        (("records",), [7], "holds 7 at 'records[0]', not an object"),
+        ((*RECORD, "edits"), [], "'records[0].edits' is [], not different slices of one axis"),
+        ((*RECORD, "edits", 0, "axis"), 3, "'records[0].edits[0].axis' is 3, not a whole number from 0 to 2"),
+        ((*RECORD, "edits", 0, "index"), 20, "'records[0].edits[0].index' is 20, not a whole number from 0 to 19"),
+        ((*RECORD, "edits", 0, "index"), -1, "'records[0].edits[0].index' is -1"),
+        ((*RECORD, "edits", 0, "mask"), "initial", "array 'initial' is bool (20, 24, 40), not bool (24, 40)"),
+        ((*RECORD, "edits", 0, "mask"), "array.99", "it lacks 'array.99'"),
+        ((*RECORD, "neighbours"), -1, "'records[0].neighbours' is -1"),
+        ((*RECORD, "drawn_at"), [1, 2], "'records[0].drawn_at' is [1, 2], not 1 whole number(s)"),
+        ((*RECORD, "drawn_at"), ["x"], "'records[0].drawn_at' is ['x']"),
+        ((*RECORD, "near", 0, "index"), 20, "'records[0].near[0].index' is 20"),
+        ((*RECORD, "near", 0, "box"), BOX_BEYOND, "'records[0].near[0].box' is [[0, 21]"),
+        ((*RECORD, "near", 0, "box"), [[0, 2], [0, 2], [0, 2]], "not a box on slice"),
+        ((*RECORD, "near", 0, "box"), [[2, 2], [0, 2], [0, 2]], "not a box inside"),
+        ((*RECORD, "near", 0, "box"), [[0.0, 2], [0, 2], [0, 2]], "not a box inside"),
+        ((*RECORD, "near", 0, "labels"), "manual", "array 'manual' is bool (20, 24, 40), not bool (1, "),
+        ((*RECORD, "updates", 0, "loss_before"), "small", "'records[0].updates[0].loss_before' is 'small'"),
+        ((*RECORD, "updates", 0, "stop_reason"), "tired", "'records[0].updates[0].stop_reason' is 'tired'"),
+        ((*RECORD, "features", 0, "window"), 1, "'records[0].features[0].window' is 1, not a whole number from 0 to 0"),
+        ((*RECORD, "features", 0, "fold"), 2, "'records[0].features[0].fold' is 2, not a whole number from 0 to 1"),
+        ((*RECORD, "features", 0, "box"), BOX_BEYOND, "'records[0].features[0].box' is"),
+        ((*RECORD, "features", 0, "values"), "initial", "array 'initial' is bool (20, 24, 40), not float32 (8, "),
+        ((*RECORD, "far", "box"), BOX_BEYOND, "'records[0].far.box' is"),
+        ((*RECORD, "far", "margins"), "initial", "not float16 ("),
+    ],
+)
+def test_an_entry_of_the_wrong_kind_or_range_is_refused_by_its_name(refusal, keys, value, expected):
+    assert expected in refusal(put(*keys, value=value))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("initial", np.zeros((2, 2, 2), bool), "array 'initial' is bool (2, 2, 2), not bool (20, 24, 40)"),
+        ("segmentation", np.zeros(SHAPE, np.float32), "array 'segmentation' is float32 (20, 24, 40), not bool"),
+        ("manual", np.zeros(SHAPE, np.uint8), "array 'manual' has the type U8, not one of BOOL, I64, F16, F32"),
+        ("manual", np.full(SHAPE, 2, np.uint8).view(bool), "array 'manual' holds values that are neither true nor"),
+        ("step.0.flipped", np.array([0, 20 * 24 * 40]), "lie outside the image's 19200 voxels"),
+        ("step.0.flipped", np.array([-1, 3]), "array 'step.0.flipped' holds indices that do not rise, or lie outside"),
+        ("step.0.flipped", np.array([3, 3]), "array 'step.0.flipped' holds indices that do not rise"),
+        ("step.0.flipped", np.array([[3]]), "array 'step.0.flipped' is int64 (1, 1), not int64 (1,)"),
+        ("step.0.values", np.zeros(1, bool), "array 'step.0.values' is bool (1,), not bool ("),
+    ],
+)
+def test_an_array_of_the_wrong_kind_shape_or_range_is_refused_by_its_name(refusal, name, value, expected):
+    assert expected in refusal(lambda header, arrays: arrays.update({name: value}))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_updated_features_that_are_not_finite_are_refused(refusal, value):
+    def change(header, arrays):
+        name = header["records"][0]["features"][0]["values"]
+        arrays[name] = np.full_like(arrays[name], value)
+
+    assert "holds NaN or infinite values" in refusal(change)
+
+
+@pytest.mark.parametrize("value", [np.inf, 1.5])
+def test_margins_that_are_no_margins_are_refused(refusal, value):
+    def change(header, arrays):
+        name = header["records"][0]["far"]["margins"]
+        arrays[name] = np.full_like(arrays[name], value)
+
+    assert "holds margins beyond -1 and 1" in refusal(change)
+
+
+def test_a_loss_that_was_not_a_number_does_not_keep_a_session_from_coming_back(
+    whole_file, model, joint_fusion, tmp_path
+):
+    header = json.loads(whole_file[0])
+    put(*RECORD, "updates", 0, "loss_before", value=float("nan"))(header, None)
+    save_file(whole_file[1], tmp_path / "s.safetensors", metadata={"session": json.dumps(header)})
+
+    restored = restore_session(tmp_path / "s.safetensors", model, an_image(), fusion=joint_fusion)
+
+    assert np.isnan(restored.records[0].updates[0].loss_before)
+
+
+def test_a_header_too_deep_to_read_is_refused(tmp_path, model):
+    path = tmp_path / "deep.safetensors"
+    save_file({"initial": np.zeros(3)}, path, metadata={"session": "[" * 200_000})
+
+    with pytest.raises(UserInputError, match="choose another file"):
+        restore_session(path, model, an_image())
+
+
+class Payload:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (eval, (f"open({str(self.path)!r}, 'w').close()",))
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda payload, path: np.save(path.open("wb"), [payload])])
+def test_a_pickle_is_not_read(tmp_path, model, save):
+    path = tmp_path / "pickle.safetensors"
+    save(Payload(tmp_path / "it-ran"), path)
+
+    with pytest.raises(UserInputError, match="not a saved session"):
+        restore_session(path, model, an_image())
+    assert not (tmp_path / "it-ran").exists()

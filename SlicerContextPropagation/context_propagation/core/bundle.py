@@ -195,39 +195,49 @@ def save_bundle(
     """
     path, base = Path(path).resolve(), Path(base).resolve()
     check_bundle_destination(path)
-    if not copy_base and base.is_relative_to(path):
-        raise UserInputError(
-            f"The base model '{base}' lies inside '{path}', which is replaced; copy it into the bundle"
-        )
+    if not copy_base:
+        _refuse_to_replace(path, base)
     fusion = fusion_of(fusion.networks, fusion.level, fusion.neighbours, fusion.far_margin)
     loaded = load_nnunet_folder(base, folds)
     _refuse_unusable(fusion, loaded)
+    sha256 = loaded.content_hash
+    base_model = BaseModel(sha256, folder=BASE_FOLDER) if copy_base else BaseModel(sha256, reference=str(base))
+    description = _description_of(fusion, loaded, base_model, label, orientation, provenance)
     with _moved_into_place(path) as partial:
         if copy_base:
             copy_for_inference(base, partial / BASE_FOLDER, loaded.folds)
-        files = [
-            FusionFile(f"fusion_{fold}.safetensors", network.settings)
-            for fold, network in zip(loaded.folds, fusion.networks, strict=True)
-        ]
-        for item, network in zip(files, fusion.networks, strict=True):
+        for item, network in zip(description.fusion, fusion.networks, strict=True):
             write_network(partial / item.file, network)
         if training is not None:
             shutil.copytree(training, partial / TRAINING_FOLDER)
-        sha256 = loaded.content_hash
-        description = BundleDescription(
-            base=BaseModel(sha256, folder=BASE_FOLDER) if copy_base else BaseModel(sha256, reference=str(base)),
-            label=label,
-            orientation=orientation,
-            folds=loaded.folds,
-            level=fusion.level,
-            neighbours=fusion.neighbours,
-            far_margin=fusion.far_margin,
-            fusion=tuple(files),
-            fusion_sha256=fusion.content_hash,
-            provenance=provenance,
-        )
         write_description(partial, description)
         load_bundle(partial, device="cpu")
+
+
+def _description_of(
+    fusion: Fusion,
+    loaded: NnunetFolder,
+    base_model: BaseModel,
+    label: str,
+    orientation: str | None,
+    provenance: Mapping[str, Any],
+) -> BundleDescription:
+    """What a bundle of these networks says about itself; the file of each is named after its fold."""
+    return BundleDescription(
+        base=base_model,
+        label=label,
+        orientation=orientation,
+        folds=loaded.folds,
+        level=fusion.level,
+        neighbours=fusion.neighbours,
+        far_margin=fusion.far_margin,
+        fusion=tuple(
+            FusionFile(f"fusion_{fold}.safetensors", network.settings)
+            for fold, network in zip(loaded.folds, fusion.networks, strict=True)
+        ),
+        fusion_sha256=fusion.content_hash,
+        provenance=provenance,
+    )
 
 
 def check_bundle_destination(path: str | Path) -> None:
@@ -254,6 +264,14 @@ def _is_of_a_bundle(name: str) -> bool:
     return (
         name in (FILE_NAME, BASE_FOLDER, TRAINING_FOLDER) or re.fullmatch(r"fusion_\w+\.safetensors", name) is not None
     )
+
+
+def _refuse_to_replace(path: Path, base: Path) -> None:
+    """A base model that is only referred to must outlive the bundle that is replaced."""
+    if base.is_relative_to(path):
+        raise UserInputError(
+            f"The base model '{base}' lies inside '{path}', which is replaced; copy it into the bundle"
+        )
 
 
 def _refuse_unusable(fusion: Fusion, base: NnunetFolder) -> None:

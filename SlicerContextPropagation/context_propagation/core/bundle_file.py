@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, cast, get_args
 
+from context_propagation.core.checked_entries import Entries
 from context_propagation.core.composition import FarMargin
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_network import FusionSettings, Variant
@@ -28,7 +29,7 @@ class BaseModel:
     Attributes:
         sha256: Its `NnunetFolder.content_hash` with the bundle's folds.
         folder: Name of its folder inside the bundle.
-        reference: Its absolute path outside the bundle.
+        reference: Its absolute path outside the bundle, on the same computer.
     """
 
     sha256: str
@@ -115,7 +116,7 @@ def read_description(folder: Path) -> BundleDescription:
             wrong type or out of range.
     """
     file = folder / FILE_NAME
-    entries = _Entries(file, _read_json(file))
+    entries = Entries(file, _read_json(file), COPY_AGAIN)
     found = entries.any("format")
     if found != FORMAT:
         raise UserInputError(
@@ -142,25 +143,36 @@ def read_description(folder: Path) -> BundleDescription:
     return description
 
 
-def _base(entries: _Entries) -> BaseModel:
+def _base(entries: Entries) -> BaseModel:
     sha256 = entries.sha256("sha256")
     if "reference" in entries:
-        base = BaseModel(sha256, reference=entries.text("reference"))
-        if not Path(entries.text("reference")).is_absolute():
-            entries.refuse("reference", base.reference, "an absolute path")
+        base = BaseModel(sha256, reference=_reference(entries))
     else:
         base = BaseModel(sha256, folder=entries.name_inside("folder"))
     entries.refuse_the_rest()
     return base
 
 
-def _far_margin(entries: _Entries) -> FarMargin:
+def _reference(entries: Entries) -> str:
+    """An absolute path on this computer: only to look at a path on another one would contact it."""
+    reference = entries.text("reference")
+    if re.match(r"[\\/]{2}", reference):
+        raise UserInputError(
+            f"'{entries.file}' refers to the base model on the network, {reference!r:.300}; "
+            "copy the model to this computer, and correct 'reference'"
+        )
+    if not Path(reference).is_absolute():
+        entries.refuse("reference", reference, "an absolute path")
+    return reference
+
+
+def _far_margin(entries: Entries) -> FarMargin:
     margin = FarMargin(entries.number("add", 1), entries.number("remove", 1))
     entries.refuse_the_rest()
     return margin
 
 
-def _orientation(entries: _Entries) -> str | None:
+def _orientation(entries: Entries) -> str | None:
     letters = entries.any("orientation")
     if letters is None:
         return None
@@ -170,7 +182,7 @@ def _orientation(entries: _Entries) -> str | None:
     return letters
 
 
-def _folds(entries: _Entries) -> tuple[str, ...]:
+def _folds(entries: Entries) -> tuple[str, ...]:
     folds = entries.any("folds")
     names = [fold for fold in folds if isinstance(fold, str)] if isinstance(folds, list) else []
     if not names or names != folds or len(set(names)) < len(names) or not all(map(_is_fold, names)):
@@ -182,11 +194,9 @@ def _is_fold(name: str) -> bool:
     return name == "all" or re.fullmatch(r"[0-9]{1,4}", name) is not None
 
 
-def _fusion_file(entries: _Entries) -> FusionFile:
+def _fusion_file(entries: Entries) -> FusionFile:
     settings = entries.object("settings")
-    variant = settings.text("variant")
-    if variant not in get_args(Variant):
-        settings.refuse("variant", variant, f"one of {', '.join(get_args(Variant))}")
+    variant = settings.choice("variant", get_args(Variant))
     checked = FusionSettings(
         variant=cast(Variant, variant),
         channels=settings.whole_number("channels", 1, MAX_CHANNELS),
@@ -210,78 +220,3 @@ def _read_json(file: Path) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
-
-
-class _Entries:
-    """The entries of one JSON object, asked for by name and type; each getter raises `UserInputError`."""
-
-    def __init__(self, file: Path, content: Any, path: str = "") -> None:
-        self.file = file
-        self.path = path
-        if not isinstance(content, dict):
-            raise UserInputError(
-                f"'{file}' holds {content!r:.100} at '{path.rstrip('.') or 'the top'}', not an object; {COPY_AGAIN}"
-            )
-        self._content: dict[str, Any] = content
-        self._asked: set[str] = set()
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._content
-
-    def refuse(self, name: str, value: object, expected: str) -> NoReturn:
-        raise UserInputError(f"'{self.file}': '{self.path}{name}' is {value!r:.100}, not {expected}; {COPY_AGAIN}")
-
-    def refuse_the_rest(self) -> None:
-        for name in sorted(self._content.keys() - self._asked):
-            raise UserInputError(f"'{self.file}' has the unknown entry {self.path + name!r:.100}; {COPY_AGAIN}")
-
-    def rest(self) -> dict[str, Any]:
-        return self._content
-
-    def any(self, name: str) -> Any:
-        self._asked.add(name)
-        if name not in self._content:
-            raise UserInputError(f"'{self.file}' lacks the entry '{self.path}{name}'; {COPY_AGAIN}")
-        return self._content[name]
-
-    def text(self, name: str) -> str:
-        value = self.any(name)
-        if not isinstance(value, str) or not value:
-            self.refuse(name, value, "text")
-        return value
-
-    def sha256(self, name: str) -> str:
-        value = self.text(name)
-        if not re.fullmatch(r"[0-9a-f]{64}", value):
-            self.refuse(name, value, "a SHA-256 of 64 hexadecimal digits")
-        return value
-
-    def name_inside(self, name: str) -> str:
-        """A plain name: neither an absolute path nor one that leaves the bundle."""
-        value = self.text(name)
-        if not re.fullmatch(r"\w[\w.-]*", value, re.ASCII):
-            self.refuse(name, value, "a plain name inside the bundle")
-        return value
-
-    def whole_number(self, name: str, least: int, most: int) -> int:
-        value = self.any(name)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            self.refuse(name, value, f"a whole number from {least} to {most}")
-        return value
-
-    def number(self, name: str, most: float, above_0: bool = False) -> float:
-        value = self.any(name)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= most:
-            self.refuse(name, value, f"a number from 0 to {most:g}")
-        if above_0 and value == 0:
-            self.refuse(name, value, "a number above 0")
-        return float(value)
-
-    def object(self, name: str) -> _Entries:
-        return _Entries(self.file, self.any(name), f"{self.path}{name}.")
-
-    def objects(self, name: str) -> Sequence[_Entries]:
-        values = self.any(name)
-        if not isinstance(values, list):
-            self.refuse(name, values, "a list")
-        return [_Entries(self.file, value, f"{self.path}{name}[{number}].") for number, value in enumerate(values)]

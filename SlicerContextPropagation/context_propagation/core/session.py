@@ -179,7 +179,8 @@ class Session:
             first edit places the window.
 
         Raises:
-            UserInputError: Wrong number of channels, wrong shape of `initial`, or not enough memory.
+            UserInputError: Wrong number of channels, wrong shape of `initial`, windows that do not fit the network's
+                grid, or not enough memory.
             Cancelled: The session is as it was before the call.
         """
         check_channels(volume, self.model)
@@ -197,6 +198,8 @@ class Session:
         cache = FeatureCache.empty(self.model, prepared, reorientation.apply(initial).shape)
         target = bounding_box(reorientation.apply(initial))
         plan = None if window_groups else self._plan_around(cache, target)
+        for boxes in window_groups:
+            _check_windows(boxes, self.model, prepared.grid.network_shape)
         for boxes in window_groups or ([plan.boxes] if plan else []):
             cache = cache.extended(self._encode(prepared, boxes, progress, cancelled))
         self._volume, self._reorientation, self._cache = volume, reorientation, cache
@@ -457,3 +460,19 @@ class Session:
         box = bounding_box(self._reorientation.apply(mask))
         grid = self.cache.prepared.grid
         return box is None or contains(grid.crop, grid.network_order(box))
+
+
+def _check_windows(boxes: Sequence[Box], model: SegmentationModel, network_shape: tuple[int, int, int]) -> None:
+    """Windows lie where `plan_windows` would put them: inside the network's grid, or around it with as much padding."""
+    for box in boxes:
+        for (start, stop), stride, patch, n in zip(
+            box, model.total_stride, model.patch_size, network_shape, strict=True
+        ):
+            size = stop - start
+            inside = start >= 0 and stop <= n
+            around = n <= size < max(n, patch) + stride and start == -((size - n) // 2)
+            if size % stride or not (inside or around):
+                raise UserInputError(
+                    f"The window {box} does not fit the network's grid of {network_shape} voxels; "
+                    f"give windows inside it whose sizes {model.total_stride} divides"
+                )

@@ -11,17 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from context_propagation.core.activation_update import UpdateReport, UpdateSettings
-from context_propagation.core.boxes import Box, box_of
-from context_propagation.core.composition import EditRecord, FarMargins, NearLabels
-from context_propagation.core.edited_slices import SliceEdit
+from context_propagation.core.checked_entries import Entries
+from context_propagation.core.composition import EditRecord
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_network import Fusion
 from context_propagation.core.optional_dependency import require
-from context_propagation.core.session import Session, SessionSettings, Step
+from context_propagation.core.session import Session
+from context_propagation.core.session_values import (
+    CHOOSE_ANOTHER,
+    RecordReader,
+    SavedArrays,
+    read_settings,
+    read_window_groups,
+)
 from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to
 from context_propagation.core.split_model import CancelCheck, Progress, SegmentationModel, never_cancelled, no_progress
-from context_propagation.core.updated_features import UpdatedFeatures
 
 FORMAT = "context-propagation session 2"
 
@@ -88,80 +92,80 @@ def restore_session(
         fusion: The fusion networks that it was made with, if any.
 
     Raises:
-        UserInputError: The file is no session, or was made with another model, image or fusion network.
+        UserInputError: The file is no session, is damaged, or was made with another model, image or fusion network.
         Cancelled: The user cancelled.
     """
+    path = Path(path)
     safetensors = require("safetensors", extra="nnunet")
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get("session", "{}"))
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, safetensors.SafetensorError, json.JSONDecodeError) as error:
+        with safetensors.safe_open(path, framework="numpy") as opened:
+            header = Entries(path, _read_header(opened), CHOOSE_ANOTHER)
+            _check_header(header, path, model, volume, fusion)
+            arrays = SavedArrays(path, opened)
+    except (OSError, safetensors.SafetensorError) as error:
         raise UserInputError(f"'{path}' is not a saved session ({error}); choose another file") from error
-    if not isinstance(header, dict):
-        raise UserInputError(f"'{path}' is not a saved session; choose another file")
+    return _restored(header, arrays, model, volume, progress, cancelled, fusion)
+
+
+def _read_header(opened: Any) -> object:
+    """The JSON in the header of an opened file."""
     try:
-        _check_header(header, path, model, volume, fusion)
-        return _restored(header, arrays, model, volume, progress, cancelled, fusion)
-    except KeyError as error:
-        raise UserInputError(f"'{path}' is damaged: it lacks {error}; choose another file") from error
+        return json.loads((opened.metadata() or {}).get("session", "{}"))
+    except (ValueError, RecursionError) as error:
+        return f"no JSON: {error}"
 
 
 def _restored(
-    header: dict[str, Any],
-    arrays: dict[str, np.ndarray],
+    header: Entries,
+    arrays: SavedArrays,
     model: SegmentationModel,
     volume: SourceVolume,
     progress: Progress,
     cancelled: CancelCheck,
     fusion: Fusion | None,
 ) -> Session:
-    settings = header["settings"]
-    session = Session(model, SessionSettings(**{**settings, "update": UpdateSettings(**settings["update"])}), fusion)
-    groups = [[_box(box) for box in group] for group in header["window_groups"]]
-    session.set_image(volume, arrays["initial"], progress, cancelled, groups)
-    steps = [
-        Step(
-            _load_records(step["before"], arrays),
-            _load_records(step["after"], arrays),
-            arrays[f"step.{number}.flipped"],
-            arrays[f"step.{number}.values"],
-        )
-        for number, step in enumerate(header["steps"])
-    ]
-    session.restore_state(
-        arrays["segmentation"],
-        arrays["manual"],
-        _load_records(header["records"], arrays),
-        steps[: header["done"]],
-        steps[header["done"] :],
-    )
+    settings = read_settings(header.object("settings"))
+    masks = {name: arrays.take(name, bool, volume.shape_kji) for name in ("initial", "segmentation", "manual")}
+    groups = read_window_groups(header)
+    try:
+        session = Session(model, settings, fusion)
+        session.set_image(volume, masks["initial"], progress, cancelled, groups)
+    except UserInputError as error:
+        raise UserInputError(f"'{arrays.file}' cannot be restored: {error}") from error
+    reader = RecordReader(arrays, volume.shape_kji, session.cache)
+    steps = reader.steps(header)
+    done = header.whole_number("done", 0, len(steps))
+    records = reader.records(header, "records")
+    session.restore_state(masks["segmentation"], masks["manual"], records, steps[:done], steps[done:])
     return session
 
 
 def _check_header(
-    header: dict[str, Any], path: str | Path, model: SegmentationModel, volume: SourceVolume, fusion: Fusion | None
+    header: Entries, path: Path, model: SegmentationModel, volume: SourceVolume, fusion: Fusion | None
 ) -> None:
-    if header.get("format") != FORMAT:
-        raise UserInputError(f"'{path}' has format {header.get('format')!r}, not {FORMAT!r}; choose a saved session")
-    if header["model_hash"] != model.content_hash:
+    found = header.any("format") if "format" in header else None
+    if found != FORMAT:
+        raise UserInputError(f"'{path}' has format {found!r:.100}, not {FORMAT!r}; choose a saved session")
+    made_with = header.text("model_hash")
+    if made_with != model.content_hash:
         raise UserInputError(
-            f"'{path}' was made with model {header['model_hash'][:12]}, this is {model.content_hash[:12]}; "
+            f"'{path}' was made with model {made_with[:12]}, this is {model.content_hash[:12]}; "
             "load the model that it was made with"
         )
-    _check_fusion_hash(header["fusion_hash"], path, fusion)
-    if header["target"] != model.target_name:
+    _check_fusion_hash(None if header.any("fusion_hash") is None else header.text("fusion_hash"), path, fusion)
+    target = header.text("target")
+    if target != model.target_name:
         raise UserInputError(
-            f"'{path}' refines the label '{header['target']}' and the model is loaded for '{model.target_name}'; "
+            f"'{path}' refines the label '{target:.100}' and the model is loaded for '{model.target_name}'; "
             "load the model for that label"
         )
-    if header["image_hash"] != _image_hash(volume, model):
+    if header.text("image_hash") != _image_hash(volume, model):
         raise UserInputError(
             f"'{path}' was made with another image, spacing or orientation; load the image that it was made with"
         )
 
 
-def _check_fusion_hash(saved: str | None, path: str | Path, fusion: Fusion | None) -> None:
+def _check_fusion_hash(saved: str | None, path: Path, fusion: Fusion | None) -> None:
     if saved == (None if fusion is None else fusion.content_hash):
         return
     made = "without a fusion network" if saved is None else f"with fusion network {saved[:12]}"
@@ -215,28 +219,3 @@ def _save_record(record: EditRecord, arrays: _SharedArrays) -> dict[str, Any]:
         ],
         "far": None if far is None else {"box": far.box, "margins": arrays.name(far.margins)},
     }
-
-
-def _load_records(saved: list[dict[str, Any]], arrays: dict[str, np.ndarray]) -> tuple[EditRecord, ...]:
-    return tuple(_load_record(record, arrays) for record in saved)
-
-
-def _load_record(saved: dict[str, Any], arrays: dict[str, np.ndarray]) -> EditRecord:
-    far = saved["far"]
-    return EditRecord(
-        edits=tuple(SliceEdit(e["axis"], e["index"], arrays[e["mask"]]) for e in saved["edits"]),
-        neighbours=saved["neighbours"],
-        near=tuple(
-            NearLabels(n["index"], _box(n["box"]), arrays[n["labels"]], arrays[n["changed"]]) for n in saved["near"]
-        ),
-        updates=tuple(UpdateReport(**update) for update in saved["updates"]),
-        drawn_at=tuple(saved["drawn_at"]),
-        features=tuple(
-            UpdatedFeatures(f["window"], f["fold"], _box(f["box"]), arrays[f["values"]]) for f in saved["features"]
-        ),
-        far=None if far is None else FarMargins(_box(far["box"]), arrays[far["margins"]]),
-    )
-
-
-def _box(saved: list[list[int]]) -> Box:
-    return box_of([(int(start), int(stop)) for start, stop in saved])
