@@ -177,8 +177,9 @@ def test_a_case_that_fails_is_named_and_counted(place, run, tmp_path):
     finally:
         image.write_bytes(whole)
 
-    assert outcome.code == 0
-    assert "1 cases FAILED" in outcome.out
+    assert outcome.code != 0
+    assert "1 cases FAILED" in outcome.err
+    assert (copied / "cases.csv").is_file()
     assert "ball_001" in (copied / "summary.md").read_text(encoding="utf-8").split("ailed")[-1]
 
 

@@ -154,6 +154,13 @@ def test_values_that_are_no_labels_are_refused(tmp_path, labels, value):
         read_mask(save(tmp_path / "labels.nrrd", broken), Wanted("GTV", (1,)), VOLUME)
 
 
+def test_a_ground_truth_of_one_other_label_is_not_taken_for_the_target(tmp_path, labels):
+    path = save(tmp_path / "liver.nrrd", 2 * (labels == 2).astype(np.uint8))
+
+    with pytest.raises(UserInputError, match=r"holds the labels 2, not 1 \(GTV\); give the target that value"):
+        read_mask(path, Wanted("GTV", (1,)), VOLUME)
+
+
 def test_labels_stored_as_float_are_read(tmp_path, labels):
     assert read_mask(save(tmp_path / "labels.nii.gz", labels.astype(np.float32)), Wanted("GTV", (2,)), VOLUME)[1].all()
 

@@ -81,7 +81,8 @@ def evaluate(request: EvaluateRequest) -> str:
         One line about what was written.
 
     Raises:
-        UserInputError: The protocol or the data cannot be used, or the output folder holds another protocol's results.
+        UserInputError: The protocol or the data cannot be used, or the output folder holds another protocol's results;
+            or cases failed: all tables are written, and the next run tries these cases again.
     """
     protocol = read_protocol(request.protocol, request.quick)
     source = find_data(protocol, request.protocol)
@@ -100,7 +101,10 @@ def evaluate(request: EvaluateRequest) -> str:
         lines += step()
         failed = write_results(lines, protocol, _command(request), margins, commits, request.output, notes)
     done = f"{len({line['case'] for line in lines})} cases in {len(folds)} folds"
-    return f"{request.output / 'summary.md'}: {done}" + (f"; {failed} cases FAILED" if failed else "")
+    said = f"{request.output / 'summary.md'}: {done}"
+    if failed:
+        raise UserInputError(f"{said}; {failed} cases FAILED, named there; the same command tries them again")
+    return said
 
 
 def training_key(protocol: Protocol, source: Path, folds: dict[int, FoldCases]) -> str:

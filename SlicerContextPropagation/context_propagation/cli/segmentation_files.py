@@ -89,7 +89,19 @@ def is_seg_nrrd(path: Path) -> bool:
 
 
 def read_mask(path: Path, wanted: Wanted, volume: SourceVolume) -> np.ndarray:
-    """Read one label of one segmentation; see `read_together`."""
+    """Read one label of one ground truth; see `read_together`, but a mask of another value is not taken for it.
+
+    A training label that holds another organ alone would be learnt from as the target.
+
+    Raises:
+        UserInputError: The file has labels, none of them the wanted one; and as `read_together`.
+    """
+    labelmap = _open(path)
+    if labelmap is not None and labelmap.values and not set(labelmap.values) & set(wanted.values):
+        raise UserInputError(
+            f"{_files_hold([labelmap])} the labels {_listed(labelmap.values)}, not {_listed(wanted.values)} "
+            f"({wanted.name}); give the target that value, or choose another label with --label"
+        )
     return read_together([path], wanted, volume)[0].mask
 
 
