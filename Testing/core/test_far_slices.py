@@ -476,6 +476,16 @@ def test_progress_of_fusing_grows_to_one(model):
     assert list(dict.fromkeys(stage for stage, _ in seen)) == ["update", "decode", "fuse"]
 
 
+def test_progress_of_updating_grows_over_all_folds_and_does_not_start_again(tmp_path):
+    folds = NnunetModel.load(write_nnunet_folder(tmp_path, folds=(0, 1), features=(4, 8, 8)), device="cpu")
+    seen = []
+    session = started(folds, random_fusion(folds))
+    session.propagate([redrawn(session)], progress=lambda stage, fraction: seen.append((stage, fraction)))
+    fractions = [fraction for stage, fraction in seen if stage == "update"]
+    assert fractions == sorted(fractions)
+    assert fractions[0] < 0.5 < fractions[-1] <= 1
+
+
 def test_voxels_changed_by_hand_are_kept_in_far_slices(model):
     reference = started(model, random_fusion(model))
     edit = redrawn(reference)

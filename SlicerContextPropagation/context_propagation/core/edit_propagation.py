@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,9 +110,14 @@ class EditPropagation:
         """Update each fold of each window that has a part in the edit: f' where it differs from f, and reports."""
         pieces: list[UpdatedFeatures] = []
         reports: list[UpdateReport] = []
-        for number, target in self._targets(edit).items():
-            for fold in range(len(self.cache.model.splits)):
-                piece, report = self._updated_fold(number, fold, target, progress, cancelled, start)
+        targets, folds = self._targets(edit), len(self.cache.model.splits)
+
+        def of_all(fraction: float) -> None:
+            progress("update", (len(pieces) + fraction) / (len(targets) * folds))
+
+        for number, target in targets.items():
+            for fold in range(folds):
+                piece, report = self._updated_fold(number, fold, target, of_all, cancelled, start)
                 pieces.append(piece)
                 reports.append(report)
         return tuple(pieces), tuple(reports)
@@ -176,7 +181,7 @@ class EditPropagation:
         number: int,
         fold: int,
         target: SliceTarget,
-        progress: Progress,
+        progress: Callable[[float], None],
         cancelled: CancelCheck,
         start: Sequence[UpdatedFeatures],
     ) -> tuple[UpdatedFeatures, UpdateReport]:
@@ -189,7 +194,7 @@ class EditPropagation:
             window.features[fold],
             target,
             self.update,
-            lambda fraction: progress("update", fraction),
+            progress,
             cancelled,
             with_updates(window.features[fold].f, number, fold, start),
         )

@@ -24,6 +24,7 @@ from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.feature_cache import NO_WINDOW, FeatureCache
 from context_propagation.core.fusion_network import Fusion
+from context_propagation.core.out_of_memory import out_of_memory_reported
 from context_propagation.core.session_checks import check_channels, check_edits, check_fusion, check_shape
 from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to, reoriented_volume
 from context_propagation.core.split_model import (
@@ -157,6 +158,7 @@ class Session:
 
     # -- the image ---------------------------------------------------------------------------------------------------
 
+    @out_of_memory_reported("Caching the image")
     def set_image(
         self,
         volume: SourceVolume,
@@ -284,6 +286,7 @@ class Session:
         self._manual |= by_hand
         self.segmentation = segmentation.astype(bool).copy()
 
+    @out_of_memory_reported("Propagating the edit")
     def propagate(
         self,
         edits: Sequence[SliceEdit],
@@ -298,7 +301,7 @@ class Session:
             cancelled: Asked before each evaluation and each fusion.
 
         Raises:
-            UserInputError: No edits, several axes, an index or a mask that does not fit the image.
+            UserInputError: No edits, several axes, an index or a mask that does not fit the image, or too little memory.
             Cancelled: Nothing was changed.
         """
         check_edits(edits, self.volume)
