@@ -301,7 +301,7 @@ class Session:
             cancelled: Asked before each evaluation and each fusion.
 
         Raises:
-            UserInputError: No edits, several axes, an index or a mask that does not fit the image, or too little memory.
+            UserInputError: No edits, several axes, an index or a mask that does not fit the image, or little memory.
             Cancelled: Nothing was changed.
         """
         check_edits(edits, self.volume)
