@@ -107,6 +107,9 @@ def test_the_summary_says_how_it_was_made(place):
     assert set(figures["far_margins"]["fold 0, level 2"]) == {"add", "remove"}
     assert (place / "out" / "rows.png").stat().st_size > 1000
     assert (place / "out" / "edits.png").stat().st_size > 1000
+    (picture,) = (place / "out").glob("typical-*.png")
+    assert picture.stat().st_size > 1000
+    assert f"{picture.name}: ball_00" in text
 
 
 def job_of(place: Path, margin: FarMargin = FarMargin()) -> CaseJob:  # noqa: B008 - frozen

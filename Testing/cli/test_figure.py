@@ -37,7 +37,8 @@ def test_the_same_patient_gives_the_same_picture_however_the_array_lies(orientat
     after = mask.copy()
     np.moveaxis(after, int(axis), 0)[index] = False
 
-    content = figure_content(volume, mask, after, [SliceEdit(int(axis), index, after.take(index, int(axis)))])
+    edit = SliceEdit(int(axis), index, after.take(index, int(axis)))
+    content = figure_content(volume, mask, after, [edit], truth=after)
 
     # margins of 20 mm: 7, 10 and 20 voxels along k, j and i
     assert content.image.shape == (16 + 7 - 3, 15 + 10, 60 - 20)
@@ -47,6 +48,7 @@ def test_the_same_patient_gives_the_same_picture_however_the_array_lies(orientat
     assert content.centre[0] == 9
     assert content.before[9, 5:15, 20:30].all()
     assert not content.after[9].any()
+    assert np.array_equal(content.truth, content.after)
 
 
 @pytest.mark.parametrize("orientation", ["LPS", "RAS", "SAL"])

@@ -12,6 +12,7 @@ from typing import Any
 
 from context_propagation.cli.evaluation_case import CaseJob, FusionRow, evaluate_case
 from context_propagation.cli.evaluation_data import FoldCases, VariantData, cases_of_fold, find_data
+from context_propagation.cli.evaluation_picture import draw_case, typical_case
 from context_propagation.cli.evaluation_report import write_results
 from context_propagation.cli.evaluation_table import FUSION, NEEDED_NO_EDIT
 from context_propagation.cli.far_margin import choose_far_margin
@@ -94,7 +95,7 @@ def evaluate(request: EvaluateRequest) -> str:
     lines: list[dict[str, Any]] = []
     margins: dict[str, FarMargin] = {}
     failed, notes = 0, data.style_counts(folds)
-    evaluations = [_Fold(request, protocol, data, work, fold, cases, margins) for fold, cases in folds.items()]
+    evaluations = [_Fold(request, protocol, data, work, fold, cases, margins, notes) for fold, cases in folds.items()]
     steps = [partial(evaluation.main_level) for evaluation in evaluations]
     steps += [partial(evaluations[0].other_level, level) for level in protocol.other_levels]
     for step in steps:
@@ -159,6 +160,7 @@ class _Fold:
     fold: int
     cases: FoldCases
     margins: dict[str, FarMargin]
+    notes: list[str]
 
     @property
     def workers(self) -> int | None:
@@ -224,7 +226,20 @@ class _Fold:
             f"fold {self.fold}, level {level}, cases",
             self.workers,
         )
-        return [line for lines in results for line in lines]
+        lines = [line for of_case in results for line in of_case]
+        if main:
+            self.picture(jobs, lines)
+        return lines
+
+    def picture(self, jobs: Sequence[CaseJob], lines: Sequence[dict[str, Any]]) -> None:
+        """Draw the fold's typical case once, and say which it is."""
+        name = typical_case(lines)
+        if name is None:
+            return
+        path = self.request.output / f"typical-fold{self.fold}.png"
+        if not path.is_file():
+            draw_case(next(job for job in jobs if job.case.name == name), path)
+        self.notes.append(f"{path.name}: {name}, whose gain from one edit of the largest slice is the fold's median")
 
     def trained_rows(
         self, base: BaseModel, settings: SessionSettings, rows: Sequence[tuple[str, Variant, Sees]]

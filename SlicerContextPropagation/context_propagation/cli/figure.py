@@ -16,7 +16,7 @@ from context_propagation.core.source_volume import SourceVolume, reorientation_t
 
 ENDINGS = (".png", ".pdf", ".svg", ".jpg")
 MARGIN_MM = 20.0
-BEFORE_COLOR, AFTER_COLOR, EDIT_COLOR = "gold", "orangered", "deepskyblue"
+BEFORE_COLOR, AFTER_COLOR, EDIT_COLOR, TRUTH_COLOR = "gold", "orangered", "deepskyblue", "white"
 PLANES_KJI = ("axial", "coronal", "sagittal")
 """The planes of slices along k, j and i of arrays in LPS orientation."""
 SHOWN_AXES = (0, 2, 1)
@@ -36,6 +36,7 @@ class FigureContent:
         edited: Indices of the edited slices in these arrays.
         names: The edited slices' indices in the volume's own array.
         centre: Index of the slice to show along each axis.
+        truth: bool `[K, J, I]`, the ground truth where it is known.
     """
 
     image: np.ndarray
@@ -46,6 +47,7 @@ class FigureContent:
     edited: tuple[int, ...]
     names: tuple[int, ...]
     centre: tuple[int, int, int]
+    truth: np.ndarray | None = None
 
 
 def check_figure_ending(path: Path) -> None:
@@ -59,7 +61,12 @@ def check_figure_ending(path: Path) -> None:
 
 
 def write_figure(
-    path: Path, volume: SourceVolume, before: np.ndarray, after: np.ndarray, edits: Sequence[SliceEdit]
+    path: Path,
+    volume: SourceVolume,
+    before: np.ndarray,
+    after: np.ndarray,
+    edits: Sequence[SliceEdit],
+    truth: np.ndarray | None = None,
 ) -> None:
     """Draw axial, sagittal and coronal slices through the edit, before (upper row) and after (lower row).
 
@@ -71,8 +78,9 @@ def write_figure(
         before: bool `[K, J, I]`.
         after: bool `[K, J, I]`.
         edits: At least one.
+        truth: bool `[K, J, I]`, drawn dotted in white where it is known.
     """
-    content = figure_content(volume, before, after, edits)
+    content = figure_content(volume, before, after, edits, truth)
     figure = require("matplotlib.figure", extra="cli").Figure(figsize=(10.5, 7.2), facecolor="black")
     axes = figure.subplots(2, 3)
     for row, (title, mask, color) in enumerate(
@@ -85,7 +93,11 @@ def write_figure(
 
 
 def figure_content(
-    volume: SourceVolume, before: np.ndarray, after: np.ndarray, edits: Sequence[SliceEdit]
+    volume: SourceVolume,
+    before: np.ndarray,
+    after: np.ndarray,
+    edits: Sequence[SliceEdit],
+    truth: np.ndarray | None = None,
 ) -> FigureContent:
     """Turn the arrays to LPS and cut them to the masks with a margin."""
     turn = reorientation_to(volume, "LPS")
@@ -109,6 +121,7 @@ def figure_content(
         edited=tuple(n - box[edit_axis][0] for n in edited),
         names=names,
         centre=(centre[0] - box[0][0], centre[1] - box[1][0], centre[2] - box[2][0]),
+        truth=None if truth is None else turn.apply(truth)[cut],
     )
 
 
@@ -154,6 +167,8 @@ def _draw(axes: Any, content: FigureContent, axis: int, mask: np.ndarray, color:
     )
     if mask is content.after:
         _outline(axes, content.before.take(index, axis), BEFORE_COLOR, "dotted")
+    if content.truth is not None:
+        _outline(axes, content.truth.take(index, axis), TRUTH_COLOR, "dotted")
     _outline(axes, mask.take(index, axis), color, "solid")
     for edited in content.edited:
         if rows == content.edit_axis:
