@@ -90,7 +90,7 @@ def evaluate(request: EvaluateRequest) -> str:
     folds = {fold: cases_of_fold(source, protocol, fold) for fold in protocol.test_folds}
     _claim(request.output, protocol)
     commits = _commits(request.output)
-    work = (request.work or request.output / "work") / training_key(protocol, source, folds)
+    work = (request.work or request.output / "work") / training_key(protocol, source)
     data = VariantData(source, work / "data", protocol)
     lines: list[dict[str, Any]] = []
     margins: dict[str, FarMargin] = {}
@@ -108,16 +108,14 @@ def evaluate(request: EvaluateRequest) -> str:
     return said
 
 
-def training_key(protocol: Protocol, source: Path, folds: dict[int, FoldCases]) -> str:
-    """Equal for protocols that train alike: a shifted one trains on clean images."""
+def training_key(protocol: Protocol, source: Path) -> str:
+    """Equal for protocols that train alike in the folds that they share: a shifted one trains on clean images."""
     deciding = asdict(replace(protocol, variant="clean") if protocol.variant == "shifted" else protocol)
     for name in ("name", "data", "test_folds", "test_cases", "edits", "several_edits_cases", "level", "other_levels"):
         del deciding[name]
-    cases = {
-        fold: [of_fold.base, of_fold.fusion, of_fold.validation, of_fold.margin] for fold, of_fold in folds.items()
-    }
+    folds = (source / "folds.json").read_text(encoding="utf-8")
     files = [(path.name, path.stat().st_size) for kind in ("images", "labels") for path in (source / kind).iterdir()]
-    text = json.dumps([deciding, cases, sorted(files), asdict(SessionSettings())], sort_keys=True)
+    text = json.dumps([deciding, folds, sorted(files), asdict(SessionSettings())], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -52,7 +52,7 @@ class Protocol:
     margin_cases: int = 24
     test_cases: int = 20
     level: int = 2
-    other_levels: tuple[int, ...] = (1, 3)
+    other_levels: tuple[int, ...] = ()
     width: float = 2.0
     paper_width: float = 2.0
     epochs: int = 6
