@@ -423,6 +423,13 @@ def test_the_update_is_compared_with_paste_on_all_three_scopes():
     assert found == {"whole": pytest.approx(0.1), "near": pytest.approx(0.2), "far": 0.0}
 
 
+def test_the_paper_s_fusion_is_compared_with_its_own_control():
+    """What it gains beyond that is the edit's; beyond another network's control it may be extra training."""
+    lines = cases("paper's fusion", [0.7, 0.8]) + cases("paper's fusion, no-edit control", [0.6, 0.75])
+    (found,) = [item for item in summarise(frame(*lines)).comparisons if item.of == "paper's fusion"]
+    assert (found.row, found.mean_difference) == ("paper's fusion, no-edit control", pytest.approx(0.075))
+
+
 def test_the_relative_gain_is_of_mean_dsc():
     lines = [*cases("baseline", [0.4, 0.6]), *cases("update", [0.5, 0.7]), *cases("fusion", [0.6, 0.9])]
     summary = summarise(frame(*lines))

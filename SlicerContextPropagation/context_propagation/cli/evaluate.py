@@ -14,7 +14,7 @@ from context_propagation.cli.evaluation_case import CaseJob, FusionRow, evaluate
 from context_propagation.cli.evaluation_data import FoldCases, VariantData, cases_of_fold, find_data
 from context_propagation.cli.evaluation_picture import draw_case, typical_case
 from context_propagation.cli.evaluation_report import write_results
-from context_propagation.cli.evaluation_table import FUSION, NEEDED_NO_EDIT
+from context_propagation.cli.evaluation_table import FUSION, NEEDED_NO_EDIT, PAPER_PAIR
 from context_propagation.cli.far_margin import choose_far_margin
 from context_propagation.cli.fusion_jobs import (
     NO_EXAMPLES,
@@ -43,8 +43,8 @@ MAIN_ROWS: tuple[tuple[str, Variant, Sees], ...] = (
     ("no-edit control", "residual", "no edit"),
     ("edit-as-input control", "residual", "drawn slice only"),
     ("oracle", "residual", "hidden truth"),
-    ("paper's fusion", "paper", "edit"),
-    ("paper's fusion, no-edit control", "paper", "no edit"),
+    (PAPER_PAIR[0], "paper", "edit"),
+    (PAPER_PAIR[1], "paper", "no edit"),
 )
 LEVEL_ROWS = MAIN_ROWS[:2]
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FUSION, NO_EDIT, ORACLE = "fusion", "no-edit control", "oracle"
+PAPER_PAIR = ("paper's fusion", "paper's fusion, no-edit control")
 INTERPOLATIONS = ("contour interpolation ±5", "contour interpolation ±10")
 ROWS = ("baseline", "paste", "update", FUSION, NO_EDIT, "edit-as-input control", *INTERPOLATIONS, ORACLE)
 """Names of the rows in their order; further ones follow in order of appearance."""
@@ -380,8 +381,9 @@ def _comparisons(valid: pd.DataFrame) -> tuple[Comparison, ...]:
 
 
 def _pairs_of_rows(scope: str, rows: list[str]) -> list[tuple[str, str]]:
-    """Fusion with every other row on whole and far; on near slices it is the update, which is compared with paste."""
-    pairs = [("update", "paste")] if {"update", "paste"} <= set(rows) else []
+    """Fusion with every other row on whole and far, the paper's with its own control; the update with paste."""
+    own = [("update", "paste")] if scope == "near" else [PAPER_PAIR, ("update", "paste")]
+    pairs = [pair for pair in own if set(pair) <= set(rows)]
     if scope != "near" and FUSION in rows:
         pairs = [(FUSION, row) for row in rows if row != FUSION] + pairs
     return pairs
