@@ -6,7 +6,7 @@ import torch
 from bundles import random_network
 from context_propagation.core.edit_description import DESCRIPTION_SIZE
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.fusion_controls import ShownTo, build_shown_to, inner_network
+from context_propagation.core.fusion_controls import ShownTo, build_shown_to
 from context_propagation.core.fusion_network import MAP_CHANNELS, PROTOTYPES, FusionSettings
 
 SHAPE = (4, 5, 6)
@@ -107,12 +107,6 @@ def test_weights_hold_nothing_of_the_last_case():
     oracle = ShownTo(network(ORACLE), "hidden truth")
     oracle.tell(torch.ones(3))
     assert oracle.network.state_dict().keys() == {name.removeprefix("network.") for name in oracle.state_dict()}
-
-
-def test_the_network_comes_out_of_its_blindfold():
-    bare = network()
-    assert inner_network(ShownTo(bare, "no edit")) is bare
-    assert inner_network(bare) is bare
 
 
 def test_an_oracle_refuses_another_number_of_values_than_it_was_trained_with():

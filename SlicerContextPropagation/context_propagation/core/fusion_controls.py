@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
-from torch import nn
 
 from context_propagation.core.edit_description import DESCRIPTION_SIZE
 from context_propagation.core.errors import UserInputError
@@ -71,8 +70,3 @@ class ShownTo(FusionNetwork):
 def build_shown_to(settings: FusionSettings, sees: Sees) -> ShownTo:
     """A network with fresh weights behind its blindfold."""
     return ShownTo(build_fusion_network(settings), sees)
-
-
-def inner_network(network: nn.Module) -> nn.Module:
-    """The network without the blindfold."""
-    return network.network if isinstance(network, ShownTo) else network
