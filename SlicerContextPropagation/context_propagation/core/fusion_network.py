@@ -115,7 +115,7 @@ class ResidualFusion(FusionNetwork):
     """f plus a correction that starts at zero; global paths let the edit speak about every slice (method 10).
 
     How alike f is to the prototypes of the edit, anywhere in the volume, is an input beside f, f' - f and the edit map.
-    The description scales and shifts the hidden channels. What each path is worth: docs/fusion.md.
+    The description scales and shifts the hidden channels.
 
     Source: prototypes: Wang et al., PANet, ICCV 2019; scale and shift: Perez et al., FiLM, AAAI 2018.
     """
