@@ -193,7 +193,7 @@ def _measure(
         one_is_empty = p.any() != y.any()
         found.append(
             Measures(
-                dsc=_dice(p, y),
+                dsc=dice(p, y),
                 hd95_mm=math.inf if one_is_empty else _hd95_mm(voxels, inside) if p.any() else 0.0,
                 sensitivity=sensitivity,
                 specificity=specificity,
@@ -220,7 +220,8 @@ def _batch(mask: np.ndarray) -> torch.Tensor:
     return torch.as_tensor(np.ascontiguousarray(mask))[None, None].float()  # 1 1 K J I
 
 
-def _dice(predicted: np.ndarray, truth: np.ndarray) -> float:
+def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """DSC (Eq. 8) of two masks, bool `[K, J, I]`; 1 where both are empty."""
     if not predicted.any() and not truth.any():
         return 1.0
     metrics = require("monai.metrics", extra="evaluation")
