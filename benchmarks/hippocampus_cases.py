@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from context_propagation.cli.hippocampus_model import train_hippocampus_model
+from context_propagation.cli.evaluation_data import HIPPOCAMPUS
+from context_propagation.cli.fusion_jobs import LabelledCase
+from context_propagation.cli.nnunet_training import train_nnunet
 from context_propagation.cli.progress import progress_bars
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.source_volume import SourceVolume
@@ -85,5 +87,9 @@ def read_case(folder: Path, name: str) -> Case:
 
 def trained_model(folder: Path) -> Path:
     """The base model, trained by nnU-Net on first use and kept."""
+    cases = [
+        LabelledCase(name, (folder / "images" / f"{name}.nii.gz",), folder / "labels" / f"{name}.nii.gz")
+        for name in training_cases(folder)
+    ]
     with progress_bars() as progress:
-        return train_hippocampus_model(folder, WORK, cases=training_cases(folder), progress=progress)
+        return train_nnunet(cases, HIPPOCAMPUS, WORK, progress=progress)

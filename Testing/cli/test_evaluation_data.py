@@ -8,7 +8,8 @@ import pytest
 import SimpleITK as sitk
 
 from context_propagation.cli.benchmark_variants import STYLES, drawn_in_style, shifted_image, style_of
-from context_propagation.cli.evaluation_data import DATA_VARIABLE, VariantData, cases_of_fold, find_data
+from context_propagation.cli.evaluation_data import DATA_VARIABLE, VariantData, find_data, read_folds
+from context_propagation.cli.fold_cases import cases_of_fold
 from context_propagation.cli.protocol import Protocol
 from context_propagation.core.errors import UserInputError
 
@@ -71,7 +72,9 @@ def test_a_data_folder_without_images_or_labels_is_refused(twenty, tmp_path, mon
 
 def test_every_observer_s_style_validates_and_is_tested(tmp_path):
     folder = write_folds(tmp_path / "cases", {case(number): number % 2 for number in range(100)})
-    found = cases_of_fold(folder, replace(SMALL, variant="observer style", validation_cases=6, test_cases=9), 0)
+    found = cases_of_fold(
+        read_folds(folder), replace(SMALL, variant="observer style", validation_cases=6, test_cases=9), 0
+    )
     for names in (found.validation, found.test):
         counts = [sum(style_of(name) == style for name in names) for style in STYLES]
         assert counts == [len(names) // 3] * 3
@@ -80,7 +83,7 @@ def test_every_observer_s_style_validates_and_is_tested(tmp_path):
 @pytest.mark.parametrize("fold", range(5))
 @pytest.mark.parametrize("seed", range(4))
 def test_no_case_is_in_two_sets_and_only_the_fold_s_own_are_tested(twenty, fold, seed):
-    found = cases_of_fold(twenty, replace(SMALL, seed=seed), fold)
+    found = cases_of_fold(read_folds(twenty), replace(SMALL, seed=seed), fold)
     sets = [found.base, found.fusion, found.validation, found.margin, found.test]
     assert [len(names) for names in sets] == [3, 4, 2, 2, 3]
     assert len(set().union(*sets)) == 14
@@ -91,38 +94,38 @@ def test_no_case_is_in_two_sets_and_only_the_fold_s_own_are_tested(twenty, fold,
 
 def test_base_cases_are_spread_over_the_other_folds_in_name_order(twenty):
     """Outside fold 0 lie 16 cases; 3 of them: numbers 0, 5 and 10 of 1 2 3 4 6 7 8 9 11 12 13 14 16 17 18 19."""
-    assert cases_of_fold(twenty, SMALL, 0).base == (case(1), case(7), case(13))
+    assert cases_of_fold(read_folds(twenty), SMALL, 0).base == (case(1), case(7), case(13))
 
 
 def test_test_cases_are_the_fold_s_first_ones_in_name_order(twenty):
-    assert cases_of_fold(twenty, SMALL, 2).test == (case(2), case(7), case(12))
-    assert len(cases_of_fold(twenty, replace(SMALL, test_cases=50), 2).test) == 4
+    assert cases_of_fold(read_folds(twenty), SMALL, 2).test == (case(2), case(7), case(12))
+    assert len(cases_of_fold(read_folds(twenty), replace(SMALL, test_cases=50), 2).test) == 4
 
 
 def test_the_seed_draws_the_fusion_network_s_cases_and_no_others(twenty):
-    one, again, other = (cases_of_fold(twenty, replace(SMALL, seed=seed), 0) for seed in (0, 0, 1))
+    one, again, other = (cases_of_fold(read_folds(twenty), replace(SMALL, seed=seed), 0) for seed in (0, 0, 1))
     assert one == again
     assert one.fusion != other.fusion
     assert (one.base, one.test) == (other.base, other.test)
 
 
 def test_all_cases_can_be_used_and_one_more_is_refused_by_both_numbers(twenty):
-    found = cases_of_fold(twenty, replace(SMALL, fusion_cases=9), 0)
+    found = cases_of_fold(read_folds(twenty), replace(SMALL, fusion_cases=9), 0)
     assert len({*found.base, *found.fusion, *found.validation, *found.margin}) == 16
     with pytest.raises(UserInputError, match="asks for 17 training cases and 16 lie outside fold 0; ask for fewer"):
-        cases_of_fold(twenty, replace(SMALL, fusion_cases=10), 0)
+        cases_of_fold(read_folds(twenty), replace(SMALL, fusion_cases=10), 0)
 
 
 def test_a_fold_without_cases_is_refused(twenty):
-    with pytest.raises(UserInputError, match="Fold 5 has no cases in '.*folds.json'; correct test_folds"):
-        cases_of_fold(twenty, SMALL, 5)
+    with pytest.raises(UserInputError, match="Fold 5 has no cases in the data of 'small'; correct test_folds"):
+        cases_of_fold(read_folds(twenty), SMALL, 5)
 
 
 @pytest.mark.parametrize("content", ["{", "3", "[]", "{}", '{"folds": 3}', '{"folds": ["case_001", "case_002"]}'])
 def test_folds_that_cannot_be_read_are_refused(tmp_path, content):
     folder = write_folds(tmp_path / "cases", content)
     with pytest.raises(UserInputError, match="folds.json' cannot be read"):
-        cases_of_fold(folder, SMALL, 0)
+        cases_of_fold(read_folds(folder), SMALL, 0)
 
 
 # ---- the variant's files
@@ -218,7 +221,7 @@ def test_files_are_made_once_and_no_partial_ones_stay(variant):
     first.images[0].write_bytes(b"kept")
     assert data.test_case(case(1)) == first
     assert first.images[0].read_bytes() == b"kept" != content
-    assert not list(data.folder.rglob("partial*"))
+    assert not list(data.work.rglob("partial*"))
 
 
 def test_the_source_stays_as_it_was(variant, tmp_path):

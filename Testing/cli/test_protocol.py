@@ -29,6 +29,10 @@ def test_every_value_is_read(protocol):
     text = (
         NAMED
         + """
+        phantom = ""
+        difficulty = "higher"
+        phantom_cases = 14
+        model = "PSNN"
         variant = "observer style"
         test_folds = [1, 3, 4]
         base_cases = 2
@@ -50,8 +54,9 @@ def test_every_value_is_read(protocol):
     """
     )
     assert protocol(text) == Protocol(
-        "mine", "cases", "observer style", (1, 3, 4), 2, 3, 4, 5, 13, 6, 1, (2,), 0.5, 8.0, 7, 8, 9, 10, 11, 12
-    )
+        "mine", "cases", "", "higher", 14, "PSNN", "observer style",
+        (1, 3, 4), 2, 3, 4, 5, 13, 6, 1, (2,), 0.5, 8.0, 7, 8, 9, 10, 11, 12,
+    )  # fmt: skip
     assert all(f"{field.name} = " in text for field in fields(Protocol))
 
 
@@ -127,9 +132,27 @@ def test_an_unknown_key_is_named_with_the_known_ones(protocol, quick):
     assert "base_epochs, fusion_cases" in said
 
 
-@pytest.mark.parametrize(("text", "lacking"), [("data = 'cases'", "name"), ("name = 'mine'", "data"), ("", "name")])
-def test_a_protocol_without_name_or_data_is_refused(protocol, text, lacking):
+@pytest.mark.parametrize(("text", "lacking"), [("data = 'cases'", "name"), ("", "name")])
+def test_a_protocol_without_name_is_refused(protocol, text, lacking):
     assert f"lacks '{lacking}'" in refusal(protocol, text)
+
+
+@pytest.mark.parametrize("text", ["name = 'mine'", NAMED + "phantom = 'oesophagus'"])
+def test_a_protocol_has_either_data_or_phantoms(protocol, text):
+    assert "name either 'data' or 'phantom'" in refusal(protocol, text)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("phantom = 'knee'", "phantom = 'knee'; choose nasopharynx, oesophagus"),
+        ("phantom = 'nasopharynx'\ndifficulty = 'hard'", "difficulty = 'hard'; choose lower, middle, higher"),
+        ("phantom = 'nasopharynx'\nvariant = 'shifted'", "phantoms have styles of their own"),
+        ("phantom = 'nasopharynx'\nmodel = 'SAM'", "model = 'SAM'; choose nnU-Net, PSNN"),
+    ],
+)
+def test_values_of_phantoms_that_do_not_exist_are_refused_with_the_choices(protocol, line, said):
+    assert said in refusal(protocol, f"name = 'mine'\n{line}")
 
 
 @pytest.mark.parametrize(

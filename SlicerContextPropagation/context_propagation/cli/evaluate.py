@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from context_propagation.cli.evaluation_case import CaseJob, FusionRow, evaluate_case
-from context_propagation.cli.evaluation_data import FoldCases, VariantData, cases_of_fold, find_data
+from context_propagation.cli.evaluation_data import EvaluationData, evaluation_data
 from context_propagation.cli.evaluation_picture import draw_case, typical_case
 from context_propagation.cli.evaluation_report import write_results
 from context_propagation.cli.evaluation_table import FUSION, NEEDED_NO_EDIT, PAPER_PAIR
 from context_propagation.cli.far_margin import choose_far_margin
+from context_propagation.cli.fold_cases import FoldCases, cases_of_fold
 from context_propagation.cli.fusion_jobs import (
     NO_EXAMPLES,
     BaseModel,
@@ -26,7 +26,7 @@ from context_propagation.cli.fusion_jobs import (
     run_in_parallel,
     train_network,
 )
-from context_propagation.cli.hippocampus_model import train_hippocampus_model
+from context_propagation.cli.nnunet_training import train_nnunet
 from context_propagation.cli.progress import progress_bars
 from context_propagation.cli.protocol import Protocol, read_protocol
 from context_propagation.cli.provenance import commit
@@ -86,16 +86,15 @@ def evaluate(request: EvaluateRequest) -> str:
             or cases failed: all tables are written, and the next run tries these cases again.
     """
     protocol = read_protocol(request.protocol, request.quick)
-    source = find_data(protocol, request.protocol)
-    folds = {fold: cases_of_fold(source, protocol, fold) for fold in protocol.test_folds}
+    data = evaluation_data(protocol, request.protocol, request.work or request.output / "work")
+    folds = {fold: cases_of_fold(data.folds, protocol, fold) for fold in protocol.test_folds}
     _claim(request.output, protocol)
     commits = _commits(request.output)
-    work = (request.work or request.output / "work") / training_key(protocol, source)
-    data = VariantData(source, work / "data", protocol)
+    data.make([name for cases in folds.values() for name in cases.names], request.jobs)
     lines: list[dict[str, Any]] = []
     margins: dict[str, FarMargin] = {}
     failed, notes = 0, data.style_counts(folds)
-    evaluations = [_Fold(request, protocol, data, work, fold, cases, margins, notes) for fold, cases in folds.items()]
+    evaluations = [_Fold(request, protocol, data, fold, cases, margins, notes) for fold, cases in folds.items()]
     steps = [partial(evaluation.main_level) for evaluation in evaluations]
     steps += [partial(evaluations[0].other_level, level) for level in protocol.other_levels]
     for step in steps:
@@ -106,17 +105,6 @@ def evaluate(request: EvaluateRequest) -> str:
     if failed:
         raise UserInputError(f"{said}; {failed} cases FAILED, named there; the same command tries them again")
     return said
-
-
-def training_key(protocol: Protocol, source: Path) -> str:
-    """Equal for protocols that train alike in the folds that they share: a shifted one trains on clean images."""
-    deciding = asdict(replace(protocol, variant="clean") if protocol.variant == "shifted" else protocol)
-    for name in ("name", "data", "test_folds", "test_cases", "edits", "several_edits_cases", "level", "other_levels"):
-        del deciding[name]
-    folds = (source / "folds.json").read_text(encoding="utf-8")
-    files = [(path.name, path.stat().st_size) for kind in ("images", "labels") for path in (source / kind).iterdir()]
-    text = json.dumps([deciding, folds, sorted(files), asdict(SessionSettings())], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _commits(output: Path) -> list[str]:
@@ -153,8 +141,7 @@ class _Fold:
 
     request: EvaluateRequest
     protocol: Protocol
-    data: VariantData
-    work: Path
+    data: EvaluationData
     fold: int
     cases: FoldCases
     margins: dict[str, FarMargin]
@@ -167,7 +154,7 @@ class _Fold:
 
     def folder(self, level: int) -> Path:
         """Where a decoder level's examples and networks are."""
-        return self.work / f"fold{self.fold}" / f"level{level}"
+        return self.data.work / f"fold{self.fold}" / f"level{level}"
 
     def main_level(self) -> list[dict[str, Any]]:
         """Lines of the table: every row at the protocol's decoder level."""
@@ -179,14 +166,13 @@ class _Fold:
         return self.at_level(self.base_model(), level, LEVEL_ROWS, main=False)
 
     def base_model(self) -> BaseModel:
-        """Trained by nnU-Net on this fold's base cases, on clean images."""
-        for name in self.cases.base:
-            self.data.training_case(name)
+        """Trained on this fold's base cases, on clean images."""
+        cases = [self.data.training_case(name) for name in self.cases.base]
         with progress_bars() as progress:
-            folder = train_hippocampus_model(
-                self.data.folder,
-                self.work / "base",
-                cases=self.cases.base,
+            folder = train_nnunet(
+                cases,
+                self.data.task,
+                self.data.work / "base",
                 epochs=self.protocol.base_epochs,
                 seed=self.protocol.seed,
                 progress=progress,

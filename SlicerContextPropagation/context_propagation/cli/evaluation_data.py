@@ -1,46 +1,90 @@
-"""The data of an evaluation: which cases train, validate and test in a fold, and the variant's files."""
+"""The data of an evaluation: where its cases come from, and the variant's files."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice, zip_longest
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import SimpleITK as sitk
 
 from context_propagation.cli.benchmark_variants import STYLES, drawn_in_style, shifted_image, style_of
+from context_propagation.cli.fold_cases import FoldCases
 from context_propagation.cli.fusion_jobs import LabelledCase
-from context_propagation.cli.protocol import Protocol
+from context_propagation.cli.nnunet_training import NnunetTask
+from context_propagation.cli.phantom_data import PhantomData
+from context_propagation.cli.phantom_data import identity as phantom_identity
+from context_propagation.cli.protocol import Protocol as EvaluationProtocol
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.session import SessionSettings
 
 DATA_VARIABLE = "CONTEXT_PROPAGATION_DATA"
 
 
-@dataclass(frozen=True)
-class FoldCases:
-    """Names of the cases of one test fold; no case is in two of them.
+HIPPOCAMPUS = NnunetTask("Hippocampus", ("MRI",), "hippocampus")
 
-    Attributes:
-        base: What nnU-Net trains the base model on.
-        fusion: What the fusion networks are trained on.
-        validation: What chooses the best epoch of their training.
-        margin: What chooses the far margin.
-        test: What is tested.
+
+class EvaluationData(Protocol):
+    """What an evaluation needs to know of its cases."""
+
+    @property
+    def work(self) -> Path:
+        """Where trainings go that these data decide."""
+
+    @property
+    def task(self) -> NnunetTask:
+        """What the base model is trained for."""
+
+    @property
+    def folds(self) -> dict[str, int]:
+        """The fold of every case."""
+
+    @property
+    def has_styles(self) -> bool:
+        """Whether there is a hidden truth: the observer's style."""
+
+    def make(self, names: Sequence[str], workers: int | None) -> None:
+        """Write what is needed of these cases, where that takes long."""
+
+    def training_case(self, name: str) -> LabelledCase:
+        """A case to train on."""
+
+    def test_case(self, name: str) -> LabelledCase:
+        """The case that is tested."""
+
+    def style_counts(self, folds: Mapping[int, FoldCases]) -> list[str]:
+        """For a fold, a line on its observers' styles; nothing where there are none."""
+
+
+def evaluation_data(protocol: EvaluationProtocol, protocol_file: Path, work: Path) -> EvaluationData:
+    """The data that a protocol names, with a folder of their own in `work`.
+
+    Raises:
+        UserInputError: See `find_data` and `read_folds`.
     """
+    if protocol.phantom:
+        return PhantomData(work / training_key(protocol, phantom_identity(protocol)), protocol)
+    source = find_data(protocol, protocol_file)
+    files = [(path.name, path.stat().st_size) for kind in ("images", "labels") for path in (source / kind).iterdir()]
+    return VariantData(source, work / training_key(protocol, [read_folds(source), sorted(files)]), protocol)
 
-    base: tuple[str, ...]
-    fusion: tuple[str, ...]
-    validation: tuple[str, ...]
-    margin: tuple[str, ...]
-    test: tuple[str, ...]
+
+def training_key(protocol: EvaluationProtocol, data: object) -> str:
+    """Equal for protocols that train alike in the folds that they share: a shifted one trains on clean images."""
+    deciding = asdict(replace(protocol, variant="clean") if protocol.variant == "shifted" else protocol)
+    for name in ("name", "data", "test_folds", "test_cases", "edits", "several_edits_cases", "level", "other_levels"):
+        del deciding[name]
+    text = json.dumps([deciding, data, asdict(SessionSettings())], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def find_data(protocol: Protocol, protocol_file: Path) -> Path:
+def find_data(protocol: EvaluationProtocol, protocol_file: Path) -> Path:
     """The data folder: beside the protocol as it says, or of that name where `CONTEXT_PROPAGATION_DATA` points.
 
     Raises:
@@ -57,42 +101,18 @@ def find_data(protocol: Protocol, protocol_file: Path) -> Path:
     return folder
 
 
-def cases_of_fold(folder: Path, protocol: Protocol, fold: int) -> FoldCases:
-    """Choose the cases: spread over the other folds in name order for the base model, the rest drawn by the seed.
+def read_folds(folder: Path) -> dict[str, int]:
+    """The fold of every case.
 
     Raises:
-        UserInputError: folds.json cannot be read, or there are too few cases.
+        UserInputError: folds.json cannot be read.
     """
     try:
-        folds: dict[str, int] = dict(json.loads((folder / "folds.json").read_text(encoding="utf-8"))["folds"])
+        return dict(json.loads((folder / "folds.json").read_text(encoding="utf-8"))["folds"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserInputError(
             f"'{folder / 'folds.json'}' cannot be read ({error!r}); give {{'folds': {{case: fold}}}}"
         ) from error
-    test = sorted(name for name, own in folds.items() if own == fold)
-    others = sorted(name for name, own in folds.items() if own != fold)
-    if not test:
-        raise UserInputError(f"Fold {fold} has no cases in '{folder / 'folds.json'}'; correct test_folds")
-    needed = protocol.base_cases + protocol.fusion_cases + protocol.validation_cases + protocol.margin_cases
-    if needed > len(others):
-        raise UserInputError(
-            f"The protocol asks for {needed} training cases and {len(others)} lie outside fold {fold}; ask for fewer"
-        )
-    base = others[:: len(others) // protocol.base_cases][: protocol.base_cases]
-    rest = [name for name in others if name not in base]
-    drawn = np.random.default_rng([protocol.seed, fold]).permutation(rest).tolist()
-    if protocol.variant == "observer style":
-        drawn, test = _styles_in_turn(drawn), _styles_in_turn(test)
-    of_kind = iter(drawn)
-    counts = (protocol.fusion_cases, protocol.validation_cases, protocol.margin_cases)
-    fusion, validation, margin = (tuple(islice(of_kind, count)) for count in counts)
-    return FoldCases(tuple(base), fusion, validation, margin, tuple(test[: protocol.test_cases]))
-
-
-def _styles_in_turn(names: Sequence[str]) -> list[str]:
-    """Every style equally often as long as there are cases of it, in the given order within a style."""
-    of_style = [[name for name in names if style_of(name) == style] for style in STYLES]
-    return [name for turn in zip_longest(*of_style) for name in turn if name is not None]
 
 
 @dataclass(frozen=True)
@@ -101,13 +121,22 @@ class VariantData:
 
     Attributes:
         source: The data folder.
-        folder: Where the variant's files are written.
+        work: Where trainings go; the variant's files are written into `data` in it.
         protocol: Gives the variant.
     """
 
     source: Path
-    folder: Path
-    protocol: Protocol
+    work: Path
+    protocol: EvaluationProtocol
+    task = HIPPOCAMPUS
+
+    @property
+    def folds(self) -> dict[str, int]:
+        """The fold of every case."""
+        return read_folds(self.source)
+
+    def make(self, names: Sequence[str], workers: int | None) -> None:
+        """Nothing: each case is quickly written when it is asked for."""
 
     def training_case(self, name: str) -> LabelledCase:
         """An image as it is, and the label in its observer's style."""
@@ -169,7 +198,7 @@ class VariantData:
         return path
 
     def _made(self, kind: str, name: str, write: Callable[[Path], object]) -> Path:
-        path = self.folder / kind / f"{name}.nii.gz"
+        path = self.work / "data" / kind / f"{name}.nii.gz"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(f"partial-{name}.nii.gz")

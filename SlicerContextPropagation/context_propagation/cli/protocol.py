@@ -10,6 +10,11 @@ from typing import Any, get_args
 from context_propagation.cli.benchmark_variants import Variant
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
+from context_propagation.core.phantom import Kind
+from context_propagation.core.phantom_anatomy import DifficultyName
+
+
+MODELS = ("nnU-Net", "PSNN")
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,11 @@ class Protocol:
     Attributes:
         name: Of the protocol, for titles.
         data: Folder with images/, labels/ and folds.json, relative to the protocol file, or of that name in
-            CONTEXT_PROPAGATION_DATA.
+            CONTEXT_PROPAGATION_DATA; empty for phantoms.
+        phantom: Kind of the phantoms that are generated instead, "nasopharynx" or "oesophagus"; else empty.
+        difficulty: Of the phantoms: "lower", "middle" or "higher".
+        phantom_cases: How many phantoms there are.
+        model: The base model: "nnU-Net" or "PSNN"; the latter is the two-stream chain where there is a PET.
         variant: "clean", "shifted" or "observer style"; see `benchmark_variants`.
         test_folds: Each one in turn is tested; the mean and standard deviation are over these.
         base_cases: Cases that nnU-Net trains the base model on, spread over the other folds.
@@ -42,7 +51,11 @@ class Protocol:
     """
 
     name: str
-    data: str
+    data: str = ""
+    phantom: str = ""
+    difficulty: str = "middle"
+    phantom_cases: int = 100
+    model: str = "nnU-Net"
     variant: Variant = "clean"
     test_folds: tuple[int, ...] = (0, 2)
     base_cases: int = 10
@@ -96,9 +109,10 @@ def _checked(path: Path, values: dict[str, Any]) -> Protocol:
             values[name] = tuple(value)
         elif type(value) is not type(example) and not (type(example) is float and type(value) is int):
             raise UserInputError(f"'{path}': {name} = {value!r}; give a value like {example!r}")
-    for name in ("name", "data"):
-        if name not in values:
-            raise UserInputError(f"'{path}' lacks '{name}'; see benchmarks/protocols for examples")
+    if "name" not in values:
+        raise UserInputError(f"'{path}' lacks 'name'; see benchmarks/protocols for examples")
+    if bool(values.get("data")) == bool(values.get("phantom")):
+        raise UserInputError(f"'{path}': name either 'data' or 'phantom'; see benchmarks/protocols for examples")
     _check_ranges(path, protocol := Protocol(**values))
     return protocol
 
@@ -109,11 +123,22 @@ _EXAMPLE = Protocol("hippocampus", "hippocampus")
 def _check_ranges(path: Path, protocol: Protocol) -> None:
     if protocol.variant not in get_args(Variant):
         raise UserInputError(f"'{path}': variant = '{protocol.variant}'; choose {', '.join(get_args(Variant))}")
+    for name, value, choices in (
+        ("phantom", protocol.phantom, ("", *get_args(Kind))),
+        ("difficulty", protocol.difficulty, get_args(DifficultyName)),
+        ("model", protocol.model, MODELS),
+    ):
+        if value not in choices:
+            raise UserInputError(f"'{path}': {name} = '{value}'; choose {', '.join(filter(None, choices))}")
+    if protocol.phantom and protocol.variant != "clean":
+        raise UserInputError(
+            f"'{path}': variant = '{protocol.variant}'; phantoms have styles of their own, leave it out"
+        )
     if not protocol.test_folds:
         raise UserInputError(f"'{path}': test_folds is empty; name at least one fold")
     for name in (
         "base_cases", "base_epochs", "fusion_cases", "validation_cases", "margin_cases", "test_cases", "epochs",
-        "edits_per_case", "edits",
+        "edits_per_case", "edits", "phantom_cases",
     ):  # fmt: skip
         if getattr(protocol, name) < 1:
             raise UserInputError(f"'{path}': {name} = {getattr(protocol, name)}; give at least 1")

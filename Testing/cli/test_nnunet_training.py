@@ -9,11 +9,20 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from context_propagation.cli.hippocampus_model import train_hippocampus_model
+from context_propagation.cli.fusion_jobs import LabelledCase
+from context_propagation.cli.nnunet_training import NnunetTask, train_nnunet
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.nnunet_folder import load_nnunet_folder
 
 CASES = ["case_0", "case_1", "case_2"]
+TASK = NnunetTask("Hippocampus", ("MRI",), "hippocampus")
+
+
+def cases_in(folder: Path, names: list[str]) -> list[LabelledCase]:
+    return [
+        LabelledCase(name, (folder / "images" / f"{name}.nii.gz",), folder / "labels" / f"{name}.nii.gz")
+        for name in names
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +46,10 @@ def test_training_leaves_a_standard_folder_and_is_not_repeated(data_dir: Path, t
     stages: list[str] = []
 
     def train(seed: int = 0) -> Path:
-        return train_hippocampus_model(
-            data_dir,
+        return train_nnunet(
+            cases_in(data_dir, CASES),
+            TASK,
             tmp_path,
-            cases=CASES,
             epochs=1,
             iterations_per_epoch=2,
             seed=seed,
@@ -66,15 +75,21 @@ def test_interrupted_training_does_not_look_complete(data_dir: Path, tmp_path: P
 
     for _ in range(2):
         with pytest.raises(Cancelled):
-            train_hippocampus_model(data_dir, tmp_path, cases=CASES, progress=cancel)
+            train_nnunet(cases_in(data_dir, CASES), TASK, tmp_path, progress=cancel)
         assert [path.suffix for path in tmp_path.iterdir()] == [".partial"]
 
 
 def test_missing_case_is_refused_by_its_file(data_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(UserInputError, match=r"case_9\.nii\.gz' is missing"):
-        train_hippocampus_model(data_dir, tmp_path, cases=["case_9"])
+        train_nnunet(cases_in(data_dir, ["case_9"]), TASK, tmp_path)
 
 
 def test_no_cases_are_refused(data_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(UserInputError, match="No training cases"):
-        train_hippocampus_model(data_dir, tmp_path, cases=[])
+        train_nnunet([], TASK, tmp_path)
+
+
+def test_another_number_of_channels_is_refused(data_dir: Path, tmp_path: Path) -> None:
+    task = NnunetTask("Oesophagus", ("CT", "PET"), "GTV")
+    with pytest.raises(UserInputError, match=r"'case_0' has 1 image\(s\), and Oesophagus has the channels CT, PET"):
+        train_nnunet(cases_in(data_dir, CASES), task, tmp_path)

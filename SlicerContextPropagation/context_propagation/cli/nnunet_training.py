@@ -1,4 +1,4 @@
-"""A small hippocampus model, trained by nnU-Net itself: a real trained-model folder for benchmarks and tutorials."""
+"""A small model, trained by nnU-Net itself: a real trained-model folder for benchmarks, demo and tutorials."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from context_propagation.cli.fusion_jobs import LabelledCase
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
 
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[str, float], None]
 
-DATASET = "Dataset001_Hippocampus"
 CONFIGURATION = "3d_fullres"
 RECORD = "training.json"
 """Written last, beside nnU-Net's folders: the parameters and the training cases."""
@@ -39,9 +39,32 @@ INITIAL_LR = 0.02
 
 
 @dataclass(frozen=True)
+class NnunetTask:
+    """What is segmented.
+
+    Attributes:
+        name: Of the data set, in nnU-Net's way: "Hippocampus".
+        channel_names: Of the images; "CT" is normalised as nnU-Net normalises CT.
+        label: Name of the one label.
+        planned_memory_gb: What nnU-Net's planner fits the patch to, by its own reckoning; its default is 8.
+    """
+
+    name: str
+    channel_names: tuple[str, ...]
+    label: str
+    planned_memory_gb: float = 8.0
+
+    @property
+    def dataset(self) -> str:
+        """nnU-Net's name of the data set."""
+        return f"Dataset001_{self.name}"
+
+
+@dataclass(frozen=True)
 class _Training:
     """Everything that decides the weights; two equal ones are the same training."""
 
+    task: NnunetTask
     cases: tuple[str, ...]
     data_sha256: str
     epochs: int
@@ -53,14 +76,17 @@ class _Training:
 
     @property
     def folder_name(self) -> str:
-        return "hippocampus-" + hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        return (
+            f"{self.task.name.lower()}-"
+            + hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        )
 
 
-def train_hippocampus_model(
-    data_dir: Path,
+def train_nnunet(
+    cases: Sequence[LabelledCase],
+    task: NnunetTask,
     work_dir: Path,
     *,
-    cases: Sequence[str],
     epochs: int = 8,
     iterations_per_epoch: int = 40,
     seed: int = 0,
@@ -72,10 +98,9 @@ def train_hippocampus_model(
     is returned as it is. nnU-Net starts worker processes, so a script calls this under `if __name__ == "__main__"`.
 
     Args:
-        data_dir: Holds `images/<case>.nii.gz` and `labels/<case>.nii.gz`; labels 1 and 2 (anterior and posterior
-            hippocampus) become one label, "hippocampus".
+        cases: The training cases as `.nii.gz` files; all labels above 0 become the task's label. Keep test cases out.
+        task: What is segmented.
         work_dir: Where to keep nnU-Net's raw, preprocessed and results folders; made when it is missing.
-        cases: Names of the training cases, without the file ending. Keep test cases out of it.
         epochs: At a polynomially decaying learning rate.
         iterations_per_epoch: Gradient steps of two patches each.
         seed: Of the initial weights, the sampling and the augmentation.
@@ -85,50 +110,53 @@ def train_hippocampus_model(
         The trained-model folder: `plans.json`, `dataset.json` and `fold_all/checkpoint_final.pth`.
 
     Raises:
-        UserInputError: No cases, or a case without image or label.
+        UserInputError: No cases, or a case without image or label, or with another number of channels.
         MissingDependencyError: nnU-Net is not installed.
     """
     require("nnunetv2", extra="nnunet")
-    names = tuple(sorted(set(cases)))
-    training = _Training(names, _hash_of_data(data_dir, names), epochs, iterations_per_epoch, seed)
+    ordered = sorted({case.name: case for case in cases}.values(), key=lambda case: case.name)
+    names = tuple(case.name for case in ordered)
+    training = _Training(task, names, _hash_of_data(ordered, task), epochs, iterations_per_epoch, seed)
     finished = work_dir / training.folder_name
     if (finished / RECORD).is_file():
         logger.info("Using the finished training in %s", finished)
-        return _model_folder(finished)
+        return _model_folder(finished, task)
     partial = work_dir / f"{training.folder_name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     shutil.rmtree(finished, ignore_errors=True)
     partial.mkdir(parents=True)
-    _run_nnunet(training, data_dir, partial, progress or _no_progress)
+    _run_nnunet(training, ordered, partial, progress or _no_progress)
     (partial / RECORD).write_text(json.dumps(asdict(training), indent=2) + "\n")
     os.replace(partial, finished)
-    return _model_folder(finished)
+    return _model_folder(finished, task)
 
 
 def _no_progress(stage: str, fraction: float) -> None:
     del stage, fraction
 
 
-def _model_folder(training_dir: Path) -> Path:
-    return training_dir / "results" / DATASET / f"nnUNetTrainer__nnUNetPlans__{CONFIGURATION}"
+def _model_folder(training_dir: Path, task: NnunetTask) -> Path:
+    return training_dir / "results" / task.dataset / f"nnUNetTrainer__nnUNetPlans__{CONFIGURATION}"
 
 
-def _case_files(data_dir: Path, case: str) -> tuple[Path, Path]:
-    return data_dir / "images" / f"{case}.nii.gz", data_dir / "labels" / f"{case}.nii.gz"
-
-
-def _hash_of_data(data_dir: Path, cases: Sequence[str]) -> str:
+def _hash_of_data(cases: Sequence[LabelledCase], task: NnunetTask) -> str:
     if not cases:
         raise UserInputError("No training cases given; name at least one")
     digest = hashlib.sha256()
-    for file in (file for case in cases for file in _case_files(data_dir, case)):
-        if not file.is_file():
-            raise UserInputError(f"Training file '{file}' is missing; check the data folder and the case names")
-        digest.update(file.read_bytes())
+    for case in cases:
+        if len(case.images) != len(task.channel_names):
+            raise UserInputError(
+                f"Case '{case.name}' has {len(case.images)} image(s), and {task.name} has the channels "
+                f"{', '.join(task.channel_names)}; give one image for each"
+            )
+        for file in (*case.images, case.label):
+            if not file.is_file():
+                raise UserInputError(f"Training file '{file}' is missing; check the data folder and the case names")
+            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
-def _run_nnunet(training: _Training, data_dir: Path, training_dir: Path, progress: Progress) -> None:
+def _run_nnunet(training: _Training, cases: Sequence[LabelledCase], training_dir: Path, progress: Progress) -> None:
     console = sys.stdout
 
     def report(stage: str, fraction: float) -> None:
@@ -141,10 +169,10 @@ def _run_nnunet(training: _Training, data_dir: Path, training_dir: Path, progres
         contextlib.redirect_stdout(output),
     ):
         report("convert", 0.0)
-        dataset = _write_raw_dataset(training.cases, data_dir, training_dir / "raw" / DATASET)
+        dataset = _write_raw_dataset(cases, training.task, training_dir / "raw" / training.task.dataset)
         report("plan", 0.0)
         plans = _plan(training, training_dir)
-        _preprocess(plans, dataset, training_dir, report)
+        _preprocess(training.task, plans, dataset, training_dir, report)
         _train(training, plans, dataset, report)
 
 
@@ -165,17 +193,17 @@ def _nnunet_environment(training_dir: Path) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _write_raw_dataset(cases: Sequence[str], data_dir: Path, raw_dir: Path) -> dict[str, Any]:
+def _write_raw_dataset(cases: Sequence[LabelledCase], task: NnunetTask, raw_dir: Path) -> dict[str, Any]:
     for folder in ("imagesTr", "labelsTr"):
         (raw_dir / folder).mkdir(parents=True)
     for case in cases:
-        image, label = _case_files(data_dir, case)
-        shutil.copyfile(image, raw_dir / "imagesTr" / f"{case}_0000.nii.gz")
-        union = sitk.Cast(sitk.ReadImage(str(label)) > 0, sitk.sitkUInt8)
-        sitk.WriteImage(union, str(raw_dir / "labelsTr" / f"{case}.nii.gz"))
+        for channel, image in enumerate(case.images):
+            shutil.copyfile(image, raw_dir / "imagesTr" / f"{case.name}_{channel:04d}.nii.gz")
+        union = sitk.Cast(sitk.ReadImage(str(case.label)) > 0, sitk.sitkUInt8)
+        sitk.WriteImage(union, str(raw_dir / "labelsTr" / f"{case.name}.nii.gz"))
     dataset: dict[str, Any] = {
-        "channel_names": {"0": "MRI"},
-        "labels": {"background": 0, "hippocampus": 1},
+        "channel_names": {str(number): name for number, name in enumerate(task.channel_names)},
+        "labels": {"background": 0, task.label: 1},
         "numTraining": len(cases),
         "file_ending": ".nii.gz",
     }
@@ -187,25 +215,28 @@ def _plan(training: _Training, training_dir: Path) -> dict[str, Any]:
     """nnU-Net's own planner, told to use fewer channels."""
     extractors = require("nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor", extra="nnunet")
     planners = require("nnunetv2.experiment_planning.experiment_planners.default_experiment_planner", extra="nnunet")
-    extractor = extractors.DatasetFingerprintExtractor(DATASET, num_processes=1)
+    task = training.task
+    extractor = extractors.DatasetFingerprintExtractor(task.dataset, num_processes=1)
     extractor.show_progress_bar = False
     extractor.run()
-    planner = planners.ExperimentPlanner(DATASET)
+    planner = planners.ExperimentPlanner(task.dataset, gpu_memory_target_in_gb=task.planned_memory_gb)
     planner.UNet_base_num_features = training.base_features
     planner.UNet_max_features_3d = training.max_features
     planner.plan_experiment()
-    return dict(json.loads((training_dir / "preprocessed" / DATASET / "nnUNetPlans.json").read_text()))
+    return dict(json.loads((training_dir / "preprocessed" / task.dataset / "nnUNetPlans.json").read_text()))
 
 
-def _preprocess(plans: dict[str, Any], dataset: dict[str, Any], training_dir: Path, progress: Progress) -> None:
+def _preprocess(
+    task: NnunetTask, plans: dict[str, Any], dataset: dict[str, Any], training_dir: Path, progress: Progress
+) -> None:
     """nnU-Net's preprocessor, case by case in this process."""
     manager = require("nnunetv2.utilities.plans_handling.plans_handler", extra="nnunet").PlansManager(plans)
     listing = require("nnunetv2.utilities.utils", extra="nnunet").get_filenames_of_train_images_and_targets
     configuration = manager.get_configuration(CONFIGURATION)
     preprocessor = configuration.preprocessor_class(verbose=False)
-    folder = training_dir / "preprocessed" / DATASET / configuration.data_identifier
+    folder = training_dir / "preprocessed" / task.dataset / configuration.data_identifier
     folder.mkdir(parents=True)
-    files = listing(str(training_dir / "raw" / DATASET), dataset)
+    files = listing(str(training_dir / "raw" / task.dataset), dataset)
     for number, (case, of_case) in enumerate(files.items()):
         progress("preprocess", number / len(files))
         preprocessor.run_case_save(
