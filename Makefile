@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := nnunet,mrml,cli,evaluation,test,dev
+EXTRAS := nnunet,mrml,cli,dicom,evaluation,test,dev
 
 .PHONY: demo test lint benchmark install clean
 
 demo: $(STAMP)
-	$(BIN)/python benchmarks/demo.py
+	$(BIN)/context-propagation demo --output output/demo
 
 # A process per core with one thread each: faster than the same processes fighting over threads.
 test: $(STAMP)

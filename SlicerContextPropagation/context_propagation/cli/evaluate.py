@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from context_propagation.cli.common_arguments import add_running
 from context_propagation.cli.evaluation_case import CaseJob, FusionRow, evaluate_case
 from context_propagation.cli.evaluation_data import EvaluationData, evaluation_data
 from context_propagation.cli.evaluation_picture import draw_case, typical_case
@@ -73,6 +75,18 @@ class EvaluateRequest:
     def __post_init__(self) -> None:
         if self.jobs is not None and self.jobs < 1:
             raise UserInputError(f"--jobs {self.jobs}; give at least 1")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    add = parser.add_argument
+    add("--protocol", type=Path, required=True, metavar="FILE", help="TOML; see benchmarks/protocols")
+    add(
+        "--output", type=Path, required=True, metavar="DIR", help="for models, results and tables; goes on where it was"
+    )
+    add("--work", type=Path, metavar="DIR", help="for models and caches; protocols that train alike share it")
+    add("--quick", action="store_true", help="the protocol's quick values: whether it runs, not what it shows")
+    add_running(parser)
 
 
 def evaluate(request: EvaluateRequest) -> str:

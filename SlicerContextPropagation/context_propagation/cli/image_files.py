@@ -127,7 +127,7 @@ def _check_is_volume(path: Path, dimension: int, components: int, size: Sequence
 
 
 def _read_dicom_folder(folder: Path) -> sitk.Image:
-    names = _series_files(folder)
+    names = series_files(folder)
     if len(names) < 2:
         raise UserInputError(f"DICOM folder '{folder}' holds one slice only; give the folder of a whole series")
     _check_slices_evenly_spaced(folder, names)
@@ -142,8 +142,12 @@ def _read_dicom_folder(folder: Path) -> sitk.Image:
     return image
 
 
-def _series_files(folder: Path) -> tuple[str, ...]:
-    """The files of the one series in a folder, sorted along the slice normal."""
+def series_files(folder: Path) -> tuple[str, ...]:
+    """The files of the one series in a folder, sorted along the slice normal; other DICOM objects are left out.
+
+    Raises:
+        UserInputError: The folder holds no series, or several.
+    """
     if not any(folder.iterdir()):
         raise UserInputError(f"DICOM folder '{folder}' is empty; check the path")
     series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))

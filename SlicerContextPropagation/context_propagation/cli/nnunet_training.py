@@ -59,6 +59,15 @@ class NnunetTask:
         """nnU-Net's name of the data set."""
         return f"Dataset001_{self.name}"
 
+    def dataset_json(self, cases: int) -> dict[str, Any]:
+        """nnU-Net's description of a data set of so many cases."""
+        return {
+            "channel_names": {str(number): name for number, name in enumerate(self.channel_names)},
+            "labels": {"background": 0, self.label: 1},
+            "numTraining": cases,
+            "file_ending": ".nii.gz",
+        }
+
 
 @dataclass(frozen=True)
 class _Training:
@@ -201,12 +210,7 @@ def _write_raw_dataset(cases: Sequence[LabelledCase], task: NnunetTask, raw_dir:
             shutil.copyfile(image, raw_dir / "imagesTr" / f"{case.name}_{channel:04d}.nii.gz")
         union = sitk.Cast(sitk.ReadImage(str(case.label)) > 0, sitk.sitkUInt8)
         sitk.WriteImage(union, str(raw_dir / "labelsTr" / f"{case.name}.nii.gz"))
-    dataset: dict[str, Any] = {
-        "channel_names": {str(number): name for number, name in enumerate(task.channel_names)},
-        "labels": {"background": 0, task.label: 1},
-        "numTraining": len(cases),
-        "file_ending": ".nii.gz",
-    }
+    dataset = task.dataset_json(len(cases))
     (raw_dir / "dataset.json").write_text(json.dumps(dataset, indent=2))
     return dataset
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from context_propagation.cli.common_arguments import add_model_and_image
 from context_propagation.cli.model_and_image import read_image_for
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import progress_bars
 from context_propagation.cli.segmentation_files import check_segmentation_ending, write_predicted
 from context_propagation.core.bundle import load_model
-from context_propagation.core.nnunet_model import NnunetModel
 from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to, reoriented_volume
-from context_propagation.core.split_model import Progress
+from context_propagation.core.split_model import Progress, SegmentationModel
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class PredictRequest:
     device: str = "auto"
 
 
+add_arguments = add_model_and_image
+
+
 def predict(request: PredictRequest) -> str:
     """Predict and write.
 
@@ -46,17 +49,17 @@ def predict(request: PredictRequest) -> str:
     Raises:
         UserInputError: Something in the request cannot be used; no file was written.
     """
-    check_segmentation_ending(request.output)
+    check_segmentation_ending(request.output, request.image)
     with OutputFiles([request.output], inputs=request.image) as outputs, progress_bars() as progress:
         model, _ = load_model(request.model, request.label, request.device)
         volume = read_image_for(model, request.image)
         mask = _prediction(model, volume, progress)
-        write_predicted(outputs.staged(request.output), mask, model.target.name, volume)
+        write_predicted(outputs.staged(request.output), mask, model.target.name, volume, request.image)
         outputs.publish()
     return f"{request.output}: {int(mask.sum())} voxels of {model.target.name}"
 
 
-def _prediction(model: NnunetModel, volume: SourceVolume, progress: Progress) -> np.ndarray:
+def _prediction(model: SegmentationModel, volume: SourceVolume, progress: Progress) -> np.ndarray:
     """Bool `[K, J, I]` in the volume's own orientation."""
     turn = reorientation_to(volume, model.orientation) if model.orientation else ArrayReorientation()
     return turn.undo(model.predict(model.prepare(reoriented_volume(volume, turn)), progress))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from context_propagation.cli.edit_choice import AUTO, choose_edits
+from context_propagation.cli.common_arguments import add_model_and_image
+from context_propagation.cli.edit_choice import AUTO, choose_edits, parse_slices
 from context_propagation.cli.figure import check_figure_ending, write_figure
 from context_propagation.cli.model_and_image import read_image_for
 from context_propagation.cli.output_files import OutputFiles
@@ -29,9 +31,9 @@ from context_propagation.core.bundle import load_model
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_network import Fusion
-from context_propagation.core.nnunet_model import NnunetModel
 from context_propagation.core.session import PropagationResult, Session, SessionSettings
 from context_propagation.core.source_volume import SourceVolume
+from context_propagation.core.split_model import SegmentationModel
 from context_propagation.core.window import WindowPlan
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class PropagateRequest:
         label: Name or value of the label; None for the bundle's, or the only one.
         plane: "auto", "axial", "sagittal" or "coronal".
         slices: Indices of the edited slices, from 0; None finds them.
+        segment: Name of the segment or ROI in the segmentations; None for the label's name.
         level: Decoder level; None for the bundle's, or 2.
         optimizer: "lbfgs" or "adam".
         report: Where the JSON report goes.
@@ -65,6 +68,7 @@ class PropagateRequest:
     label: str | None = None
     plane: str = AUTO
     slices: Sequence[int] | None = None
+    segment: str | None = None
     level: int | None = None
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
     report: Path | None = None
@@ -72,11 +76,39 @@ class PropagateRequest:
     device: str = "auto"
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    add_model_and_image(parser)
+    add = parser.add_argument
+    add("--initial", type=Path, required=True, metavar="SEG", help="segmentation before the edit")
+    add("--edited", type=Path, required=True, metavar="SEG", help="segmentation with the redrawn slices")
+    add("--plane", choices=("auto", "axial", "sagittal", "coronal"), default="auto", help="plane of the edited slices")
+    add(
+        "--slices",
+        type=_slices,
+        default=AUTO,
+        metavar="auto|12,40",
+        help="edited slices, from 0; auto compares the segmentations",
+    )
+    add("--segment", metavar="NAME", help="the segment or ROI in the segmentations, where it has not the label's name")
+    add("--level", type=int, choices=(1, 2, 3), help="decoder level; 2 by default, or the bundle's")
+    add("--optimizer", choices=("lbfgs", "adam"), default="lbfgs")
+    add("--report", type=Path, metavar="OUT.json", help="what was done, as JSON")
+    add("--figure", type=Path, metavar="OUT.png", help="three planes, before and after")
+
+
+def _slices(text: str) -> list[int] | None:
+    try:
+        return parse_slices(text)
+    except UserInputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 @dataclass(frozen=True)
 class _Engine:
     """What propagates."""
 
-    model: NnunetModel
+    model: SegmentationModel
     fusion: Fusion | None
     settings: SessionSettings
 
@@ -100,7 +132,7 @@ def propagate(request: PropagateRequest) -> str:
     Raises:
         UserInputError: Something in the request cannot be used; no file was written.
     """
-    check_segmentation_ending(request.output)
+    check_segmentation_ending(request.output, request.image)
     if request.figure is not None:
         check_figure_ending(request.figure)
     inputs = [*request.image, request.initial, request.edited]
@@ -116,7 +148,7 @@ def propagate(request: PropagateRequest) -> str:
         result = _run_session(engine, case, meter, progress)
         with meter.stage("write segmentation"):
             staged = outputs.staged(request.output)
-            refused = write_propagated(staged, case.edited, result.segmentation, case.volume, case.edits)
+            refused = write_propagated(staged, case.edited, result.segmentation, case.volume, case.edits, request.image)
         if request.figure is not None:
             with meter.stage("draw figure"):
                 write_figure(outputs.staged(request.figure), case.volume, case.initial, result.segmentation, case.edits)
@@ -144,10 +176,10 @@ def _settings(request: PropagateRequest, fusion: Fusion | None) -> SessionSettin
     return replace(settings, level=fusion.level, neighbours=fusion.neighbours)
 
 
-def _read_case(request: PropagateRequest, model: NnunetModel) -> _Case:
+def _read_case(request: PropagateRequest, model: SegmentationModel) -> _Case:
     volume = read_image_for(model, request.image)
-    wanted = Wanted(model.target.name, model.target.label)
-    initial, edited = read_together([request.initial, request.edited], wanted, volume)
+    wanted = Wanted(request.segment or model.target.name, model.target.label)
+    initial, edited = read_together([request.initial, request.edited], wanted, volume, request.image)
     edits = choose_edits(initial.mask, edited.mask, volume, request.plane, request.slices)
     return _Case(volume, initial.mask, edited, edits)
 

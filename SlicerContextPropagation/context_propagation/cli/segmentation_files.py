@@ -1,4 +1,4 @@
-"""Reading and writing segmentations: labelmap files and `.seg.nrrd`."""
+"""Reading and writing segmentations: labelmap files, `.seg.nrrd` and RT Structure Sets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,19 @@ import SimpleITK as sitk
 
 from context_propagation.cli.image_files import check_exists, nifti_voxels
 from context_propagation.cli.native_messages import native_messages_hidden
+from context_propagation.cli.rtstruct_files import (
+    RTSTRUCT,
+    check_rtstruct_output,
+    has_rtstruct_name,
+    is_dicom_file,
+    read_roi,
+)
+from context_propagation.cli.rtstruct_writing import (
+    AUTOMATIC,
+    SEMIAUTOMATIC,
+    write_changed_roi,
+    write_new_structure_set,
+)
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
@@ -31,7 +44,7 @@ class Wanted:
     """Which part of a segmentation file is meant.
 
     Attributes:
-        name: The label's name; the segment's name in a `.seg.nrrd` of several segments.
+        name: The label's name; the segment's or ROI's name in a `.seg.nrrd` or RT Structure Set of several.
         values: The label's values in a labelmap of several labels; a region has several.
     """
 
@@ -47,14 +60,16 @@ class ReadSegmentation:
         path: The file.
         wanted: What was looked for.
         mask: bool `[K, J, I]` on the image's grid.
-        labels: Whole numbers `[K, J, I]` on the image's grid, all labels of the file; None where it is a `.seg.nrrd`
-            or a plain mask.
+        labels: Whole numbers `[K, J, I]` on the image's grid, all labels of the file; None where it is a `.seg.nrrd`,
+            an RT Structure Set or a plain mask.
+        other_rois: The names of the ROIs of an RT Structure Set that were not looked for.
     """
 
     path: Path
     wanted: Wanted
     mask: np.ndarray
     labels: np.ndarray | None = None
+    other_rois: tuple[str, ...] = ()
 
     @property
     def other_labels(self) -> list[int]:
@@ -71,16 +86,21 @@ class _Labelmap:
     values: tuple[int, ...]
 
 
-def check_segmentation_ending(path: Path) -> None:
-    """Refuse an output name of unknown format.
+def check_segmentation_ending(path: Path, images: Sequence[Path] = ()) -> None:
+    """Refuse an output name of unknown format, or an RT Structure Set that cannot be written.
+
+    Args:
+        path: Where the segmentation shall go.
+        images: The image's files or DICOM folders.
 
     Raises:
-        UserInputError: The name ends in none of the known endings.
+        UserInputError: The name ends in none of the known endings; see also `check_rtstruct_output`.
     """
-    if not path.name.lower().endswith((SEG_NRRD, *LABELMAP_ENDINGS)):
-        raise UserInputError(
-            f"Output '{path}' has an unknown format; end its name in {SEG_NRRD}, {', '.join(LABELMAP_ENDINGS)}"
-        )
+    if has_rtstruct_name(path):
+        check_rtstruct_output(path, images)
+    elif not path.name.lower().endswith((SEG_NRRD, *LABELMAP_ENDINGS)):
+        endings = ", ".join((SEG_NRRD, *LABELMAP_ENDINGS, RTSTRUCT))
+        raise UserInputError(f"Output '{path}' has an unknown format; end its name in {endings}")
 
 
 def is_seg_nrrd(path: Path) -> bool:
@@ -105,16 +125,19 @@ def read_mask(path: Path, wanted: Wanted, volume: SourceVolume) -> np.ndarray:
     return read_together([path], wanted, volume)[0].mask
 
 
-def read_together(paths: Sequence[Path], wanted: Wanted, volume: SourceVolume) -> list[ReadSegmentation]:
+def read_together(
+    paths: Sequence[Path], wanted: Wanted, volume: SourceVolume, images: Sequence[Path] = ()
+) -> list[ReadSegmentation]:
     """Read one label of several segmentations of one image onto the image's grid.
 
     Labelmaps that hold only one value between them are masks of the wanted label, whatever the value. Otherwise the
     wanted values are read, and one of the files may lack them: the label was erased in it, or not yet drawn.
 
     Args:
-        paths: Labelmap files or `.seg.nrrd`; their grids may differ from the image's.
-        wanted: Which label or segment.
+        paths: Labelmap files, `.seg.nrrd` or RT Structure Sets; their grids may differ from the image's.
+        wanted: Which label, segment or ROI.
         volume: The image.
+        images: Its files or DICOM folders; an RT Structure Set needs the folder that it belongs to.
 
     Returns:
         One for each path; nearest neighbour where the grids differ.
@@ -126,7 +149,10 @@ def read_together(paths: Sequence[Path], wanted: Wanted, volume: SourceVolume) -
     values = _plain_or_wanted([labelmap for labelmap in opened if labelmap is not None], wanted)
     read = []
     for path, labelmap in zip(paths, opened, strict=True):
-        if labelmap is None:
+        if is_dicom_file(path):
+            roi = read_roi(path, wanted.name, volume, images)
+            read.append(ReadSegmentation(path, wanted, roi.mask, other_rois=roi.other_names))
+        elif labelmap is None:
             read.append(ReadSegmentation(path, wanted, _scene_files().read_segment(path, wanted.name, volume)))
         else:
             mask, labels = _on_image_grid(labelmap, values or wanted.values, volume)
@@ -144,21 +170,29 @@ def write_labelmap(path: Path, labels: np.ndarray, volume: SourceVolume) -> None
         raise UserInputError(f"Output '{path.name}' cannot be written; check that its folder has room") from error
 
 
-def write_predicted(path: Path, mask: np.ndarray, name: str, volume: SourceVolume) -> None:
-    """Write a new segmentation of one label, in the format of the name's ending."""
-    if is_seg_nrrd(path):
+def write_predicted(path: Path, mask: np.ndarray, name: str, volume: SourceVolume, images: Sequence[Path] = ()) -> None:
+    """Write a new segmentation of one label, in the format of the name's ending; see `write_propagated`."""
+    if has_rtstruct_name(path):
+        write_new_structure_set(path, mask, name, volume, images, AUTOMATIC)
+    elif is_seg_nrrd(path):
         _scene_files().write_segment(path, mask, name, volume)
     else:
         write_labelmap(path, mask, volume)
 
 
 def write_propagated(
-    path: Path, edited: ReadSegmentation, result: np.ndarray, volume: SourceVolume, edits: Sequence[SliceEdit]
+    path: Path,
+    edited: ReadSegmentation,
+    result: np.ndarray,
+    volume: SourceVolume,
+    edits: Sequence[SliceEdit],
+    images: Sequence[Path] = (),
 ) -> int:
     """Write the result of a propagation, in the format of the name's ending.
 
     A `.seg.nrrd` is written through a scene: an edited `.seg.nrrd` keeps its other segments, its grid and its colours.
     A labelmap from an edited labelmap of several labels keeps the other labels, and does not write over them.
+    An RT Structure Set from an edited one keeps its other ROIs, and the contours of the slices that did not change.
 
     Args:
         path: Where to write.
@@ -166,14 +200,17 @@ def write_propagated(
         result: bool `[K, J, I]`.
         volume: The image.
         edits: The drawn slices, which stay as they are.
+        images: The image's files or DICOM folders; an RT Structure Set refers to the slices of one.
 
     Returns:
         Voxels that the segmentation refused to take.
     """
+    if has_rtstruct_name(path) or is_seg_nrrd(path) or edited.other_rois:
+        _warn_of_what_is_left_out(path, edited)
+    if has_rtstruct_name(path):
+        _write_propagated_roi(path, edited, result, volume, images)
+        return 0
     if is_seg_nrrd(path):
-        if edited.other_labels:
-            listed = _listed(edited.other_labels)
-            logger.warning("only %s is written, not the labels %s of '%s'", edited.wanted.name, listed, edited.path)
         return int(_scene_files().write_propagated_segment(path, edited, result, volume, edits))
     if edited.labels is None:
         write_labelmap(path, result, volume)
@@ -184,6 +221,26 @@ def write_propagated(
         what = "%d voxels are not given to %s: the labels %s of '%s' are not written over"
         logger.warning(what, refused, edited.wanted.name, _listed(edited.other_labels), edited.path)
     return refused
+
+
+def _warn_of_what_is_left_out(path: Path, edited: ReadSegmentation) -> None:
+    left_out = []
+    if edited.other_labels:
+        left_out.append(f"labels {_listed(edited.other_labels)}")
+    if edited.other_rois and not has_rtstruct_name(path):
+        left_out.append("ROIs " + ", ".join(f"'{name}'" for name in edited.other_rois))
+    for others in left_out:
+        logger.warning("only %s is written, not the %s of '%s'", edited.wanted.name, others, edited.path)
+
+
+def _write_propagated_roi(
+    path: Path, edited: ReadSegmentation, result: np.ndarray, volume: SourceVolume, images: Sequence[Path]
+) -> None:
+    name = edited.wanted.name
+    if is_dicom_file(edited.path):
+        write_changed_roi(path, edited.path, name, (edited.mask, result), volume, images)
+    else:
+        write_new_structure_set(path, result, name, volume, images, SEMIAUTOMATIC)
 
 
 def _labels_with(labels: np.ndarray, before: np.ndarray, after: np.ndarray, value: int) -> tuple[np.ndarray, int]:
@@ -213,11 +270,12 @@ def _scene_files() -> ModuleType:
 
 
 def _open(path: Path) -> _Labelmap | None:
-    """Read a labelmap; None for a `.seg.nrrd`, which is read through a scene."""
+    """Read a labelmap; None for a `.seg.nrrd`, which is read through a scene, and for an RT Structure Set."""
     check_exists(path, "Segmentation")
     if not path.is_file():
-        raise UserInputError(f"Segmentation '{path}' is a folder; give a labelmap file or a {SEG_NRRD}")
-    if is_seg_nrrd(path):
+        kinds = f"a labelmap file, a {SEG_NRRD} or an RT Structure Set"
+        raise UserInputError(f"Segmentation '{path}' is a folder; give {kinds}")
+    if is_seg_nrrd(path) or is_dicom_file(path):
         return None
     image = _read_labels(path)
     return _Labelmap(path, image, _label_values(path, image))

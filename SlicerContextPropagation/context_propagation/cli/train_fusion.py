@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from context_propagation.cli.common_arguments import add_running
 from context_propagation.cli.evaluation_case import CaseJob, FusionRow, evaluate_case
 from context_propagation.cli.evaluation_table import COLUMNS, FUSION, NO_EDIT, summarise
 from context_propagation.cli.far_margin import choose_far_margin
@@ -37,9 +39,9 @@ from context_propagation.core.fusion_controls import Sees
 from context_propagation.core.fusion_example import load_example
 from context_propagation.core.fusion_network import FusionSettings, Variant
 from context_propagation.core.fusion_training import TrainingSettings
-from context_propagation.core.nnunet_model import NnunetModel
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.session import SessionSettings
+from context_propagation.core.split_model import SegmentationModel
 
 ROWS: tuple[tuple[str, Sees], ...] = ((FUSION, "edit"), (NO_EDIT, "no edit"))
 NEEDED = {
@@ -95,6 +97,25 @@ class TrainFusionRequest:
                 raise UserInputError(f"--{name.replace('_', '-')} {value}; give at least {least}")
         if not 0 < self.width < float("inf"):
             raise UserInputError(f"--width {self.width}; give a finite number above 0")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    add = parser.add_argument
+    add("--model", type=Path, required=True, metavar="DIR", help="trained-model folder of nnU-Net v2")
+    add("--images", type=Path, required=True, metavar="DIR", help="images, named as nnU-Net names them")
+    add("--labels", type=Path, required=True, metavar="DIR", help="labelmaps, named as their cases")
+    add("--output", type=Path, required=True, metavar="BUNDLE", help="the bundle's folder")
+    add("--folds", type=Path, metavar="FILE", help="nnU-Net's splits_final.json: which cases each fold never saw")
+    add("--label", metavar="NAME_OR_INT", help="the label; needed where the model has several")
+    add("--level", type=int, choices=(1, 2, 3), default=2, help="decoder level")
+    add("--variant", choices=("residual", "paper"), default="residual", help="architecture of the fusion network")
+    add("--width", type=float, default=2.0, help="hidden channels as a multiple of the features'")
+    add("--epochs", type=int, default=20, help="at most; the best one on the validation cases is kept")
+    add("--edits-per-case", type=int, default=3, help="simulated edits of each image")
+    add("--augmented-copies", type=int, default=1, help="copies of each image with augmented intensities")
+    add("--seed", type=int, default=0)
+    add_running(parser)
 
 
 @dataclass(frozen=True)
@@ -163,7 +184,7 @@ def _fold(request: TrainFusionRequest, name: str, cases: Sequence[LabelledCase])
     return _Fold(base, tuple(chosen[held_out:]), tuple(chosen[:held_out]))
 
 
-def _work_folder(request: TrainFusionRequest, model: NnunetModel, cases: Sequence[LabelledCase]) -> Path:
+def _work_folder(request: TrainFusionRequest, model: SegmentationModel, cases: Sequence[LabelledCase]) -> Path:
     """Beside the bundle; one that another training left, or the same one on other files, is refused."""
     work = request.output.resolve().with_name(f"{request.output.name}.training")
     identity = {name: str(value) for name, value in asdict(request).items() if name not in ("jobs", "output")}
@@ -213,13 +234,16 @@ def _examples(
 
 
 def _logs(folds: Sequence[str], work: Path) -> Path:
-    """The folder that goes into the bundle: the trainings' logs and their picture, the validation's figures."""
+    """The folder that goes into the bundle: logs and picture, the control's weights, the validation's figures."""
     logs = work / "logs"
     logs.mkdir(exist_ok=True)
     for fold in folds:
         for row, _ in ROWS:
             name = row.replace(" ", "-")
             shutil.copyfile(work / f"fold_{fold}" / "networks" / f"{name}.csv", logs / f"{name}_{fold}.csv")
+        control = NO_EDIT.replace(" ", "-")
+        weights = work / f"fold_{fold}" / "networks" / f"{control}.safetensors"
+        shutil.copyfile(weights, logs / f"{control}_{fold}.safetensors")
     plot_training(sorted(logs.glob("*_*.csv")), logs / "training.png")
     shutil.copyfile(work / "validation.csv", logs / "validation.csv")
     return logs

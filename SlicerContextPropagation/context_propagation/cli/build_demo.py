@@ -1,0 +1,106 @@
+"""`context-propagation build-demo`: the bundle that ships with the package, from nothing but seeds."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from context_propagation.cli.fusion_jobs import LabelledCase, run_in_parallel
+from context_propagation.cli.nnunet_training import train_nnunet
+from context_propagation.cli.phantom_cases import nnunet_task, phantom_case
+from context_propagation.cli.progress import progress_bars
+from context_propagation.cli.train_fusion import TrainFusionRequest, train_fusion_bundle
+from context_propagation.core.bundle import check_bundle_destination
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.shipped_bundle import FOLDER, UNSEEN
+
+MOST_BYTES = 8 * 2**20
+
+
+@dataclass(frozen=True)
+class BuildDemoRequest:
+    """What to build.
+
+    Attributes:
+        output: The bundle's folder; by default the package's own.
+        work: Folder for phantoms and trainings; an interrupted build goes on in it. By default beside the bundle, and
+            removed at the end.
+        base_cases: Phantoms that nnU-Net is trained on.
+        base_epochs: Of 40 steps each.
+        fusion_cases: Further phantoms for the fusion network; a fifth of them validates.
+        epochs: Of the fusion network, at most.
+        jobs: Processes at a time; None for one per CPU core.
+    """
+
+    output: Path = FOLDER
+    work: Path | None = None
+    base_cases: int = 16
+    base_epochs: int = 8
+    fusion_cases: int = 40
+    epochs: int = 6
+    jobs: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("base_cases", 1), ("base_epochs", 1), ("fusion_cases", 2), ("epochs", 1)):
+            if getattr(self, name) < least:
+                raise UserInputError(f"--{name.replace('_', '-')} {getattr(self, name)}; give at least {least}")
+        if self.base_cases + self.fusion_cases > UNSEEN.number:
+            raise UserInputError(
+                f"{self.base_cases} and {self.fusion_cases} cases; give at most {UNSEEN.number} together: case "
+                f"{UNSEEN.number} is the demo's"
+            )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    default = BuildDemoRequest()
+    add = parser.add_argument
+    add("--output", type=Path, default=default.output, metavar="BUNDLE", help="by default the package's own bundle")
+    add("--work", type=Path, metavar="DIR", help="for phantoms and trainings; kept, so that a further build is quick")
+    add("--base-cases", type=int, default=default.base_cases, help="phantoms for nnU-Net")
+    add("--base-epochs", type=int, default=default.base_epochs, help="of 40 steps each")
+    add("--fusion-cases", type=int, default=default.fusion_cases, help="further phantoms for the fusion network")
+    add("--epochs", type=int, default=default.epochs, help="of the fusion network, at most")
+    add("--jobs", type=int, metavar="N", help="processes at a time; one per CPU core by default")
+
+
+def build_demo(request: BuildDemoRequest) -> str:
+    """Generate phantoms, train nnU-Net and the fusion network, write the bundle.
+
+    Returns:
+        One line about what was written.
+
+    Raises:
+        UserInputError: Something in the request cannot be used, or the bundle became too large to ship.
+    """
+    output = request.output.resolve()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    check_bundle_destination(output)
+    work = request.work or output.with_name(f"{output.name}.work")
+    base, fusion = work / "base", work / "fusion"
+    base_cases = _phantoms(range(request.base_cases), base, request.jobs)
+    fusion_numbers = range(request.base_cases, request.base_cases + request.fusion_cases)
+    _phantoms(fusion_numbers, fusion, request.jobs)
+    with progress_bars() as progress:
+        model = train_nnunet(base_cases, nnunet_task(UNSEEN.kind), work, epochs=request.base_epochs, progress=progress)
+    training = TrainFusionRequest(
+        model, fusion / "images", fusion / "labels", output, epochs=request.epochs, jobs=request.jobs
+    )
+    said = train_fusion_bundle(training)
+    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    if request.work is None:
+        shutil.rmtree(work)
+    if size > MOST_BYTES:
+        raise UserInputError(f"'{output}' has {size / 2**20:.1f} MiB; what ships may have {MOST_BYTES / 2**20:.0f}")
+    return f"{said}; {size / 2**20:.1f} MiB"
+
+
+def _phantoms(numbers: range, folder: Path, jobs: int | None) -> list[LabelledCase]:
+    write = [
+        partial(phantom_case, replace(UNSEEN, number=number), folder / "images", folder / "labels")
+        for number in numbers
+    ]
+    return run_in_parallel(write, "phantoms", jobs)

@@ -1,0 +1,35 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_model_and_image(parser: argparse.ArgumentParser) -> None:
+    """Of commands that segment an image."""
+    add = parser.add_argument
+    add("--model", type=Path, required=True, metavar="DIR", help="a bundle, or the folder of a frozen model")
+    add(
+        "--image",
+        type=Path,
+        required=True,
+        nargs="+",
+        metavar="FILE_OR_DICOM_DIR",
+        help="NIfTI, NRRD, MHA or DICOM folder; one per channel, in the model's order",
+    )
+    add(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="ends in .seg.nrrd, .nii.gz, .nii, .nrrd, .mha, or .dcm (RT Structure Set)",
+    )
+    add("--label", metavar="NAME_OR_INT", help="the label; needed where the model has several; a bundle has its own")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """Of commands that run for long."""
+    parser.add_argument("--jobs", type=int, metavar="N", help="processes at a time; one per CPU core by default")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
