@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from context_propagation.cli.base_training import train_base_model
 from context_propagation.cli.common_arguments import add_running
 from context_propagation.cli.evaluation_case import CaseJob, FusionRow, evaluate_case
 from context_propagation.cli.evaluation_data import EvaluationData, evaluation_data
@@ -28,8 +29,6 @@ from context_propagation.cli.fusion_jobs import (
     run_in_parallel,
     train_network,
 )
-from context_propagation.cli.nnunet_training import train_nnunet
-from context_propagation.cli.progress import progress_bars
 from context_propagation.cli.protocol import Protocol, read_protocol
 from context_propagation.cli.provenance import commit
 from context_propagation.core.composition import FarMargin
@@ -105,6 +104,8 @@ def evaluate(request: EvaluateRequest) -> str:
     _claim(request.output, protocol)
     commits = _commits(request.output)
     data.make([name for cases in folds.values() for name in cases.names], request.jobs)
+    trainings = [partial(train_base_model, *_base_training(protocol, data, cases)) for cases in folds.values()]
+    run_in_parallel(trainings, "base models", request.jobs)
     lines: list[dict[str, Any]] = []
     margins: dict[str, FarMargin] = {}
     failed, notes = 0, data.style_counts(folds)
@@ -119,6 +120,12 @@ def evaluate(request: EvaluateRequest) -> str:
     if failed:
         raise UserInputError(f"{said}; {failed} cases FAILED, named there; the same command tries them again")
     return said
+
+
+def _base_training(protocol: Protocol, data: EvaluationData, cases: FoldCases) -> tuple[Any, ...]:
+    """Arguments of `train_base_model` for one fold."""
+    training = [data.training_case(name) for name in cases.base]
+    return protocol.model, training, data.task, data.work / "base", protocol.base_epochs, protocol.seed
 
 
 def _commits(output: Path) -> list[str]:
@@ -181,16 +188,7 @@ class _Fold:
 
     def base_model(self) -> BaseModel:
         """Trained on this fold's base cases, on clean images."""
-        cases = [self.data.training_case(name) for name in self.cases.base]
-        with progress_bars() as progress:
-            folder = train_nnunet(
-                cases,
-                self.data.task,
-                self.data.work / "base",
-                epochs=self.protocol.base_epochs,
-                seed=self.protocol.seed,
-                progress=progress,
-            )
+        folder = train_base_model(*_base_training(self.protocol, self.data, self.cases))
         return BaseModel(folder, device=self.request.device)
 
     def at_level(
