@@ -221,6 +221,12 @@ def test_an_image_whose_slices_are_all_near_teaches_nothing(model):
     assert len(only_example(session, [edit_of(ball(shape), 2), edit_of(ball(shape), 0)])) == 1
 
 
+def test_where_the_model_predicts_nothing_there_is_no_example(model):
+    session = started(model, truth=np.zeros(SHAPE, bool))
+    assert not session.propagation.cache.windows
+    assert not list(simulated_examples(session.propagation, [edit_of(ball(), 12)], ball()))
+
+
 def test_without_truth_and_prediction_there_is_no_example(model):
     session = started(model)
     session.cache.untouched[:] = False

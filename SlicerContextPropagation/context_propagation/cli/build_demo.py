@@ -37,9 +37,9 @@ class BuildDemoRequest:
 
     output: Path = FOLDER
     work: Path | None = None
-    base_cases: int = 16
-    base_epochs: int = 8
-    fusion_cases: int = 40
+    base_cases: int = 12
+    base_epochs: int = 12
+    fusion_cases: int = 36
     epochs: int = 6
     jobs: int | None = None
 

@@ -151,7 +151,7 @@ def _ct_noise(rng: np.random.Generator, hu: np.ndarray, difficulty: Difficulty) 
     white = rng.standard_normal(hu.shape, np.float32)
     smooth = (white + np.roll(white, 1, 1) + np.roll(white, 1, 2) + np.roll(white, (1, 1), (1, 2))) / 2
     dense = 0.7 + 0.6 * (hu > -400).mean((1, 2), keepdims=True)
-    return difficulty.noise_hu * dense * smooth
+    return np.asarray(difficulty.noise_hu * dense * smooth)
 
 
 def _pet(suv: np.ndarray, rng: np.random.Generator, spacing_ijk_mm: Triple) -> np.ndarray:

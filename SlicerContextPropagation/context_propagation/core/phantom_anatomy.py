@@ -37,9 +37,9 @@ class Difficulty:
 
 
 DIFFICULTIES: dict[DifficultyName, Difficulty] = {
-    "lower": Difficulty((20.0, 35.0), (0.6, 0.9), (-1.5, 2.5), 9.0),
-    "middle": Difficulty((12.0, 28.0), (0.4, 0.8), (-3.0, 4.5), 12.0),
-    "higher": Difficulty((6.0, 20.0), (0.2, 0.6), (-4.0, 6.0), 15.0),
+    "lower": Difficulty((30.0, 50.0), (0.6, 0.9), (-1.5, 2.5), 9.0),
+    "middle": Difficulty((20.0, 40.0), (0.4, 0.8), (-3.0, 4.5), 12.0),
+    "higher": Difficulty((12.0, 30.0), (0.2, 0.6), (-4.0, 6.0), 15.0),
 }
 
 

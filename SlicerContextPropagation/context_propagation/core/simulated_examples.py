@@ -33,9 +33,12 @@ def simulated_examples(
 
     Yields:
         Window and fold, and their example: of the edits that changed features, as others are not fused, and have far
-        slices in the window. Nothing where there is none, or neither truth nor prediction lies in the window.
+        slices in the window. Nothing where there is none, or neither truth nor prediction lies in the window, or
+        the model predicts nothing.
     """
     cache = propagation.cache
+    if not cache.windows:  # nothing was predicted, so nothing is cached
+        return
     simulated = [_Simulated(propagation, edit) for edit in edits]
     simulated = [one for one in simulated if one.updated]
     if not simulated:

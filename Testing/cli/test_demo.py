@@ -1,0 +1,101 @@
+"""The demo with the bundle that ships, and how that bundle is built."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from context_propagation.cli import build_demo, phantom_cases
+from context_propagation.cli.build_demo import BuildDemoRequest
+from context_propagation.cli.main import main
+from context_propagation.core.bundle import load_bundle
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.shipped_bundle import CONTROL, UNSEEN, shipped_bundle
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory) -> Path:
+    """The output of one run of the demo."""
+    output = tmp_path_factory.mktemp("demo")
+    assert main(["demo", "--output", str(output)]) == 0
+    return output
+
+
+def test_the_demo_leaves_segmentation_report_figure_and_table(shown):
+    assert (shown / "refined.seg.nrrd").stat().st_size > 1000
+    assert (shown / "figure.png").stat().st_size > 10_000
+    report = json.loads((shown / "report.json").read_text())
+    assert report["scope"] == "whole volume"
+    assert len(report["edited_slices"]) == 1
+
+
+def test_the_demo_s_table_has_the_controls(shown):
+    rows = [line.split("|")[1].strip() for line in (shown / "table.md").read_text().splitlines()[2:]]
+    assert rows == ["baseline", "paste", "update", "fusion", "no-edit control"]
+
+
+def test_the_edit_improves_the_phantom_s_segmentation_in_the_whole_volume(shown):
+    whole = {
+        line.split("|")[1].strip(): float(line.split("|")[4])
+        for line in (shown / "table.md").read_text().splitlines()[2:]
+    }
+    assert whole["fusion"] > whole["paste"] > whole["baseline"]
+
+
+def test_the_redrawn_slice_is_the_truth_s(shown):
+    report = json.loads((shown / "report.json").read_text())
+    (index,) = report["edited_slices"]
+    edited, truth = (
+        sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        for path in (shown / "edited.nii.gz", shown / "truth" / f"{UNSEEN.name}.nii.gz")
+    )
+    assert np.array_equal(edited[index] > 0, truth[index] > 0)
+
+
+def test_what_ships_is_small_and_says_where_it_comes_from():
+    bundle = shipped_bundle()
+    assert sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file()) <= 8 * 2**20
+    assert (bundle / CONTROL).is_file()
+    provenance = json.loads((bundle / "bundle.json").read_text())["provenance"]
+    assert provenance["training_cases"]
+    assert provenance["settings"]["seed"] == 0
+
+
+def test_no_file_of_the_bundle_holds_code():
+    assert not [path for path in shipped_bundle().rglob("*") if path.suffix in (".pkl", ".pickle", ".py", ".pt")]
+
+
+def test_a_bundle_is_built_from_nothing_but_seeds(tmp_path, monkeypatch):
+    coarse = replace(UNSEEN, spacing_ijk_mm=(4.0, 4.0, 6.0))
+    monkeypatch.setattr(build_demo, "UNSEEN", coarse)
+    monkeypatch.setattr(phantom_cases, "PLANNED_MEMORY_GB", 0.02)
+    output = tmp_path / "bundle"
+    request = BuildDemoRequest(output, None, base_cases=2, base_epochs=1, fusion_cases=2, epochs=1, jobs=1)
+    try:
+        said = build_demo.build_demo(request)
+    except UserInputError as error:  # a model of so few steps may draw nothing, or nothing worth an edit
+        assert "no training example" in str(error)
+        return
+    assert "MiB" in said
+    model, fusion = load_bundle(output)
+    assert model.target_name == "GTV"
+    assert len(fusion.networks) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"base_cases": 0}, "--base-cases 0; give at least 1"),
+        ({"fusion_cases": 1}, "--fusion-cases 1; give at least 2"),
+        ({"base_cases": 800, "fusion_cases": 200}, "case 900 is the demo's"),
+    ],
+)
+def test_sizes_that_cannot_be_built_are_refused(changes, said):
+    with pytest.raises(UserInputError, match=said):
+        BuildDemoRequest(**changes)
