@@ -24,7 +24,7 @@ def test_dice_loss_of_a_hand_worked_slice():
 
 
 def test_hybrid_loss_adds_the_mean_cross_entropy():
-    loss = segmentation_loss(torch.zeros(2), torch.tensor([1.0, 0.0]), "dice+ce")
+    loss = segmentation_loss(torch.zeros(2), torch.tensor([1.0, 0.0]), "dice and cross-entropy")
     assert float(loss) == pytest.approx(1 / 3 + math.log(2))
 
 
@@ -36,12 +36,12 @@ def test_losses_equal_monais():
     assert float(segmentation_loss(z, drawn, "dice")) == pytest.approx(
         float(losses.DiceLoss(**options)(z, drawn)), abs=1e-6
     )
-    assert float(segmentation_loss(z, drawn, "dice+ce")) == pytest.approx(
+    assert float(segmentation_loss(z, drawn, "dice and cross-entropy")) == pytest.approx(
         float(losses.DiceCELoss(**options)(z, drawn)), abs=1e-6
     )
 
 
-@pytest.mark.parametrize("loss", ["dice", "dice+ce"])
+@pytest.mark.parametrize("loss", ["dice", "dice and cross-entropy"])
 def test_an_erased_slice_still_pulls_the_prediction_down(loss):
     z = torch.full((5,), 2.0, requires_grad=True)
     segmentation_loss(z, torch.zeros(5), loss).backward()
@@ -175,7 +175,7 @@ def target(axis=0, index=21):
 def whole_window_loss(model, grid, window, slice_target, f):
     features = window.features[0]
     logits = model.splits[0].decode(features, f)
-    return target_loss(model, grid, logits, (0, 0, 0), slice_target, "dice+ce")
+    return target_loss(model, grid, logits, (0, 0, 0), slice_target, "dice and cross-entropy")
 
 
 @pytest.mark.parametrize(("axis", "index"), [(0, 0), (0, 21), (1, 16), (2, 31)])
@@ -188,7 +188,7 @@ def test_one_evaluation_on_the_slab_equals_the_whole_window_to_1e_5_in_float32(f
     slab = split.slab(features, grid.support(aim.box()))
     part = slab.features.f.clone().requires_grad_(True)
     origin = tuple(span[0] for span in slab.output_box)
-    slab_loss = target_loss(model, grid, split.decode(slab.features, part), origin, aim, "dice+ce")
+    slab_loss = target_loss(model, grid, split.decode(slab.features, part), origin, aim, "dice and cross-entropy")
     slab_loss.backward()
     inside = (slice(None), slice(None), *(slice(*span) for span in slab.f_box))
     assert slab_loss.item() == pytest.approx(loss.item(), rel=1e-5)

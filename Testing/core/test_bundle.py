@@ -561,7 +561,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, base, size, copy_base):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("step", ["copy_for_inference", "write_network", "write_description", "_replace_folder"])
+@pytest.mark.parametrize("step", ["copy_base_model", "write_network", "write_description", "_replace_folder"])
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, OSError(28, "No space left on device")])
 def test_a_save_that_fails_at_any_step_leaves_the_older_bundle(bundle, base, monkeypatch, step, reason):
     before = everything_below(bundle.parent)

@@ -71,6 +71,13 @@ def test_what_is_saved_is_read_again(tmp_path, told):
     assert_same(load_example(saved(tmp_path, example(told=told))), example(told=told))
 
 
+def test_a_map_of_its_own_is_read_again(tmp_path):
+    lines = ((-0.25, 1.5), (0.0, 0.7333333333333334), (3.0, 1.0))
+    item = replace(example(), grid=replace(example().grid, linear=lines))
+
+    assert load_example(saved(tmp_path, item)).grid == item.grid
+
+
 def test_an_example_counts_its_edits():
     assert len(example()) == 2
 

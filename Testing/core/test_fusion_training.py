@@ -111,13 +111,13 @@ def loss_by_hand(z, truth, far, cross_entropy=True):
 # ---- what is learnt
 
 
-@pytest.mark.parametrize("loss", ["dice+ce", "dice"])
+@pytest.mark.parametrize("loss", ["dice and cross-entropy", "dice"])
 def test_the_first_loss_is_the_base_model_s_on_the_far_slices_of_the_untouched_features(model, loss):
     """A residual network starts as f; two edits with other near slices are averaged."""
     item = example(model, near=(NEAR, slice(0, 4)))
     trained = train(model, readers(item), epochs=1, loss=loss)
     z, far = logit_of(model, item, item.f)[0], item.far.numpy()
-    expected = [loss_by_hand(z, item.truth.numpy(), one, loss == "dice+ce") for one in far]
+    expected = [loss_by_hand(z, item.truth.numpy(), one, loss == "dice and cross-entropy") for one in far]
     assert trained.log[0].training_loss == pytest.approx(np.mean(expected), rel=1e-4)
     assert abs(expected[0] - expected[1]) > 1e-3
 

@@ -184,3 +184,35 @@ def test_the_bounding_box_of_two_voxels_and_of_none():
     mask[1, 4, 2] = mask[3, 0, 2] = True
 
     assert bounding_box(mask) == ((1, 4), (0, 5), (2, 3))
+
+
+# ---- maps that say themselves where the image lies
+
+
+@pytest.mark.parametrize(("image_shape", "network_shape"), SIZES)
+def test_a_map_that_says_what_coincident_voxels_mean_is_the_same_map(image_shape, network_shape):
+    plain = GridMap(IDENTITY, tuple((3, 3 + n) for n in image_shape), network_shape)
+    steps = [size / n for n, size in zip(image_shape, network_shape, strict=True)]
+    lines = tuple(((0.5 - 3) * step - 0.5, step) for step in steps)
+    said = GridMap(IDENTITY, plain.crop, network_shape, lines)
+    logits = some_logits(network_shape)
+
+    assert said.support(plain.crop) == plain.support(plain.crop)
+    torch.testing.assert_close(
+        said.to_image(logits, (0, 0, 0), plain.crop), plain.to_image(logits, (0, 0, 0), plain.crop)
+    )
+    for axis in range(3):
+        edges = np.linspace(-1, network_shape[axis] + 1, 7)
+        np.testing.assert_allclose(said.image_edges(axis, edges), plain.image_edges(axis, edges), atol=1e-9)
+
+
+def test_voxel_centres_may_coincide_instead_of_voxel_volumes():
+    # 5 image voxels of 2 mm on network voxels of 4 mm, the first centres in the same place
+    grid = GridMap(IDENTITY, ((0, 5), (0, 1), (0, 1)), (3, 1, 1), ((0.0, 0.5), (0.0, 1.0), (0.0, 1.0)))
+    logits = torch.tensor([8.0, 16.0, 32.0]).view(1, 1, 3, 1, 1)
+
+    assert grid.to_image(logits, (0, 0, 0), grid.crop).flatten().tolist() == [8, 12, 16, 24, 32]
+    assert grid.support(((1, 2), (0, 1), (0, 1)))[0] == (0, 2)
+    assert grid.covered(((0, 2), (0, 1), (0, 1)))[0] == (0, 3)
+    # network voxel 1 is centred on image voxel 2, whose volume is 2 to 3, and is twice as wide
+    assert grid.image_edges(0, np.array([1, 2])).tolist() == [1.5, 3.5]

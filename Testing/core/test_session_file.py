@@ -452,6 +452,18 @@ def whole_file(model, joint_fusion, tmp_path_factory):
         return saved.metadata()["session"], arrays
 
 
+@pytest.mark.parametrize(("saved", "read"), [(None, None), ("dice", "dice"), ("dice+ce", "dice and cross-entropy")])
+def test_the_loss_is_the_models_own_unless_the_file_names_one(whole_file, model, joint_fusion, tmp_path, saved, read):
+    header = json.loads(whole_file[0])
+    assert header["settings"]["update"]["loss"] is None
+    header["settings"]["update"]["loss"] = saved
+    save_file(dict(whole_file[1]), tmp_path / "s.safetensors", metadata={"session": json.dumps(header)})
+
+    restored = restore_session(tmp_path / "s.safetensors", model, an_image(), fusion=joint_fusion)
+
+    assert restored.settings.update.loss == read
+
+
 @pytest.fixture
 def refusal(whole_file, model, joint_fusion, tmp_path):
     """The message with which a changed file is refused."""
@@ -501,6 +513,11 @@ HUGE_BOX = [[0, 1 << 20], [0, 1 << 20], [0, 1 << 20]]
         (("settings", "several_edits"), "any", "'settings.several_edits' is 'any', not one of joint, one at a time"),
         (("settings", "colour"), "red", "unknown entry 'settings.colour'"),
         (("settings", "update", "optimizer"), "sgd", "'settings.update.optimizer' is 'sgd', not one of lbfgs, adam"),
+        (
+            ("settings", "update", "loss"),
+            "l2",
+            "'settings.update.loss' is 'l2', not one of dice+ce, dice and",
+        ),
         (("settings", "update", "iterations"), 0, "'settings.update.iterations' is 0"),
         (("settings", "update", "learning_rate"), float("nan"), "'settings.update.learning_rate' is nan"),
         (("settings", "update", "proximal_weight"), float("inf"), "'settings.update.proximal_weight' is inf"),

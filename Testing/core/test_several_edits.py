@@ -76,7 +76,7 @@ def loss_on(session, edit, features):
         logits = session.model.splits[0].decode(window.features[0], f, True)
         target = session.propagation.network_edit([edit]).target(window.image_box)
         origin = tuple(start for start, _ in window.network_box)
-        return float(target_loss(session.model, cache.prepared.grid, logits, origin, target, "dice+ce"))
+        return float(target_loss(session.model, cache.prepared.grid, logits, origin, target, "dice and cross-entropy"))
 
 
 # ---- jointly

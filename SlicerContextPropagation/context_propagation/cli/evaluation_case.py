@@ -23,10 +23,10 @@ from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import MissingDependencyError
 from context_propagation.core.fusion_controls import Sees, ShownTo
 from context_propagation.core.fusion_network import Fusion, FusionNetwork, FusionSettings, build_fusion_network
-from context_propagation.core.nnunet_model import NnunetModel
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.session import Session, SessionSettings
 from context_propagation.core.simulated_edit import largest_slice, redrawn_as, worst_slice
+from context_propagation.core.split_model import SegmentationModel
 
 Pick = Literal["worst", "largest"]
 PICKS: tuple[Pick, ...] = ("worst", "largest")
@@ -117,7 +117,7 @@ class CaseSession:
 
     def __init__(self, job: CaseJob) -> None:
         self.job = job
-        self.model: NnunetModel = job.base.load()
+        self.model: SegmentationModel = job.base.load()
         self.volume, self.truth = job.case.read(self.model)
         self.axis = self.volume.axis_of_plane("axial")
         self.fusions = {row.name: row.blindfolded(job, self.model.device) for row in job.rows}

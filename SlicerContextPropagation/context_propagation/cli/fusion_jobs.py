@@ -22,16 +22,18 @@ import torch
 from context_propagation.cli.image_files import read_source_volume
 from context_propagation.cli.intensity_augmentation import augmented
 from context_propagation.cli.segmentation_files import Wanted, read_mask
+from context_propagation.core.device import select_device
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_example import load_example, save_example
 from context_propagation.core.fusion_network import FusionSettings
 from context_propagation.core.fusion_training import EpochLog, TrainingSettings, train_fusion
-from context_propagation.core.nnunet_model import NnunetModel, select_device
+from context_propagation.core.model_kinds import load_base_model
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.session import Session, SessionSettings
 from context_propagation.core.simulated_edit import edit_schedule
 from context_propagation.core.simulated_examples import simulated_examples
 from context_propagation.core.source_volume import SourceVolume
+from context_propagation.core.split_model import SegmentationModel
 
 NO_EXAMPLES = (
     "There is no training example: on every case the base model predicts nothing, or exactly the ground truth; "
@@ -55,14 +57,14 @@ class BaseModel:
     device: str = "auto"
     folds: tuple[str, ...] | None = None
 
-    def load(self) -> NnunetModel:
+    def load(self) -> SegmentationModel:
         """Load once per process."""
         return _load(self)
 
 
 @lru_cache(maxsize=2)
-def _load(base: BaseModel) -> NnunetModel:
-    return NnunetModel.load(base.folder, base.label, base.device, base.folds)
+def _load(base: BaseModel) -> SegmentationModel:
+    return load_base_model(base.folder, base.label, base.device, base.folds)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class LabelledCase:
     told: tuple[float, ...] = ()
     copy: int = 0
 
-    def read(self, model: NnunetModel) -> tuple[SourceVolume, np.ndarray]:
+    def read(self, model: SegmentationModel) -> tuple[SourceVolume, np.ndarray]:
         """The image, and the ground truth on its grid, bool `[K, J, I]`."""
         volume = read_source_volume(list(self.images))
         truth = read_mask(self.label, Wanted(model.target.name, model.target.label), volume)
@@ -189,7 +191,7 @@ def cache_examples(base: BaseModel, case: LabelledCase, recipe: ExampleRecipe, f
 
 
 def _write_examples(
-    model: NnunetModel, case: LabelledCase, recipe: ExampleRecipe, folder: Path
+    model: SegmentationModel, case: LabelledCase, recipe: ExampleRecipe, folder: Path
 ) -> list[tuple[int, str]]:
     volume, truth = case.read(model)
     session = Session(model, recipe.settings)

@@ -9,13 +9,13 @@ from pathlib import Path
 from context_propagation.cli.image_files import read_source_volume
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.intensity_check import intensity_warnings
-from context_propagation.core.nnunet_model import NnunetModel
 from context_propagation.core.source_volume import SourceVolume
+from context_propagation.core.split_model import SegmentationModel
 
 logger = logging.getLogger(__name__)
 
 
-def read_image_for(model: NnunetModel, paths: Sequence[Path]) -> SourceVolume:
+def read_image_for(model: SegmentationModel, paths: Sequence[Path]) -> SourceVolume:
     """Read the image's channels, and warn where they look unlike what the model was trained on.
 
     Raises:

@@ -13,7 +13,6 @@ from context_propagation.core.optional_dependency import require
 from context_propagation.core.phantom import Kind
 from context_propagation.core.phantom_anatomy import DifficultyName
 
-
 MODELS = ("nnU-Net", "PSNN")
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.split_model import CancelCheck, never_cancelled
+from context_propagation.core.split_model import CancelCheck, Loss, never_cancelled
 
 StopReason = Literal["threshold", "iterations", "no improvement", "converged", "cancelled", "already satisfied"]
 
@@ -25,7 +25,7 @@ class UpdateSettings:
 
     Attributes:
         optimizer: "lbfgs" (strong Wolfe line search) or "adam".
-        loss: "dice+ce" (Eq. 7, nnU-Net) or "dice" (Eq. 5, PSNN).
+        loss: Another loss than the base model's own, for comparisons; None for `SegmentationModel.loss`.
         iterations: Iteration limit of the optimiser; without it, 10 for LBFGS and 30 for Adam.
         learning_rate: Step of Adam; LBFGS finds its own by line search.
         proximal_weight: Weight of sum((f - f0)^2) / (C' H' W'), with C' H' W' counted on one slice of f.
@@ -35,7 +35,7 @@ class UpdateSettings:
     """
 
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
-    loss: Literal["dice+ce", "dice"] = "dice+ce"
+    loss: Loss | None = None
     iterations: int | None = None
     learning_rate: float = 0.05
     proximal_weight: float = 0.3
@@ -46,8 +46,8 @@ class UpdateSettings:
     def __post_init__(self) -> None:
         if self.optimizer not in ("lbfgs", "adam"):
             raise UserInputError(f"Unknown optimizer '{self.optimizer}'; choose lbfgs or adam")
-        if self.loss not in ("dice+ce", "dice"):
-            raise UserInputError(f"Unknown loss '{self.loss}'; choose dice+ce or dice")
+        if self.loss not in (None, *get_args(Loss)):
+            raise UserInputError(f"Unknown loss '{self.loss}'; choose {' or '.join(get_args(Loss))}")
         if self.iterations is not None and self.iterations < 1:
             raise UserInputError(f"{self.iterations} iterations; give at least 1")
         if not self.learning_rate > 0:
@@ -79,13 +79,13 @@ class UpdateReport:
     stop_reason: StopReason
 
 
-def segmentation_loss(target_logit: torch.Tensor, drawn: torch.Tensor, loss: str = "dice+ce") -> torch.Tensor:
+def segmentation_loss(target_logit: torch.Tensor, drawn: torch.Tensor, loss: Loss) -> torch.Tensor:
     """Eq. 5 or Eq. 7 on the edited slices.
 
     Args:
         target_logit: Any shape; log odds of the target against all else.
         drawn: Same shape, 0 or 1.
-        loss: "dice" gives 1 - Dice (Eq. 5 shifted by 1); "dice+ce" adds the mean cross-entropy (Eq. 6).
+        loss: "dice" gives 1 - Dice (Eq. 5 shifted by 1); "dice and cross-entropy" adds the mean cross-entropy (Eq. 6).
 
     Source: Chao et al., Eq. 5-7.
     """

@@ -9,9 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
-
-from torch import nn
+from typing import Any
 
 from context_propagation.core.bundle_file import (
     COPY_AGAIN,
@@ -26,16 +24,16 @@ from context_propagation.core.bundle_file import (
 )
 from context_propagation.core.composition import FarMargin
 from context_propagation.core.content_hash import content_hash
+from context_propagation.core.device import select_device
 from context_propagation.core.errors import MissingDependencyError, UserInputError
 from context_propagation.core.fusion_file import read_network, write_network
 from context_propagation.core.fusion_network import Fusion, FusionNetwork
-from context_propagation.core.nnunet_copy import copy_for_inference
-from context_propagation.core.nnunet_folder import NnunetFolder, load_nnunet_folder
-from context_propagation.core.nnunet_model import NnunetModel, select_device
+from context_propagation.core.model_kinds import copy_base_model, load_base_model
+from context_propagation.core.split_model import SegmentationModel
 
 BASE_FOLDER = "model"
 TRAINING_FOLDER = "training"
-"""Logs and pictures of the training: for people; nothing in it is read."""
+"""Logs and pictures of the training, the control's weights: for people and evaluations; no session reads them."""
 
 
 def fusion_of(networks: Sequence[FusionNetwork], level: int, neighbours: int, far_margin: FarMargin) -> Fusion:
@@ -50,14 +48,15 @@ def fusion_of(networks: Sequence[FusionNetwork], level: int, neighbours: int, fa
 
 
 def load_model(
-    path: str | Path, label: str | int | None = None, device: str = "auto"
-) -> tuple[NnunetModel, Fusion | None]:
-    """Load a bundle, or a trained-model folder of nnU-Net v2.
+    path: str | Path, label: str | int | None = None, device: str = "auto", trust: bool = False
+) -> tuple[SegmentationModel, Fusion | None]:
+    """Load a bundle, or a base model: see `load_base_model`.
 
     Args:
         path: A bundle is told by its `bundle.json`, or by fusion weights that have lost theirs.
         label: Name or value of the label to refine; by default the bundle's, or the only one.
         device: "auto", "cpu" or "cuda".
+        trust: Let a MONAI bundle's own expressions run.
 
     Returns:
         The model, and its fusion networks where it is a bundle.
@@ -66,17 +65,20 @@ def load_model(
         UserInputError: The folder cannot be used, the label is unknown, or the device is missing.
     """
     if any(_is_of_a_bundle(name) and name not in (BASE_FOLDER, TRAINING_FOLDER) for name in _names_in(Path(path))):
-        return load_bundle(path, device, label)
-    return NnunetModel.load(path, label=label, device=device), None
+        return load_bundle(path, device, label, trust)
+    return load_base_model(path, label, device, trust=trust), None
 
 
-def load_bundle(path: str | Path, device: str = "auto", label: str | int | None = None) -> tuple[NnunetModel, Fusion]:
-    """Load a bundle; nothing in it is run.
+def load_bundle(
+    path: str | Path, device: str = "auto", label: str | int | None = None, trust: bool = False
+) -> tuple[SegmentationModel, Fusion]:
+    """Load a bundle; nothing in it is run unless it is trusted.
 
     Args:
         path: Folder with `bundle.json`.
         device: "auto", "cpu" or "cuda".
         label: None, or the bundle's own label by name or value.
+        trust: Let the expressions of a base model that is a MONAI bundle run.
 
     Returns:
         The base model, and the fusion networks on its device, in eval mode, without gradients.
@@ -95,7 +97,7 @@ def load_bundle(path: str | Path, device: str = "auto", label: str | int | None 
             f"The fusion weights and settings in '{path}' have SHA-256 {fusion.content_hash[:12]}, not "
             f"{description.fusion_sha256[:12]} as when it was made; {COPY_AGAIN}"
         )
-    model = _base_model(path, description, device)
+    model = _base_model(path, description, device, trust)
     _refuse_another_label(path, model, label)
     _refuse_unfit_networks(path, model, fusion)
     for network in networks:
@@ -113,7 +115,7 @@ def _inside(path: Path, name: str) -> Path:
     return found
 
 
-def _base_model(path: Path, description: BundleDescription, device: str) -> NnunetModel:
+def _base_model(path: Path, description: BundleDescription, device: str, trust: bool) -> SegmentationModel:
     base = description.base
     if base.reference is not None and not Path(base.reference).is_dir():
         raise UserInputError(
@@ -122,7 +124,7 @@ def _base_model(path: Path, description: BundleDescription, device: str) -> Nnun
         )
     folder = Path(base.reference) if base.reference is not None else _inside(path, str(base.folder))
     try:
-        model = NnunetModel.load(folder, description.label, device, description.folds, description.orientation)
+        model = load_base_model(folder, description.label, device, description.folds, description.orientation, trust)
     except MissingDependencyError:
         raise
     except UserInputError as error:
@@ -140,7 +142,7 @@ def _base_model(path: Path, description: BundleDescription, device: str) -> Nnun
     return model
 
 
-def _refuse_another_label(path: Path, model: NnunetModel, label: str | int | None) -> None:
+def _refuse_another_label(path: Path, model: SegmentationModel, label: str | int | None) -> None:
     names = {model.target_name}
     if len(model.target.label) == 1:
         names.add(str(model.target.label[0]))
@@ -151,9 +153,9 @@ def _refuse_another_label(path: Path, model: NnunetModel, label: str | int | Non
         )
 
 
-def _refuse_unfit_networks(path: Path, model: NnunetModel, fusion: Fusion) -> None:
+def _refuse_unfit_networks(path: Path, model: SegmentationModel, fusion: Fusion) -> None:
     for split, network in zip(model.splits, fusion.networks, strict=True):
-        channels = cast(nn.ConvTranspose3d, split.tail(fusion.level).transpconvs[0]).in_channels
+        channels = split.f_channels(fusion.level)
         if network.settings.channels != channels:
             raise UserInputError(
                 f"A fusion network of '{path}' is for {network.settings.channels} channels, and the base model has "
@@ -175,12 +177,13 @@ def save_bundle(
     orientation: str | None = None,
     copy_base: bool = True,
     training: Path | None = None,
+    trust: bool = False,
 ) -> None:
     """Write a bundle and load it once; it appears at `path` only when that has worked.
 
     Args:
         path: The bundle's folder. A bundle that is there is replaced.
-        base: The trained-model folder that the fusion networks were made for.
+        base: The base model's folder that the fusion networks were made for: see `load_base_model`.
         fusion: One network per fold: see `fusion_of`.
         provenance: Where the weights come from, as JSON can hold it: data counts, folds, seeds, versions, figures.
         label: Name of the target label in the base model.
@@ -188,6 +191,7 @@ def save_bundle(
         orientation: As given to `NnunetModel.load`.
         copy_base: Copy what prediction needs of the base model into the bundle; else refer to it by its path.
         training: A folder with logs and pictures of the training, copied into the bundle.
+        trust: Let a MONAI bundle's own expressions run.
 
     Raises:
         UserInputError: `path` is something other than a bundle, a file cannot be written, or what was given does not
@@ -198,25 +202,25 @@ def save_bundle(
     if not copy_base:
         _refuse_to_replace(path, base)
     fusion = fusion_of(fusion.networks, fusion.level, fusion.neighbours, fusion.far_margin)
-    loaded = load_nnunet_folder(base, folds)
+    loaded = load_base_model(base, label, "cpu", folds, orientation, trust)
     _refuse_unusable(fusion, loaded)
     sha256 = loaded.content_hash
     base_model = BaseModel(sha256, folder=BASE_FOLDER) if copy_base else BaseModel(sha256, reference=str(base))
     description = _description_of(fusion, loaded, base_model, label, orientation, provenance)
     with _moved_into_place(path) as partial:
         if copy_base:
-            copy_for_inference(base, partial / BASE_FOLDER, loaded.folds)
+            copy_base_model(base, partial / BASE_FOLDER, loaded.folds)
         for item, network in zip(description.fusion, fusion.networks, strict=True):
             write_network(partial / item.file, network)
         if training is not None:
             shutil.copytree(training, partial / TRAINING_FOLDER)
         write_description(partial, description)
-        load_bundle(partial, device="cpu")
+        load_bundle(partial, device="cpu", trust=trust)
 
 
 def _description_of(
     fusion: Fusion,
-    loaded: NnunetFolder,
+    loaded: SegmentationModel,
     base_model: BaseModel,
     label: str,
     orientation: str | None,
@@ -274,7 +278,7 @@ def _refuse_to_replace(path: Path, base: Path) -> None:
         )
 
 
-def _refuse_unusable(fusion: Fusion, base: NnunetFolder) -> None:
+def _refuse_unusable(fusion: Fusion, base: SegmentationModel) -> None:
     if len(fusion.networks) != len(base.folds):
         raise UserInputError(
             f"{len(fusion.networks)} fusion network(s) for {len(base.folds)} fold(s) of the base model "

@@ -27,7 +27,7 @@ class BaseModel:
     """The frozen model that a bundle stands on: one of `folder` and `reference` is None.
 
     Attributes:
-        sha256: Its `NnunetFolder.content_hash` with the bundle's folds.
+        sha256: Its `SegmentationModel.content_hash` with the bundle's folds.
         folder: Name of its folder inside the bundle.
         reference: Its absolute path outside the bundle, on the same computer.
     """

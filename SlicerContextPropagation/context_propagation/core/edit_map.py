@@ -37,9 +37,7 @@ def edit_map(
 
 def _overlaps(grid: GridMap, axis: int, span: Span, cells: int, voxels: int) -> torch.Tensor:
     """`[cells, voxels]`: the share of each cell of f that each image voxel fills, along one axis."""
-    start, stop = grid.crop[axis]
-    scale = (stop - start) / grid.network_shape[axis]  # image voxels per voxel of the network's grid
-    edges = start + scale * np.linspace(*span, cells + 1)
+    edges = grid.image_edges(axis, np.linspace(*span, cells + 1))
     numbers = np.arange(voxels)
     shared = np.minimum(edges[1:, None], numbers + 1) - np.maximum(edges[:-1, None], numbers)
     return torch.from_numpy((np.clip(shared, 0, None) / np.diff(edges)[:, None]).astype(np.float32))

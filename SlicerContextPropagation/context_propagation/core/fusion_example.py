@@ -99,7 +99,7 @@ def save_example(example: FusionExample, path: Path) -> None:
         "level": decoder.level,
         "skips": len(decoder.skips),
         "norms": len(decoder.norm_statistics),
-        "grid": [example.grid.transpose, example.grid.crop, example.grid.network_shape],
+        "grid": [example.grid.transpose, example.grid.crop, example.grid.network_shape, example.grid.linear],
         "origin": example.origin,
         "f_box": example.f_box,
         "image_box": example.image_box,
@@ -145,8 +145,8 @@ def _example(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fusion
         tuple((tensors[f"norm.{n}.mean"], tensors[f"norm.{n}.variance"]) for n in range(header["norms"])),
         tensors["decoder.logits"],
     )
-    transpose, crop, shape = header["grid"]
-    grid = GridMap(_three(transpose), _box(crop), _three(shape))
+    transpose, crop, shape, linear = (*header["grid"], None)[:4]
+    grid = GridMap(_three(transpose), _box(crop), _three(shape), None if linear is None else _lines(linear))
     return FusionExample(
         **{name: tensors[name] for name in _TENSORS},
         decoder=decoder,
@@ -159,6 +159,11 @@ def _example(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fusion
 
 def _three(values: Sequence[int]) -> tuple[int, int, int]:
     first, second, third = (int(value) for value in values)
+    return first, second, third
+
+
+def _lines(saved: Sequence[Sequence[float]]) -> tuple[tuple[float, float], tuple[float, float], tuple[float, float]]:
+    first, second, third = ((float(start), float(step)) for start, step in saved)
     return first, second, third
 
 

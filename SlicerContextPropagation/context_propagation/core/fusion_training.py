@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -16,7 +16,7 @@ from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.fusion_controls import Sees, ShownTo, build_shown_to
 from context_propagation.core.fusion_example import FusionExample
 from context_propagation.core.fusion_network import FusionSettings
-from context_propagation.core.split_model import CancelCheck, SegmentationModel, SplitNetwork, never_cancelled
+from context_propagation.core.split_model import CancelCheck, Loss, SegmentationModel, SplitNetwork, never_cancelled
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class TrainingSettings:
         learning_rate: Of Adam at the start; it falls to 0 polynomially, as nnU-Net's does.
         seed: Of the weights and the order of the examples.
         patience: Stop after so many epochs without a better validation DSC; None never stops early.
-        loss: The base model's own: "dice+ce" or "dice".
+        loss: Another loss than the base model's own; None for `SegmentationModel.loss`.
         sees: What of the edit the network is given.
     """
 
@@ -38,7 +38,7 @@ class TrainingSettings:
     learning_rate: float = 1e-3
     seed: int = 0
     patience: int | None = 10
-    loss: Literal["dice+ce", "dice"] = "dice+ce"
+    loss: Loss | None = None
     sees: Sees = "edit"
 
     def __post_init__(self) -> None:
@@ -232,7 +232,7 @@ class _Run:
         truth = example.truth.to(target_logit.dtype)
         far = example.far.expand_as(target_logit)
         losses = [
-            segmentation_loss(z[counts], truth[counts], self.settings.loss)
+            segmentation_loss(z[counts], truth[counts], self.settings.loss or self.model.loss)
             for z, counts in zip(target_logit, far, strict=True)
         ]
         return torch.stack(losses).mean()

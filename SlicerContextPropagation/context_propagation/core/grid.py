@@ -2,6 +2,7 @@
 
 A network may see the image transposed, cropped and resampled. An image axis index i lies at network coordinate
 (c + 0.5) * N / n - 0.5, where c is i within the crop, n the crop's and N the network's size: voxel volumes coincide.
+Where a model resamples another way, its map says itself where index 0 lies and how far apart indices are.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ class GridMap:
         transpose: Network axis a shows image axis `transpose[a]`.
         crop: The box of the image that the network sees, in network axis order.
         network_shape: Size (D, H, W) of the network's grid, after resampling.
+        linear: For each network axis (start, step): image index i lies at network coordinate start + step * i; None
+            where voxel volumes coincide.
     """
 
     transpose: tuple[int, int, int]
     crop: Box
     network_shape: tuple[int, int, int]
+    linear: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] | None = None
 
     def to_network_axes(self, array: np.ndarray) -> np.ndarray:
         """`[K, J, I]` with its axes in network order."""
@@ -59,6 +63,22 @@ class GridMap:
             spans.append((self.crop[axis][0] + int(inside[0]), self.crop[axis][0] + int(inside[-1]) + 1))
         return box_of(spans)
 
+    def image_edges(self, axis: int, edges: np.ndarray) -> np.ndarray:
+        """Where edges between voxels of the network's grid lie between image voxels.
+
+        Args:
+            axis: Network axis.
+            edges: Voxel v of the network's grid lies between edges v and v + 1.
+
+        Returns:
+            Edges of the image's grid: voxel i lies between i and i + 1.
+        """
+        if self.linear is None:
+            start, stop = self.crop[axis]
+            return np.asarray(start + (stop - start) / self.network_shape[axis] * edges)
+        first, step = self.linear[axis]
+        return np.asarray((edges - 0.5 - first) / step + 0.5)
+
     def to_image(self, logits: torch.Tensor, origin: tuple[int, ...], box: Box) -> torch.Tensor:
         """Interpolate logits linearly to image voxels; differentiable.
 
@@ -89,7 +109,10 @@ class GridMap:
         """For each image index in the span: its lower and upper network neighbour and the upper one's weight."""
         start, stop = self.crop[axis]
         size = self.network_shape[axis]
-        position = (np.arange(*span) - start + 0.5) * (size / (stop - start)) - 0.5
+        if self.linear is None:
+            position = (np.arange(*span) - start + 0.5) * (size / (stop - start)) - 0.5
+        else:
+            position = self.linear[axis][0] + self.linear[axis][1] * np.arange(*span)
         position = np.clip(position, 0, size - 1)
         lower = np.floor(position + 1e-9).astype(np.int64)
         weight = np.clip(position - lower, 0, None)

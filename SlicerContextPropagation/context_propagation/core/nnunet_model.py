@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,52 +12,26 @@ import numpy as np
 import torch
 
 from context_propagation.core.boxes import box_of
+from context_propagation.core.device import select_device
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.grid import GridMap
-from context_propagation.core.intensity_check import channel_expectations
+from context_propagation.core.intensity_check import ChannelExpectation, channel_expectations
 from context_propagation.core.nnunet_folder import NnunetFolder, load_nnunet_folder
 from context_propagation.core.source_volume import SourceVolume
 from context_propagation.core.split_model import (
     CancelCheck,
+    Loss,
     PreparedImage,
     Progress,
+    SplitNetwork,
     never_cancelled,
     no_progress,
 )
+from context_propagation.core.target import Target, TargetRule, chosen_label
 from context_propagation.core.unet_split import UNetSplit
 
 REORIENTING_READERS = {"NibabelIOWithReorient": "RAS", "SimpleITKIOWithReorient": "RAS"}
 """Reader classes that reorient before the network sees the image; all others feed the array as stored (method 11)."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """The label or region that is refined.
-
-    Attributes:
-        name: Its name in dataset.json.
-        channel: The network's output channel.
-        label: Its value in the predicted labelmap; regions: the values that belong to it.
-    """
-
-    name: str
-    channel: int
-    label: tuple[int, ...]
-
-
-def select_device(name: str) -> torch.device:
-    """Resolve "auto", "cpu" or "cuda".
-
-    Raises:
-        UserInputError: Unknown name, or "cuda" without a CUDA device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserInputError("Device 'cuda' was asked for and no CUDA device is available; use cpu or auto")
-    if name not in ("cpu", "cuda"):
-        raise UserInputError(f"Unknown device '{name}'; choose auto, cpu or cuda")
-    return torch.device(name)
 
 
 class NnunetModel:
@@ -76,7 +49,10 @@ class NnunetModel:
         target: The label that is refined.
         target_name: Its name.
         folds: Names of the folds in use, "0", "1", ... or "all".
+        loss: nnU-Net's own.
     """
+
+    loss: Loss = "dice and cross-entropy"
 
     def __init__(
         self, folder: NnunetFolder, target: Target, device: torch.device, orientation: str | None = None
@@ -85,21 +61,21 @@ class NnunetModel:
         self.target = target
         self.target_name = target.name
         self.device = device
-        self._splits = tuple(UNetSplit(network.to(device)) for network in folder.networks)
-        self.splits = self._splits
+        splits = tuple(UNetSplit(network.to(device)) for network in folder.networks)
+        self.splits: tuple[SplitNetwork, ...] = splits
         d, h, w = (int(n) for n in folder.configuration_manager.patch_size)
         self.patch_size = (d, h, w)
-        self.total_stride = self._splits[0].total_stride
+        self.total_stride = splits[0].total_stride
         self.content_hash = folder.content_hash
         self.folds = folder.folds
-        self.channel_expectations = channel_expectations(
+        self.channel_expectations: Sequence[ChannelExpectation] = channel_expectations(
             folder.dataset_json, folder.plans_manager.plans, folder.configuration_manager.normalization_schemes
         )
-        self.channel_names = [expected.name for expected in self.channel_expectations]
+        self.channel_names: Sequence[str] = [expected.name for expected in self.channel_expectations]
         self.channels = len(self.channel_names)
         reader = folder.plans_manager.plans.get("image_reader_writer", "")
         self.orientation = orientation or REORIENTING_READERS.get(reader)
-        self._regions = bool(folder.label_manager.has_regions)
+        self._rule = TargetRule(target.channel, bool(folder.label_manager.has_regions))
 
     @classmethod
     def load(
@@ -211,23 +187,12 @@ class NnunetModel:
         return summed / total if total > 1 else summed
 
     def target_logit(self, logits: torch.Tensor) -> torch.Tensor:
-        """See `SegmentationModel`: z_target - logsumexp(the others), or the region's own channel (method 11)."""
-        target = self.target.channel
-        if self._regions:
-            return logits[:, target]
-        others = torch.cat((logits[:, :target], logits[:, target + 1 :]), 1)
-        return logits[:, target] - torch.logsumexp(others, 1)
+        """See `SegmentationModel`."""
+        return self._rule.logit(logits)
 
     def target_margin(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
-        """See `SegmentationModel`; where labels tie, the lowest has it, as with argmax."""
-        target = self.target.channel
-        if self._regions:
-            return 2 * torch.stack([torch.sigmoid(logits[:, target]) for logits in fold_logits]).mean(0) - 1
-        mean = torch.stack([torch.softmax(logits, 1) for logits in fold_logits]).mean(0)
-        others = torch.cat((mean[:, :target], mean[:, target + 1 :]), 1)
-        margin = mean[:, target] - others.amax(1)
-        won_tie = (margin == 0) & (mean.argmax(1) == target)
-        return margin.masked_fill(won_tie, torch.finfo(margin.dtype).tiny)
+        """See `SegmentationModel`."""
+        return self._rule.margin(fold_logits)
 
     def is_target(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
         """See `SegmentationModel`."""
@@ -242,19 +207,7 @@ def _target(folder: NnunetFolder, label: str | int | None) -> Target:
     """
     labels: dict[str, Any] = folder.dataset_json["labels"]
     foreground = {name: value for name, value in labels.items() if name not in ("background", "ignore")}
-    known = ", ".join(f"{name} ({value})" for name, value in foreground.items())
-    if label is None:
-        if len(foreground) != 1:
-            raise UserInputError(f"The model has several labels: {known}; name one with --label")
-        label = next(iter(foreground))
-    matches = [
-        name
-        for name, value in foreground.items()
-        if str(label) == name or (not isinstance(value, (list, tuple)) and str(label) == str(value))
-    ]
-    if not matches:
-        raise UserInputError(f"The model has no label '{label}'; it has {known}")
-    name = matches[0]
+    name = list(foreground)[chosen_label(list(foreground), list(foreground.values()), label)]
     value = foreground[name]
     manager = folder.label_manager
     if manager.has_regions:

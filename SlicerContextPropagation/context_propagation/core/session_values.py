@@ -18,6 +18,7 @@ from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.feature_cache import FeatureCache
 from context_propagation.core.session import SessionSettings, SeveralEdits, Step
+from context_propagation.core.split_model import Loss
 from context_propagation.core.updated_features import UpdatedFeatures
 
 CHOOSE_ANOTHER = "choose another file"
@@ -166,7 +167,7 @@ def _update_settings(entries: Entries) -> UpdateSettings:
     iterations = entries.any("iterations")
     settings = UpdateSettings(
         optimizer=cast(Literal["lbfgs", "adam"], entries.choice("optimizer", ("lbfgs", "adam"))),
-        loss=cast(Literal["dice+ce", "dice"], entries.choice("loss", ("dice+ce", "dice"))),
+        loss=_update_loss(entries),
         iterations=None if iterations is None else entries.whole_number("iterations", 1, MAX_NUMBER),
         learning_rate=entries.number("learning_rate", MAX_NUMBER, above_0=True),
         proximal_weight=entries.number("proximal_weight", MAX_NUMBER),
@@ -176,6 +177,14 @@ def _update_settings(entries: Entries) -> UpdateSettings:
     )
     entries.refuse_the_rest()
     return settings
+
+
+def _update_loss(entries: Entries) -> Loss | None:
+    """None for the base model's own; "dice+ce" is how files of version 0.1.0 name that of nnU-Net."""
+    if entries.any("loss") is None:
+        return None
+    found = entries.choice("loss", ("dice+ce", *get_args(Loss)))
+    return "dice and cross-entropy" if found == "dice+ce" else cast(Loss, found)
 
 
 def _loss_threshold(entries: Entries) -> float:

@@ -17,7 +17,7 @@ from context_propagation.core.activation_update import (
 )
 from context_propagation.core.boxes import Box, box_of, dilate, intersection, slices_of, whole
 from context_propagation.core.grid import GridMap
-from context_propagation.core.split_model import CachedFeatures, CancelCheck, SegmentationModel, SplitNetwork
+from context_propagation.core.split_model import CachedFeatures, CancelCheck, Loss, SegmentationModel, SplitNetwork
 from context_propagation.core.window import Window
 
 IN_PLANE_MARGIN = 8
@@ -116,7 +116,7 @@ def target_loss(
     logits: torch.Tensor,
     origin: tuple[int, ...],
     target: SliceTarget,
-    loss: str,
+    loss: Loss,
 ) -> torch.Tensor:
     """The loss of logits against the drawn slices, all slices together; differentiable.
 
@@ -255,7 +255,7 @@ def _joint_loss(
         found = _on_slices(model, grid, logits, piece.origin, piece.target)
         z.append(found[0])
         drawn.append(found[1])
-    return segmentation_loss(torch.cat(z), torch.cat(drawn), settings.loss)
+    return segmentation_loss(torch.cat(z), torch.cat(drawn), settings.loss or model.loss)
 
 
 def _parts(f: torch.Tensor, pieces: Sequence[_Piece]) -> tuple[torch.Tensor, ...]:
@@ -323,11 +323,6 @@ def _reached(model: SegmentationModel, grid: GridMap, window: Window, f_boxes: S
     for axis in range(3):
         low = start[axis] + min(b[axis][0] for b in affected)
         high = start[axis] + max(b[axis][1] for b in affected)
-        scale = (grid.crop[axis][1] - grid.crop[axis][0]) / grid.network_shape[axis]
-        spans.append(
-            (
-                grid.crop[axis][0] + math.floor((low - 0.5) * scale - 0.5),
-                grid.crop[axis][0] + math.ceil((high + 0.5) * scale - 0.5) + 1,
-            )
-        )
+        first, last = grid.image_edges(axis, np.array((low - 0.5, high + 0.5)))
+        spans.append((math.floor(first - 0.5), math.ceil(last - 0.5) + 1))
     return intersection(box_of(spans), box)

@@ -5,22 +5,27 @@ Network-grid arrays are `[1, C, D, H, W]` tensors; a box is three `(start, stop)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 
 from context_propagation.core.boxes import Box
 from context_propagation.core.grid import GridMap
+from context_propagation.core.intensity_check import ChannelExpectation
 from context_propagation.core.source_volume import SourceVolume
+from context_propagation.core.target import Target
 
 Progress = Callable[[str, float], None]
 """Called with the stage's name and the fraction done, 0 to 1."""
 
 CancelCheck = Callable[[], bool]
 """Returns True once the user has cancelled."""
+
+Loss = Literal["dice and cross-entropy", "dice"]
+"""A base model's own loss (method 2): Eq. 7 for nnU-Net, Eq. 5 for PSNN."""
 
 
 def no_progress(stage: str, fraction: float) -> None:
@@ -39,8 +44,9 @@ class CachedFeatures:
     Attributes:
         level: Decoder level k: `f` enters the last k decoder stages.
         f: `[1, C', D', H', W']`, the feature map that edits update.
-        skips: The skip tensors that the last k stages read, coarse to fine; constant.
-        norm_statistics: Mean and variance `[1, C, 1, 1, 1]` of each instance norm in the last k stages, in this pass.
+        skips: What else the last k stages read, `[1, C, D, H, W]` each; coarse to fine in nnU-Net's networks; constant.
+        norm_statistics: Mean and variance `[1, C, 1, 1, 1]` of each norm with input statistics in the last k stages, in
+            this pass.
         logits: `[1, C, D, H, W]`, the decode of the untouched `f`.
     """
 
@@ -73,8 +79,18 @@ class SplitNetwork(Protocol):
     def max_level(self) -> int:
         """The deepest decoder level."""
 
+    @property
+    def total_stride(self) -> tuple[int, int, int]:
+        """Factor (D, H, W) between the input and the deepest features; it divides every window."""
+
+    def f_channels(self, level: int) -> int:
+        """C', the channels of f at a decoder level."""
+
     def encode(self, x: torch.Tensor, level: int) -> CachedFeatures:
-        """Run the network up to decoder level `level` on `x` `[1, C, D, H, W]`, and cache."""
+        """Run the network up to decoder level `level` on `x` `[1, C, D, H, W]`, and cache.
+
+        The `logits` of what it returns are the plain network's.
+        """
 
     def decode(self, features: CachedFeatures, f: torch.Tensor, frozen_statistics: bool) -> torch.Tensor:
         """Logits `[1, C, D, H, W]` from `f` in place of `features.f`; differentiable in `f`."""
@@ -108,21 +124,47 @@ class PreparedImage:
 
 
 class SegmentationModel(Protocol):
-    """A frozen segmentation model with its own pre- and postprocessing; the session knows no more of it."""
+    """A frozen segmentation model with its own pre- and postprocessing; nothing else knows more of it.
+
+    Attributes:
+        splits: One split network per fold.
+        folds: Their names: "0", "1", ... or "all".
+        patch_size: (D, H, W) that the network was trained on.
+        total_stride: (D, H, W) that divides every window.
+        content_hash: SHA-256 of what decides predictions.
+        target: The label that is refined.
+        target_name: Its name.
+        orientation: Letters that i, j, k are reoriented to before the network sees the image, or None.
+        channels: Number of image channels.
+        channel_names: Their names.
+        channel_expectations: What each channel should hold, as far as it is known.
+        loss: The loss that the network was trained with (method 2); updates and fusion networks are trained with it.
+        device: Where it computes.
+    """
 
     splits: tuple[SplitNetwork, ...]
+    folds: tuple[str, ...]
     patch_size: tuple[int, int, int]
     total_stride: tuple[int, int, int]
     content_hash: str
+    target: Target
     target_name: str
     orientation: str | None
     channels: int
+    channel_names: Sequence[str]
+    channel_expectations: Sequence[ChannelExpectation]
+    loss: Loss
     device: torch.device
 
     def prepare(self, volume: SourceVolume) -> PreparedImage:
         """Preprocess an image."""
 
-    def predict(self, prepared: PreparedImage, progress: Progress, cancelled: CancelCheck) -> np.ndarray:
+    def predict(
+        self,
+        prepared: PreparedImage,
+        progress: Progress = no_progress,
+        cancelled: CancelCheck = never_cancelled,
+    ) -> np.ndarray:
         """The initial prediction: bool `[K, J, I]`, the target."""
 
     def target_logit(self, logits: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ from torch import nn
 
 from context_propagation.core.boxes import Box, Span, box_of, dilate, slices_of, whole
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.freezable_norm import replace_norms, seen_statistics, use_statistics
 from context_propagation.core.split_model import CachedFeatures, Slab
 
 SLOW_CONVOLUTION_SIZE = 20480
@@ -19,31 +20,6 @@ SLOW_CONVOLUTION_SIZE = 20480
 
 DOUBLED_CHANNELS = 32
 """With more channels a second sample costs what it saves: measured 2 to 3 times faster at 16, 1.6 at 32, 1.1 at 64."""
-
-
-class FreezableInstanceNorm(nn.Module):
-    """An instance norm that can use the statistics of an earlier pass (method 2, 7).
-
-    With `statistics` None it normalises by its input and keeps what it saw in `seen`; else by `statistics`.
-    """
-
-    def __init__(self, norm: nn.InstanceNorm3d) -> None:
-        super().__init__()
-        self.norm = norm
-        self.statistics: tuple[torch.Tensor, torch.Tensor] | None = None
-        self.seen: tuple[torch.Tensor, torch.Tensor] | None = None
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.statistics is None:
-            variance, mean = torch.var_mean(x.detach(), dim=(2, 3, 4), keepdim=True, correction=0)
-            self.seen = mean, variance
-            return cast(torch.Tensor, self.norm(x))
-        mean, variance = self.statistics
-        scale = torch.rsqrt(variance + self.norm.eps)
-        if self.norm.affine:
-            scale = scale * self.norm.weight.view(1, -1, 1, 1, 1)
-            return x * scale + (self.norm.bias.view(1, -1, 1, 1, 1) - mean * scale)
-        return (x - mean) * scale
 
 
 class DecoderTail(nn.Module):
@@ -55,7 +31,7 @@ class DecoderTail(nn.Module):
         self.transpconvs = copy.deepcopy(cast(nn.ModuleList, decoder.transpconvs)[-level:], shared)
         self.stages = copy.deepcopy(cast(nn.ModuleList, decoder.stages)[-level:], shared)
         self.head = copy.deepcopy(cast(nn.ModuleList, decoder.seg_layers)[-1], shared)
-        self.norms = _replace_instance_norms(self)
+        self.norms = replace_norms(self)
         for module in self.modules():
             if hasattr(module, "inplace"):
                 setattr(module, "inplace", False)  # noqa: B010 - the cache must survive
@@ -75,8 +51,7 @@ class DecoderTail(nn.Module):
 
     def use_statistics(self, statistics: tuple[tuple[torch.Tensor, torch.Tensor], ...] | None) -> None:
         """Normalise by these statistics, or by the input's own."""
-        for number, norm in enumerate(self.norms):
-            norm.statistics = None if statistics is None else statistics[number]
+        use_statistics(self.norms, statistics)
 
     def strides(self) -> list[tuple[int, ...]]:
         """Up-sampling factors (D, H, W) of each stage, coarse to fine."""
@@ -96,15 +71,6 @@ def _is_slow(x: torch.Tensor) -> bool:
     """Whether torch would convolve it the slow way, and two samples faster."""
     single = x.device.type == "cpu" and x.dtype == torch.float32 and x.shape[0] == 1
     return single and x.shape[1] <= DOUBLED_CHANNELS and math.prod(x.shape[:4]) <= SLOW_CONVOLUTION_SIZE
-
-
-def _replace_instance_norms(tail: nn.Module) -> list[FreezableInstanceNorm]:
-    replaced: dict[int, FreezableInstanceNorm] = {}
-    for parent in list(tail.modules()):
-        for name, child in parent._modules.items():
-            if isinstance(child, nn.InstanceNorm3d):
-                parent._modules[name] = replaced.setdefault(id(child), FreezableInstanceNorm(child))
-    return list(replaced.values())
 
 
 class UNetSplit:
@@ -131,6 +97,10 @@ class UNetSplit:
         """Factor (D, H, W) between the input and the deepest features; it divides every window."""
         d, h, w = (math.prod(s[axis] for s in self._strides) for axis in range(3))
         return d, h, w
+
+    def f_channels(self, level: int) -> int:
+        """See `SplitNetwork`."""
+        return cast(nn.ConvTranspose3d, self.tail(level).transpconvs[0]).in_channels
 
     def tail(self, level: int) -> DecoderTail:
         """The last `level` stages.
@@ -161,8 +131,7 @@ class UNetSplit:
         del skips
         tail.use_statistics(None)
         logits = tail(f, used)
-        seen = tuple(cast(tuple[torch.Tensor, torch.Tensor], norm.seen) for norm in tail.norms)
-        return CachedFeatures(level, f, used, seen, logits)
+        return CachedFeatures(level, f, used, seen_statistics(tail.norms), logits)
 
     def decode(self, features: CachedFeatures, f: torch.Tensor, frozen_statistics: bool = True) -> torch.Tensor:
         """See `SplitNetwork`."""
