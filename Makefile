@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := nnunet,mrml,cli,dicom,evaluation,test,dev
+EXTRAS := nnunet,monai,mrml,cli,dicom,evaluation,test,dev
 
 .PHONY: demo test lint benchmark install clean
 
