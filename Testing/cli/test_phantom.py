@@ -96,5 +96,5 @@ def test_bad_values_are_refused_before_anything_is_written(tmp_path, more, said,
 def test_a_folder_with_files_in_it_is_left_alone(tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("kept")
     assert command(tmp_path) == 2
-    assert "is not empty; give a new folder" in capsys.readouterr().err
+    assert "is not an empty folder; give a new one" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

@@ -9,6 +9,7 @@ import pytest
 from context_propagation.cli import phantom_data
 from context_propagation.cli.evaluation_data import evaluation_data, training_key
 from context_propagation.cli.fold_cases import cases_of_fold
+from context_propagation.cli.phantom_cases import phantom_case
 from context_propagation.cli.protocol import Protocol
 from context_propagation.core.phantom import PhantomSettings, make_phantom
 
@@ -22,9 +23,7 @@ SMALL = Protocol(
 def coarse(monkeypatch):
     """Large voxels, so that a case is quickly made."""
     real = phantom_data._settings
-    monkeypatch.setattr(
-        phantom_data, "_settings", lambda *given: replace(real(*given), spacing_ijk_mm=(5.0, 5.0, 4.0))
-    )
+    monkeypatch.setattr(phantom_data, "_settings", lambda *given: replace(real(*given), spacing_ijk_mm=(5.0, 5.0, 4.0)))
 
 
 def test_every_fifth_phantom_is_in_the_same_fold(tmp_path):
@@ -50,6 +49,22 @@ def test_a_case_is_generated_once(tmp_path):
     case.label.write_bytes(b"kept")
     data.make(["oesophagus_007"], 1)
     assert case.label.read_bytes() == b"kept"
+
+
+def test_another_case_of_the_same_name_is_replaced(tmp_path):
+    settings = PhantomSettings("nasopharynx", number=3, spacing_ijk_mm=(5.0, 5.0, 6.0))
+    first = phantom_case(settings, tmp_path, tmp_path / "labels")
+    content = first.label.read_bytes()
+    assert phantom_case(settings, tmp_path, tmp_path / "labels") == first
+    assert phantom_case(replace(settings, seed=1), tmp_path, tmp_path / "labels").told != first.told
+    assert first.label.read_bytes() != content
+
+
+def test_a_case_that_lost_a_file_is_made_again(tmp_path):
+    settings = PhantomSettings("nasopharynx", number=3, spacing_ijk_mm=(5.0, 5.0, 6.0))
+    case = phantom_case(settings, tmp_path, tmp_path / "labels")
+    case.images[0].unlink()
+    assert phantom_case(settings, tmp_path, tmp_path / "labels").images[0].is_file()
 
 
 def test_the_styles_that_are_tested_are_told(tmp_path):

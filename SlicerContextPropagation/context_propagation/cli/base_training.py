@@ -16,7 +16,7 @@ STEPS_PER_EPOCH = 40
 
 
 def train_base_model(
-    model: str, cases: Sequence[LabelledCase], task: NnunetTask, work: Path, epochs: int, seed: int
+    model: str, cases: Sequence[LabelledCase], task: NnunetTask, work: Path, epochs: int, seed: int, device: str
 ) -> Path:
     """Train, or return the folder of an identical training that is finished.
 
@@ -27,6 +27,7 @@ def train_base_model(
         work: Where the folder goes.
         epochs: Of 40 steps each; for a chain, of each of its networks.
         seed: Of weights and patches.
+        device: "auto", "cpu" or "cuda", for a PSNN; nnU-Net trains on the CPU.
 
     Returns:
         The model's folder.
@@ -43,4 +44,4 @@ def train_base_model(
     )
     text = json.dumps([asdict(settings), [case.name for case in cases]])
     work.mkdir(parents=True, exist_ok=True)
-    return train_psnn(cases, work / f"psnn-{hashlib.sha256(text.encode()).hexdigest()[:12]}", settings)
+    return train_psnn(cases, work / f"psnn-{hashlib.sha256(text.encode()).hexdigest()[:12]}", settings, device=device)

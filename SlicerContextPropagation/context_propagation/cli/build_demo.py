@@ -18,6 +18,8 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.shipped_bundle import FOLDER, UNSEEN
 
 MOST_BYTES = 8 * 2**20
+MARK = "build-demo"
+"""In a work folder that this command made."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,10 @@ def build_demo(request: BuildDemoRequest) -> str:
     output = request.output.resolve()
     output.parent.mkdir(parents=True, exist_ok=True)
     check_bundle_destination(output)
-    work = request.work or output.with_name(f"{output.name}.work")
-    base, fusion = work / "base", work / "fusion"
-    base_cases = _phantoms(range(request.base_cases), base, request.jobs)
+    work = request.work or _own_work_folder(output)
+    base_cases = _phantoms(range(request.base_cases), work / "base", request.jobs)
     fusion_numbers = range(request.base_cases, request.base_cases + request.fusion_cases)
+    fusion = work / f"fusion-{fusion_numbers.start}-{fusion_numbers.stop}"  # holds these cases and no others
     _phantoms(fusion_numbers, fusion, request.jobs)
     with progress_bars() as progress:
         model = train_nnunet(base_cases, nnunet_task(UNSEEN.kind), work, epochs=request.base_epochs, progress=progress)
@@ -91,11 +93,21 @@ def build_demo(request: BuildDemoRequest) -> str:
     )
     said = train_fusion_bundle(training)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
-    if request.work is None:
-        shutil.rmtree(work)
     if size > MOST_BYTES:
         raise UserInputError(f"'{output}' has {size / 2**20:.1f} MiB; what ships may have {MOST_BYTES / 2**20:.0f}")
+    if request.work is None:
+        shutil.rmtree(work)
     return f"{said}; {size / 2**20:.1f} MiB"
+
+
+def _own_work_folder(output: Path) -> Path:
+    """Beside the bundle, with a mark that it may be removed."""
+    work = output.with_name(f"{output.name}.work")
+    if work.exists() and not (work / MARK).is_file():
+        raise UserInputError(f"'{work}' is not a folder of this command; move it away, or name another with --work")
+    work.mkdir(exist_ok=True)
+    (work / MARK).touch()
+    return work
 
 
 def _phantoms(numbers: range, folder: Path, jobs: int | None) -> list[LabelledCase]:

@@ -11,33 +11,50 @@ from context_propagation.core.optional_dependency import require
 
 EXTRA = "dicom"
 
+INSIDE = 1
+
 DECIMALS = 6
 """Of voxel indices: what was on a voxel's centre before a change of frame is on it again after it."""
 
 
-def filled_polygon(points_ji: np.ndarray, shape_ji: tuple[int, int]) -> np.ndarray:
-    """The voxels whose centre lies inside a polygon by the even-odd rule, or on it.
+def filled_polygons(polygons_ji: Sequence[np.ndarray], shape_ji: tuple[int, int]) -> np.ndarray:
+    """The voxels whose centre lies inside an odd number of polygons, or on any of them.
 
-    A keyhole, whose channel is run through twice, leaves its hole empty.
+    Each polygon encloses by the even-odd rule, so that a keyhole, whose channel is run through twice, leaves its hole
+    empty. A voxel on an edge belongs to both sides: where two polygons touch there is no gap.
 
     Args:
-        points_ji: float `[N, 2]`; the last point is joined to the first. Fewer than three enclose nothing.
+        polygons_ji: float `[N, 2]` each; the last point is joined to the first. Fewer than three enclose nothing.
         shape_ji: Size of the slice.
 
     Returns:
         bool `[J, I]`.
     """
-    draw = require("skimage.draw", extra=EXTRA)
-    mask = np.zeros(shape_ji, bool)
-    if len(points_ji) >= 3:
-        mask[draw.polygon(*np.round(points_ji, DECIMALS).T, shape_ji)] = True
-    return mask
+    inside, on_edge = np.zeros(shape_ji, bool), np.zeros(shape_ji, bool)
+    for polygon in polygons_ji:
+        points = np.round(polygon, DECIMALS)
+        first = (
+            np.clip(np.floor(points.min(0, initial=np.inf)), 0, shape_ji) if len(points) >= 3 else np.array(shape_ji)
+        )
+        last = np.clip(np.ceil(points.max(0, initial=-np.inf)) + 1, 0, shape_ji)
+        rows, columns = (slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
+        if inside[rows, columns].size:
+            found = _found_in(points - first, inside[rows, columns].shape)
+            inside[rows, columns] ^= found == INSIDE
+            on_edge[rows, columns] |= found > INSIDE
+    return inside | on_edge
+
+
+def _found_in(points_ji: np.ndarray, shape_ji: tuple[int, ...]) -> np.ndarray:
+    """0 outside, 1 inside, above on a corner or an edge."""
+    measure = require("skimage.measure", extra=EXTRA)
+    return np.asarray(measure.grid_points_in_poly(shape_ji, points_ji, binarize=False))
 
 
 def traced_polygons(mask: np.ndarray, keyholes: bool = True) -> list[np.ndarray]:
     """Polygons that run halfway between the centres of neighbouring voxels inside and outside.
 
-    They lie at least 0.35 voxels from every centre, so that `filled_polygon` gives the mask back exactly. Voxels that
+    They lie at least 0.35 voxels from every centre, so that `filled_polygons` gives the mask back exactly. Voxels that
     touch by a corner only get polygons of their own.
 
     Args:

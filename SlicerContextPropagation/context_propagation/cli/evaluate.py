@@ -104,8 +104,8 @@ def evaluate(request: EvaluateRequest) -> str:
     _claim(request.output, protocol)
     commits = _commits(request.output)
     data.make([name for cases in folds.values() for name in cases.names], request.jobs)
-    trainings = [partial(train_base_model, *_base_training(protocol, data, cases)) for cases in folds.values()]
-    run_in_parallel(trainings, "base models", request.jobs)
+    trainings = [partial(train_base_model, *_base_training(request, protocol, data, c)) for c in folds.values()]
+    run_in_parallel(trainings, "base models", processes_for(request.device, request.jobs))
     lines: list[dict[str, Any]] = []
     margins: dict[str, FarMargin] = {}
     failed, notes = 0, data.style_counts(folds)
@@ -122,10 +122,12 @@ def evaluate(request: EvaluateRequest) -> str:
     return said
 
 
-def _base_training(protocol: Protocol, data: EvaluationData, cases: FoldCases) -> tuple[Any, ...]:
+def _base_training(
+    request: EvaluateRequest, protocol: Protocol, data: EvaluationData, cases: FoldCases
+) -> tuple[Any, ...]:
     """Arguments of `train_base_model` for one fold."""
     training = [data.training_case(name) for name in cases.base]
-    return protocol.model, training, data.task, data.work / "base", protocol.base_epochs, protocol.seed
+    return protocol.model, training, data.task, data.work / "base", protocol.base_epochs, protocol.seed, request.device
 
 
 def _commits(output: Path) -> list[str]:
@@ -188,7 +190,7 @@ class _Fold:
 
     def base_model(self) -> BaseModel:
         """Trained on this fold's base cases, on clean images."""
-        folder = train_base_model(*_base_training(self.protocol, self.data, self.cases))
+        folder = train_base_model(*_base_training(self.request, self.protocol, self.data, self.cases))
         return BaseModel(folder, device=self.request.device)
 
     def at_level(

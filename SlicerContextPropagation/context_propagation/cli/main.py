@@ -76,7 +76,7 @@ COMMANDS = {
         "phantom", "PhantomRequest", "generate_phantoms"),
     "demo": _Command("the main job on a phantom, with the bundle that ships",
         "Predict, redraw a slice, propagate, measure: on a phantom, with the bundle that ships.",
-        "demo", "DemoRequest", "run_demo"),
+        "demo", "DemoRequest", "run_demo", KEPT),
     "build-demo": _Command("train the bundle that ships",
         "Train the bundle that ships, from nothing but seeds: phantoms, nnU-Net, fusion network.",
         "build_demo", "BuildDemoRequest", "build_demo", KEPT),
@@ -100,8 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     interrupted = NOTHING_WRITTEN
     with _messages_on_stderr():
         try:
-            fields = vars(build_parser(argv).parse_args(argv))
-            command = COMMANDS[fields.pop("command")]
+            command, fields = parsed(argv)
             interrupted = command.interrupted
             _quieten_itk()
             print(command.run(fields))
@@ -111,7 +110,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             print(f"{PROGRAM}: interrupted; {interrupted}", file=sys.stderr)
             return INTERRUPTED
+        except OSError as error:
+            where = f"'{error.filename}': " if error.filename else ""
+            print(f"{PROGRAM}: error: {where}{error.strerror or error}; choose another place", file=sys.stderr)
+            return BAD_INPUT
     return 0
+
+
+def parsed(argv: Sequence[str]) -> tuple[_Command, dict[str, object]]:
+    """The command that arguments name, and what its request is made of.
+
+    Raises:
+        UserInputError: They cannot be parsed.
+    """
+    fields = vars(build_parser(argv).parse_args(argv))
+    return COMMANDS[fields.pop("command")], fields
 
 
 def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:

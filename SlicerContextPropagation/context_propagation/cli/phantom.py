@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, get_args
 
 from context_propagation.cli.fusion_jobs import run_in_parallel
@@ -87,15 +89,18 @@ def generate_phantoms(request: PhantomRequest) -> str:
     settings = request.settings()
     if request.layout == "dicom":
         require("pydicom", EXTRA)
-    try:
-        request.output.mkdir(parents=True, exist_ok=True)
-        if any(request.output.iterdir()):
-            raise UserInputError(f"--output '{request.output}' is not empty; give a new folder")
-    except OSError as error:
-        raise UserInputError(f"Cannot write to '{request.output}': {error.strerror or error}") from error
-    run_in_parallel([partial(_write, one, request) for one in settings], "phantoms", request.jobs)
-    if request.layout == "nnunet":
-        _write_dataset_json(request)
+    output = request.output.resolve()
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserInputError(f"--output '{output}' is not an empty folder; give a new one")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f"{output.name}.", dir=output.parent) as partial_folder:
+        made = Path(partial_folder) / "made"
+        made.mkdir()
+        inside = replace(request, output=made)
+        run_in_parallel([partial(_write, one, inside) for one in settings], "phantoms", request.jobs)
+        if request.layout == "nnunet":
+            _write_dataset_json(inside)
+        os.replace(made, output)
     return f"{request.output}: {request.count} phantom(s) of {request.kind}, {' and '.join(CHANNELS[request.kind])}"
 
 

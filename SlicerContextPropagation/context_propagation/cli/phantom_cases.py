@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import SimpleITK as sitk
 
 from context_propagation.cli.fusion_jobs import LabelledCase
 from context_propagation.cli.nnunet_training import NnunetTask
-from context_propagation.core.phantom import Kind, Phantom, PhantomSettings, make_phantom
+from context_propagation.core.phantom import GENERATOR, Kind, Phantom, PhantomSettings, make_phantom
 
 CHANNELS: dict[Kind, tuple[str, ...]] = {"nasopharynx": ("CT",), "oesophagus": ("CT", "PET")}
 PLANNED_MEMORY_GB = 0.1
@@ -22,16 +25,31 @@ def nnunet_task(kind: Kind) -> NnunetTask:
 
 
 def phantom_case(settings: PhantomSettings, images: Path, labels: Path) -> LabelledCase:
-    """Generate a case once: `images/<case>_0000.nii.gz` (CT), `_0001` (PET), `labels/<case>.nii.gz`."""
+    """Generate a case once: `images/<case>_0000.nii.gz` (CT), `_0001` (PET), `labels/<case>.nii.gz`.
+
+    `labels/<case>.json` says by which settings and generator, and the observer's style; another case of that name, or
+    an incomplete one, is replaced.
+    """
     name = settings.name
     files = tuple(images / f"{name}_{channel:04d}.nii.gz" for channel in range(len(CHANNELS[settings.kind])))
-    record = labels / f"{name}.told"
-    if not record.is_file():
+    label, record = labels / f"{name}.nii.gz", labels / f"{name}.json"
+    made_by = json.loads(json.dumps({"generator": GENERATOR, **asdict(settings), "spacing_ijk_mm": settings.spacing}))
+    kept = _kept(record)
+    if kept.get("made by") != made_by or not all(path.is_file() for path in (*files, label)):
         phantom = make_phantom(settings)
-        write_phantom(phantom, files, labels / f"{name}.nii.gz")
-        record.write_text(" ".join(repr(float(number)) for number in phantom.told))
-    told = tuple(float(number) for number in record.read_text().split())
-    return LabelledCase(name, files, labels / f"{name}.nii.gz", told)
+        write_phantom(phantom, files, label)
+        kept = {"made by": made_by, "told": list(phantom.told)}
+        partial = record.with_suffix(".partial")
+        partial.write_text(json.dumps(kept), encoding="utf-8")
+        os.replace(partial, record)
+    return LabelledCase(name, files, label, tuple(kept["told"]))
+
+
+def _kept(record: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def write_phantom(phantom: Phantom, images: tuple[Path, ...], label: Path) -> None:

@@ -72,7 +72,7 @@ def identity(protocol: Protocol) -> list[str]:
     """Another one where the generator makes another first case."""
     phantom = make_phantom(_settings(protocol, 0))
     arrays = [array for array in (phantom.ct, phantom.pet, phantom.gtv) if array is not None]
-    return [hashlib.sha256(array.tobytes()).hexdigest() for array in arrays]
+    return [*(hashlib.sha256(array.tobytes()).hexdigest() for array in arrays), repr(phantom.told)]
 
 
 def _settings(protocol: Protocol, number: int) -> PhantomSettings:

@@ -26,7 +26,7 @@ def write_phantom_dicom(phantom: Phantom, name: str, folder: Path) -> None:
 
     Args:
         phantom: The case.
-        name: Patient's name and ID; all identifiers follow from it and the voxels.
+        name: Patient's name and ID; all identifiers but the structure set's follow from it and the voxels.
         folder: Of the case.
     """
     from context_propagation.cli.rtstruct_writing import write_new_structure_set

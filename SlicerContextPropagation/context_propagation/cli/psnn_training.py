@@ -30,9 +30,13 @@ from context_propagation.core.psnn_folder import (
     load_psnn_folder,
     save_psnn_folder,
 )
+from context_propagation.core.source_volume import is_orientation
 from context_propagation.core.split_model import Progress, no_progress
 
 RECORD, LOG = "training.json", "training.csv"
+LARGEST = 1024
+"""Voxels of a patch's side, and channels of a stage, that a folder may say."""
+
 SMALLEST_SIDE = 4
 """Voxels along each side of the deepest feature map of a patch."""
 
@@ -93,6 +97,11 @@ class PsnnTrainingSettings:
             raise UserInputError(f"The label cannot be named '{self.target_name}'; choose another name")
         if self.label is not None and self.label < 1:
             raise UserInputError(f"The label is {self.label}; give a value above 0")
+        for name, numbers in (("patch", self.patch), ("channels", self.channels)):
+            if not numbers or not all(1 <= number <= LARGEST for number in numbers):
+                raise UserInputError(f"--{name} {_words(numbers)}; give numbers from 1 to {LARGEST}")
+        if self.orientation is not None and not is_orientation(self.orientation):
+            raise UserInputError(f"--orientation {self.orientation}; give three letters such as LPS")
         if self.spacing_mm is not None and not all(0 < mm <= 100 for mm in self.spacing_mm):
             raise UserInputError(f"The spacing is {self.spacing_mm} mm; give three numbers above 0")
 
@@ -359,7 +368,8 @@ def _is_finished(output: Path, identity: Mapping[str, Any]) -> bool:
         found = json.loads((output / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return is_psnn_folder(output) and isinstance(found, dict) and found.get("identity") == identity
+    complete = is_psnn_folder(output) and any(output.glob("*.safetensors"))
+    return complete and isinstance(found, dict) and found.get("identity") == identity
 
 
 def _check_destination(output: Path) -> None:

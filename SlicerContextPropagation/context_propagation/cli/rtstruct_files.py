@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from context_propagation.cli.contour_polygons import filled_polygon
+from context_propagation.cli.contour_polygons import filled_polygons
 from context_propagation.cli.dicom_series import (
     EXTRA,
     DicomSeries,
@@ -203,7 +203,7 @@ def find_roi(structure_set: StructureSet, name: str) -> Dataset:
         listed = ", ".join(f"'{_name(roi)}'" for roi in rois) or "none"
         raise UserInputError(
             f"RT Structure Set '{structure_set.path}' has {len(meant)} ROIs named '{name}'; its ROIs are {listed}: "
-            "give the one that is meant the label's name, or export it alone"
+            "name the one that is meant with --segment"
         )
     frame = str(meant[0].get("ReferencedFrameOfReferenceUID", "") or "")
     if frame not in ("", structure_set.series.frame_of_reference):
@@ -282,8 +282,8 @@ def _warn(
 def _mask(contours: Sequence[PlanarContour], volume: SourceVolume, path: Path) -> np.ndarray:
     mask = np.zeros(volume.shape_kji, bool)
     shape_ji = volume.shape_kji[1:]
-    for contour in contours:
-        mask[contour.k] ^= filled_polygon(contour.points_ji, shape_ji)
+    for k in {contour.k for contour in contours}:
+        mask[k] = filled_polygons([contour.points_ji for contour in contours if contour.k == k], shape_ji)
     beside = [one for one in contours if (one.points_ji < -1).any() or (one.points_ji > shape_ji).any()]
     if beside and not mask.any():
         raise UserInputError(f"RT Structure Set '{path}' does not overlap the image; give the one of this image")

@@ -13,13 +13,13 @@ from context_propagation.core.checked_entries import Entries
 from context_propagation.core.composition import FarMargin
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_network import FusionSettings, Variant
+from context_propagation.core.source_volume import is_orientation
 
 FORMAT = "context-propagation bundle 1"
 FILE_NAME = "bundle.json"
 COPY_AGAIN = "copy the bundle again from where it was made"
 
 MAX_SLICES, MAX_CHANNELS, MAX_WIDTH = 1000, 4096, 64.0
-AXIS_LETTERS = ("LR", "PA", "SI")
 
 
 @dataclass(frozen=True)
@@ -176,8 +176,7 @@ def _orientation(entries: Entries) -> str | None:
     letters = entries.any("orientation")
     if letters is None:
         return None
-    axes = [axis for letter in str(letters) for axis in AXIS_LETTERS if letter in axis]
-    if not isinstance(letters, str) or len(letters) != 3 or sorted(axes) != sorted(AXIS_LETTERS):
+    if not isinstance(letters, str) or not is_orientation(letters):
         entries.refuse("orientation", letters, "three letters such as LPS, or null")
     return letters
 

@@ -127,9 +127,7 @@ class MonaiConfig:
             elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
                 value = value[int(part)]
             else:
-                raise UserInputError(
-                    f"'{self.file}': '{place}' refers to '{path:.100}', which it lacks; correct it"
-                )
+                raise UserInputError(f"'{self.file}': '{place}' refers to '{path:.100}', which it lacks; correct it")
         return value
 
     def trusted_instance(self, place: str) -> Any:

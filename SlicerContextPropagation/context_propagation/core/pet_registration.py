@@ -24,6 +24,9 @@ LEAST_OVERLAP = 0.05
 """Share of the CT's body in the PET below which nothing is registered."""
 POOR_OVERLAP = 0.9
 """Share below which the user is told that PET is missing."""
+AIR_HU = -1024.0
+"""Scanners fill the corners outside their field of view with less, which is air too."""
+
 CT_PERCENTILES = (1.0, 99.5)
 PET_PERCENTILES = (0.0, 99.5)
 """Metal, a full bladder and hot nodes would leave all else in a few bins; only the metric sees clipped values."""
@@ -129,7 +132,7 @@ def register_pet(
     settings = settings or PetRegistrationSettings()
     _check_image(ct, "CT")
     _check_image(pet, "PET")
-    ct, pet = _clipped(ct, CT_PERCENTILES), _clipped(pet, PET_PERCENTILES)
+    ct, pet = _clipped(sitk.Clamp(ct, sitk.sitkFloat32, AIR_HU), CT_PERCENTILES), _clipped(pet, PET_PERCENTILES)
     body = _body(_shrunk(ct, settings.rigid_levels_mm[-1]))
     identity = sitk.Euler3DTransform()
     before = covered_share(body, pet, identity)

@@ -33,7 +33,10 @@ PET_NOISE = 0.3
 """Of the SUV, before the blur of reconstruction."""
 
 HU_RANGE = (-1024, 3071)
-MOST_VOXELS = 2**27
+MOST_VOXELS = 2**24
+
+GENERATOR = 1
+"""Counts what changes the cases of given settings."""
 
 
 @dataclass(frozen=True)

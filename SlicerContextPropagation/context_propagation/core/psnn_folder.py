@@ -21,13 +21,13 @@ from context_propagation.core.optional_dependency import require
 from context_propagation.core.preprocessing import ChannelNormalisation, Preprocessing
 from context_propagation.core.psnn import Factors, Psnn, PsnnChain, PsnnSettings, chain_of
 from context_propagation.core.psnn_split import ChainSplit, PsnnSplit
+from context_propagation.core.source_volume import is_orientation
 
 FORMAT = "context-propagation psnn 1"
 FILE_NAME = "psnn.json"
 COPY_AGAIN = "copy the folder again from where it was made, or train again"
 
 MAX_CLASSES, MAX_CHANNELS, MAX_PATCH, MAX_SPACING_MM, MAX_VALUE = 64, 1024, 1024, 100.0, 1e9
-AXIS_LETTERS = ("LR", "PA", "SI")
 NORMALISATIONS = ("none", "z-score", "clip and scale")
 
 
@@ -315,8 +315,7 @@ def _orientation(entries: Entries) -> str | None:
     letters = entries.any("orientation")
     if letters is None:
         return None
-    axes = [axis for letter in str(letters) for axis in AXIS_LETTERS if letter in axis]
-    if not isinstance(letters, str) or len(letters) != 3 or sorted(axes) != sorted(AXIS_LETTERS):
+    if not isinstance(letters, str) or not is_orientation(letters):
         entries.refuse("orientation", letters, "three letters such as LPS, or null")
     return letters
 

@@ -15,7 +15,16 @@ from context_propagation.core.errors import UserInputError
 PLANES = ("sagittal", "coronal", "axial")
 """The plane whose normal is closest to L, P and S, in this order."""
 
+AXIS_LETTERS = ("LR", "PA", "SI")
+"""Which letters name the two ends of an axis."""
+
 GRID_TOLERANCE_MM = 1e-3
+
+
+def is_orientation(letters: str) -> bool:
+    """Whether letters such as LPS name an end of each patient axis once."""
+    axes = [axis for letter in letters for axis in AXIS_LETTERS if letter in axis]
+    return len(letters) == 3 and sorted(axes) == sorted(AXIS_LETTERS)
 
 
 @dataclass(frozen=True)
