@@ -7,6 +7,7 @@ import SimpleITK as sitk
 from ball_images import sitk_image
 from context_propagation.core.nnunet_model import NnunetModel
 from context_propagation.core.source_volume import SourceVolume, same_grid
+from monai_bundles import configuration, write_monai_bundle
 from nnunet_folders import write_nnunet_folder
 
 
@@ -82,3 +83,14 @@ def test_help_names_both_commands(run):
     with pytest.raises(SystemExit) as stopped:
         run("--help")
     assert stopped.value.code == 0
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_monai_bundle_s_own_code_runs_only_where_it_is_trusted(run, files, tmp_path, trusted):
+    written = tmp_path / "written"
+    code = f"$__import__('pathlib').Path({str(written)!r}).touch()"
+    bundle = write_monai_bundle(tmp_path / "bundle", network_def={**configuration()["network_def"], "dropout": code})
+    options = ["--trust-bundle"] if trusted else []
+    outcome = run("predict", "--model", bundle, "--image", files.image, "--output", tmp_path / "out.nii.gz", *options)
+    assert written.exists() == trusted
+    assert ("--trust-bundle" in outcome.err) == (not trusted)

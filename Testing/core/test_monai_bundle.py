@@ -64,7 +64,7 @@ def test_a_bundle_is_told_by_its_files_and_read(bundle, model):
     assert model.patch_size == (32, 32, 32)
     assert (model.sliding_window.overlap, model.sliding_window.weights) == (0.5, "constant")
     assert model.orientation == "RAS"
-    assert (model.folds, model.loss) == (("0",), "dice and cross-entropy")
+    assert (model.folds, model.loss) == (("all",), "dice and cross-entropy")
 
 
 def test_the_network_is_the_one_that_monai_builds(bundle, model):
@@ -364,7 +364,7 @@ def test_labels_that_do_not_fit_the_network_and_other_folds_are_refused(bundle, 
 
     with pytest.raises(UserInputError, match="names 3 output channel.* and the network has 2"):
         load_base_model(folder, device="cpu")
-    with pytest.raises(UserInputError, match="one network, fold 0"):
+    with pytest.raises(UserInputError, match="one network, fold all"):
         load_base_model(bundle, device="cpu", folds=[1])
     with pytest.raises(UserInputError, match="no label 'liver'"):
         load_base_model(bundle, label="liver", device="cpu")

@@ -27,6 +27,13 @@ def add_model_and_image(parser: argparse.ArgumentParser) -> None:
     )
     add("--label", metavar="NAME_OR_INT", help="the label; needed where the model has several; a bundle has its own")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_trust(parser)
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Of commands that load a model."""
+    trusted = "let a MONAI bundle's own expressions run: they are code; only for bundles whose maker you trust"
+    parser.add_argument("--trust-bundle", action="store_true", help=trusted)
 
 
 def add_running(parser: argparse.ArgumentParser) -> None:

@@ -50,12 +50,14 @@ class BaseModel:
         label: Name or value; None where the model has only one.
         device: "auto", "cpu" or "cuda".
         folds: The folds that are used; None for all.
+        trust: Whether a MONAI bundle's own expressions may run.
     """
 
     folder: Path
     label: str | None = None
     device: str = "auto"
     folds: tuple[str, ...] | None = None
+    trust: bool = False
 
     def load(self) -> SegmentationModel:
         """Load once per process."""
@@ -64,7 +66,7 @@ class BaseModel:
 
 @lru_cache(maxsize=2)
 def _load(base: BaseModel) -> SegmentationModel:
-    return load_base_model(base.folder, base.label, base.device, base.folds)
+    return load_base_model(base.folder, base.label, base.device, base.folds, trust=base.trust)
 
 
 @dataclass(frozen=True)

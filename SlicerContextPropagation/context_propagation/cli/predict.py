@@ -28,6 +28,7 @@ class PredictRequest:
         output: Where the segmentation goes.
         label: Name or value of the label; None for the bundle's, or the only one.
         device: "auto", "cpu" or "cuda".
+        trust_bundle: Whether a MONAI bundle's own expressions may run.
     """
 
     model: Path
@@ -35,6 +36,7 @@ class PredictRequest:
     output: Path
     label: str | None = None
     device: str = "auto"
+    trust_bundle: bool = False
 
 
 add_arguments = add_model_and_image
@@ -51,7 +53,7 @@ def predict(request: PredictRequest) -> str:
     """
     check_segmentation_ending(request.output, request.image)
     with OutputFiles([request.output], inputs=request.image) as outputs, progress_bars() as progress:
-        model, _ = load_model(request.model, request.label, request.device)
+        model, _ = load_model(request.model, request.label, request.device, request.trust_bundle)
         volume = read_image_for(model, request.image)
         mask = _prediction(model, volume, progress)
         write_predicted(outputs.staged(request.output), mask, model.target.name, volume, request.image)

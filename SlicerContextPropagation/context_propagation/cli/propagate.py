@@ -58,6 +58,7 @@ class PropagateRequest:
         report: Where the JSON report goes.
         figure: Where the figure goes.
         device: "auto", "cpu" or "cuda".
+        trust_bundle: Whether a MONAI bundle's own expressions may run.
     """
 
     model: Path
@@ -74,6 +75,7 @@ class PropagateRequest:
     report: Path | None = None
     figure: Path | None = None
     device: str = "auto"
+    trust_bundle: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -160,7 +162,7 @@ def propagate(request: PropagateRequest) -> str:
 
 
 def _load_engine(request: PropagateRequest) -> _Engine:
-    model, fusion = load_model(request.model, request.label, request.device)
+    model, fusion = load_model(request.model, request.label, request.device, request.trust_bundle)
     return _Engine(model, fusion, _settings(request, fusion))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from context_propagation.cli.common_arguments import add_running
+from context_propagation.cli.common_arguments import add_running, add_trust
 from context_propagation.cli.evaluation_case import CaseJob, FusionRow, evaluate_case
 from context_propagation.cli.evaluation_table import COLUMNS, FUSION, NO_EDIT, summarise
 from context_propagation.cli.far_margin import choose_far_margin
@@ -72,6 +72,7 @@ class TrainFusionRequest:
         seed: Of weights, orders, simulated edits, and the validation cases.
         jobs: Processes at a time; None for one per CPU core.
         device: "auto", "cpu" or "cuda".
+        trust_bundle: Whether a MONAI bundle's own expressions may run.
     """
 
     model: Path
@@ -89,6 +90,7 @@ class TrainFusionRequest:
     seed: int = 0
     jobs: int | None = None
     device: str = "auto"
+    trust_bundle: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("edits_per_case", 1), ("augmented_copies", 0), ("seed", 0), ("jobs", 1)):
@@ -116,6 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--augmented-copies", type=int, default=1, help="copies of each image with augmented intensities")
     add("--seed", type=int, default=0)
     add_running(parser)
+    add_trust(parser)
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ def train_fusion_bundle(request: TrainFusionRequest) -> str:
         for module in modules:
             require(module, extra)
     check_bundle_destination(request.output.resolve())
-    model = BaseModel(request.model, request.label, request.device).load()
+    model = _base_model(request).load()
     settings = SessionSettings(level=request.level)
     cases = find_cases(request.images, request.labels, model.channels)
     unseen = unseen_cases(cases, model.folds, request.folds)
@@ -164,13 +167,18 @@ def train_fusion_bundle(request: TrainFusionRequest) -> str:
     fusion = fusion_of(networks, settings.level, settings.neighbours, far_margin)
     made = _provenance(request, folds, figures)
     logs = _logs(model.folds, work)
-    save_bundle(request.output, request.model, fusion, made, label=model.target_name, folds=model.folds, training=logs)
+    about = {"label": model.target_name, "folds": model.folds, "training": logs, "trust": request.trust_bundle}
+    save_bundle(request.output, request.model, fusion, made, **about)
     shutil.rmtree(work)
     return f"{request.output}: trained on {sum(len(fold.training) for fold in folds)} cases; {_headline(figures)}"
 
 
 def _workers(request: TrainFusionRequest) -> int | None:
     return processes_for(request.device, request.jobs)
+
+
+def _base_model(request: TrainFusionRequest, folds: tuple[str, ...] | None = None) -> BaseModel:
+    return BaseModel(request.model, request.label, request.device, folds, request.trust_bundle)
 
 
 def _fold(request: TrainFusionRequest, name: str, cases: Sequence[LabelledCase]) -> _Fold:
@@ -180,7 +188,7 @@ def _fold(request: TrainFusionRequest, name: str, cases: Sequence[LabelledCase])
     order = np.random.default_rng(request.seed).permutation(len(cases))
     chosen = [cases[number] for number in order]
     held_out = max(1, len(cases) // 5)
-    base = BaseModel(request.model, request.label, request.device, (name,))
+    base = _base_model(request, (name,))
     return _Fold(base, tuple(chosen[held_out:]), tuple(chosen[:held_out]))
 
 

@@ -51,7 +51,7 @@ UNDONE_OR_SAVED = frozenset(("Invertd", "InvertD", "SaveImaged", "SaveImageD"))
 """Postprocessing that the engine does in its own way."""
 
 IMAGE = "image"
-FOLD = "0"
+FOLD = "all"
 WEIGHTS = ("models/model.safetensors", "models/model.pt")
 TORCHSCRIPT = "models/model.ts"
 USE_PYTHON = "use network_model in Python instead"
@@ -74,7 +74,7 @@ def load_monai_bundle(
         folder: Holds `configs/inference.json`, `configs/metadata.json` and `models/model.safetensors` or `model.pt`.
         label: Name or value of the label to refine; not needed where there is only one.
         device: "auto", "cpu" or "cuda".
-        folds: None or "0": a bundle has one network.
+        folds: None or "all": a bundle has one network.
         orientation: Orientation of the training arrays, where the bundle's transforms say none.
         trust: Let MONAI evaluate the bundle's expressions and build any class that it names.
 
