@@ -7,13 +7,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, cast, get_args
+from typing import Any, cast, get_args
 
-from context_propagation.core.checked_entries import Entries
+from context_propagation.core.checked_entries import Entries, has_format, read_json
 from context_propagation.core.composition import FarMargin
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_network import FusionSettings, Variant
-from context_propagation.core.source_volume import is_orientation
 
 FORMAT = "context-propagation bundle 1"
 FILE_NAME = "bundle.json"
@@ -101,11 +100,7 @@ def write_description(folder: Path, description: BundleDescription) -> None:
 
 def is_bundle(folder: Path) -> bool:
     """Whether a bundle, of any format version and however damaged otherwise, is here."""
-    try:
-        content = _read_json(folder / FILE_NAME)
-    except UserInputError:
-        return False
-    return isinstance(content, dict) and str(content.get("format")).startswith(FORMAT.rstrip("0123456789"))
+    return has_format(folder / FILE_NAME, FORMAT)
 
 
 def read_description(folder: Path) -> BundleDescription:
@@ -116,7 +111,7 @@ def read_description(folder: Path) -> BundleDescription:
             wrong type or out of range.
     """
     file = folder / FILE_NAME
-    entries = Entries(file, _read_json(file), COPY_AGAIN)
+    entries = Entries(file, read_json(file, f"give a bundle's folder, or {COPY_AGAIN}"), COPY_AGAIN)
     found = entries.any("format")
     if found != FORMAT:
         raise UserInputError(
@@ -125,7 +120,7 @@ def read_description(folder: Path) -> BundleDescription:
     description = BundleDescription(
         base=_base(entries.object("base")),
         label=entries.text("label"),
-        orientation=_orientation(entries),
+        orientation=entries.orientation("orientation"),
         folds=_folds(entries),
         level=entries.whole_number("level", 1, 3),
         neighbours=entries.whole_number("neighbours", 0, MAX_SLICES),
@@ -172,15 +167,6 @@ def _far_margin(entries: Entries) -> FarMargin:
     return margin
 
 
-def _orientation(entries: Entries) -> str | None:
-    letters = entries.any("orientation")
-    if letters is None:
-        return None
-    if not isinstance(letters, str) or not is_orientation(letters):
-        entries.refuse("orientation", letters, "three letters such as LPS, or null")
-    return letters
-
-
 def _folds(entries: Entries) -> tuple[str, ...]:
     folds = entries.any("folds")
     names = [fold for fold in folds if isinstance(fold, str)] if isinstance(folds, list) else []
@@ -205,17 +191,3 @@ def _fusion_file(entries: Entries) -> FusionFile:
     found = FusionFile(entries.name_inside("file"), checked)
     entries.refuse_the_rest()
     return found
-
-
-def _read_json(file: Path) -> Any:
-    if not file.is_file():
-        raise UserInputError(f"'{file}' is missing; give a bundle's folder, or {COPY_AGAIN}")
-    try:
-        return json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except (OSError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserInputError(f"'{file}' is not valid JSON ({reason:.200}); {COPY_AGAIN}") from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")

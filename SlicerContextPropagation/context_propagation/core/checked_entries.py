@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.source_volume import is_orientation
+
+
+def read_json(file: Path, remedy: str) -> Any:
+    """The content of a JSON file without NaN or infinities.
+
+    Raises:
+        UserInputError: It is missing or no such file; the message ends with the remedy.
+    """
+    if not file.is_file():
+        raise UserInputError(f"'{file}' is missing; {remedy}")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UserInputError(f"'{file}' is not valid JSON ({reason:.200}); {remedy}") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def has_format(file: Path, name: str) -> bool:
+    """Whether a file says this format, of any version, however damaged it is otherwise."""
+    try:
+        content = read_json(file, "")
+    except UserInputError:
+        return False
+    return isinstance(content, dict) and str(content.get("format")).startswith(name.rstrip("0123456789"))
 
 
 class Entries:
@@ -93,6 +123,12 @@ class Entries:
         if above_0 and value == 0:
             self.refuse(name, value, "a number above 0")
         return float(value)
+
+    def orientation(self, name: str) -> str | None:
+        value = self.any(name)
+        if value is not None and not (isinstance(value, str) and is_orientation(value)):
+            self.refuse(name, value, "three letters such as LPS, or null")
+        return value
 
     def list(self, name: str) -> Sequence[Any]:
         values = self.any(name)

@@ -8,11 +8,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, Literal, cast
 
-import torch
-
-from context_propagation.core.checked_entries import Entries
+from context_propagation.core.checked_entries import Entries, has_format, read_json
 from context_propagation.core.content_hash import content_hash
 from context_propagation.core.device import select_device
 from context_propagation.core.errors import UserInputError
@@ -21,7 +19,7 @@ from context_propagation.core.optional_dependency import require
 from context_propagation.core.preprocessing import ChannelNormalisation, Preprocessing
 from context_propagation.core.psnn import Factors, Psnn, PsnnChain, PsnnSettings, chain_of
 from context_propagation.core.psnn_split import ChainSplit, PsnnSplit
-from context_propagation.core.source_volume import is_orientation
+from context_propagation.core.weights_file import read_weights
 
 FORMAT = "context-propagation psnn 1"
 FILE_NAME = "psnn.json"
@@ -143,7 +141,7 @@ def load_psnn_folder(
     description = read_psnn_description(folder)
     output = Output.of(("background", *description.labels), label)
     files = psnn_weights(folder, folds)
-    networks = [_read_network(file, description).to(chosen) for file in files.values()]
+    networks = [read_weights(file, description.build, COPY_AGAIN).to(chosen) for file in files.values()]
     text = json.dumps(description.content(), sort_keys=True).encode()
     return NetworkModel(
         [ChainSplit(network) if isinstance(network, PsnnChain) else PsnnSplit(network) for network in networks],
@@ -207,11 +205,7 @@ def psnn_weights(folder: Path, folds: Sequence[str | int] | None = None) -> dict
 
 def is_psnn_folder(folder: Path) -> bool:
     """Whether a folder of this kind, of any format version and however damaged otherwise, is here."""
-    try:
-        content = _read_json(folder / FILE_NAME)
-    except UserInputError:
-        return False
-    return isinstance(content, dict) and str(content.get("format")).startswith(FORMAT.rstrip("0123456789"))
+    return has_format(folder / FILE_NAME, FORMAT)
 
 
 def read_psnn_description(folder: Path) -> PsnnDescription:
@@ -222,7 +216,7 @@ def read_psnn_description(folder: Path) -> PsnnDescription:
             wrong type or out of range.
     """
     file = folder / FILE_NAME
-    entries = Entries(file, _read_json(file), COPY_AGAIN)
+    entries = Entries(file, read_json(file, f"give the folder that a training wrote, or {COPY_AGAIN}"), COPY_AGAIN)
     found = entries.any("format")
     if found != FORMAT:
         raise UserInputError(f"'{file}' has format {found!r:.100}, not {FORMAT!r}; update this program, or train again")
@@ -231,7 +225,7 @@ def read_psnn_description(folder: Path) -> PsnnDescription:
     spacing_mm = _triple(entries, "spacing_mm", MAX_SPACING_MM)
     d, h, w = (int(n) for n in _triple(entries, "patch_size", MAX_PATCH, whole=True))
     labels = _names(entries, "labels", entries.list("labels"))
-    orientation = _orientation(entries)
+    orientation = entries.orientation("orientation")
     provenance = entries.object("provenance").rest()
     entries.refuse_the_rest()
     try:
@@ -311,29 +305,6 @@ def _names(entries: Entries, name: str, values: Sequence[Any]) -> tuple[str, ...
     return tuple(found)
 
 
-def _orientation(entries: Entries) -> str | None:
-    letters = entries.any("orientation")
-    if letters is None:
-        return None
-    if not isinstance(letters, str) or not is_orientation(letters):
-        entries.refuse("orientation", letters, "three letters such as LPS, or null")
-    return letters
-
-
-def _read_json(file: Path) -> Any:
-    if not file.is_file():
-        raise UserInputError(f"'{file}' is missing; give the folder that a training wrote, or {COPY_AGAIN}")
-    try:
-        return json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except (OSError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserInputError(f"'{file}' is not valid JSON ({reason:.200}); {COPY_AGAIN}") from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
-
-
 # ---- weights
 
 
@@ -343,44 +314,3 @@ def _weights_name(fold: str) -> str:
 
 def _is_fold(name: str) -> bool:
     return name == "all" or re.fullmatch(r"0|[1-9][0-9]{0,3}", name) is not None
-
-
-def _read_network(file: Path, description: PsnnDescription) -> Psnn | PsnnChain:
-    """Read a network; nothing is allocated before the names, types and shapes of its tensors are right.
-
-    Returns:
-        The network on the CPU, in eval mode, without gradients for the weights.
-    """
-    with torch.device("meta"):
-        network = description.build()
-    expected = network.state_dict()
-    safetensors = require("safetensors", extra="nnunet")
-    try:
-        with safetensors.safe_open(file, framework="pt") as stored:
-            _refuse_other_tensors(file, stored, expected)
-            tensors = {name: stored.get_tensor(name).clone() for name in expected}
-    except (OSError, safetensors.SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise UserInputError(f"'{file}' is truncated or damaged ({reason:.200}); {COPY_AGAIN}") from error
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise UserInputError(f"Tensor '{name}' in '{file}' holds NaN or infinite weights; train again")
-    network.load_state_dict(tensors, assign=True)
-    return network.eval().requires_grad_(False)
-
-
-def _refuse_other_tensors(file: Path, stored: Any, expected: Mapping[str, torch.Tensor]) -> None:
-    names = set(stored.keys())
-    for name in sorted(expected.keys() - names):
-        raise UserInputError(f"'{file}' lacks the tensor '{name}'; {COPY_AGAIN}")
-    for name in sorted(names - expected.keys()):
-        raise UserInputError(f"'{file}' has the tensor {name!r:.100}, which its network lacks; {COPY_AGAIN}")
-    for name, tensor in expected.items():
-        piece = stored.get_slice(name)
-        found, wanted = (piece.get_dtype(), *piece.get_shape()), ("F32", *tensor.shape)
-        if found != wanted:
-            raise UserInputError(f"Tensor '{name}' in '{file}' is {_brief(found)}, not {_brief(wanted)}; {COPY_AGAIN}")
-
-
-def _brief(kind: Sequence[object]) -> str:
-    return f"{kind[0]} {' x '.join(map(str, kind[1:]))}"
