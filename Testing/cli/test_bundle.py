@@ -155,4 +155,4 @@ def test_a_damaged_description_is_refused(refused, propagate_arguments, bundle, 
 def test_help_says_that_a_bundle_will_do(run, capfd, command):
     with pytest.raises(SystemExit):
         run(command, "--help")
-    assert "trained-model folder of nnU-Net v2, or a bundle" in " ".join(capfd.readouterr().out.split())
+    assert "a bundle, or the folder of a frozen model" in " ".join(capfd.readouterr().out.split())

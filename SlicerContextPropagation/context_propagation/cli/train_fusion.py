@@ -45,7 +45,7 @@ from context_propagation.core.split_model import SegmentationModel
 
 ROWS: tuple[tuple[str, Sees], ...] = ((FUSION, "edit"), (NO_EDIT, "no edit"))
 NEEDED = {
-    "nnunet": ("nnunetv2", "batchgeneratorsv2", "safetensors.torch"),
+    "nnunet": ("batchgeneratorsv2", "safetensors.torch"),
     "cli": ("tqdm", "matplotlib.figure"),
     "evaluation": ("pandas", "scipy.stats", "monai.metrics"),
 }
