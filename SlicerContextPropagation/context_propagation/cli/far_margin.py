@@ -19,7 +19,7 @@ from context_propagation.cli.regression import regressed_slices
 from context_propagation.core.composition import EditRecord, FarMargin
 
 ADD = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 1.0)
-REMOVE = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
+REMOVE = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
 CANDIDATES = tuple(FarMargin(add, remove) for add, remove in product(ADD, REMOVE))
 
 ALLOWED_REGRESSION = 0.02
