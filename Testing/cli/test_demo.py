@@ -34,14 +34,14 @@ def test_the_demo_leaves_segmentation_report_figure_and_table(shown):
 
 
 def test_the_demo_s_table_has_the_controls(shown):
-    rows = [line.split("|")[1].strip() for line in (shown / "table.md").read_text().splitlines()[2:]]
+    rows = [line.split("|")[1].strip() for line in (shown / "table.md").read_text(encoding="utf-8").splitlines()[2:]]
     assert rows == ["baseline", "paste", "update", "fusion", "no-edit control"]
 
 
 def test_the_edit_improves_the_phantom_s_segmentation_in_the_whole_volume(shown):
     whole = {
         line.split("|")[1].strip(): float(line.split("|")[4])
-        for line in (shown / "table.md").read_text().splitlines()[2:]
+        for line in (shown / "table.md").read_text(encoding="utf-8").splitlines()[2:]
     }
     assert whole["fusion"] > whole["paste"] > whole["baseline"]
 

@@ -108,6 +108,7 @@ def load_monai_bundle(
         device=chosen,
         orientation=_orientation(transforms) or orientation,
         loss=_loss(folder),
+        folds=(FOLD,),
         sliding_window=sliding_window,
     )
 

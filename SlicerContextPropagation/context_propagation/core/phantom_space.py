@@ -98,7 +98,8 @@ def _ellipsoid(offsets: Sequence[np.ndarray], radii: Sequence[float]) -> np.ndar
     scaled = sum((p / r) ** 2 for p, r in zip(offsets, radii, strict=True))
     steep = sum((p / r**2) ** 2 for p, r in zip(offsets, radii, strict=True))
     norm = np.sqrt(scaled)
-    return np.asarray(norm * (norm - 1) / np.maximum(np.sqrt(steep), 1e-6))
+    distance = norm * (norm - 1) / np.maximum(np.sqrt(steep), 1e-6)
+    return np.where(norm < 1e-5, -min(radii), distance)  # 0 / 0 in the very centre
 
 
 def both(*distances: np.ndarray) -> np.ndarray:
