@@ -51,7 +51,7 @@ def run_demo(request: DemoRequest) -> str:
         The table, and where the files are.
 
     Raises:
-        UserInputError: The bundle is missing, or a command failed.
+        UserInputError: The bundle is missing, a command cannot run, or the prediction needs no edit.
     """
     bundle, output = shipped_bundle(), request.output
     output.mkdir(parents=True, exist_ok=True)

@@ -188,7 +188,7 @@ def save_bundle(
         provenance: Where the weights come from, as JSON can hold it: data counts, folds, seeds, versions, figures.
         label: Name of the target label in the base model.
         folds: Folds of the base model in the order of the networks; all by default.
-        orientation: As given to `NnunetModel.load`.
+        orientation: As given to `load_base_model`.
         copy_base: Copy what prediction needs of the base model into the bundle; else refer to it by its path.
         training: A folder with logs and pictures of the training, copied into the bundle.
         trust: Let a MONAI bundle's own expressions run.

@@ -51,7 +51,7 @@ class BundleDescription:
     Attributes:
         base: The base model.
         label: Name of the target label.
-        orientation: Letters such as "LPS" that images are reoriented to, or None: see `NnunetModel.load`.
+        orientation: Letters such as "LPS" that images are reoriented to, or None: see `load_base_model`.
         folds: Folds of the base model, in order.
         level: Decoder level of the fused features.
         neighbours: N(s): how many slices on each side take the update.
