@@ -13,6 +13,7 @@ import torch
 
 from context_propagation.core.boxes import box_of
 from context_propagation.core.device import select_device
+from context_propagation.core.direct_convolution import DirectConvolution
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.grid import GridMap
 from context_propagation.core.intensity_check import ChannelExpectation, channel_expectations
@@ -177,7 +178,8 @@ class NnunetModel:
 
             hook = network.register_forward_pre_hook(tile_done)
             try:
-                logits = predictor.predict_sliding_window_return_logits(prepared.network_input).cpu()
+                with DirectConvolution():
+                    logits = predictor.predict_sliding_window_return_logits(prepared.network_input).cpu()
             finally:
                 hook.remove()
             summed = logits if summed is None else summed + logits

@@ -11,15 +11,10 @@ import torch
 from torch import nn
 
 from context_propagation.core.boxes import Box, Span, box_of, dilate, slices_of, whole
+from context_propagation.core.direct_convolution import DirectConvolution
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.freezable_norm import replace_norms, seen_statistics, use_statistics
 from context_propagation.core.split_model import CachedFeatures, Slab
-
-SLOW_CONVOLUTION_SIZE = 20480
-"""torch convolves a single float32 sample of at most so many values N * C * D * H the slow way on the CPU."""
-
-DOUBLED_CHANNELS = 32
-"""With more channels a second sample costs what it saves: measured 2 to 3 times faster at 16, 1.6 at 32, 1.1 at 64."""
 
 
 class DecoderTail(nn.Module):
@@ -37,17 +32,10 @@ class DecoderTail(nn.Module):
                 setattr(module, "inplace", False)  # noqa: B010 - the cache must survive
 
     def forward(self, f: torch.Tensor, skips: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        for upsample, stage, skip in zip(self.transpconvs, self.stages, skips, strict=True):
-            f = self._run_stage(upsample, stage, f, skip)
-        return cast(torch.Tensor, self.head(f))
-
-    def _run_stage(self, upsample: nn.Module, stage: nn.Module, f: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        frozen = all(norm.statistics is not None for norm in self.norms)
-        doubled = frozen and _is_slow(skip)
-        if doubled:  # a second, empty sample keeps torch from its slow convolution
-            f, skip = (torch.cat((x, torch.zeros_like(x))) for x in (f, skip))
-        f = stage(torch.cat((upsample(f), skip), 1))
-        return f[:1] if doubled else f
+        with DirectConvolution():
+            for upsample, stage, skip in zip(self.transpconvs, self.stages, skips, strict=True):
+                f = stage(torch.cat((upsample(f), skip), 1))
+            return cast(torch.Tensor, self.head(f))
 
     def use_statistics(self, statistics: tuple[tuple[torch.Tensor, torch.Tensor], ...] | None) -> None:
         """Normalise by these statistics, or by the input's own."""
@@ -65,12 +53,6 @@ class DecoderTail(nn.Module):
             reach = [sum((m.kernel_size[axis] // 2) * m.dilation[axis] for m in convolutions) for axis in range(3)]
             result.append((reach[0], reach[1], reach[2]))
         return result
-
-
-def _is_slow(x: torch.Tensor) -> bool:
-    """Whether torch would convolve it the slow way, and two samples faster."""
-    single = x.device.type == "cpu" and x.dtype == torch.float32 and x.shape[0] == 1
-    return single and x.shape[1] <= DOUBLED_CHANNELS and math.prod(x.shape[:4]) <= SLOW_CONVOLUTION_SIZE
 
 
 class UNetSplit:
@@ -121,12 +103,13 @@ class UNetSplit:
     def encode(self, x: torch.Tensor, level: int) -> CachedFeatures:
         """See `SplitNetwork`. Raises `UserInputError` for a level beyond the decoder's stages."""
         tail = self.tail(level)
-        skips = self.encoder(x)
-        f = skips[-1]
-        deep = self.max_level - level
-        for stage in range(deep):
-            up = cast(nn.ModuleList, self.decoder.transpconvs)[stage](f)
-            f = cast(nn.ModuleList, self.decoder.stages)[stage](torch.cat((up, skips[-(stage + 2)]), 1))
+        with DirectConvolution():
+            skips = self.encoder(x)
+            f = skips[-1]
+            deep = self.max_level - level
+            for stage in range(deep):
+                up = cast(nn.ModuleList, self.decoder.transpconvs)[stage](f)
+                f = cast(nn.ModuleList, self.decoder.stages)[stage](torch.cat((up, skips[-(stage + 2)]), 1))
         used = tuple(skips[-(stage + 2)] for stage in range(deep, self.max_level))
         del skips
         tail.use_statistics(None)
