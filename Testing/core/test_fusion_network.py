@@ -12,7 +12,7 @@ from context_propagation.core.edit_description import DESCRIPTION_SIZE
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_network import MAP_CHANNELS, PROTOTYPES, FusionSettings, build_fusion_network
 
-VARIANTS = ["paper", "residual"]
+VARIANTS = ["paper", "residual", "attention"]
 ODD = (5, 7, 9)
 
 
@@ -44,7 +44,7 @@ def network(variant="residual", channels=2, width=4.0, told=0):
     return built
 
 
-# ---- both variants
+# ---- all variants
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -140,10 +140,11 @@ def test_the_paper_s_network_sees_neither_edit_map_nor_description_nor_prototype
 # ---- ours
 
 
+@pytest.mark.parametrize("variant", ["residual", "attention"])
 @pytest.mark.parametrize("width", [0.25, 1.0, 8.0])
-def test_the_residual_network_starts_as_f_exactly(width):
+def test_our_networks_start_as_f_exactly(variant, width):
     given = inputs()
-    fresh = build_fusion_network(FusionSettings("residual", 2, width))
+    fresh = build_fusion_network(FusionSettings(variant, 2, width))
     assert torch.equal(fresh(*given), given[0])
 
 
@@ -226,13 +227,58 @@ def test_an_oracle_starts_from_the_weights_of_the_network_that_it_is_compared_wi
     assert not oracle[more].any()
 
 
+# ---- attention
+
+
+def seen_by_attention(f, f_updated, edit_map):
+    """What the entry layer of a fresh network is given beyond the residual one's: the update read, the target read."""
+    probe = build_fusion_network(FusionSettings("attention", 2, 1.0))
+    seen = []
+    probe.entry.register_forward_pre_hook(lambda module, values: seen.append(values[0]))
+    with torch.no_grad():
+        probe(f, f_updated, edit_map, *inputs()[3:])
+    return seen[0][0, -3:].numpy()
+
+
+def test_a_place_reads_what_the_update_did_at_similar_places_of_the_drawn_slice():
+    """By hand: every cell of f points along one of two axes; e^12.18 to 1 decides which cells are read."""
+    f = torch.zeros(1, 2, 4, 2, 2)
+    f[0, 0, :, :, 0] = 1.0
+    f[0, 1, :, :, 1] = 1.0
+    f_updated = f.clone()
+    f_updated[0, :, 1, :, 0] += torch.tensor([0.5, -0.5])[:, None]
+    f_updated[0, :, 1, :, 1] += torch.tensor([-2.0, 3.0])[:, None]
+    edit_map = torch.zeros(1, MAP_CHANNELS, 4, 2, 2)
+    edit_map[0, 0, 1, :, 0] = 1.0
+    edit_map[0, 1, 1] = 1.0
+    seen = seen_by_attention(f, f_updated, edit_map)
+    for d in range(4):
+        assert np.allclose(seen[:, d, :, 0], np.array([0.5, -0.5, 1.0])[:, None], atol=1e-4)
+        assert np.allclose(seen[:, d, :, 1], np.array([-2.0, 3.0, 0.0])[:, None], atol=1e-4)
+
+
+def test_a_cell_that_is_half_drawn_on_counts_half():
+    f = torch.ones(1, 2, 2, 1, 1)
+    f_updated = f.clone()
+    f_updated[0, 0, :, 0, 0] += torch.tensor([1.0, 4.0])
+    edit_map = torch.zeros(1, MAP_CHANNELS, 2, 1, 1)
+    edit_map[0, 1, :, 0, 0] = torch.tensor([1.0, 0.5])
+    assert np.allclose(seen_by_attention(f, f_updated, edit_map)[0], (1.0 * 1 + 4.0 * 0.5) / 1.5, atol=1e-5)
+
+
+def test_in_a_window_without_a_drawn_slice_nothing_is_read():
+    f, f_updated, edit_map, *_ = inputs()
+    edit_map[:, 1] = 0
+    assert not seen_by_attention(f, f_updated, edit_map).any()
+
+
 # ---- refusals
 
 
 @pytest.mark.parametrize(
     ("variant", "channels", "width", "said"),
     [
-        ("unet", 8, 1.0, "Unknown fusion variant 'unet'; choose paper or residual"),
+        ("unet", 8, 1.0, "Unknown fusion variant 'unet'; choose paper, residual, attention"),
         ("paper", 0, 1.0, "0 feature channels; give at least 1"),
         ("paper", 8, 0.0, "width is 0.0; give a number above 0"),
         ("residual", 8, -1.0, "width is -1.0"),

@@ -18,6 +18,9 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.shipped_bundle import FOLDER, UNSEEN
 
 MOST_BYTES = 8 * 2**20
+EXAMPLES = {"edits_per_case": 2, "augmented_copies": 0, "contour_styles": 2, "allowed_regression": 0.05}
+"""As the protocols of the phantoms have them; see docs/phantoms.md."""
+
 MARK = "build-demo"
 """In a work folder that this command made."""
 
@@ -42,7 +45,7 @@ class BuildDemoRequest:
     base_cases: int = 12
     base_epochs: int = 12
     fusion_cases: int = 36
-    epochs: int = 6
+    epochs: int = 5
     jobs: int | None = None
 
     def __post_init__(self) -> None:
@@ -89,7 +92,14 @@ def build_demo(request: BuildDemoRequest) -> str:
     with progress_bars() as progress:
         model = train_nnunet(base_cases, nnunet_task(UNSEEN.kind), work, epochs=request.base_epochs, progress=progress)
     training = TrainFusionRequest(
-        model, fusion / "images", fusion / "labels", output, epochs=request.epochs, jobs=request.jobs
+        model,
+        fusion / "images",
+        fusion / "labels",
+        output,
+        variant="attention",
+        epochs=request.epochs,
+        jobs=request.jobs,
+        **EXAMPLES,
     )
     said = train_fusion_bundle(training)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())

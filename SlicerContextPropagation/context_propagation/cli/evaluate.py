@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from context_propagation.cli.base_training import train_base_model
 from context_propagation.cli.common_arguments import add_running
@@ -39,13 +39,13 @@ from context_propagation.core.fusion_network import FusionSettings, Variant
 from context_propagation.core.fusion_training import TrainingSettings
 from context_propagation.core.session import SessionSettings
 
-MAIN_ROWS: tuple[tuple[str, Variant, Sees], ...] = (
-    ("fusion", "residual", "edit"),
-    ("no-edit control", "residual", "no edit"),
-    ("edit-as-input control", "residual", "drawn slice only"),
-    ("oracle", "residual", "hidden truth"),
-    (PAPER_PAIR[0], "paper", "edit"),
-    (PAPER_PAIR[1], "paper", "no edit"),
+MAIN_ROWS: tuple[tuple[str, Sees], ...] = (
+    (FUSION, "edit"),
+    ("no-edit control", "no edit"),
+    ("edit-as-input control", "drawn slice only"),
+    ("oracle", "hidden truth"),
+    (PAPER_PAIR[0], "edit"),
+    (PAPER_PAIR[1], "no edit"),
 )
 LEVEL_ROWS = MAIN_ROWS[:2]
 
@@ -181,7 +181,8 @@ class _Fold:
 
     def main_level(self) -> list[dict[str, Any]]:
         """Lines of the table: every row at the protocol's decoder level."""
-        rows = [row for row in MAIN_ROWS if row[0] != "oracle" or self.data.has_styles]
+        wanted = self.protocol.rows or [name for name, _ in MAIN_ROWS]
+        rows = [row for row in MAIN_ROWS if row[0] in wanted and (row[0] != "oracle" or self.data.has_styles)]
         return self.at_level(self.base_model(), self.protocol.level, rows, main=True)
 
     def other_level(self, level: int) -> list[dict[str, Any]]:
@@ -194,7 +195,7 @@ class _Fold:
         return BaseModel(folder, device=self.request.device)
 
     def at_level(
-        self, base: BaseModel, level: int, rows: Sequence[tuple[str, Variant, Sees]], main: bool
+        self, base: BaseModel, level: int, rows: Sequence[tuple[str, Sees]], main: bool
     ) -> list[dict[str, Any]]:
         """Train the rows' networks at a decoder level and test every case."""
         settings = SessionSettings(level=level)
@@ -203,7 +204,14 @@ class _Fold:
             CaseJob(str(self.fold), base, self.data.training_case(name), settings, tuple(trained))
             for name in self.cases.margin
         ]
-        far_margin = choose_far_margin(trials, FUSION, self.folder(level), self.workers)
+        far_margin = choose_far_margin(
+            trials,
+            FUSION,
+            self.folder(level),
+            min(1, self.protocol.augmented_copies),
+            self.protocol.allowed_regression,
+            self.workers,
+        )
         self.margins[f"fold {self.fold}, level {level}"] = far_margin
         jobs = [
             CaseJob(
@@ -240,7 +248,7 @@ class _Fold:
         self.notes.append(f"{path.name}: {name}, whose gain from one edit of the largest slice is the fold's median")
 
     def trained_rows(
-        self, base: BaseModel, settings: SessionSettings, rows: Sequence[tuple[str, Variant, Sees]]
+        self, base: BaseModel, settings: SessionSettings, rows: Sequence[tuple[str, Sees]]
     ) -> list[FusionRow]:
         """Cache the examples, then train a network for each row and fold of the base model."""
         protocol, folder = self.protocol, self.folder(settings.level)
@@ -252,13 +260,13 @@ class _Fold:
                 name=f"{row.replace(' ', '-')}.fold{number}",
                 base=base,
                 fold=number,
-                architecture=self.architecture(variant, sees, _channels(training)),
+                architecture=self.architecture(row, sees, _channels(training)),
                 settings=TrainingSettings(epochs=protocol.epochs, seed=protocol.seed, sees=sees),
                 training=tuple(path for of_fold, path in training if of_fold == number),
                 validation=tuple(path for of_fold, path in validation if of_fold == number),
                 folder=folder / "networks",
             )
-            for row, variant, sees in rows
+            for row, sees in rows
             for number in range(len(model.splits))
         ]
         run_in_parallel(
@@ -268,20 +276,24 @@ class _Fold:
         )
         return [
             FusionRow(row, jobs_of_row[0].architecture, sees, tuple(job.weights for job in jobs_of_row))
-            for index, (row, _, sees) in enumerate(rows)
+            for index, (row, sees) in enumerate(rows)
             if (jobs_of_row := jobs[index * len(model.splits) : (index + 1) * len(model.splits)])
         ]
 
-    def architecture(self, variant: Variant, sees: Sees, channels: int) -> FusionSettings:
-        width = self.protocol.width if variant == "residual" else self.protocol.paper_width
+    def architecture(self, row: str, sees: Sees, channels: int) -> FusionSettings:
+        protocol = self.protocol
+        variant, width = (protocol.fusion, protocol.width)
+        if row in PAPER_PAIR:
+            variant, width = "paper", protocol.paper_width
         told = len(self.data.training_case(self.cases.fusion[0]).told) if sees == "hidden truth" else 0
-        return FusionSettings(variant, channels, width, told)
+        return FusionSettings(cast(Variant, variant), channels, width, told)
 
     def examples(
         self, base: BaseModel, names: Sequence[str], settings: SessionSettings, copies: int
     ) -> list[tuple[int, Path]]:
         """Number of the base model's fold, and file; of every copies + 1 cases, one is taken as it is."""
-        recipe = ExampleRecipe(settings, self.protocol.edits_per_case, self.protocol.seed)
+        styles = self.protocol.contour_styles if names == self.cases.fusion else 0
+        recipe = ExampleRecipe(settings, self.protocol.edits_per_case, self.protocol.seed, styles)
         cases = [
             replace(self.data.training_case(name), copy=number % (copies + 1)) for number, name in enumerate(names)
         ]

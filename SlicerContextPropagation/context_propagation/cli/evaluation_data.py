@@ -78,7 +78,9 @@ def evaluation_data(protocol: EvaluationProtocol, protocol_file: Path, work: Pat
 def training_key(protocol: EvaluationProtocol, data: object) -> str:
     """Equal for protocols that train alike in the folds that they share: a shifted one trains on clean images."""
     deciding = asdict(replace(protocol, variant="clean") if protocol.variant == "shifted" else protocol)
-    for name in ("name", "data", "test_folds", "test_cases", "edits", "several_edits_cases", "level", "other_levels"):
+    for name in (
+        "name", "data", "test_folds", "test_cases", "rows", "edits", "several_edits_cases", "level", "other_levels",
+    ):  # fmt: skip
         del deciding[name]
     text = json.dumps([deciding, data, asdict(SessionSettings())], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

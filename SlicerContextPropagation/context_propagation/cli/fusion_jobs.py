@@ -22,6 +22,7 @@ import torch
 from context_propagation.cli.image_files import read_source_volume
 from context_propagation.cli.intensity_augmentation import augmented
 from context_propagation.cli.segmentation_files import Wanted, read_mask
+from context_propagation.core.contour_styles import contour_styles
 from context_propagation.core.device import select_device
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_example import load_example, save_example
@@ -113,11 +114,13 @@ class ExampleRecipe:
         settings: Of the session that runs the simulated edits.
         edits: Simulated edits of each case.
         seed: Of the edits drawn at random.
+        styles: Further contours of each case, see `contour_styles`; one edit of each.
     """
 
     settings: SessionSettings
     edits: int
     seed: int
+    styles: int = 0
 
 
 def run_in_parallel(jobs: Iterable[Callable[[], Any]], description: str, workers: int | None = None) -> list[Any]:
@@ -199,12 +202,16 @@ def _write_examples(
     session = Session(model, recipe.settings)
     session.set_image(volume)
     axis, spacing = volume.axis_of_plane("axial"), volume.spacing_kji_mm
-    edits = edit_schedule(session.segmentation, truth, axis, spacing, recipe.edits, case.seed(recipe.seed))
+    seed = case.seed(recipe.seed)
     names = []
-    for window, fold, example in simulated_examples(session.propagation, edits, truth, case.told):
-        name = f"{case.name}.copy{case.copy}.window{window}.fold{fold}.safetensors"
-        save_example(example, folder / name)
-        names.append((fold, name))
+    for style, drawn in enumerate((truth, *contour_styles(truth, spacing, recipe.styles, seed))):
+        edits = edit_schedule(session.segmentation, drawn, axis, spacing, recipe.edits, seed + style)
+        if style and edits:
+            edits = [edits[style % len(edits)]]
+        for window, fold, example in simulated_examples(session.propagation, edits, drawn, case.told):
+            name = f"{case.name}.copy{case.copy}.style{style}.window{window}.fold{fold}.safetensors"
+            save_example(example, folder / name)
+            names.append((fold, name))
     return names
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from context_propagation.cli.benchmark_variants import Variant
+from context_propagation.cli.far_margin import ALLOWED_REGRESSION
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.fusion_network import Variant as FusionVariant
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.phantom import Kind
 from context_propagation.core.phantom_anatomy import DifficultyName
@@ -38,12 +40,16 @@ class Protocol:
         test_cases: At most so many cases of a test fold.
         level: Decoder level of the main tables.
         other_levels: Decoder levels of the comparison (Tables III, IV), on the first test fold.
+        fusion: Variant of the fusion networks, see `FusionSettings`; the rows of the paper's have "paper".
         width: Of the fusion networks.
         paper_width: Of the paper's variant.
         epochs: Of the fusion networks.
         edits_per_case: Simulated edits of each training case.
         augmented_copies: Of every so many cases and one more, all but one are trained on with nnU-Net's intensity
             augmentation.
+        contour_styles: Further contours of each training case, see `contour_styles.contour_styles`.
+        allowed_regression: Share of untouched slices that the far margin may make worse; see `choose_far_margin`.
+        rows: Names of the rows of the main tables that are trained; empty for all.
         edits: Edits one after the other (Fig. 8), each on the slice that is then the worst.
         several_edits_cases: Cases of a fold on which several edits are made.
         seed: Of weights, orders and simulated edits.
@@ -65,11 +71,15 @@ class Protocol:
     test_cases: int = 20
     level: int = 2
     other_levels: tuple[int, ...] = ()
+    fusion: str = "residual"
     width: float = 2.0
     paper_width: float = 2.0
     epochs: int = 6
     edits_per_case: int = 3
     augmented_copies: int = 1
+    contour_styles: int = 0
+    allowed_regression: float = ALLOWED_REGRESSION
+    rows: tuple[str, ...] = ()
     edits: int = 4
     several_edits_cases: int = 3
     seed: int = 0
@@ -104,7 +114,8 @@ def _checked(path: Path, values: dict[str, Any]) -> Protocol:
         if name not in known:
             raise UserInputError(f"'{path}' has '{name}', which no protocol has; known are {', '.join(known)}")
         example = getattr(_EXAMPLE, name)
-        if isinstance(example, tuple) and isinstance(value, list) and all(type(item) is int for item in value):
+        kind = str if name == "rows" else int
+        if isinstance(example, tuple) and isinstance(value, list) and all(type(item) is kind for item in value):
             values[name] = tuple(value)
         elif type(value) is not type(example) and not (type(example) is float and type(value) is int):
             raise UserInputError(f"'{path}': {name} = {value!r}; give a value like {example!r}")
@@ -126,6 +137,7 @@ def _check_ranges(path: Path, protocol: Protocol) -> None:
         ("phantom", protocol.phantom, ("", *get_args(Kind))),
         ("difficulty", protocol.difficulty, get_args(DifficultyName)),
         ("model", protocol.model, MODELS),
+        ("fusion", protocol.fusion, get_args(FusionVariant)),
     ):
         if value not in choices:
             raise UserInputError(f"'{path}': {name} = '{value}'; choose {', '.join(filter(None, choices))}")
@@ -141,9 +153,11 @@ def _check_ranges(path: Path, protocol: Protocol) -> None:
     ):  # fmt: skip
         if getattr(protocol, name) < 1:
             raise UserInputError(f"'{path}': {name} = {getattr(protocol, name)}; give at least 1")
-    for name in ("augmented_copies", "several_edits_cases", "seed"):
+    for name in ("augmented_copies", "contour_styles", "several_edits_cases", "seed"):
         if getattr(protocol, name) < 0:
             raise UserInputError(f"'{path}': {name} = {getattr(protocol, name)}; give 0 or more")
+    if not 0 <= protocol.allowed_regression <= 1:
+        raise UserInputError(f"'{path}': allowed_regression = {protocol.allowed_regression}; give a share, 0 to 1")
     for name in ("width", "paper_width"):
         if not getattr(protocol, name) > 0:
             raise UserInputError(f"'{path}': {name} = {getattr(protocol, name)}; give a number above 0")

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from context_propagation.cli.common_arguments import add_running, add_trust
 from context_propagation.cli.evaluation_case import CaseJob, FusionRow, evaluate_case
 from context_propagation.cli.evaluation_table import COLUMNS, FUSION, NO_EDIT, summarise
-from context_propagation.cli.far_margin import choose_far_margin
+from context_propagation.cli.far_margin import ALLOWED_REGRESSION, choose_far_margin
 from context_propagation.cli.fusion_jobs import (
     NO_EXAMPLES,
     BaseModel,
@@ -64,11 +64,14 @@ class TrainFusionRequest:
         folds: nnU-Net's splits_final.json; see `training_cases.unseen_cases`.
         label: Name or value of the label; None where the model has only one.
         level: Decoder level.
-        variant: "residual" or "paper".
+        variant: See `FusionSettings`.
         width: Of the hidden layers, as a multiple of f's channels.
         epochs: At most so many passes over the examples.
         edits_per_case: Simulated edits of each image.
-        augmented_copies: Copies of each training image with augmented intensities.
+        augmented_copies: Copies of each training image with augmented intensities; where above 0, the far margin is
+            tried on a copy of each validation image too.
+        contour_styles: Further contours of each training image, grown or shrunk by up to 3 mm.
+        allowed_regression: Share of untouched slices that the far margin may make worse on the validation cases.
         seed: Of weights, orders, simulated edits, and the validation cases.
         jobs: Processes at a time; None for one per CPU core.
         device: "auto", "cpu" or "cuda".
@@ -87,16 +90,27 @@ class TrainFusionRequest:
     epochs: int = 20
     edits_per_case: int = 3
     augmented_copies: int = 1
+    contour_styles: int = 0
+    allowed_regression: float = ALLOWED_REGRESSION
     seed: int = 0
     jobs: int | None = None
     device: str = "auto"
     trust_bundle: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("edits_per_case", 1), ("augmented_copies", 0), ("seed", 0), ("jobs", 1)):
+        for name, least in (
+            ("epochs", 1),
+            ("edits_per_case", 1),
+            ("augmented_copies", 0),
+            ("contour_styles", 0),
+            ("seed", 0),
+            ("jobs", 1),
+        ):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UserInputError(f"--{name.replace('_', '-')} {value}; give at least {least}")
+        if not 0 <= self.allowed_regression <= 1:
+            raise UserInputError(f"--allowed-regression {self.allowed_regression}; give a share from 0 to 1")
         if not 0 < self.width < float("inf"):
             raise UserInputError(f"--width {self.width}; give a finite number above 0")
 
@@ -111,11 +125,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--folds", type=Path, metavar="FILE", help="nnU-Net's splits_final.json: which cases each fold never saw")
     add("--label", metavar="NAME_OR_INT", help="the label; needed where the model has several")
     add("--level", type=int, choices=(1, 2, 3), default=2, help="decoder level")
-    add("--variant", choices=("residual", "paper"), default="residual", help="architecture of the fusion network")
+    add("--variant", choices=get_args(Variant), default="residual", help="architecture of the fusion network")
     add("--width", type=float, default=2.0, help="hidden channels as a multiple of the features'")
     add("--epochs", type=int, default=20, help="at most; the best one on the validation cases is kept")
     add("--edits-per-case", type=int, default=3, help="simulated edits of each image")
     add("--augmented-copies", type=int, default=1, help="copies of each image with augmented intensities")
+    add("--contour-styles", type=int, default=0, help="further contours of each image, up to 3 mm wider or tighter")
+    add(
+        "--allowed-regression", type=float, default=ALLOWED_REGRESSION, metavar="SHARE",
+        help="of untouched slices that may become worse on the validation cases",
+    )  # fmt: skip
     add("--seed", type=int, default=0)
     add_running(parser)
     add_trust(parser)
@@ -161,7 +180,8 @@ def train_fusion_bundle(request: TrainFusionRequest) -> str:
         for name, fold, of_fold in zip(model.folds, folds, rows, strict=True)
         for case in fold.validation
     ]
-    far_margin = choose_far_margin(jobs, FUSION, work, _workers(request))
+    copies, allowed = min(1, request.augmented_copies), request.allowed_regression
+    far_margin = choose_far_margin(jobs, FUSION, work, copies, allowed, _workers(request))
     figures = _validation_figures([replace(job, far_margin=far_margin) for job in jobs], work, _workers(request))
     networks = [network for of_fold in rows for network in of_fold[0].networks()]
     fusion = fusion_of(networks, settings.level, settings.neighbours, far_margin)
@@ -214,8 +234,9 @@ def _work_folder(request: TrainFusionRequest, model: SegmentationModel, cases: S
 
 def _train(request: TrainFusionRequest, fold: _Fold, settings: SessionSettings, work: Path) -> list[FusionRow]:
     """The fusion network and its control on one fold's examples."""
-    training = _examples(request, fold.base, settings, with_copies(fold.training, request.augmented_copies), work)
-    validation = _examples(request, fold.base, settings, fold.validation, work)
+    copies = with_copies(fold.training, request.augmented_copies)
+    training = _examples(request, fold.base, settings, copies, request.contour_styles, work)
+    validation = _examples(request, fold.base, settings, fold.validation, 0, work)
     if not training:
         raise UserInputError(NO_EXAMPLES)
     architecture = FusionSettings(request.variant, load_example(training[0]).f.shape[1], request.width)
@@ -233,9 +254,10 @@ def _examples(
     base: BaseModel,
     settings: SessionSettings,
     cases: Sequence[LabelledCase],
+    styles: int,
     work: Path,
 ) -> tuple[Path, ...]:
-    recipe = ExampleRecipe(settings, request.edits_per_case, request.seed)
+    recipe = ExampleRecipe(settings, request.edits_per_case, request.seed, styles)
     jobs = [partial(cache_examples, base, case, recipe, work / "examples") for case in cases]
     found = run_in_parallel(jobs, "simulated edits", _workers(request))
     return tuple(path for of_case in found for _, path in of_case)
@@ -288,7 +310,17 @@ def _headline(figures: dict[str, Any]) -> str:
 
 
 def _provenance(request: TrainFusionRequest, folds: Sequence[_Fold], figures: dict[str, Any]) -> dict[str, Any]:
-    names = ("variant", "width", "level", "epochs", "edits_per_case", "augmented_copies", "seed")
+    names = (
+        "variant",
+        "width",
+        "level",
+        "epochs",
+        "edits_per_case",
+        "augmented_copies",
+        "contour_styles",
+        "allowed_regression",
+        "seed",
+    )
     return {
         **provenance(),
         "training_cases": [len(fold.training) for fold in folds],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +13,13 @@ from context_propagation.core.composition import FarMargin
 from context_propagation.core.edit_description import DESCRIPTION_SIZE
 from context_propagation.core.errors import UserInputError
 
-Variant = Literal["paper", "residual"]
+Variant = Literal["paper", "residual", "attention"]
 
 MAP_CHANNELS = 2
 """Channels of the edit map: the drawn target, and the edited slices, both as occupied fractions of f's cells."""
+
+LOG_SHARPNESS = 2.5
+"""Of the attention at the start: a cell as alike as can be counts e^12 times one that has nothing in common."""
 
 PROTOTYPES = 2
 """Feature vectors of the edit: the mean of f over the drawn target, and over the rest of the drawn slices."""
@@ -27,7 +30,8 @@ class FusionSettings:
     """All that decides the architecture; a bundle stores it beside the weights.
 
     Attributes:
-        variant: "paper" (Fig. 2c) or "residual" (ours, the default).
+        variant: "paper" (Fig. 2c), "residual" (ours, the default), or "attention" (ours: "residual" that also reads at
+            every place what the update did at similar places of the drawn slices).
         channels: C', the channels of f.
         width: Channels of the hidden layers as a multiple of C'; the paper has 8.
         told: Numbers that an oracle is told besides the description; only in evaluations.
@@ -39,8 +43,8 @@ class FusionSettings:
     told: int = 0
 
     def __post_init__(self) -> None:
-        if self.variant not in ("paper", "residual"):
-            raise UserInputError(f"Unknown fusion variant '{self.variant}'; choose paper or residual")
+        if self.variant not in get_args(Variant):
+            raise UserInputError(f"Unknown fusion variant '{self.variant}'; choose {', '.join(get_args(Variant))}")
         if self.channels < 1:
             raise UserInputError(f"{self.channels} feature channels; give at least 1")
         if not self.width > 0:
@@ -70,7 +74,8 @@ class FusionNetwork(nn.Module):
 
 def build_fusion_network(settings: FusionSettings) -> FusionNetwork:
     """A network with fresh weights."""
-    return {"paper": PaperFusion, "residual": ResidualFusion}[settings.variant](settings)
+    variants = {"paper": PaperFusion, "residual": ResidualFusion, "attention": AttentionFusion}
+    return variants[settings.variant](settings)
 
 
 class PaperFusion(FusionNetwork):
@@ -124,7 +129,7 @@ class ResidualFusion(FusionNetwork):
         super().__init__()
         self.settings = settings
         channels, hidden = settings.channels, settings.hidden
-        self.entry = nn.Conv3d(2 * channels + MAP_CHANNELS + PROTOTYPES, hidden, 3, padding=1)
+        self.entry = nn.Conv3d(self.entry_channels(channels), hidden, 3, padding=1)
         self.wide = nn.Conv3d(hidden, hidden, 3, stride=2, padding=1)
         self.deep = nn.Conv3d(hidden, hidden, 3, padding=1)
         self.join = nn.Conv3d(2 * hidden, hidden, 3, padding=1)
@@ -151,14 +156,25 @@ class ResidualFusion(FusionNetwork):
         prototypes: torch.Tensor,
     ) -> torch.Tensor:
         """See `FusionNetwork`."""
-        alike = torch.stack([_similarity(f, one) for one in prototypes.unbind(1)], 1)
-        near = F.relu(self.entry(torch.cat((f, f_updated - f, edit_map, alike), 1)))
+        near = F.relu(self.entry(self._seen(f, f_updated, edit_map, prototypes)))
         wide = F.relu(self.deep(F.relu(self.wide(near))))
         grown = F.interpolate(wide, f.shape[2:], mode="trilinear", align_corners=False)
         joined = self.join(torch.cat((near, grown), 1))
         scale, shift = self._said(description)[:, :, None, None, None].chunk(2, 1)
         correction: torch.Tensor = self.correction(F.relu(joined * (1 + scale) + shift))
         return f + correction
+
+    @staticmethod
+    def entry_channels(channels: int) -> int:
+        """How many channels `_seen` has, of f with so many."""
+        return 2 * channels + MAP_CHANNELS + PROTOTYPES
+
+    def _seen(
+        self, f: torch.Tensor, f_updated: torch.Tensor, edit_map: torch.Tensor, prototypes: torch.Tensor
+    ) -> torch.Tensor:
+        """What the first convolution reads, `[N, S, D', H', W']`."""
+        alike = torch.stack([_similarity(f, one) for one in prototypes.unbind(1)], 1)
+        return torch.cat((f, f_updated - f, edit_map, alike), 1)
 
     def _said(self, description: torch.Tensor) -> torch.Tensor:
         """Scale and shift of the hidden channels, `[N, 2 * hidden]`, of a description and what an oracle is told."""
@@ -167,6 +183,53 @@ class ResidualFusion(FusionNetwork):
             said = said + self.hidden_truth(description[:, DESCRIPTION_SIZE:])
         scale_and_shift: torch.Tensor = self.globally(F.relu(said))
         return scale_and_shift
+
+
+class AttentionFusion(ResidualFusion):
+    """`ResidualFusion` with a reading of the drawn slices: what the update did where f is similar, at every place.
+
+    Every place asks all cells of the drawn slices, each counting as much as its f is similar (and as much of it as was
+    drawn on), and reads the mean of f' - f and of the drawn target there; 0 in a window without a drawn slice.
+
+    Source: read as in Oh et al., Video object segmentation using space-time memory networks, ICCV 2019.
+    """
+
+    def __init__(self, settings: FusionSettings) -> None:
+        super().__init__(settings)
+        channels = settings.channels
+        self.query = nn.Linear(channels, channels, bias=False)
+        self.key = nn.Linear(channels, channels, bias=False)
+        for layer in (self.query, self.key):  # starts as the cosine similarity of f itself
+            nn.init.eye_(layer.weight)
+        self.log_sharpness = nn.Parameter(torch.tensor(LOG_SHARPNESS))
+
+    @staticmethod
+    def entry_channels(channels: int) -> int:
+        """See `ResidualFusion`."""
+        return ResidualFusion.entry_channels(channels) + channels + 1
+
+    def _seen(
+        self, f: torch.Tensor, f_updated: torch.Tensor, edit_map: torch.Tensor, prototypes: torch.Tensor
+    ) -> torch.Tensor:
+        places = f.flatten(2).transpose(1, 2)
+        asked = F.normalize(self.query(places), dim=2)
+        keys = F.normalize(self.key(places), dim=2)
+        values = torch.cat((f_updated - f, edit_map[:, :1]), 1).flatten(2).transpose(1, 2)
+        read = [
+            self._read(*of_sample) for of_sample in zip(asked, keys, values, edit_map[:, 1].flatten(1), strict=True)
+        ]
+        told = torch.stack(read).transpose(1, 2).reshape(f.shape[0], -1, *f.shape[2:])
+        return torch.cat((super()._seen(f, f_updated, edit_map, prototypes), told), 1)
+
+    def _read(
+        self, asked: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, drawn_on: torch.Tensor
+    ) -> torch.Tensor:
+        """`[P, V]` of one sample: keys `[P, C']`, values `[P, V]`, how much of each cell is drawn on `[P]`."""
+        cells = drawn_on > 0
+        if not cells.any():
+            return torch.zeros_like(values)
+        alike = asked @ keys[cells].T * self.log_sharpness.exp() + drawn_on[cells].log()
+        return torch.softmax(alike, 1) @ values[cells]
 
 
 def _similarity(f: torch.Tensor, prototype: torch.Tensor) -> torch.Tensor:
