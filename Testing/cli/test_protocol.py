@@ -43,11 +43,15 @@ def test_every_value_is_read(protocol):
         test_cases = 6
         level = 1
         other_levels = [2]
+        fusion = "attention"
         width = 0.5
         paper_width = 8.0
         epochs = 7
         edits_per_case = 8
         augmented_copies = 9
+        contour_styles = 15
+        allowed_regression = 0.25
+        rows = ["fusion", "oracle"]
         edits = 10
         several_edits_cases = 11
         seed = 12
@@ -55,7 +59,8 @@ def test_every_value_is_read(protocol):
     )
     assert protocol(text) == Protocol(
         "mine", "cases", "", "higher", 14, "PSNN", "observer style",
-        (1, 3, 4), 2, 3, 4, 5, 13, 6, 1, (2,), 0.5, 8.0, 7, 8, 9, 10, 11, 12,
+        (1, 3, 4), 2, 3, 4, 5, 13, 6, 1, (2,), "attention", 0.5, 8.0, 7, 8, 9,
+        15, 0.25, ("fusion", "oracle"), 10, 11, 12,
     )  # fmt: skip
     assert all(f"{field.name} = " in text for field in fields(Protocol))
 
@@ -149,9 +154,13 @@ def test_a_protocol_has_either_data_or_phantoms(protocol, text):
         ("phantom = 'nasopharynx'\ndifficulty = 'hard'", "difficulty = 'hard'; choose lower, middle, higher"),
         ("phantom = 'nasopharynx'\nvariant = 'shifted'", "phantoms have styles of their own"),
         ("phantom = 'nasopharynx'\nmodel = 'SAM'", "model = 'SAM'; choose nnU-Net, PSNN"),
+        ("data = 'cases'\nfusion = 'mean'", "fusion = 'mean'; choose paper, residual, attention"),
+        ("data = 'cases'\nrows = ['fusion', 'magic']", "rows = ['fusion', 'magic']; choose fusion and of"),
+        ("data = 'cases'\nrows = ['oracle']", "rows = ['oracle']; choose fusion and of"),
+        ("data = 'cases'\nallowed_regression = 2", "allowed_regression = 2; give a share"),
     ],
 )
-def test_values_of_phantoms_that_do_not_exist_are_refused_with_the_choices(protocol, line, said):
+def test_values_that_do_not_exist_are_refused_with_the_choices(protocol, line, said):
     assert said in refusal(protocol, f"name = 'mine'\n{line}")
 
 
@@ -202,7 +211,7 @@ def test_there_must_be_at_least_one_of_what_an_evaluation_needs(protocol, name):
     assert getattr(protocol(f"{NAMED}{name} = 1"), name) == 1
 
 
-@pytest.mark.parametrize("name", ["augmented_copies", "several_edits_cases", "seed"])
+@pytest.mark.parametrize("name", ["augmented_copies", "contour_styles", "several_edits_cases", "seed"])
 def test_other_counts_may_be_zero_but_not_below(protocol, name):
     assert f"{name} = -1; give 0 or more" in refusal(protocol, f"{NAMED}{name} = -1")
     assert getattr(protocol(f"{NAMED}{name} = 0"), name) == 0

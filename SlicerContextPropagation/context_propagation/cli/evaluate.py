@@ -16,7 +16,7 @@ from context_propagation.cli.evaluation_case import CaseJob, FusionRow, evaluate
 from context_propagation.cli.evaluation_data import EvaluationData, evaluation_data
 from context_propagation.cli.evaluation_picture import draw_case, typical_case
 from context_propagation.cli.evaluation_report import write_results
-from context_propagation.cli.evaluation_table import FUSION, NEEDED_NO_EDIT, PAPER_PAIR
+from context_propagation.cli.evaluation_table import FUSION, NEEDED_NO_EDIT, ORACLE, PAPER_PAIR, TRAINED_ROWS
 from context_propagation.cli.far_margin import choose_far_margin
 from context_propagation.cli.fold_cases import FoldCases, cases_of_fold
 from context_propagation.cli.fusion_jobs import (
@@ -39,15 +39,7 @@ from context_propagation.core.fusion_network import FusionSettings, Variant
 from context_propagation.core.fusion_training import TrainingSettings
 from context_propagation.core.session import SessionSettings
 
-MAIN_ROWS: tuple[tuple[str, Sees], ...] = (
-    (FUSION, "edit"),
-    ("no-edit control", "no edit"),
-    ("edit-as-input control", "drawn slice only"),
-    ("oracle", "hidden truth"),
-    (PAPER_PAIR[0], "edit"),
-    (PAPER_PAIR[1], "no edit"),
-)
-LEVEL_ROWS = MAIN_ROWS[:2]
+LEVEL_ROWS = TRAINED_ROWS[:2]
 
 
 @dataclass(frozen=True)
@@ -181,8 +173,8 @@ class _Fold:
 
     def main_level(self) -> list[dict[str, Any]]:
         """Lines of the table: every row at the protocol's decoder level."""
-        wanted = self.protocol.rows or [name for name, _ in MAIN_ROWS]
-        rows = [row for row in MAIN_ROWS if row[0] in wanted and (row[0] != "oracle" or self.data.has_styles)]
+        wanted = self.protocol.rows or [name for name, _ in TRAINED_ROWS]
+        rows = [row for row in TRAINED_ROWS if row[0] in wanted and (row[0] != ORACLE or self.data.has_styles)]
         return self.at_level(self.base_model(), self.protocol.level, rows, main=True)
 
     def other_level(self, level: int) -> list[dict[str, Any]]:

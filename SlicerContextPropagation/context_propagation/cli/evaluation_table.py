@@ -16,6 +16,7 @@ import numpy as np
 
 from context_propagation.cli.measures import SCOPES
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.fusion_controls import Sees
 from context_propagation.core.optional_dependency import require
 
 if TYPE_CHECKING:
@@ -26,6 +27,15 @@ PAPER_PAIR = ("paper's fusion", "paper's fusion, no-edit control")
 INTERPOLATIONS = ("contour interpolation ±5", "contour interpolation ±10")
 ROWS = ("baseline", "paste", "update", FUSION, NO_EDIT, "edit-as-input control", *INTERPOLATIONS, ORACLE)
 """Names of the rows in their order; further ones follow in order of appearance."""
+TRAINED_ROWS: tuple[tuple[str, Sees], ...] = (
+    (FUSION, "edit"),
+    (NO_EDIT, "no edit"),
+    ("edit-as-input control", "drawn slice only"),
+    (ORACLE, "hidden truth"),
+    (PAPER_PAIR[0], "edit"),
+    (PAPER_PAIR[1], "no edit"),
+)
+"""Rows with a fusion network of their own, and what it sees."""
 PICKS = ("worst", "largest")
 MEASURES = ("dsc", "hd95_mm", "sensitivity", "specificity", "surface_dice_2mm", "added_path_length_mm")
 SCOPE_TITLES = {"whole": "whole", "near": "near slices", "far": "far slices"}

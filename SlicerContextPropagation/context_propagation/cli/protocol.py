@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from context_propagation.cli.benchmark_variants import Variant
+from context_propagation.cli.evaluation_table import FUSION, TRAINED_ROWS
 from context_propagation.cli.far_margin import ALLOWED_REGRESSION
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_network import Variant as FusionVariant
@@ -145,6 +146,9 @@ def _check_ranges(path: Path, protocol: Protocol) -> None:
         raise UserInputError(
             f"'{path}': variant = '{protocol.variant}'; phantoms have styles of their own, leave it out"
         )
+    trained = [name for name, _ in TRAINED_ROWS]
+    if protocol.rows and (not set(protocol.rows) <= set(trained) or FUSION not in protocol.rows):
+        raise UserInputError(f"'{path}': rows = {list(protocol.rows)}; choose {FUSION} and of {', '.join(trained[1:])}")
     if not protocol.test_folds:
         raise UserInputError(f"'{path}': test_folds is empty; name at least one fold")
     for name in (
