@@ -244,8 +244,10 @@ class _Fold:
     ) -> list[FusionRow]:
         """Cache the examples, then train a network for each row and fold of the base model."""
         protocol, folder = self.protocol, self.folder(settings.level)
-        training = self.examples(base, self.cases.fusion, settings, protocol.augmented_copies)
-        validation = self.examples(base, self.cases.validation, settings, 0)
+        recipe = ExampleRecipe(settings, protocol.edits_per_case, protocol.seed)
+        of_training = replace(recipe, styles=protocol.contour_styles)
+        training = self.examples(base, self.cases.fusion, of_training, protocol.augmented_copies)
+        validation = self.examples(base, self.cases.validation, recipe, 0)
         model = base.load()
         jobs = [
             NetworkJob(
@@ -281,17 +283,15 @@ class _Fold:
         return FusionSettings(cast(Variant, variant), channels, width, told)
 
     def examples(
-        self, base: BaseModel, names: Sequence[str], settings: SessionSettings, copies: int
+        self, base: BaseModel, names: Sequence[str], recipe: ExampleRecipe, copies: int
     ) -> list[tuple[int, Path]]:
         """Number of the base model's fold, and file; of every copies + 1 cases, one is taken as it is."""
-        styles = self.protocol.contour_styles if names == self.cases.fusion else 0
-        recipe = ExampleRecipe(settings, self.protocol.edits_per_case, self.protocol.seed, styles)
         cases = [
             replace(self.data.training_case(name), copy=number % (copies + 1)) for number, name in enumerate(names)
         ]
-        folder = self.folder(settings.level) / "examples"
+        folder = self.folder(recipe.settings.level) / "examples"
         jobs = [partial(cache_examples, base, case, recipe, folder) for case in cases]
-        label = f"fold {self.fold}, level {settings.level}, simulated edits"
+        label = f"fold {self.fold}, level {recipe.settings.level}, simulated edits"
         return [example for of_case in run_in_parallel(jobs, label, self.workers) for example in of_case]
 
 

@@ -212,24 +212,28 @@ class AttentionFusion(ResidualFusion):
         self, f: torch.Tensor, f_updated: torch.Tensor, edit_map: torch.Tensor, prototypes: torch.Tensor
     ) -> torch.Tensor:
         places = f.flatten(2).transpose(1, 2)
-        asked = F.normalize(self.query(places), dim=2)
-        keys = F.normalize(self.key(places), dim=2)
-        values = torch.cat((f_updated - f, edit_map[:, :1]), 1).flatten(2).transpose(1, 2)
-        read = [
-            self._read(*of_sample) for of_sample in zip(asked, keys, values, edit_map[:, 1].flatten(1), strict=True)
-        ]
-        told = torch.stack(read).transpose(1, 2).reshape(f.shape[0], -1, *f.shape[2:])
+        ask = F.normalize(self.query(places), dim=2) * self.log_sharpness.exp()
+        key = F.normalize(self.key(places), dim=2)
+        value = torch.cat((f_updated - f, edit_map[:, :1]), 1).flatten(2).transpose(1, 2)
+        drawn_on = edit_map[:, 1].flatten(1)
+        read = torch.stack([_read(*sample) for sample in zip(ask, key, value, drawn_on, strict=True)])
+        told = read.transpose(1, 2).reshape(f.shape[0], -1, *f.shape[2:])
         return torch.cat((super()._seen(f, f_updated, edit_map, prototypes), told), 1)
 
-    def _read(
-        self, asked: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, drawn_on: torch.Tensor
-    ) -> torch.Tensor:
-        """`[P, V]` of one sample: keys `[P, C']`, values `[P, V]`, how much of each cell is drawn on `[P]`."""
-        cells = drawn_on > 0
-        if not cells.any():
-            return torch.zeros_like(values)
-        alike = asked @ keys[cells].T * self.log_sharpness.exp() + drawn_on[cells].log()
-        return torch.softmax(alike, 1) @ values[cells]
+
+def _read(ask: torch.Tensor, key: torch.Tensor, value: torch.Tensor, drawn_on: torch.Tensor) -> torch.Tensor:
+    """`[P, V]` of one sample: asks and keys `[P, V - 1]`, values `[P, V]`, how much of each cell is drawn on `[P]`.
+
+    That share weighs a cell: its logarithm is a last number of the key, which everyone asks for. So asks, keys and
+    values are equally long, and torch attends without a matrix of all places by all cells.
+    """
+    cells = drawn_on > 0
+    if not cells.any():
+        return torch.zeros_like(value)
+    weighing = torch.cat((ask, torch.ones_like(ask[:, :1])), 1)
+    weighed = torch.cat((key[cells], drawn_on[cells, None].log()), 1)
+    asks, keys, values = (tensor[None, None] for tensor in (weighing, weighed, value[cells]))
+    return F.scaled_dot_product_attention(asks, keys, values, scale=1.0)[0, 0]
 
 
 def _similarity(f: torch.Tensor, prototype: torch.Tensor) -> torch.Tensor:
