@@ -112,6 +112,19 @@ def test_the_summary_says_how_it_was_made(place):
     assert f"{picture.name}: ball_00" in text
 
 
+def test_a_protocol_trains_the_rows_that_it_names_with_the_network_that_it_names(place, tmp_path):
+    text = PROTOCOL.format(variant="clean").replace('data = "balls"', f'data = "{(place / "balls").as_posix()}"')
+    (tmp_path / "few.toml").write_text(text + 'rows = ["fusion"]\nfusion = "attention"\ncontour_styles = 1\n')
+
+    assert main(command(tmp_path, "few", tmp_path / "out")) == 0
+
+    frame = pd.read_csv(tmp_path / "out" / "cases.csv")
+    single = set(frame[frame["edits"] == 1]["row"])
+    assert single == {"baseline", "paste", "update", "fusion", "contour interpolation ±5", "contour interpolation ±10"}
+    (weights,) = (tmp_path / "work").rglob("networks/*.safetensors")
+    assert "query.weight" in load_file(weights)
+
+
 def job_of(place: Path, margin: FarMargin = FarMargin()) -> CaseJob:  # noqa: B008 - frozen
     """The evaluation's job of the first test case, read back from its files."""
     (level,) = (place / "work").glob("*/fold0/level2")

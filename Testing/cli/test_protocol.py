@@ -47,6 +47,7 @@ def test_every_value_is_read(protocol):
         width = 0.5
         paper_width = 8.0
         epochs = 7
+        averaging = 0.75
         edits_per_case = 8
         augmented_copies = 9
         contour_styles = 15
@@ -59,7 +60,7 @@ def test_every_value_is_read(protocol):
     )
     assert protocol(text) == Protocol(
         "mine", "cases", "", "higher", 14, "PSNN", "observer style",
-        (1, 3, 4), 2, 3, 4, 5, 13, 6, 1, (2,), "attention", 0.5, 8.0, 7, 8, 9,
+        (1, 3, 4), 2, 3, 4, 5, 13, 6, 1, (2,), "attention", 0.5, 8.0, 7, 0.75, 8, 9,
         15, 0.25, ("fusion", "oracle"), 10, 11, 12,
     )  # fmt: skip
     assert all(f"{field.name} = " in text for field in fields(Protocol))
@@ -157,6 +158,7 @@ def test_a_protocol_has_either_data_or_phantoms(protocol, text):
         ("data = 'cases'\nfusion = 'mean'", "fusion = 'mean'; choose paper, residual, attention"),
         ("data = 'cases'\nrows = ['fusion', 'magic']", "rows = ['fusion', 'magic']; choose fusion and of"),
         ("data = 'cases'\nrows = ['oracle']", "rows = ['oracle']; choose fusion and of"),
+        ("data = 'cases'\naveraging = 1.0", "averaging = 1.0; give a share"),
         ("data = 'cases'\nallowed_regression = 2", "allowed_regression = 2; give a share"),
     ],
 )

@@ -12,8 +12,12 @@ import torch
 
 from ball_images import SHAPE_KJI, ball_mask, sitk_image
 from context_propagation.cli import train_fusion
+from context_propagation.cli.fusion_jobs import BaseModel, ExampleRecipe, LabelledCase, cache_examples
 from context_propagation.core.bundle import load_bundle
 from context_propagation.core.composition import FarMargin
+from context_propagation.core.fusion_example import load_example
+from context_propagation.core.fusion_network import AttentionFusion
+from context_propagation.core.session import SessionSettings
 from nnunet_folders import write_nnunet_folder
 
 
@@ -74,6 +78,31 @@ def test_the_provenance_names_counts_seed_and_figures_with_the_control(trained):
     assert "the cases that chose the epoch and the far margin" in made["validation"]["measured on"]
     rows = {name.split(", ")[2] for name in made["validation"]["dsc"]}
     assert {"baseline", "paste", "update", "fusion", "no-edit control"} <= rows
+
+
+def test_attention_contour_styles_and_allowed_regression_are_taken_and_recorded(run, unseen_model, data, tmp_path):
+    options = ("--variant", "attention", "--contour-styles", 1, "--augmented-copies", 0, "--allowed-regression", 0.1)
+
+    assert run(*arguments(unseen_model, data, tmp_path / "bundle", *options)).code == 0
+
+    _, fusion = load_bundle(tmp_path / "bundle", device="cpu")
+    assert isinstance(fusion.networks[0], AttentionFusion)
+    settings = json.loads((tmp_path / "bundle" / "bundle.json").read_text())["provenance"]["settings"]
+    found = {name: settings[name] for name in ("variant", "contour_styles", "augmented_copies", "allowed_regression")}
+    assert found == {"variant": "attention", "contour_styles": 1, "augmented_copies": 0, "allowed_regression": 0.1}
+
+
+def test_each_contour_style_is_an_example_with_one_edit_and_a_truth_of_its_own(unseen_model, data, tmp_path):
+    case = LabelledCase("case_0", (data / "images" / "case_0_0000.nii.gz",), data / "labels" / "case_0.nii.gz")
+    recipe = ExampleRecipe(SessionSettings(), edits=2, seed=0, styles=3)
+
+    paths = [path for _, path in cache_examples(BaseModel(unseen_model, device="cpu"), case, recipe, tmp_path)]
+
+    plain, *styled = [load_example(path) for path in paths]
+    assert len(plain) == 2
+    assert [len(example) for example in styled] == [1, 1, 1]
+    assert len({int(example.truth.sum()) for example in (plain, *styled)}) == 4
+    assert all(torch.equal(example.f, plain.f) for example in styled)
 
 
 def test_log_and_picture_of_both_trainings_are_kept(trained):
@@ -186,6 +215,9 @@ def test_a_missing_package_is_named_before_any_work(run, unseen_model, data, tmp
         ("--epochs", 0),
         ("--edits-per-case", 0),
         ("--augmented-copies", -1),
+        ("--contour-styles", -1),
+        ("--allowed-regression", 1.5),
+        ("--averaging", 1),
         ("--seed", -1),
         ("--jobs", 0),
         ("--width", 0),

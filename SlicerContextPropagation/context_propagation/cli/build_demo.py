@@ -18,8 +18,14 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.shipped_bundle import FOLDER, UNSEEN
 
 MOST_BYTES = 8 * 2**20
-EXAMPLES = {"edits_per_case": 2, "augmented_copies": 0, "contour_styles": 2, "allowed_regression": 0.05}
-"""As the protocols of the phantoms have them; see docs/phantoms.md."""
+TRAINING = {
+    "averaging": 0.98,
+    "edits_per_case": 2,
+    "augmented_copies": 0,
+    "contour_styles": 2,
+    "allowed_regression": 0.05,
+}
+"""Of the fusion network, as the protocols of the phantoms have it; see docs/phantoms.md."""
 
 MARK = "build-demo"
 """In a work folder that this command made."""
@@ -99,7 +105,7 @@ def build_demo(request: BuildDemoRequest) -> str:
         variant="attention",
         epochs=request.epochs,
         jobs=request.jobs,
-        **EXAMPLES,
+        **TRAINING,
     )
     said = train_fusion_bundle(training)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())

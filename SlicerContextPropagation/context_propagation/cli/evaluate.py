@@ -255,7 +255,9 @@ class _Fold:
                 base=base,
                 fold=number,
                 architecture=self.architecture(row, sees, _channels(training)),
-                settings=TrainingSettings(epochs=protocol.epochs, seed=protocol.seed, sees=sees),
+                settings=TrainingSettings(
+                    epochs=protocol.epochs, seed=protocol.seed, sees=sees, averaging=protocol.averaging
+                ),
                 training=tuple(path for of_fold, path in training if of_fold == number),
                 validation=tuple(path for of_fold, path in validation if of_fold == number),
                 folder=folder / "networks",

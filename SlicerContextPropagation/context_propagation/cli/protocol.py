@@ -45,6 +45,7 @@ class Protocol:
         width: Of the fusion networks.
         paper_width: Of the paper's variant.
         epochs: Of the fusion networks.
+        averaging: Of their weights over the steps, see `TrainingSettings`.
         edits_per_case: Simulated edits of each training case.
         augmented_copies: Of every so many cases and one more, all but one are trained on with nnU-Net's intensity
             augmentation.
@@ -76,6 +77,7 @@ class Protocol:
     width: float = 2.0
     paper_width: float = 2.0
     epochs: int = 6
+    averaging: float = 0.0
     edits_per_case: int = 3
     augmented_copies: int = 1
     contour_styles: int = 0
@@ -162,6 +164,8 @@ def _check_ranges(path: Path, protocol: Protocol) -> None:
             raise UserInputError(f"'{path}': {name} = {getattr(protocol, name)}; give 0 or more")
     if not 0 <= protocol.allowed_regression <= 1:
         raise UserInputError(f"'{path}': allowed_regression = {protocol.allowed_regression}; give a share, 0 to 1")
+    if not 0 <= protocol.averaging < 1:
+        raise UserInputError(f"'{path}': averaging = {protocol.averaging}; give a share from 0 to below 1")
     for name in ("width", "paper_width"):
         if not getattr(protocol, name) > 0:
             raise UserInputError(f"'{path}': {name} = {getattr(protocol, name)}; give a number above 0")

@@ -67,6 +67,7 @@ class TrainFusionRequest:
         variant: See `FusionSettings`.
         width: Of the hidden layers, as a multiple of f's channels.
         epochs: At most so many passes over the examples.
+        averaging: Of the weights over the steps, see `TrainingSettings`.
         edits_per_case: Simulated edits of each image.
         augmented_copies: Copies of each training image with augmented intensities; where above 0, the far margin is
             tried on a copy of each validation image too.
@@ -88,6 +89,7 @@ class TrainFusionRequest:
     variant: Variant = "residual"
     width: float = 2.0
     epochs: int = 20
+    averaging: float = 0.0
     edits_per_case: int = 3
     augmented_copies: int = 1
     contour_styles: int = 0
@@ -111,6 +113,8 @@ class TrainFusionRequest:
                 raise UserInputError(f"--{name.replace('_', '-')} {value}; give at least {least}")
         if not 0 <= self.allowed_regression <= 1:
             raise UserInputError(f"--allowed-regression {self.allowed_regression}; give a share from 0 to 1")
+        if not 0 <= self.averaging < 1:
+            raise UserInputError(f"--averaging {self.averaging}; give a share from 0 to below 1")
         if not 0 < self.width < float("inf"):
             raise UserInputError(f"--width {self.width}; give a finite number above 0")
 
@@ -128,6 +132,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--variant", choices=get_args(Variant), default="residual", help="architecture of the fusion network")
     add("--width", type=float, default=2.0, help="hidden channels as a multiple of the features'")
     add("--epochs", type=int, default=20, help="at most; the best one on the validation cases is kept")
+    add(
+        "--averaging", type=float, default=0.0, metavar="SHARE", help="of each step kept in a moving average of weights"
+    )
     add("--edits-per-case", type=int, default=3, help="simulated edits of each image")
     add("--augmented-copies", type=int, default=1, help="copies of each image with augmented intensities")
     add("--contour-styles", type=int, default=0, help="further contours of each image, up to 3 mm wider or tighter")
@@ -242,7 +249,7 @@ def _train(request: TrainFusionRequest, fold: _Fold, settings: SessionSettings, 
     architecture = FusionSettings(request.variant, load_example(training[0]).f.shape[1], request.width)
     jobs = []
     for row, sees in ROWS:
-        of_training = TrainingSettings(epochs=request.epochs, seed=request.seed, sees=sees)
+        of_training = TrainingSettings(epochs=request.epochs, seed=request.seed, sees=sees, averaging=request.averaging)
         name = row.replace(" ", "-")
         jobs.append(NetworkJob(name, fold.base, 0, architecture, of_training, training, validation, work / "networks"))
     weights = run_in_parallel([partial(train_network, job) for job in jobs], "networks", _workers(request))
@@ -315,6 +322,7 @@ def _provenance(request: TrainFusionRequest, folds: Sequence[_Fold], figures: di
         "width",
         "level",
         "epochs",
+        "averaging",
         "edits_per_case",
         "augmented_copies",
         "contour_styles",

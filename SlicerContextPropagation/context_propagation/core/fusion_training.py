@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from context_propagation.core.activation_update import segmentation_loss
 from context_propagation.core.errors import Cancelled, UserInputError
@@ -32,6 +33,8 @@ class TrainingSettings:
         patience: Stop after so many epochs without a better validation DSC; None never stops early.
         loss: Another loss than the base model's own; None for `SegmentationModel.loss`.
         sees: What of the edit the network is given.
+        averaging: The weights kept are a moving average over the steps, of which each step keeps this share; 0 keeps
+            the last ones.
     """
 
     epochs: int = 30
@@ -40,12 +43,15 @@ class TrainingSettings:
     patience: int | None = 10
     loss: Loss | None = None
     sees: Sees = "edit"
+    averaging: float = 0.0
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise UserInputError(f"{self.epochs} epochs; give at least 1")
         if not self.learning_rate > 0:
             raise UserInputError(f"The learning rate is {self.learning_rate}; give a number above 0")
+        if not 0 <= self.averaging < 1:
+            raise UserInputError(f"The share kept in averaging is {self.averaging}; give a number from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ class _State:
 
     epoch: int
     weights: dict[str, torch.Tensor]
+    average: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     best_weights: dict[str, torch.Tensor]
     best_dsc: float
@@ -154,6 +161,8 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.network = build_shown_to(architecture, settings.sees).to(model.device)
+        averaged = get_ema_multi_avg_fn(settings.averaging)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(self.network, multi_avg_fn=averaged)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
 
     @property
@@ -163,7 +172,8 @@ class _Run:
 
     def start(self) -> _State:
         weights = _copied(self.network.state_dict())
-        return _State(0, weights, self.optimizer.state_dict(), weights, -1.0, ())
+        average = _copied(self.average.state_dict())
+        return _State(0, weights, average, self.optimizer.state_dict(), weights, -1.0, ())
 
     def epoch(
         self,
@@ -175,6 +185,7 @@ class _Run:
     ) -> _State:
         """Run one more epoch from a state."""
         self.network.load_state_dict(state.weights)
+        self.average.load_state_dict(state.average)
         self.optimizer.load_state_dict(state.optimizer)
         self._set_learning_rate(state.epoch)
         order = torch.randperm(len(training), generator=torch.Generator().manual_seed(self.settings.seed + state.epoch))
@@ -186,13 +197,14 @@ class _Run:
             progress((state.epoch + (step + 1) / len(training)) / self.settings.epochs)
         validated = [self._validate(read().to(self.model.device)) for read in validation]
         line = EpochLog(state.epoch + 1, _mean(losses), *(_mean(values) for values in _columns(validated)))
-        weights = _copied(self.network.state_dict())
+        kept = _copied(self.average.module.state_dict())
         better = not validated or line.validation_dsc > state.best_dsc
         return _State(
             line.epoch,
-            weights,
+            _copied(self.network.state_dict()),
+            _copied(self.average.state_dict()),
             self.optimizer.state_dict(),
-            weights if better else state.best_weights,
+            kept if better else state.best_weights,
             line.validation_dsc if better else state.best_dsc,
             (*state.log, line),
         )
@@ -204,26 +216,27 @@ class _Run:
     def _step(self, example: FusionExample) -> float:
         self.network.train()
         self.optimizer.zero_grad()
-        loss = self._far_loss(example, self._logits(example))
+        loss = self._far_loss(example, self._logits(self.network, example))
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+        self.average.update_parameters(self.network)
         return float(loss.detach())
 
     @torch.no_grad()
     def _validate(self, example: FusionExample) -> tuple[float, float]:
-        """Loss and DSC of the far slices."""
-        self.network.eval()
-        logits = self._logits(example)
+        """Loss and DSC of the far slices, by the averaged weights."""
+        self.average.eval()
+        logits = self._logits(cast(ShownTo, self.average.module), example)
         predicted = self.model.target_margin([logits]) > 0
         return float(self._far_loss(example, logits)), _far_dsc(predicted, example)
 
-    def _logits(self, example: FusionExample) -> torch.Tensor:
+    def _logits(self, network: ShownTo, example: FusionExample) -> torch.Tensor:
         """`[E, C, A, B, C]`, all of the model's channels; in mixed precision on a GPU."""
         device = self.model.device.type
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):  # float16 would need scaled gradients
-            self.network.tell(example.told[: self.architecture.told])
+            network.tell(example.told[: self.architecture.told])
             f = example.f.expand(len(example), -1, -1, -1, -1)
-            fused = self.network(f, example.f_updated, example.edit_maps, example.descriptions, example.prototypes)
+            fused = network(f, example.f_updated, example.edit_maps, example.descriptions, example.prototypes)
             return example.decode(self.split, fused).float()
 
     def _far_loss(self, example: FusionExample, logits: torch.Tensor) -> torch.Tensor:
@@ -285,4 +298,4 @@ def _load_checkpoint(path: Path, run: _Run) -> _State:
         raise UserInputError(f"'{path}' belongs to a training with other {' and '.join(differing)}; delete it")
     log = tuple(EpochLog(**line) for line in saved["log"])
     logger.info("Going on after epoch %d of %s", saved["epoch"], path)
-    return _State(saved["epoch"], saved["weights"], saved["optimizer"], saved["best_weights"], saved["best_dsc"], log)
+    return _State(**{field.name: saved[field.name] for field in fields(_State)} | {"log": log})
