@@ -262,6 +262,19 @@ def test_without_validation_the_last_weights_are_kept(model, training, tmp_path)
     assert same(weights_of(trained), torch.load(tmp_path / "checkpoint", weights_only=True)["weights"])
 
 
+def test_averaged_weights_are_the_moving_average_of_those_after_each_step(model, training):
+    """By hand over two steps: 0.75 of the weights after the first and 0.25 of those after the second."""
+    order = torch.randperm(2, generator=torch.Generator().manual_seed(0)).tolist()
+    first = weights_of(train(model, [training[order[0]]], epochs=1))
+    second = weights_of(train(model, training[:2], epochs=1))
+
+    averaged = weights_of(train(model, training[:2], epochs=1, averaging=0.75))
+
+    assert not same(first, second)
+    for name, weights in averaged.items():
+        torch.testing.assert_close(weights, 0.75 * first[name] + 0.25 * second[name], atol=1e-6, rtol=1e-5)
+
+
 def test_the_result_is_ready_for_use(model, training):
     network = train(model, training).network
     assert not any(module.training for module in network.modules())
@@ -314,7 +327,7 @@ def test_training_leaves_the_caller_s_random_numbers_alone(model, training):
 # ---- interruptions
 
 
-def interrupted(model, training, validation, checkpoint, steps, epochs=3):
+def interrupted(model, training, validation, checkpoint, steps, epochs=3, averaging=0.0):
     """Train until so many steps are done."""
     asked = []
 
@@ -324,18 +337,19 @@ def interrupted(model, training, validation, checkpoint, steps, epochs=3):
 
     with pytest.raises(Cancelled):
         train_fusion(
-            model, model.splits[0], ARCHITECTURE, TrainingSettings(epochs=epochs, seed=1), training, validation,
-            checkpoint, cancelled=cancelled,
+            model, model.splits[0], ARCHITECTURE, TrainingSettings(epochs=epochs, seed=1, averaging=averaging),
+            training, validation, checkpoint, cancelled=cancelled,
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("steps", [3, 4, 8])
-def test_an_interrupted_training_goes_on_to_the_same_bits(model, training, validation, tmp_path, steps):
+@pytest.mark.parametrize(("steps", "averaging"), [(3, 0.0), (4, 0.0), (8, 0.0), (4, 0.9)])
+def test_an_interrupted_training_goes_on_to_the_same_bits(model, training, validation, tmp_path, steps, averaging):
     """Three steps are an epoch: after one, within the second, within the third."""
-    uninterrupted = train(model, training, validation, epochs=3, seed=1)
-    interrupted(model, training, validation, tmp_path / "checkpoint", steps)
+    settings = {"epochs": 3, "seed": 1, "averaging": averaging}
+    uninterrupted = train(model, training, validation, **settings)
+    interrupted(model, training, validation, tmp_path / "checkpoint", steps, averaging=averaging)
     further = []
-    resumed = train(model, training, validation, checkpoint=tmp_path / "checkpoint", on_epoch=further, epochs=3, seed=1)
+    resumed = train(model, training, validation, checkpoint=tmp_path / "checkpoint", on_epoch=further, **settings)
     assert same(weights_of(resumed), weights_of(uninterrupted))
     assert resumed.log == uninterrupted.log
     assert [line.epoch for line in further] == list(range(steps // 3 + 1, 4))
@@ -460,6 +474,7 @@ def test_a_training_without_examples_is_refused(model):
         ({"learning_rate": 0.0}, "learning rate is 0.0; give a number above 0"),
         ({"learning_rate": -1.0}, "learning rate is -1.0"),
         ({"learning_rate": math.nan}, "learning rate is nan"),
+        ({"averaging": 1.0}, "share kept in averaging is 1.0"),
     ],
 )
 def test_settings_that_train_nothing_are_refused(changes, said):
