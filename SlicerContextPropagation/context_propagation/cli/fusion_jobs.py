@@ -6,12 +6,13 @@ import csv
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache, partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -172,10 +173,21 @@ def _processes(workers: int) -> ProcessPoolExecutor:
 
 
 def _start_process() -> None:
-    """One thread; Ctrl-C is the parent's business; ITK's warnings are raised as errors where they matter."""
+    """One thread; Ctrl-C is the parent's business; ITK's warnings are raised as errors where they matter.
+
+    A parent that is killed takes its processes with it, else they would work on for minutes, unseen.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def cache_examples(base: BaseModel, case: LabelledCase, recipe: ExampleRecipe, folder: Path) -> list[tuple[int, Path]]:
