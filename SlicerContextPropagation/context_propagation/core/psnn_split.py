@@ -16,7 +16,6 @@ from dataclasses import replace
 import torch
 
 from context_propagation.core.boxes import Box, box_of, dilate, intersection, slices_of, whole
-from context_propagation.core.direct_convolution import DirectConvolution
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.psnn import Factors, Psnn, PsnnChain, PsnnSettings, upsampled
 from context_propagation.core.split_model import CachedFeatures, Slab
@@ -58,8 +57,7 @@ class PsnnSplit:
     def encode(self, x: torch.Tensor, level: int) -> CachedFeatures:
         """See `SplitNetwork`. Raises `UserInputError` for a level beyond the stages."""
         self._check(level)
-        with DirectConvolution():
-            features = self.network.features(x)
+        features = self.network.features(x)
         collapsed = self.network.collapse(features)
         f = features[level - 1]
         del features
@@ -141,9 +139,7 @@ class ChainSplit(PsnnSplit):
     def encode(self, x: torch.Tensor, level: int) -> CachedFeatures:
         """See `SplitNetwork`; `x` is `[1, 2, D, H, W]`, CT and PET."""
         self._check(level)
-        with DirectConvolution():
-            late_input = self.chain.late_input(x)
-        return super().encode(late_input, level)
+        return super().encode(self.chain.late_input(x), level)
 
 
 def _reach(factors: Factors) -> tuple[int, ...]:

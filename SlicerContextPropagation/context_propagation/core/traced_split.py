@@ -11,7 +11,6 @@ import torch
 from torch import fx, nn
 
 from context_propagation.core.boxes import Box, box_of, intersection, slices_of, whole
-from context_propagation.core.direct_convolution import DirectConvolution
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.freezable_norm import (
     FreezableNorm,
@@ -342,18 +341,16 @@ class TracedSplit:
     def encode(self, x: torch.Tensor, level: int) -> CachedFeatures:
         """See `SplitNetwork`. Raises `UserInputError` for a level that the network does not have."""
         cut = self.cut(level)
+        f, *skips = cut.head(x)
         use_statistics(cut.norms, None)
-        with DirectConvolution():
-            f, *skips = cut.head(x)
-            logits = cut.tail(f, *skips)
+        logits = cut.tail(f, *skips)
         return CachedFeatures(level, f, tuple(skips), seen_statistics(cut.norms), logits)
 
     def decode(self, features: CachedFeatures, f: torch.Tensor, frozen_statistics: bool = True) -> torch.Tensor:
         """See `SplitNetwork`."""
         cut = self.cut(features.level)
         use_statistics(cut.norms, features.norm_statistics if frozen_statistics else None)
-        with DirectConvolution():
-            return cast(torch.Tensor, cut.tail(f, *features.skips))
+        return cast(torch.Tensor, cut.tail(f, *features.skips))
 
     def slab(self, features: CachedFeatures, output_box: Box) -> Slab:
         """See `SplitNetwork`: walks the receptive field back from the logits to f; all where a layer is not known."""
