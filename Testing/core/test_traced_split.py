@@ -75,7 +75,7 @@ def test_on_nnunets_networks_it_agrees_with_the_split_made_for_them(split_of, na
     moved = theirs.f + 0.5 * torch.randn(theirs.f.shape, generator=torch.Generator().manual_seed(5))
     box = ((13, 14), (8, 12), (20, 21))
 
-    torch.testing.assert_close(mine.f, theirs.f, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(mine.f, theirs.f, atol=1e-5, rtol=1e-5)  # another kernel of the same convolution
     torch.testing.assert_close(mine.logits, theirs.logits, atol=1e-5, rtol=1e-5)
     assert [skip.shape for skip in mine.skips] == [skip.shape for skip in theirs.skips]
     with torch.no_grad():
