@@ -16,9 +16,9 @@ import torch
 from scipy.stats import wilcoxon
 from tqdm import tqdm
 
-from context_propagation.cli.measures import Measures, measure, near_slices
 from context_propagation.core.activation_update import UpdateSettings
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.measures import Measures, measure, near_slices
 from context_propagation.core.nnunet_model import NnunetModel
 from context_propagation.core.session import Session, SessionSettings
 from context_propagation.core.simulated_edit import largest_slice, redrawn_as, worst_slice

@@ -285,3 +285,109 @@ def test_manual_changes_that_are_accepted_are_not_propagated_and_not_overwritten
 
     assert done.result.edited_slices == (7,)
     assert case.read(segment_id)[8, 2:5, 2:5].all()
+
+
+def test_what_is_pending_writes_nothing_until_it_is_applied(case, session, logic, segment_id, drawn):
+    case.paint(segment_id, drawn)
+
+    pending = logic.propagation_operation().run()
+    assert np.array_equal(case.read(segment_id), drawn)
+
+    logic.apply(pending)
+    assert np.array_equal(case.read(segment_id), pending.result.segmentation)
+    with pytest.raises(UserInputError, match="applied or discarded before"):
+        logic.apply(pending)
+
+
+def test_discarding_takes_the_engine_back_and_leaves_the_drawing(case, session, logic, segment_id, drawn, target):
+    case.paint(segment_id, drawn)
+
+    logic.discard(logic.propagation_operation().run())
+
+    assert np.array_equal(case.read(segment_id), drawn)
+    assert np.array_equal(session.segmentation, target)
+    assert [edit.index for edit in logic.edits()] == [7]
+    with pytest.raises(UserInputError, match="Nothing to undo"):
+        logic.undo()
+
+
+@pytest.mark.parametrize("act", ["propagate", "undo", "redo", "follow_segment", "accept_manual_changes", "set_image"])
+def test_nothing_else_is_done_while_a_propagation_is_pending(case, logic, segment_id, drawn, act):
+    case.paint(segment_id, drawn)
+    pending = logic.propagation_operation().run()
+
+    with pytest.raises(UserInputError, match="applied or discarded"):
+        getattr(logic, act)()
+    logic.discard(pending)
+
+
+@pytest.mark.parametrize("act", ["propagate", "undo", "set_image"])
+def test_nothing_else_is_done_while_it_computes(case, session, logic, segment_id, drawn, act):
+    case.paint(segment_id, drawn)
+    refusals = []
+
+    def meddle(stage, fraction):
+        try:
+            getattr(logic, act)()
+        except UserInputError as error:
+            refusals.append(str(error))
+
+    logic.propagation_operation().run(progress=meddle)
+
+    assert set(refusals) == {"A computation is running; wait for it or cancel it"}
+
+
+def test_a_drawing_that_went_on_after_propagating_is_kept_and_the_propagation_dropped(
+    case, session, logic, segment_id, drawn, target
+):
+    case.paint(segment_id, drawn)
+    pending = logic.propagation_operation().run()
+    drawn[7, 2, 2] ^= True
+    case.paint(segment_id, drawn)
+
+    with pytest.raises(UserInputError, match="propagate again"):
+        logic.apply(pending)
+
+    assert np.array_equal(case.read(segment_id), drawn)
+    assert np.array_equal(session.segmentation, target)
+    assert logic.propagate().result.edited_slices == (7,)
+
+
+@pytest.mark.parametrize("deleted", ["segmentation", "volume"])
+def test_a_node_deleted_during_the_run_is_named_and_the_engine_is_as_before(
+    case, session, logic, segment_id, drawn, target, deleted
+):
+    case.paint(segment_id, drawn)
+    operation = logic.propagation_operation()
+    computed = operation.compute(lambda stage, fraction: None, lambda: False)
+    node = getattr(case, deleted)
+    case.scene.RemoveNode(node)
+
+    with pytest.raises(UserInputError, match=f"'{node.GetName()}' was deleted"):
+        logic.apply(operation.finish(computed))
+    assert np.array_equal(session.segmentation, target)
+
+
+def test_a_propagation_abandoned_after_it_was_computed_leaves_the_engine_as_before(
+    case, session, logic, segment_id, drawn, target
+):
+    case.paint(segment_id, drawn)
+    operation = logic.propagation_operation()
+    operation.compute(lambda stage, fraction: None, lambda: False)
+
+    operation.abandon()
+
+    assert np.array_equal(session.segmentation, target)
+    assert [edit.index for edit in logic.edits()] == [7]
+
+
+def test_a_segment_drawn_in_while_it_was_predicted_is_not_overwritten(case, session, drawn):
+    segment_id = case.add(np.zeros(SHAPE, bool), name="empty")
+    logic = PropagationLogic(case.scene, session, [case.volume], case.segmentation, segment_id)
+    operation = logic.image_operation()
+    computed = operation.compute(lambda stage, fraction: None, lambda: False)
+    case.paint(segment_id, drawn)
+
+    with pytest.raises(UserInputError, match="drawn in while it was predicted"):
+        operation.finish(computed)
+    assert np.array_equal(case.read(segment_id), drawn)

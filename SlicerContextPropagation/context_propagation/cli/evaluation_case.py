@@ -15,7 +15,6 @@ import torch
 from context_propagation.cli.contour_interpolation import STEPS, interpolated_between, load_interpolator
 from context_propagation.cli.evaluation_table import FUSION, NEEDED_NO_EDIT
 from context_propagation.cli.fusion_jobs import BaseModel, LabelledCase
-from context_propagation.cli.measures import SCOPES, measure_scopes
 from context_propagation.cli.regression import far_voxels_changed, regressed_slices
 from context_propagation.core.bundle import fusion_of
 from context_propagation.core.composition import EditRecord, FarMargin, FarRule, compose
@@ -23,6 +22,7 @@ from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import MissingDependencyError
 from context_propagation.core.fusion_controls import Sees, ShownTo
 from context_propagation.core.fusion_network import Fusion, FusionNetwork, FusionSettings, build_fusion_network
+from context_propagation.core.measures import SCOPES, measure_scopes
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.session import Session, SessionSettings
 from context_propagation.core.simulated_edit import largest_slice, redrawn_as, worst_slice

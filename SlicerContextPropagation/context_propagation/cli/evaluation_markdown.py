@@ -16,8 +16,8 @@ from context_propagation.cli.evaluation_table import (
     main_edits,
     main_level,
 )
-from context_propagation.cli.measures import SCOPES
 from context_propagation.core.composition import FarMargin
+from context_propagation.core.measures import SCOPES
 from context_propagation.core.optional_dependency import require
 
 LEVEL_ROWS = ("update", FUSION, NO_EDIT)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from context_propagation.cli.measures import SCOPES
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_controls import Sees
+from context_propagation.core.measures import SCOPES
 from context_propagation.core.optional_dependency import require
 
 if TYPE_CHECKING:

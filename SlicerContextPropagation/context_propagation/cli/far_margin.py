@@ -14,9 +14,9 @@ import numpy as np
 
 from context_propagation.cli.evaluation_case import PICKS, CaseJob, CaseSession
 from context_propagation.cli.fusion_jobs import run_in_parallel, with_copies
-from context_propagation.cli.measures import dice
 from context_propagation.cli.regression import regressed_slices
 from context_propagation.core.composition import EditRecord, FarMargin
+from context_propagation.core.measures import dice
 
 ADD = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 1.0)
 REMOVE = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)

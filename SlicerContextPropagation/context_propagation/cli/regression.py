@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from context_propagation.cli.measures import scope_slices
+from context_propagation.core.measures import scope_slices
 
 DSC_FALL = 0.02
 """A slice has regressed where its DSC falls by more than this."""

@@ -11,6 +11,7 @@ import slicer
 
 from context_propagation.core.edited_slices import SliceEdit, find_edited_slices
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.operation import Operation
 from context_propagation.core.source_volume import SourceVolume
 from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
 from context_propagation.mrml.segment_writer import SegmentWriter, WriteReport, write_changed_voxels
@@ -74,6 +75,23 @@ class Propagation:
 
 
 @dataclass(frozen=True)
+class PendingPropagation:
+    """What a propagation came to, not written yet: the segment is as drawn until `apply`.
+
+    Attributes:
+        edits: The slices that were found redrawn.
+        result: The engine's `PropagationResult`.
+        known: bool `[K, J, I]` of the volume, the segment before it was redrawn.
+        drawn: bool `[K, J, I]`, the segment as redrawn.
+    """
+
+    edits: tuple[SliceEdit, ...]
+    result: Any
+    known: np.ndarray
+    drawn: np.ndarray
+
+
+@dataclass(frozen=True)
 class _Step:
     """One propagation, kept for undo; masks are packed bits."""
 
@@ -120,6 +138,8 @@ class PropagationLogic:
         self._image_times: list[int] = []
         self._done: list[_Step] = []
         self._undone: list[_Step] = []
+        self._computing = False
+        self.pending: PendingPropagation | None = None
 
     def set_image(
         self,
@@ -127,43 +147,68 @@ class PropagationLogic:
         progress: Progress | None = None,
         cancelled: Cancelled | None = None,
     ) -> WriteReport:
+        """`image_operation`, run here.
+
+        Raises:
+            UserInputError: Volumes or the segment cannot be used.
+            Cancelled: `cancelled` returned true; nothing was changed.
+        """
+        return self.image_operation(initial).run(**_given(progress=progress, cancelled=cancelled))
+
+    def image_operation(self, initial: np.ndarray | None = None) -> Operation[WriteReport]:
         """Give the image to the engine; expensive. A segment that is empty is filled with the model's prediction.
 
         Args:
             initial: bool `[K, J, I]`, the segment before it was edited; without it, the segment as it is now.
-            progress: Called with stage and fraction.
-            cancelled: Asked between steps.
 
         Returns:
-            What was written: nothing, unless the segment was empty.
+            An operation that reports what was written: nothing, unless the segment was empty.
 
         Raises:
-            UserInputError: Volumes or the segment cannot be used.
+            UserInputError: Volumes or the segment cannot be used, now or when it finishes.
         """
+        self._require_free()
         volume = source_volume_from_nodes(self._volumes)
         current = self._read()
         before = current if initial is None else initial.astype(bool)
-        callbacks = _given(progress=progress, cancelled=cancelled)
-        self._session.set_image(volume, initial=before if before.any() else None, **callbacks)
-        report = WriteReport()
-        if not before.any() and not current.any():
-            predicted = self._session.segmentation
-            report = self._write(predicted, predicted, None, 0)
-            before = self._read()
-        self._start(volume, before)
-        return report
+        predicts = not before.any() and not current.any()
+        replaced: list[bool] = []
 
-    def resume(self) -> None:
+        def compute(progress: Progress, cancelled: Cancelled) -> None:
+            self._session.set_image(volume, before if before.any() else None, progress, cancelled)
+            replaced.append(True)
+
+        def finish(_: None) -> WriteReport:
+            self._known = None
+            self._require_nodes()
+            report = WriteReport()
+            if predicts:
+                if self._read().any():
+                    raise UserInputError("The segment was drawn in while it was predicted; set the image again")
+                report = self._write(self._session.segmentation, self._session.segmentation, None, 0)
+            self._start(volume, self._read() if predicts else before)
+            return report
+
+        def abandon() -> None:
+            if replaced:  # cancelled too late for the engine to go back to its earlier image
+                self._known = None
+
+        return Operation("Set image", self._guarded(compute), finish, abandon)
+
+    def resume(self, known: np.ndarray | None = None) -> None:
         """Go on with a session that holds an image already, e.g. one restored from a file.
 
-        What the segment differs in from the session's segmentation counts as drawn. The segment's grid should be the
-        volume's; on another one, resampling can look like edits.
+        What the segment differs in from what is known counts as drawn.
+
+        Args:
+            known: bool `[K, J, I]`, the segment as it was read after the last propagation; by default the session's
+                segmentation, which looks the same only where the segment's grid is the volume's.
 
         Raises:
             UserInputError: Volumes cannot be used, or the session's image is of another size.
         """
         volume = source_volume_from_nodes(self._volumes)
-        known = self._session.segmentation
+        known = self._session.segmentation if known is None else known
         if known.shape != volume.shape_kji:
             raise UserInputError(
                 f"The session's image has shape {known.shape} and volume '{self._volumes[0].GetName()}' has "
@@ -177,6 +222,7 @@ class PropagationLogic:
         Raises:
             UserInputError: No image is set, or nodes were moved or changed.
         """
+        self._require_free()
         self.follow_segment()
         known, current = self._require_image(), self._read()
         self._session.accept_manual_changes(np.where(known ^ current, current, self._session.segmentation))
@@ -205,27 +251,83 @@ class PropagationLogic:
         progress: Progress | None = None,
         cancelled: Cancelled | None = None,
     ) -> Propagation:
-        """Propagate the redrawn slices, and write what changed into the segment as one undo step.
+        """`propagation_operation`, run here, and applied.
 
         Raises:
             UserInputError: As `edits`, or the engine refuses.
             Cancelled: `cancelled` returned true; nothing was changed.
         """
+        operation = self.propagation_operation(axis, plane)
+        return self.apply(operation.run(**_given(progress=progress, cancelled=cancelled)))
+
+    def propagation_operation(self, axis: int | None = None, plane: str | None = None) -> Operation[PendingPropagation]:
+        """Propagate the redrawn slices; the segment stays as drawn until the result is applied.
+
+        Args:
+            axis: As in `edits`.
+            plane: As in `edits`.
+
+        Returns:
+            An operation that gives what to `apply` or `discard`; until then nothing else may be done.
+
+        Raises:
+            UserInputError: As `edits`, or the engine refuses.
+        """
+        self._require_free()
         self.follow_segment()
         edits = self.edits(axis, plane)
         known, drawn = self._require_image(), self._read()
-        result = self._session.propagate(edits, **_given(progress=progress, cancelled=cancelled))
-        try:
-            report = self._write(result.segmentation, result.changed, _slices_of(edits, drawn.shape), edits[0].axis)
-        except BaseException:
-            self._session.discard_last()
+        made: list[Any] = []
+
+        def compute(progress: Progress, cancelled: Cancelled) -> Any:
+            made.append(self._session.propagate(edits, progress, cancelled))
+            return made[0]
+
+        def finish(result: Any) -> PendingPropagation:
             self._undone.clear()  # propagating cleared the engine's
+            self.pending = PendingPropagation(tuple(edits), result, known, drawn)
+            return self.pending
+
+        def abandon() -> None:
+            if made:
+                self._session.discard_last()
+                self._undone.clear()
+
+        return Operation("Propagate", self._guarded(compute), finish, abandon)
+
+    def apply(self, pending: PendingPropagation) -> Propagation:
+        """Write what a propagation changed into the segment as one undo step.
+
+        Raises:
+            UserInputError: It was applied or discarded before, the segment is no longer as it was drawn, or nodes were
+                deleted, moved or changed. The segment is unchanged, and the propagation is discarded.
+        """
+        self._require_pending(pending)
+        edits = pending.edits
+        try:
+            self._require_image()
+            if not np.array_equal(self._read(), pending.drawn):
+                raise UserInputError("The segment was changed since it was propagated; propagate again")
+            protected = _slices_of(edits, pending.drawn.shape)
+            report = self._write(pending.result.segmentation, pending.result.changed, protected, edits[0].axis)
+        except BaseException:
+            self.discard(pending)
             raise
+        self.pending = None
         self._known = self._read()
         saved_state = bool(report.written or report.refused)
-        self._done.append(_Step(_pack(known), _pack(drawn), _pack(self._known), saved_state))
-        self._undone.clear()
-        return Propagation(tuple(edits), result, report)
+        self._done.append(_Step(_pack(pending.known), _pack(pending.drawn), _pack(self._known), saved_state))
+        return Propagation(edits, pending.result, report)
+
+    def discard(self, pending: PendingPropagation) -> None:
+        """Forget a propagation that was not applied: the segment and what was drawn in it stay as they are.
+
+        Raises:
+            UserInputError: It was applied or discarded before.
+        """
+        self._require_pending(pending)
+        self.pending = None
+        self._session.discard_last()
 
     def undo(self) -> None:
         """Take back the last propagation, in the engine and in the segment; what was drawn stays.
@@ -233,6 +335,7 @@ class PropagationLogic:
         Raises:
             UserInputError: Nothing to undo, the segmentation was edited since, or the writer has no history.
         """
+        self._require_free()
         if not self._done:
             raise UserInputError("Nothing to undo; no propagation was made on this image")
         step = self._done[-1]
@@ -248,6 +351,7 @@ class PropagationLogic:
         Raises:
             UserInputError: Nothing to redo, the segmentation was edited since, or the writer has no history.
         """
+        self._require_free()
         if not self._undone:
             raise UserInputError("Nothing to redo; no propagation was undone on this image")
         step = self._undone[-1]
@@ -262,6 +366,7 @@ class PropagationLogic:
 
         A propagation counts as undone where every voxel that it wrote has its old value again.
         """
+        self._require_free()
         self._require_image()
         current = self._read()
         while self._done and _has_values(current, self._done[-1], of_drawn=True):
@@ -274,6 +379,7 @@ class PropagationLogic:
     def _start(self, volume: SourceVolume, known: np.ndarray) -> None:
         self._volume, self._known = volume, known
         self._place, self._image_times = self._relative_place(), self._current_image_times()
+        self.pending = None
         self._done.clear()
         self._undone.clear()
 
@@ -311,8 +417,36 @@ class PropagationLogic:
             raise UserInputError(f"Axis {axis} is not the axis of {plane} slices ({named}); give one of them")
         return named
 
+    def _guarded(self, compute: Callable[[Progress, Cancelled], Any]) -> Callable[[Progress, Cancelled], Any]:
+        """Mark the time of a computation, in which the session is not touched from elsewhere."""
+
+        def guarded(progress: Progress, cancelled: Cancelled) -> Any:
+            self._computing = True
+            try:
+                return compute(progress, cancelled)
+            finally:
+                self._computing = False
+
+        return guarded
+
+    def _require_free(self) -> None:
+        if self._computing:
+            raise UserInputError("A computation is running; wait for it or cancel it")
+        if self.pending is not None:
+            raise UserInputError("A propagation waits to be applied or discarded; do that first")
+
+    def _require_pending(self, pending: PendingPropagation) -> None:
+        if self.pending is not pending:
+            raise UserInputError("This propagation was applied or discarded before; propagate again")
+
+    def _require_nodes(self) -> None:
+        for node in (self._node, *self._volumes):
+            if node.GetScene() is None:
+                raise UserInputError(f"'{node.GetName()}' was deleted; select what to work on again")
+
     def _require_image(self) -> np.ndarray:
         """The last known segment."""
+        self._require_nodes()
         if self._known is None:
             raise UserInputError("No image is set; set the image before propagating")
         if not np.allclose(self._place, self._relative_place(), atol=1e-4):

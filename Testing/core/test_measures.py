@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from context_propagation.cli.measures import (
+from context_propagation.core.measures import (
     Measures,
     added_path_length_mm,
     measure,
