@@ -14,8 +14,9 @@ from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import progress_bars
 from context_propagation.cli.segmentation_files import check_segmentation_ending, write_predicted
 from context_propagation.core.bundle import load_model
+from context_propagation.core.callbacks import Progress
 from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to, reoriented_volume
-from context_propagation.core.split_model import Progress, SegmentationModel
+from context_propagation.core.split_model import SegmentationModel
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from torch import nn
 from context_propagation.cli.fusion_jobs import LabelledCase
 from context_propagation.cli.provenance import provenance
 from context_propagation.cli.psnn_patches import PatchSource, plan_preprocessing, read_case
+from context_propagation.core.callbacks import Progress, no_progress
 from context_propagation.core.device import select_device
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
@@ -31,7 +32,6 @@ from context_propagation.core.psnn_folder import (
     save_psnn_folder,
 )
 from context_propagation.core.source_volume import is_orientation
-from context_propagation.core.split_model import Progress, no_progress
 
 RECORD, LOG = "training.json", "training.csv"
 LARGEST = 1024

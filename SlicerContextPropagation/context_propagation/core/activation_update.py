@@ -10,8 +10,9 @@ from typing import Literal, get_args
 import torch
 import torch.nn.functional as F
 
+from context_propagation.core.callbacks import CancelCheck, never_cancelled
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.split_model import CancelCheck, Loss, never_cancelled
+from context_propagation.core.split_model import Loss
 
 StopReason = Literal["threshold", "iterations", "no improvement", "converged", "cancelled", "already satisfied"]
 

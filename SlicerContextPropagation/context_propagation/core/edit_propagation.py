@@ -9,6 +9,7 @@ import numpy as np
 
 from context_propagation.core.activation_update import UpdateReport, UpdateSettings
 from context_propagation.core.boxes import Box, bounding_box, box_of, slices_of
+from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.composition import FarMargins, NearLabels, near_indices
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled
@@ -17,7 +18,6 @@ from context_propagation.core.feature_cache import FeatureCache
 from context_propagation.core.fusion_network import Fusion
 from context_propagation.core.slice_update import NetworkEdit, SliceTarget, decode_near, update_window
 from context_propagation.core.source_volume import ArrayReorientation
-from context_propagation.core.split_model import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.updated_features import UpdatedFeatures, with_updates
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from context_propagation.core.boxes import Box, bounding_box, slices_of
+from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.edit_description import DrawnSlice, describe
 from context_propagation.core.edit_map import edit_map
 from context_propagation.core.errors import Cancelled
@@ -17,7 +18,6 @@ from context_propagation.core.feature_cache import NO_WINDOW, FeatureCache
 from context_propagation.core.fusion_network import Fusion
 from context_propagation.core.prototypes import prototypes
 from context_propagation.core.slice_update import NetworkEdit
-from context_propagation.core.split_model import CancelCheck, Progress
 from context_propagation.core.updated_features import UpdatedFeatures, with_updates
 from context_propagation.core.window import Window
 

@@ -13,11 +13,12 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from context_propagation.core.activation_update import segmentation_loss
+from context_propagation.core.callbacks import CancelCheck, never_cancelled
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.fusion_controls import Sees, ShownTo, build_shown_to
 from context_propagation.core.fusion_example import FusionExample
 from context_propagation.core.fusion_network import FusionSettings
-from context_propagation.core.split_model import CancelCheck, Loss, SegmentationModel, SplitNetwork, never_cancelled
+from context_propagation.core.split_model import Loss, SegmentationModel, SplitNetwork
 
 logger = logging.getLogger(__name__)
 

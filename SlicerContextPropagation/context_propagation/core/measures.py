@@ -191,13 +191,14 @@ def _measure(
         p, y = predicted.take(inside, axis), truth.take(inside, axis)
         sensitivity, specificity = _sensitivity_and_specificity(p, y, len(scope) * plane_voxels)
         one_is_empty = p.any() != y.any()
+        both = p.any() and y.any()
         found.append(
             Measures(
                 dsc=dice(p, y),
-                hd95_mm=math.inf if one_is_empty else _hd95_mm(voxels, inside) if p.any() else 0.0,
+                hd95_mm=_hd95_mm(voxels, inside) if voxels and both else math.inf if one_is_empty else 0.0,
                 sensitivity=sensitivity,
                 specificity=specificity,
-                surface_dice_2mm=0.0 if one_is_empty else _surface_dice(outer, inside) if p.any() else 1.0,
+                surface_dice_2mm=_surface_dice(outer, inside) if outer and both else 0.0 if one_is_empty else 1.0,
                 added_path_length_mm=added_path_length_mm(p, y, spacing_kji_mm, axis),
             )
         )

@@ -10,20 +10,13 @@ import numpy as np
 import torch
 
 from context_propagation.core.boxes import Box, Span, box_of, slices_of
+from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.intensity_check import ChannelExpectation
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.preprocessing import ImagePreprocessing
 from context_propagation.core.source_volume import SourceVolume
-from context_propagation.core.split_model import (
-    CancelCheck,
-    Loss,
-    PreparedImage,
-    Progress,
-    SplitNetwork,
-    never_cancelled,
-    no_progress,
-)
+from context_propagation.core.split_model import Loss, PreparedImage, SplitNetwork
 from context_propagation.core.target import Target, TargetRule, chosen_label
 
 PIECE_VOXELS = 2**22

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from context_propagation.core.boxes import box_of
+from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.device import select_device
 from context_propagation.core.direct_convolution import DirectConvolution
 from context_propagation.core.errors import Cancelled, UserInputError
@@ -19,15 +20,7 @@ from context_propagation.core.grid import GridMap
 from context_propagation.core.intensity_check import ChannelExpectation, channel_expectations
 from context_propagation.core.nnunet_folder import NnunetFolder, load_nnunet_folder
 from context_propagation.core.source_volume import SourceVolume
-from context_propagation.core.split_model import (
-    CancelCheck,
-    Loss,
-    PreparedImage,
-    Progress,
-    SplitNetwork,
-    never_cancelled,
-    no_progress,
-)
+from context_propagation.core.split_model import Loss, PreparedImage, SplitNetwork
 from context_propagation.core.target import Target, TargetRule, chosen_label
 from context_propagation.core.unet_split import UNetSplit
 

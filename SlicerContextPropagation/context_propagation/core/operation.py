@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from context_propagation.core.split_model import CancelCheck, Progress, never_cancelled, no_progress
+from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 
 Result = TypeVar("Result")
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.errors import Cancelled, UserInputError
-from context_propagation.core.split_model import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.transform_check import TransformCheck, check_transform, covered_share
 
 INJECTIVE_SHARE = 0.4

@@ -10,6 +10,7 @@ import numpy as np
 
 from context_propagation.core.activation_update import UpdateReport, UpdateSettings
 from context_propagation.core.boxes import Box, bounding_box, contains, intersection, slices_of
+from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.composition import (
     EditRecord,
     FarMargin,
@@ -27,14 +28,7 @@ from context_propagation.core.fusion_network import Fusion
 from context_propagation.core.out_of_memory import out_of_memory_reported
 from context_propagation.core.session_checks import check_channels, check_edits, check_fusion, check_shape
 from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to, reoriented_volume
-from context_propagation.core.split_model import (
-    CancelCheck,
-    PreparedImage,
-    Progress,
-    SegmentationModel,
-    never_cancelled,
-    no_progress,
-)
+from context_propagation.core.split_model import PreparedImage, SegmentationModel
 from context_propagation.core.window import Window, WindowPlan, available_bytes, encode_window, plan_windows
 
 NEAR_SLICES_ONLY = "near slices only"

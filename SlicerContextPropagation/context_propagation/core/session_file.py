@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.checked_entries import Entries
 from context_propagation.core.composition import EditRecord
 from context_propagation.core.errors import UserInputError
@@ -25,7 +26,7 @@ from context_propagation.core.session_values import (
     read_window_groups,
 )
 from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to
-from context_propagation.core.split_model import CancelCheck, Progress, SegmentationModel, never_cancelled, no_progress
+from context_propagation.core.split_model import SegmentationModel
 
 FORMAT = "context-propagation session 2"
 

@@ -16,8 +16,9 @@ from context_propagation.core.activation_update import (
     update_features,
 )
 from context_propagation.core.boxes import Box, box_of, dilate, intersection, slices_of, whole
+from context_propagation.core.callbacks import CancelCheck
 from context_propagation.core.grid import GridMap
-from context_propagation.core.split_model import CachedFeatures, CancelCheck, Loss, SegmentationModel, SplitNetwork
+from context_propagation.core.split_model import CachedFeatures, Loss, SegmentationModel, SplitNetwork
 from context_propagation.core.window import Window
 
 IN_PLANE_MARGIN = 8

@@ -5,7 +5,7 @@ Network-grid arrays are `[1, C, D, H, W]` tensors; a box is three `(start, stop)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -13,28 +13,14 @@ import numpy as np
 import torch
 
 from context_propagation.core.boxes import Box
+from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.grid import GridMap
 from context_propagation.core.intensity_check import ChannelExpectation
 from context_propagation.core.source_volume import SourceVolume
 from context_propagation.core.target import Target
 
-Progress = Callable[[str, float], None]
-"""Called with the stage's name and the fraction done, 0 to 1."""
-
-CancelCheck = Callable[[], bool]
-"""Returns True once the user has cancelled."""
-
 Loss = Literal["dice and cross-entropy", "dice"]
 """A base model's own loss (method 2): Eq. 7 for nnU-Net, Eq. 5 for PSNN."""
-
-
-def no_progress(stage: str, fraction: float) -> None:
-    """The progress callback of callers that show none."""
-
-
-def never_cancelled() -> bool:
-    """The cancel check of callers that cannot cancel."""
-    return False
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.errors import Cancelled
-from context_propagation.core.split_model import CancelCheck, Progress, never_cancelled, no_progress
 
 SLAB_VOXELS = 4_000_000
 """How much of the displacement field is in memory at a time; a voxel takes some 100 bytes."""

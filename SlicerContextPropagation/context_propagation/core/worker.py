@@ -46,6 +46,13 @@ class Job:
         """The progress callback of the computation."""
         self.stage = (stage, fraction)
 
+    def compute(self) -> tuple[Any, BaseException | None]:
+        """The long part, on the worker's thread: what it gave, or the exception that ended it."""
+        try:
+            return self.operation.compute(self.show, self._cancel.is_set), None
+        except BaseException as raised:  # nothing may end the thread
+            return None, raised
+
 
 class Worker:
     """Runs one operation at a time on a thread of its own, which starts with the first.
@@ -125,8 +132,5 @@ class Worker:
     def _work(self) -> None:
         todo, done = self._todo, self._done
         while (job := todo.get()) is not None:
-            try:
-                computed, error = job.operation.compute(job.show, lambda job=job: job.cancelled), None
-            except BaseException as raised:  # nothing may end the thread
-                computed, error = None, raised
+            computed, error = job.compute()
             done.put((job, computed, error))
