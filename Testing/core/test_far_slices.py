@@ -13,7 +13,8 @@ from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.far_slices import EditContext, decode_fused, describe_edit, fusion_inputs
 from context_propagation.core.nnunet_model import NnunetModel
-from context_propagation.core.session import NEAR_SLICES_ONLY, WHOLE_VOLUME, Session, SessionSettings
+from context_propagation.core.reach import NEAR_SLICES_ONLY, WHOLE_VOLUME
+from context_propagation.core.session import Session, SessionSettings
 from context_propagation.core.slice_update import NetworkEdit
 from context_propagation.core.source_volume import SourceVolume
 from fusion_networks import random_fusion

@@ -7,7 +7,8 @@ from context_propagation.core.activation_update import UpdateSettings
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.nnunet_model import NnunetModel
-from context_propagation.core.session import NEAR_SLICES_ONLY, Session, SessionSettings
+from context_propagation.core.reach import NEAR_SLICES_ONLY
+from context_propagation.core.session import Session, SessionSettings
 from context_propagation.core.source_volume import SourceVolume
 from nnunet_folders import write_nnunet_folder
 

@@ -17,7 +17,7 @@ from context_propagation.cli.figure import check_figure_ending, write_figure
 from context_propagation.cli.model_and_image import read_image_for
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import ProgressBars, progress_bars
-from context_propagation.cli.report import Report, installed_versions, write_report
+from context_propagation.cli.report import Report, write_report
 from context_propagation.cli.segmentation_files import (
     ReadSegmentation,
     Wanted,
@@ -31,6 +31,7 @@ from context_propagation.core.bundle import load_model
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.fusion_network import Fusion
+from context_propagation.core.installed_versions import installed_versions
 from context_propagation.core.session import PropagationResult, Session, SessionSettings
 from context_propagation.core.source_volume import SourceVolume
 from context_propagation.core.split_model import SegmentationModel

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from context_propagation.cli.report import installed_versions
 from context_propagation.core.errors import MissingDependencyError
+from context_propagation.core.installed_versions import installed_versions
 from context_propagation.core.optional_dependency import require
 
 

@@ -13,8 +13,8 @@ import SimpleITK as sitk
 from context_propagation.cli.image_files import read_image
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import progress_bars
-from context_propagation.cli.report import installed_versions
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.installed_versions import installed_versions
 from context_propagation.core.pet_registration import (
     PetRegistration,
     PetRegistrationSettings,

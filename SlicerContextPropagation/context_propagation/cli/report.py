@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from context_propagation.cli.stage_meter import StageCost
 from context_propagation.core.activation_update import UpdateReport
-
-PACKAGES = (
-    "slicer-context-propagation",
-    "torch",
-    "numpy",
-    "SimpleITK",
-    "nnunetv2",
-    "slicer-core",
-    "monai",
-    "scipy",
-    "pandas",
-    "torchio",
-    "itk",
-    "batchgeneratorsv2",
-)
 
 
 @dataclass(frozen=True)
@@ -59,17 +42,6 @@ class Report:
     model_sha256: str
     fusion_sha256: str | None
     settings: Mapping[str, str | int]
-
-
-def installed_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the result; one that is missing is left out."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 def write_report(path: Path, report: Report) -> None:

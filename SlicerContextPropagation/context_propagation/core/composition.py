@@ -172,14 +172,14 @@ def _flip_far(labels: np.ndarray, records: Sequence[EditRecord], far_margin: Far
         spoken = spoken[-1:]
     if not spoken:
         return
-    box, mean = _mean_margin(spoken)
+    box, mean = mean_far_margins(spoken)
     mean[_near_voxels(labels.shape, records)[slices_of(box)]] = np.nan
     labels[slices_of(box)][mean > far_margin.add] = True
     labels[slices_of(box)][mean < -far_margin.remove] = False
 
 
-def _mean_margin(spoken: Sequence[FarMargins]) -> tuple[Box, np.ndarray]:
-    """The mean over the edits that decode a voxel, float32; NaN where none does. With it the box it lies in."""
+def mean_far_margins(spoken: Sequence[FarMargins]) -> tuple[Box, np.ndarray]:
+    """The mean over the edits that decode a voxel, float32; NaN where none does. Before it the box that it lies in."""
     spans = [[far.box[axis] for far in spoken] for axis in range(3)]
     box = box_of([(min(start for start, _ in s), max(stop for _, stop in s)) for s in spans])
     shape = tuple(stop - start for start, stop in box)

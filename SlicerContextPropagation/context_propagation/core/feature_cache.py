@@ -76,6 +76,23 @@ class FeatureCache:
         logits = [grid.to_image(features.logits, origin, box) for features in window.features]
         return self.model.is_target(logits)[0].cpu().numpy().transpose(np.argsort(grid.transpose))
 
+    @torch.no_grad()
+    def untouched_margins(self) -> np.ndarray:
+        """How sure R_0 is: float16 `[K, J, I]` in the model's orientation, NaN where no window decodes.
+
+        See `SegmentationModel.target_margin`.
+        """
+        margins = np.full(self.owner.shape, np.nan, np.float16)
+        grid = self.prepared.grid
+        for number, window in enumerate(self.windows):
+            origin = tuple(span[0] for span in window.network_box)
+            logits = [grid.to_image(features.logits, origin, window.image_box) for features in window.features]
+            decoded = self.model.target_margin(logits)[0].cpu().numpy().transpose(np.argsort(grid.transpose))
+            box = slices_of(grid.image_order(window.image_box))
+            mine = self.owner[box] == number
+            margins[box][mine] = decoded[mine]
+        return margins
+
     def undecoded(self, near: np.ndarray, axis: int) -> Box | None:
         """What of an edit no window can propagate: a window must decode the edited slice and its near slices together.
 

@@ -26,13 +26,12 @@ from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.feature_cache import NO_WINDOW, FeatureCache
 from context_propagation.core.fusion_network import Fusion
 from context_propagation.core.out_of_memory import out_of_memory_reported
+from context_propagation.core.reach import NEAR_SLICES_ONLY, WHOLE_VOLUME
 from context_propagation.core.session_checks import check_channels, check_edits, check_fusion, check_shape
+from context_propagation.core.slice_suggestion import slice_doubt_mm2
 from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to, reoriented_volume
 from context_propagation.core.split_model import PreparedImage, SegmentationModel
 from context_propagation.core.window import Window, WindowPlan, available_bytes, encode_window, plan_windows
-
-NEAR_SLICES_ONLY = "near slices only"
-WHOLE_VOLUME = "whole volume"
 
 SeveralEdits = Literal["joint", "one at a time"]
 
@@ -144,6 +143,8 @@ class Session:
             check_fusion(fusion, self.settings.level, model)
             for network in fusion.networks:
                 network.to(model.device).eval()
+        self.plan: WindowPlan | None = None
+        """What `set_image` plans to cache, and its memory; there as soon as it is known, before anything is encoded."""
         self._volume: SourceVolume | None = None
         self._cache: FeatureCache | None = None
         self.records: tuple[EditRecord, ...] = ()
@@ -193,7 +194,7 @@ class Session:
             initial = reorientation.undo(predicted)
         cache = FeatureCache.empty(self.model, prepared, reorientation.apply(initial).shape)
         target = bounding_box(reorientation.apply(initial))
-        plan = None if window_groups else self._plan_around(cache, target)
+        plan = self.plan = None if window_groups else self._plan_around(cache, target)
         for boxes in window_groups:
             _check_windows(boxes, self.model, prepared.grid.network_shape)
         for boxes in window_groups or ([plan.boxes] if plan else []):
@@ -224,6 +225,11 @@ class Session:
         """R_0, bool `[K, J, I]`: the target decoded from the untouched cache; False outside the windows."""
         untouched = self.cache.untouched
         return self._reorientation.undo(untouched)
+
+    def slice_doubt_mm2(self, axis: int) -> np.ndarray:
+        """How undecided the network is on each slice along an array axis, after the edits so far; `slice_doubt_mm2`."""
+        margins = self._reorientation.undo(self.cache.untouched_margins())
+        return slice_doubt_mm2(margins, self.records, axis, self.volume.spacing_kji_mm)
 
     def _plan_around(self, cache: FeatureCache, target: Box | None) -> WindowPlan | None:
         """The windows that a target (image box in the model's orientation) asks for; None for an empty one."""

@@ -361,6 +361,33 @@ class PropagationLogic:
             writer.redo()
         self._step_forward()
 
+    @property
+    def done_count(self) -> int:
+        """How many propagations are in the segment: those made, less those undone."""
+        return len(self._done)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a computation runs, or a propagation waits to be applied or discarded."""
+        return self._computing or self.pending is not None
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._done)
+
+    @property
+    def can_redo(self) -> bool:
+        return bool(self._undone)
+
+    @property
+    def known(self) -> np.ndarray:
+        """The segment as it was read after the last propagation, bool `[K, J, I]`; a copy.
+
+        Raises:
+            UserInputError: No image is set, or nodes were moved or changed.
+        """
+        return self._require_image().copy()
+
     def follow_segment(self) -> None:
         """Bring the engine in step where the Segment Editor's Undo or Redo was pressed, which tells no one.
 

@@ -48,8 +48,27 @@ def segment_mask(
         bool `[K, J, I]` of the volume; all `False` for an empty segment.
 
     Raises:
-        UserInputError: No such segment, a source representation other than binary labelmap, a parent transform that
-            is not linear, or a segment that lies outside the volume.
+        UserInputError: As `part_of_segment`, or a segment that lies outside the volume.
+    """
+    mask = part_of_segment(segmentation_node, segment_id, volume_node)
+    if not mask.any() and segment_labelmap(segmentation_node, segment_id).voxels.any():
+        raise UserInputError(
+            f"Segment '{segment_name(segmentation_node, segment_id)}' covers no voxel of volume "
+            f"'{volume_node.GetName()}'; select the volume it was drawn on, or check the transforms of both"
+        )
+    return mask
+
+
+def part_of_segment(
+    segmentation_node: slicer.vtkMRMLSegmentationNode,
+    segment_id: str,
+    volume_node: slicer.vtkMRMLScalarVolumeNode,
+) -> np.ndarray:
+    """What of a segment lies on a volume's grid, bool `[K, J, I]`; it may lie wholly outside.
+
+    Raises:
+        UserInputError: No such segment, a source representation other than binary labelmap, or a parent transform that
+            is not linear.
     """
     shape = volume_shape_kji(volume_node)
     mask = np.zeros(shape, bool)
@@ -64,11 +83,6 @@ def segment_mask(
     if box is not None:
         index_from_volume = _shifted(mapping.segment_from_volume_ijk, starts)
         mask[slices_of(box)] = pull_nearest(labelmap.voxels, index_from_volume, box)
-    if not mask.any():
-        raise UserInputError(
-            f"Segment '{segment_name(segmentation_node, segment_id)}' covers no voxel of volume "
-            f"'{volume_node.GetName()}'; select the volume it was drawn on, or check the transforms of both"
-        )
     return mask
 
 
@@ -222,6 +236,26 @@ def require_segment(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_i
         raise UserInputError(
             f"Segmentation '{segmentation_node.GetName()}' has no segment '{segment_id}'; its segments are: {ids}"
         )
+
+
+def segment_named(segmentation_node: slicer.vtkMRMLSegmentationNode, wanted: str | None) -> str:
+    """The ID of the segment with this ID or name; without either, of the only one.
+
+    Raises:
+        UserInputError: There is none, or several.
+    """
+    ids = list(segmentation_node.GetSegmentation().GetSegmentIDs())
+    if wanted in ids:
+        return str(wanted)
+    names = {segment_id: segment_name(segmentation_node, segment_id) for segment_id in ids}
+    found = [segment_id for segment_id, name in names.items() if wanted in (None, name)]
+    if len(found) != 1:
+        asked = "" if wanted is None else f" named '{wanted}'"
+        listed = ", ".join(f"'{name}'" for name in names.values()) or "none"
+        raise UserInputError(
+            f"Segmentation '{segmentation_node.GetName()}' has {len(found)} segments{asked}; name one of: {listed}"
+        )
+    return str(found[0])
 
 
 def segment_name(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> str:

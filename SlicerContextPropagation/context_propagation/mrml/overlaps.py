@@ -1,0 +1,49 @@
+"""What other segments would lose to voxels that are added to one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import slicer
+
+from context_propagation.mrml.segments import part_of_segment, segment_name
+
+
+def lost_by_others(
+    segmentation_node: slicer.vtkMRMLSegmentationNode,
+    segment_id: str,
+    volume_node: slicer.vtkMRMLScalarVolumeNode,
+    added: np.ndarray,
+    overwrite_mode: int,
+) -> dict[str, int]:
+    """Count the voxels that adding would take from other segments under an overwrite mode of the Segment Editor.
+
+    Args:
+        segmentation_node: Holds the segments.
+        segment_id: The segment that grows.
+        volume_node: The volume whose grid the mask lies on.
+        added: bool `[K, J, I]` of the volume.
+        overwrite_mode: Of `vtkMRMLSegmentEditorNode`.
+
+    Returns:
+        Voxels of the volume by the segment's name; segments that lose nothing are left out.
+    """
+    lost = {}
+    for other in _overwritten(segmentation_node, segment_id, overwrite_mode) if added.any() else ():
+        count = int((part_of_segment(segmentation_node, other, volume_node) & added).sum())
+        if count:
+            lost[segment_name(segmentation_node, other)] = count
+    return lost
+
+
+def _overwritten(
+    segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str, overwrite_mode: int
+) -> Sequence[str]:
+    others = [other for other in segmentation_node.GetSegmentation().GetSegmentIDs() if other != segment_id]
+    if overwrite_mode == slicer.vtkMRMLSegmentEditorNode.OverwriteNone:
+        return []
+    display = segmentation_node.GetDisplayNode()
+    if overwrite_mode == slicer.vtkMRMLSegmentEditorNode.OverwriteVisibleSegments and display is not None:
+        return [other for other in others if display.GetSegmentVisibility(other)]
+    return others

@@ -1,0 +1,329 @@
+"""The logic that module, effect and console share, on a real scene with a real nnU-Net folder in a bundle."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bundles import write_bundle
+from context_propagation.core.errors import UserInputError
+from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
+from context_propagation.mrml.scenes import new_scene
+from context_propagation.mrml.segmentation_files import load_segmentation
+from context_propagation.mrml.session_node import find_session_node, read_session, volumes_of
+from nnunet_folders import write_nnunet_folder
+
+SHAPE = (16, 16, 16)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    pytest.importorskip("nnunetv2")
+    return write_nnunet_folder(tmp_path_factory.mktemp("base"), seed=1, spacing=(2.5, 1.1, 0.8), features=(4, 8, 8))
+
+
+@pytest.fixture(scope="module")
+def bundle(base, tmp_path_factory):
+    return write_bundle(tmp_path_factory.mktemp("bundle") / "bundle", base, channels=8, neighbours=2)
+
+
+@pytest.fixture
+def case(make_case):
+    return make_case(shape=SHAPE)
+
+
+@pytest.fixture
+def target(draw_ellipsoid):
+    return draw_ellipsoid(SHAPE, (8, 8, 8), (4, 5, 5))
+
+
+@pytest.fixture
+def redrawn(draw_ellipsoid):
+    return draw_ellipsoid(SHAPE, (7, 9, 6), (1, 4, 3))[7]
+
+
+@pytest.fixture
+def logic(case):
+    logic = ContextPropagationLogic(case.scene)
+    yield logic
+    logic.close()
+
+
+@pytest.fixture
+def ready(logic, case, bundle, target):
+    """The image is cached, around a segment that was there before."""
+    logic.load_model(bundle, device="cpu")
+    logic.select([case.volume], case.segmentation, case.add(target))
+    logic.predict()
+    return logic
+
+
+def plane_of(case, axis=0):
+    return case.source.plane_of_axis[axis]
+
+
+def nodes(scene):
+    return sorted(scene.GetNthNode(n).GetName() for n in range(scene.GetNumberOfNodes()))
+
+
+def test_an_empty_segment_is_made_named_after_the_label_and_filled_with_the_prediction(logic, case, base):
+    logic.load_model(base, device="cpu")
+    selection = logic.select([case.volume])
+
+    report = logic.predict()
+
+    assert selection.segmentation_node.GetSegmentation().GetSegment(selection.segment_id).GetName() == "GTV"
+    assert report.written == logic.segment_mask().sum() > 0
+    assert np.array_equal(logic.segment_mask(), logic.session.segmentation)
+
+
+def test_a_slice_drawn_from_a_script_is_propagated_and_kept(ready, case, target, redrawn):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    assert np.array_equal(np.delete(ready.segment_mask(), 7, 0), np.delete(target, 7, 0))
+
+    done = ready.propagate()
+
+    result = ready.segment_mask()
+    assert [edit.index for edit in done.edits] == [7]
+    assert np.array_equal(result[7], redrawn)
+    assert done.result.scope == "whole volume"
+    assert done.report.written == (result ^ target)[np.arange(16) != 7].sum() > 0
+
+
+def test_slices_of_other_planes_are_drawn_in_the_volumes_own_order(ready, case, target):
+    mask = target[:, 5].copy()
+    mask[3, 2:5] = True
+
+    ready.edit_slice(5, mask, plane_of(case, 1))
+
+    assert np.array_equal(ready.segment_mask()[:, 5], mask)
+    assert [(edit.axis, edit.index) for edit in ready.edits(plane_of(case, 1))] == [(1, 5)]
+
+
+@pytest.mark.parametrize(("index", "shape"), [(16, (16, 16)), (-1, (16, 16)), (3, (16, 15))])
+def test_a_slice_that_does_not_fit_is_refused_and_nothing_is_written(ready, case, target, index, shape):
+    with pytest.raises(UserInputError, match=f"Slice {index} .* is no {plane_of(case)} slice of 'CT'"):
+        ready.edit_slice(index, np.ones(shape, bool), plane_of(case))
+    assert np.array_equal(ready.segment_mask(), target)
+
+
+def test_undo_and_redo_keep_the_history_and_the_saved_session_in_step(ready, case, redrawn):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    result = ready.segment_mask()
+    node = find_session_node(case.scene, case.segmentation, ready.selection.segment_id)
+
+    ready.undo()
+    assert ready.history == []
+    assert read_session(node, SHAPE).propagations == ()
+    assert np.array_equal(ready.segment_mask()[7], redrawn)
+
+    ready.redo()
+    assert len(ready.history) == 1
+    assert np.array_equal(ready.segment_mask(), result)
+    assert np.array_equal(read_session(node, SHAPE).known, result)
+
+
+def test_discarding_leaves_no_trace_in_the_history(ready, case, redrawn):
+    ready.edit_slice(7, redrawn, plane_of(case))
+
+    ready.discard(ready.propagate_operation().run())
+
+    assert ready.history == []
+    assert np.array_equal(ready.segment_mask()[7], redrawn)
+    assert len(ready.propagate().edits) == 1
+
+
+def test_a_new_propagation_after_an_undo_takes_the_place_of_the_undone_one(ready, case, redrawn):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    ready.undo()
+    again = redrawn.copy()
+    again[4:6, 4:6] = True
+    ready.edit_slice(7, again, plane_of(case))
+    ready.propagate()
+
+    assert [np.array_equal(done.edits[0].mask, again) for done in ready.history] == [True]
+
+
+def test_a_scene_saved_to_disk_restores_the_session_and_its_edits_replay(ready, case, bundle, redrawn, tmp_path):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    known, engine = ready.segment_mask(), ready.session.segmentation.copy()
+    second = known[10].copy()
+    second[5:9, 5:9] ^= True
+    ready.edit_slice(10, second, plane_of(case))  # drawn, not propagated
+    ready.save(tmp_path / "case.seg.nrrd")
+    ready.close()
+    case.scene.SetURL(str(tmp_path / "case.mrml"))
+    case.scene.Commit()
+
+    other = new_scene()
+    other.SetURL(str(tmp_path / "case.mrml"))
+    assert other.Import()
+    volume = other.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+    volume.SetAndObserveImageData(case.volume.GetImageData())  # Slicer's own storage would have loaded these two
+    segmentation = other.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    loaded = load_segmentation(other, tmp_path / "case.seg.nrrd")
+    segmentation.GetSegmentation().DeepCopy(loaded.GetSegmentation())
+
+    again = ContextPropagationLogic(other)
+    again.load_model(bundle, device="cpu")
+    again.select([volume], segmentation)
+    saved = again.restore()
+
+    assert [edit.index for done in saved.propagations for edit in done.edits] == [7]
+    assert np.array_equal(saved.known, known)
+    assert np.array_equal(again.session.segmentation, engine)
+    assert [edit.index for edit in again.edits()] == [10]
+    assert len(again.propagate().edits) == 1
+    assert [len(done.edits) for done in again.history] == [1, 1]
+    node = find_session_node(other, segmentation, again.selection.segment_id)
+    assert volumes_of(node) == [volume]
+    again.close()
+
+
+def test_edits_made_with_another_model_are_not_replayed(ready, case, base, redrawn):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    selection, before = ready.selection, ready.segment_mask()
+    ready.load_model(base, device="cpu")  # the same weights without the fusion network
+    ready.select(selection.volume_nodes, selection.segmentation_node, selection.segment_id)
+
+    with pytest.raises(UserInputError, match="were made with the model .* load that model"):
+        ready.restore()
+    assert np.array_equal(ready.segment_mask(), before)
+
+
+@pytest.mark.parametrize("damage", ["not JSON", "{}", '{"format": "context-propagation scene session 9"}', "[1]"])
+def test_a_damaged_session_in_the_scene_is_refused_by_name(ready, case, damage):
+    node = find_session_node(case.scene, case.segmentation, ready.selection.segment_id)
+    node.SetText(damage)
+
+    with pytest.raises(UserInputError, match=f"'{node.GetName()}'"):
+        ready.saved_session()
+
+
+def test_another_selection_closes_the_session_and_leaves_nothing_of_it_in_the_scene_but_its_record(ready, case, target):
+    names = nodes(case.scene)
+    other = case.add(target, name="other")
+
+    ready.select([case.volume], case.segmentation, "other")
+
+    assert ready.selection.segment_id == other
+    assert ready.propagation is None
+    assert sorted([*nodes(case.scene), "ContextPropagationSegmentWriter"]) == names
+    with pytest.raises(UserInputError, match="predict first"):
+        ready.propagate()
+
+
+def test_the_same_selection_keeps_the_session(ready, case):
+    propagation = ready.propagation
+    ready.select([case.volume], case.segmentation, "GTV")
+
+    assert ready.propagation is propagation
+
+
+def test_several_segments_need_a_name_and_the_error_lists_them(logic, case, target):
+    case.add(target, name="GTV")
+    case.add(target, name="cord")
+
+    with pytest.raises(UserInputError, match="2 segments; name one of: 'GTV', 'cord'"):
+        logic.select([case.volume], case.segmentation)
+    with pytest.raises(UserInputError, match="0 segments named 'gtv'"):
+        logic.select([case.volume], case.segmentation, "gtv")
+
+
+def test_what_was_deleted_is_named(ready, case):
+    case.scene.RemoveNode(case.segmentation)
+
+    with pytest.raises(UserInputError, match="'Segmentation' was deleted"):
+        ready.predict()
+
+
+def test_each_step_says_what_must_come_before_it(logic, case, base):
+    with pytest.raises(UserInputError, match="No volume and segment are selected"):
+        logic.measure()
+    logic.select([case.volume])
+    with pytest.raises(UserInputError, match="No model is loaded"):
+        logic.predict()
+    logic.load_model(base, device="cpu")
+    with pytest.raises(UserInputError, match="predict first"):
+        logic.propagate()
+    with pytest.raises(UserInputError, match="select one volume per channel"):
+        logic.select([])
+
+
+def test_a_failed_prediction_leaves_no_node_behind(logic, case, base):
+    logic.load_model(base, device="cpu")
+    selection = logic.select([case.volume])
+    names = nodes(case.scene)
+    operation = logic.predict_operation()
+    computed = operation.compute(lambda stage, fraction: None, lambda: False)
+    painted = np.zeros(SHAPE, bool)
+    painted[3, 3, 3] = True
+    case.segmentation = selection.segmentation_node
+    case.paint(selection.segment_id, painted)
+
+    with pytest.raises(UserInputError, match="drawn in while it was predicted"):
+        operation.finish(computed)
+    assert nodes(case.scene) == names
+    assert logic.session is None
+    assert np.array_equal(logic.segment_mask(), painted)
+
+
+def test_the_suggested_slice_is_the_one_with_most_doubt_away_from_those_drawn(ready, case, redrawn):
+    first = ready.suggested_slice()
+    assert first == int(np.argmax(ready.doubt.per_slice_mm2))
+
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+
+    assert ready.doubt.axis == 0
+    assert (ready.doubt.per_slice_mm2[5:10] == 0).all()
+    assert ready.suggested_slice() not in range(5, 10)
+
+
+def test_the_volume_and_the_comparison_with_a_reference_are_measured_on_the_volumes_grid(ready, case, target):
+    grown = target.copy()
+    grown[8] |= np.roll(target[8], 1, axis=0)
+    case.add(grown, name="expert")
+
+    measured = ready.measure((case.segmentation, "expert"))
+
+    voxel_ml = 0.8 * 1.1 * 2.5 / 1000
+    assert measured.volume_ml == pytest.approx(target.sum() * voxel_ml)
+    assert measured.reference_ml == pytest.approx(grown.sum() * voxel_ml)
+    assert measured.comparison.dsc == pytest.approx(2 * target.sum() / (target.sum() + grown.sum()))
+    assert [name for name, _ in measured.rows] == [
+        "Volume",
+        "Volume of 'expert'",
+        "DSC",
+        "Hausdorff distance, 95 %",
+        "Surface DSC at 2 mm",
+        "Added path length, axial",
+    ]
+    assert [name for name, _ in ready.measure().rows] == ["Volume"]
+
+
+def test_the_saved_file_holds_all_segments(ready, case, target, tmp_path):
+    case.add(np.roll(target, 2, axis=0), name="cord")
+
+    ready.save(tmp_path / "all.seg.nrrd")
+
+    loaded = load_segmentation(new_scene(), tmp_path / "all.seg.nrrd").GetSegmentation()
+    assert [loaded.GetSegment(s).GetName() for s in loaded.GetSegmentIDs()] == ["GTV", "cord"]
+
+
+def test_importing_the_logic_does_not_import_torch():
+    code = "import sys, context_propagation.mrml.context_propagation_logic; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_closing_the_scene_is_survived(ready, case):
+    case.scene.Clear(0)
+
+    with pytest.raises(UserInputError, match="was deleted"):
+        ready.propagate()
+    ready.close()
