@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
 import slicer
 
-from context_propagation.core.boxes import Box, box_shape
 from context_propagation.core.errors import UserInputError
-from context_propagation.mrml.labelmap_images import image_from_mask, labelmap_from_image
-from context_propagation.mrml.nearest_pull import pull_nearest
+from context_propagation.mrml.modifier_masks import (
+    is_masked_by_single_segment,
+    masked_by_intensity,
+    masked_by_single_segment,
+)
 from context_propagation.mrml.scenes import prepare_scene
 from context_propagation.mrml.segment_writer import WriteMode
 from context_propagation.mrml.segmentation_fingerprint import segmentation_fingerprint
-from context_propagation.mrml.segments import grid_mapping
-from context_propagation.mrml.volume_nodes import volume_array
 from context_propagation.mrml.world_matrices import node_to_world
 
 
@@ -68,9 +67,11 @@ class EditorLogicWriter:
     def modify(self, segment_id: str, modifier: slicer.vtkOrientedImageData, mode: WriteMode) -> None:
         """Add or remove the voxels of a modifier on the segment's own grid, as far as masks allow."""
         self._copy_masks(segment_id)
-        modifier = self._masked_by_intensity(modifier)
-        if mode is WriteMode.REMOVE:
-            modifier = self._masked_by_single_segment(modifier)
+        if self._masks is not None:
+            modifier = masked_by_intensity(modifier, self._node, self._masks, self._volume)
+        if mode is WriteMode.REMOVE and is_masked_by_single_segment(self._settings):
+            modifier = masked_by_single_segment(modifier, self._node, self._settings.GetMaskSegmentID())
+            self._settings.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
         modes = {
             WriteMode.ADD: self._logic.ModificationModeAdd,
             WriteMode.REMOVE: self._logic.ModificationModeRemove,
@@ -130,37 +131,6 @@ class EditorLogicWriter:
             return
         self._settings.SetMaskMode(self._masks.GetMaskMode())
         self._settings.SetMaskSegmentID(self._masks.GetMaskSegmentID() or "")
-
-    def _masked_by_intensity(self, modifier: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
-        """Mask by hand: Slicer's intensity mask writes nothing where a segment has a grid of its own."""
-        if self._masks is None or not self._masks.GetSourceVolumeIntensityMask():
-            return modifier
-        volume_node = self._masks.GetSourceVolumeNode() or self._volume
-        part = labelmap_from_image(modifier)
-        mapping = grid_mapping(self._node, part.ijk_to_ras, volume_node)
-        intensity = pull_nearest(volume_array(volume_node), mapping.volume_from_segment_ijk, part.box)
-        low, high = self._masks.GetSourceVolumeIntensityMaskRange()
-        return image_from_mask(part.voxels & (intensity >= low) & (intensity <= high), part.box, part.ijk_to_ras)
-
-    def _masked_by_single_segment(self, modifier: slicer.vtkOrientedImageData) -> slicer.vtkOrientedImageData:
-        """Mask by hand where the editable area is one segment: Slicer's erase would add its voxels to that segment."""
-        if self._settings.GetMaskMode() != slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment:
-            return modifier
-        self._settings.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
-        part = labelmap_from_image(modifier)
-        editable = _segment_over(self._node, self._settings.GetMaskSegmentID(), modifier, part.box)
-        return image_from_mask(part.voxels & editable, part.box, part.ijk_to_ras)
-
-
-def _segment_over(
-    node: slicer.vtkMRMLSegmentationNode, segment_id: str, reference: slicer.vtkOrientedImageData, box: Box
-) -> np.ndarray:
-    """A segment over a box of another image's grid, bool; nearest voxels."""
-    image, resampled = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
-    if not node.GetBinaryLabelmapRepresentation(segment_id, image):
-        return np.zeros(box_shape(box), bool)
-    slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(image, reference, resampled)
-    return labelmap_from_image(resampled).over(box)
 
 
 def _private_editor_node(

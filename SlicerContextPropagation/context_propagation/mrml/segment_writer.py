@@ -118,6 +118,7 @@ def write_changed_voxels(
     writer.save_state()
     for mode, voxels in ((WriteMode.REMOVE, change.remove), (WriteMode.ADD, change.add)):
         _modify(writer, segment_id, mode, voxels, change.box, mapping.segment_ijk_to_ras)
+    _mark_modified(segmentation_node, segment_id)
     after = segment_labelmap(segmentation_node, segment_id).over(change.box)
     refused = (change.add & ~after) | (change.remove & after)
     return WriteReport(
@@ -152,6 +153,15 @@ def _modify(
     if tight is not None:
         modifier = image_from_mask(voxels[slices_of(tight)], _offset(tight, box), ijk_to_ras)
         writer.modify(segment_id, modifier, mode)
+
+
+def _mark_modified(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
+    """Slicer removes voxels in place and leaves the labelmap's time as it was; its history would then take the next
+    state for the one before the removal, and one Undo would take back two steps."""
+    segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
+    labelmap = segment.GetRepresentation(slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName())
+    if labelmap is not None:
+        labelmap.Modified()
 
 
 def _count_per_slice(refused: np.ndarray, box: Box, volume_from_segment_ijk: np.ndarray, axis: int) -> dict[int, int]:

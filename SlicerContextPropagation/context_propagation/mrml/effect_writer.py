@@ -1,0 +1,56 @@
+"""Write segments through the active effect of the Segment Editor: masks, overwrite mode and undo are the editor's."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import slicer
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.mrml.modifier_masks import is_masked_by_single_segment, masked_by_single_segment
+from context_propagation.mrml.segment_writer import WriteMode
+
+
+class ScriptedEffect(Protocol):
+    """What is asked of `qSlicerSegmentEditorScriptedEffect`; its names are Slicer's."""
+
+    def parameterSetNode(self) -> slicer.vtkMRMLSegmentEditorNode: ...  # noqa: N802
+
+    def saveStateForUndo(self) -> None: ...  # noqa: N802
+
+    def modifySelectedSegmentByLabelmap(  # noqa: N802
+        self, labelmap: slicer.vtkOrientedImageData, mode: Any, extent: list[int], bypass_masking: bool
+    ) -> None: ...
+
+
+class EffectWriter:
+    """A `SegmentWriter` without a history of its own: Undo is the editor's.
+
+    Args:
+        effect: The scripted effect.
+        add_mode: Slicer's `ModificationModeAdd`.
+        remove_mode: Slicer's `ModificationModeRemove`.
+    """
+
+    def __init__(self, effect: ScriptedEffect, add_mode: Any, remove_mode: Any) -> None:
+        self._effect = effect
+        self._modes = {WriteMode.ADD: add_mode, WriteMode.REMOVE: remove_mode}
+
+    def save_state(self) -> None:
+        """Save the segmentation in the editor's history."""
+        self._effect.saveStateForUndo()
+
+    def modify(self, segment_id: str, modifier: slicer.vtkOrientedImageData, mode: WriteMode) -> None:
+        """Add or remove the voxels of a modifier on the segment's own grid, as far as the editor's masks allow.
+
+        Raises:
+            UserInputError: Another segment is selected in the editor.
+        """
+        editor_node = self._effect.parameterSetNode()
+        if editor_node.GetSelectedSegmentID() != segment_id:
+            raise UserInputError("Another segment was selected in the Segment Editor; select the propagated one again")
+        by_hand = mode is WriteMode.REMOVE and is_masked_by_single_segment(editor_node)
+        if by_hand:
+            node, mask_segment_id = editor_node.GetSegmentationNode(), editor_node.GetMaskSegmentID()
+            modifier = masked_by_single_segment(modifier, node, mask_segment_id)
+        self._effect.modifySelectedSegmentByLabelmap(modifier, self._modes[mode], list(modifier.GetExtent()), by_hand)
