@@ -44,7 +44,7 @@ class SegmentEditor:
 
     def modifySelectedSegmentByLabelmap(self, labelmap, mode, extent, bypass_masking):  # noqa: N802
         segmentation, segment_id = self.node.GetSegmentationNode(), self.node.GetSelectedSegmentID()
-        self.logic.ModifySegmentByLabelmap(segmentation, segment_id, labelmap, mode, extent, False, bypass_masking)
+        self.logic.ModifySegmentByLabelmap(segmentation, segment_id, labelmap, mode, extent, True, bypass_masking)
 
     def erase_or_paint(self, labelmap, mode):
         """A stroke. Slicer leaves a labelmap's time as it was where it erased, and Undo then goes two steps back."""

@@ -1,0 +1,274 @@
+"""Predict, redraw, propagate, undo: the panel's main part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from context_propagation.core.edited_slices import SliceEdit
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.reach import NEAR_SLICES_ONLY
+from context_propagation.core.worker import Job
+from context_propagation.gui.input_section import InputSection
+from context_propagation.gui.messages import confirmed, show_error
+from context_propagation.gui.shared import Shared
+from context_propagation.gui.slice_views import jump_to_slice
+from context_propagation.mrml.propagation_logic import PendingPropagation
+from context_propagation.mrml.segment_writer import WriteReport
+from context_propagation.mrml.session_node import SavedSession
+from context_propagation.mrml.slice_plot import remove_plot, show_in_plot
+from context_propagation.mrml.volume_nodes import source_volume_from_nodes
+
+LOOK_MS = 500
+"""How often the segment is looked at for redrawn slices while the panel is shown."""
+MIB = 2**20
+
+
+class EditSection:
+    """Buttons and tables around one session.
+
+    Args:
+        ui: The panel's widgets.
+        shared: Logic and worker.
+        inputs: What is chosen.
+        on_changed: Called after something was done.
+    """
+
+    def __init__(self, ui: Any, shared: Shared, inputs: InputSection, on_changed: Callable[[], None]) -> None:
+        self._ui, self._shared, self._inputs, self._on_changed = ui, shared, inputs, on_changed
+        self._edits: list[SliceEdit] = []
+        self._seen: Any = None
+        self._chart: Any = None
+        self._message = ""
+        ui.editsTable.setHorizontalHeaderLabels([_("Plane"), _("Slice"), _("State")])
+        ui.predictButton.connect("clicked()", self._guarded(self.predict))
+        ui.propagateButton.connect("clicked()", self._guarded(self.propagate))
+        ui.cancelButton.connect("clicked()", shared.runner.cancel)
+        ui.undoButton.connect("clicked()", self._guarded(self.undo))
+        ui.redoButton.connect("clicked()", self._guarded(self.redo))
+        ui.goToButton.connect("clicked()", self._guarded(self.go_to_suggested))
+        ui.plotButton.connect("clicked()", self._guarded(self.plot))
+        self._timer = qt.QTimer()
+        self._timer.interval = LOOK_MS
+        self._timer.connect("timeout()", self._look)
+        self._timer.start()
+
+    def close(self) -> None:
+        """Stop looking at the segment."""
+        self._timer.stop()
+        if self._chart is not None and self._chart.GetScene() is not None:
+            remove_plot(slicer.mrmlScene, self._chart)
+
+    # -- what the buttons do
+
+    def predict(self) -> None:
+        """Load the model if need be, ask what must be asked, then cache the image."""
+        if not self._inputs.model_is_loaded():
+            model = self._inputs.model
+            assert model is not None  # the button is disabled without one
+            operation = self._shared.logic.load_operation(model.path, device=self._inputs.device)
+            self._shared.runner.start(operation, lambda loaded: self._guarded(self._set_image)())
+            return
+        self._set_image()
+
+    def _set_image(self) -> None:
+        logic = self._shared.logic
+        if not self._inputs.select():
+            return
+        warnings = logic.warnings()
+        question = _("Something looks wrong with the volumes for this model:\n\n{warnings}\n\nGo on all the same?")
+        if warnings and not confirmed(question.format(warnings="\n".join(warnings))):
+            return
+        saved = logic.saved_session()
+        if saved is not None and saved.propagations and self._wants_replay(saved):
+            self._shared.runner.start(logic.restore_operation(), self._restored)
+            return
+        self._shared.runner.start(logic.predict_operation(), self._predicted)
+
+    def _wants_replay(self, saved: SavedSession) -> bool:
+        if self._shared.logic.propagation is not None:
+            return False
+        return confirmed(
+            _(
+                "The scene holds {count} propagated edit(s) of this segment. Replay them, to go on from there? "
+                "No: the segment as it is now is the new start."
+            ).format(count=len(saved.propagations))
+        )
+
+    def propagate(self) -> None:
+        """Propagate what was redrawn, and write it."""
+        operation = self._shared.logic.propagate_operation()
+        self._shared.runner.start(operation, self._propagated)
+
+    def undo(self) -> None:
+        """Take the last propagation back."""
+        self._shared.logic.undo()
+        self._say(_("Undone; what was drawn stays."))
+
+    def redo(self) -> None:
+        """Make it again."""
+        self._shared.logic.redo()
+        self._say(_("Done again."))
+
+    def go_to_suggested(self) -> None:
+        """Show the suggested slice."""
+        logic = self._shared.logic
+        index = logic.suggested_slice()
+        if index is not None and logic.doubt is not None and logic.selection is not None:
+            jump_to_slice(logic.selection.volume_nodes[0], logic.doubt.axis, index)
+
+    def plot(self) -> None:
+        """Plot doubt and changes per slice."""
+        logic = self._shared.logic
+        if logic.doubt is None or logic.selection is None:
+            return
+        axis, doubt = logic.doubt.axis, logic.doubt.per_slice_mm2
+        columns = {_("undecided, mm²"): doubt}
+        if logic.history and logic.history[-1].edits[0].axis == axis:
+            changed = [logic.history[-1].changed_per_slice.get(index, 0) for index in range(len(doubt))]
+            columns[_("changed, voxels")] = changed
+        plane = source_volume_from_nodes(logic.selection.volume_nodes[:1]).plane_of_axis[axis]
+        self._chart = show_in_plot(slicer.mrmlScene, self._chart, columns, _("{plane} slice").format(plane=plane))
+        slicer.modules.plots.logic().ShowChartInLayout(self._chart)
+
+    # -- what comes back
+
+    def _predicted(self, report: WriteReport) -> None:
+        self._say(_("Ready: redraw a slice in the Segment Editor.") if not report.written else self._filled(report))
+
+    def _filled(self, report: WriteReport) -> str:
+        return _("The segment was filled with the prediction ({count} voxels). Redraw a slice in the Segment Editor.").format(
+            count=report.written
+        )
+
+    def _restored(self, saved: SavedSession) -> None:
+        self._say(_("{count} edit(s) replayed; the segment was not changed.").format(count=len(saved.propagations)))
+
+    def _propagated(self, pending: PendingPropagation) -> None:
+        done = self._shared.logic.apply(pending)
+        slices = len(done.result.changed_per_slice)
+        self._say(
+            "\n".join(
+                [_("{report} on {count} slices ({scope}).").format(
+                    report=done.report.message, count=slices, scope=done.result.scope
+                ), *done.result.messages]
+            )
+        )
+
+    def _say(self, message: str) -> None:
+        self._message = message
+        self._seen = None
+        self._on_changed()
+
+    # -- widgets
+
+    def update(self) -> None:
+        """Bring the widgets in step."""
+        ui, logic, idle = self._ui, self._shared.logic, not self._shared.runner.busy
+        propagation = logic.propagation
+        self._look()
+        ui.predictButton.enabled = idle and self._inputs.ready()
+        ui.propagateButton.enabled = idle and bool(self._edits)
+        ui.undoButton.enabled = idle and propagation is not None and propagation.can_undo
+        ui.redoButton.enabled = idle and propagation is not None and propagation.can_redo
+        ui.plotButton.enabled = ui.goToButton.enabled = idle and logic.suggested_slice() is not None
+        ui.cancelButton.visible = ui.progressBar.visible = not idle
+        if idle:
+            ui.stateLabel.text = self._message
+        ui.reachLabel.text = self._reach()
+        ui.suggestionLabel.text = self._suggestion()
+
+    def show_progress(self, job: Job | None) -> None:
+        """Show the stage of what runs, and the memory that it will need."""
+        if job is None:
+            return
+        stage, fraction = job.stage
+        self._ui.progressBar.visible = self._ui.cancelButton.visible = True
+        self._ui.cancelButton.enabled = not job.cancelled
+        self._ui.progressBar.value = int(100 * fraction)
+        words = [_(job.operation.title), stage, _("stopping") if job.cancelled else "", self._memory()]
+        self._ui.stateLabel.text = ": ".join(word for word in words if word)
+
+    def _memory(self) -> str:
+        session = self._shared.logic.session
+        plan = session.plan if session is not None and self._shared.logic.propagation is None else None
+        if plan is None:
+            return ""
+        return _("needs {cached} MiB, at most {peak} MiB at once").format(
+            cached=round(plan.cached_bytes / MIB), peak=round(plan.peak_bytes / MIB)
+        )
+
+    def _reach(self) -> str:
+        model = self._inputs.model
+        if model is None or model.description is None or model.description.reach != NEAR_SLICES_ONLY:
+            return ""
+        return _("Near slices only: this model has no fusion network, so an edit reaches the slices next to it.")
+
+    def _suggestion(self) -> str:
+        index = self._shared.logic.suggested_slice()
+        return "" if index is None else _("Suggested next: slice {index}, where the model is least decided.").format(
+            index=index
+        )
+
+    def _look(self) -> None:
+        """Find redrawn slices, if the segment has changed since."""
+        logic = self._shared.logic
+        if self._shared.runner.busy or logic.propagation is None or logic.propagation.busy or logic.selection is None:
+            self._show_edits([] if logic.propagation is None else self._edits)
+            return
+        times = _times(logic.selection.segmentation_node)
+        if times == self._seen:
+            return
+        self._seen = times
+        try:
+            self._show_edits(logic.edits())
+        except UserInputError as error:
+            self._show_edits([])
+            nothing = "equals the initial" in str(error)
+            self._ui.editsLabel.toolTip = _("No slice was redrawn since the last result.") if nothing else str(error)
+            self._ui.editsLabel.text = _("Redrawn slices: none") if nothing else str(error)
+        self._ui.undoButton.enabled = logic.propagation.can_undo
+        self._ui.redoButton.enabled = logic.propagation.can_redo
+
+    def _show_edits(self, edits: list[SliceEdit]) -> None:
+        self._edits = edits
+        table, logic = self._ui.editsTable, self._shared.logic
+        rows = [(edit.axis, edit.index, _("redrawn")) for edit in edits]
+        rows += [(e.axis, e.index, _("propagated")) for done in logic.history for e in done.edits]
+        table.setRowCount(len(rows))
+        if edits:
+            self._ui.editsLabel.text = _("Redrawn slices:")
+        planes = _planes(logic.selection.volume_nodes[0]) if logic.selection and rows else ()
+        for number, (axis, index, state) in enumerate(rows):
+            for column, text in enumerate((planes[axis], str(index), state)):
+                table.setItem(number, column, qt.QTableWidgetItem(text))
+        self._ui.propagateButton.enabled = bool(edits) and not self._shared.runner.busy
+
+    def _guarded(self, act: Callable[[], None]) -> Callable[[], None]:
+        """An action of a button: what it raises is told to the user."""
+
+        def guarded() -> None:
+            try:
+                act()
+            except Exception as error:  # whatever it is, the user must see it
+                show_error(error)
+            self._on_changed()
+
+        return guarded
+
+
+def _times(segmentation_node: slicer.vtkMRMLSegmentationNode) -> tuple[Any, ...]:
+    """Changes whenever voxels do."""
+    segmentation = segmentation_node.GetSegmentation()
+    layers = [segmentation.GetLayerDataObject(layer).GetMTime() for layer in range(segmentation.GetNumberOfLayers())]
+    return (segmentation_node.GetID(), segmentation.GetMTime(), *layers)
+
+
+def _planes(volume_node: slicer.vtkMRMLScalarVolumeNode) -> tuple[str, str, str]:
+    return source_volume_from_nodes([volume_node]).plane_of_axis
+
+

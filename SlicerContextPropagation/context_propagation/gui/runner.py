@@ -1,0 +1,90 @@
+"""Runs operations on the worker's thread, and hands their results over on Qt's, by a timer."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import qt
+
+from context_propagation.core.errors import Cancelled
+from context_propagation.core.operation import Operation
+from context_propagation.core.worker import Job, Worker
+from context_propagation.gui.messages import show_error
+
+TICK_MS = 50
+
+
+class Runner:
+    """One operation at a time; panel and effect share it.
+
+    Attributes:
+        listeners: Called with the job that runs, or None, whenever that or its progress changes.
+    """
+
+    def __init__(self) -> None:
+        self._worker = Worker()
+        self._timer = qt.QTimer()
+        self._timer.interval = TICK_MS
+        self._timer.connect("timeout()", self._tick)
+        self.listeners: list[Callable[[Job | None], None]] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether an operation runs."""
+        return self._worker.busy
+
+    def start(
+        self,
+        operation: Operation[Any],
+        on_finished: Callable[[Any], None] = lambda result: None,
+        on_cancelled: Callable[[], None] = lambda: None,
+        on_failed: Callable[[BaseException], None] = show_error,
+    ) -> None:
+        """Start an operation; the callbacks come on this thread, after the call has returned.
+
+        Args:
+            operation: What to do.
+            on_finished: Called with its result.
+            on_cancelled: Called where the user cancelled.
+            on_failed: Called with what it raised; by default the user is told.
+
+        Raises:
+            UserInputError: Another one runs.
+        """
+
+        def failed(error: BaseException) -> None:
+            if isinstance(error, Cancelled):
+                on_cancelled()
+            else:
+                on_failed(error)
+
+        self._worker.submit(operation, on_finished, failed)
+        self._timer.start()
+        self._tell()
+
+    def cancel(self) -> None:
+        """Ask what runs to stop; it does within one evaluation of the network."""
+        if self._worker.job is not None:
+            self._worker.job.cancel()
+            self._tell()
+
+    def close(self) -> None:
+        """Cancel what runs, wait for it, and end the thread."""
+        self._timer.stop()
+        self.listeners.clear()
+        self._worker.close()
+
+    def _tick(self) -> None:
+        try:
+            self._worker.drain()
+        except Exception:  # a callback's own mistake must not stop the timer
+            show_error(RuntimeError(traceback.format_exc()))
+        if not self._worker.busy:
+            self._timer.stop()
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in list(self.listeners):
+            listener(self._worker.job)
