@@ -122,6 +122,18 @@ class SourceVolume:
         return image
 
 
+def sitk_from_channel(volume: SourceVolume, channel: int = 0) -> sitk.Image:
+    """One channel as an image, float32, with origin, spacing and direction; shears cannot be kept.
+
+    Raises:
+        UserInputError: The grid is sheared.
+    """
+    image = volume.mask_to_sitk(np.zeros(volume.shape_kji, bool))
+    result = sitk.GetImageFromArray(volume.channels[channel])
+    result.CopyInformation(image)
+    return result
+
+
 def ijk_to_lps_of(image: sitk.Image) -> np.ndarray:
     """The matrix `[4, 4]` from voxel indices (i, j, k) of an image to LPS in mm."""
     matrix = np.eye(4)

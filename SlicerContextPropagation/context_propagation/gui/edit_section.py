@@ -101,6 +101,7 @@ class EditSection:
 
     def propagate(self) -> None:
         """Propagate what was redrawn, and write it."""
+        self._shared.logic.use_writer(None)
         operation = self._shared.logic.propagate_operation()
         self._shared.runner.start(operation, self._propagated)
 
@@ -141,9 +142,8 @@ class EditSection:
         self._say(_("Ready: redraw a slice in the Segment Editor.") if not report.written else self._filled(report))
 
     def _filled(self, report: WriteReport) -> str:
-        return _("The segment was filled with the prediction ({count} voxels). Redraw a slice in the Segment Editor.").format(
-            count=report.written
-        )
+        text = _("The segment was filled with the prediction ({count} voxels). Redraw a slice in the Segment Editor.")
+        return text.format(count=report.written)
 
     def _restored(self, saved: SavedSession) -> None:
         self._say(_("{count} edit(s) replayed; the segment was not changed.").format(count=len(saved.propagations)))
@@ -153,9 +153,12 @@ class EditSection:
         slices = len(done.result.changed_per_slice)
         self._say(
             "\n".join(
-                [_("{report} on {count} slices ({scope}).").format(
-                    report=done.report.message, count=slices, scope=done.result.scope
-                ), *done.result.messages]
+                [
+                    _("{report} on {count} slices ({scope}).").format(
+                        report=done.report.message, count=slices, scope=done.result.scope
+                    ),
+                    *done.result.messages,
+                ]
             )
         )
 
@@ -210,8 +213,10 @@ class EditSection:
 
     def _suggestion(self) -> str:
         index = self._shared.logic.suggested_slice()
-        return "" if index is None else _("Suggested next: slice {index}, where the model is least decided.").format(
-            index=index
+        return (
+            ""
+            if index is None
+            else _("Suggested next: slice {index}, where the model is least decided.").format(index=index)
         )
 
     def _look(self) -> None:
@@ -270,5 +275,3 @@ def _times(segmentation_node: slicer.vtkMRMLSegmentationNode) -> tuple[Any, ...]
 
 def _planes(volume_node: slicer.vtkMRMLScalarVolumeNode) -> tuple[str, str, str]:
     return source_volume_from_nodes([volume_node]).plane_of_axis
-
-

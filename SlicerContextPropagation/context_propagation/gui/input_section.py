@@ -13,8 +13,8 @@ from slicer.i18n import tr as _
 from context_propagation.core.errors import UserInputError
 from context_propagation.gui.messages import confirmed, show_error
 from context_propagation.gui.model_list import ListedModel, ModelList
-from context_propagation.gui.pet_alignment import align_operation
 from context_propagation.gui.shared import Shared
+from context_propagation.mrml.pet_alignment import align_operation
 from context_propagation.mrml.segments import convert_to_binary_labelmap, is_binary_labelmap
 
 DEVICES = ("auto", "cuda", "cpu")

@@ -283,6 +283,23 @@ class ContextPropagationLogic:
 
         return replace(inner, compute=compute, finish=finish)
 
+    def use_writer(self, writer: SegmentWriter | None) -> None:
+        """Let someone else write from now on; a history of the earlier writer is lost.
+
+        Args:
+            writer: The Segment Editor's effect, or None for a writer of our own.
+
+        Raises:
+            UserInputError: No image is set.
+        """
+        propagation, selection = self._require_propagation(), self._require_selection()
+        if writer is None and isinstance(propagation.writer, EditorLogicWriter):
+            return
+        _close(propagation)
+        propagation.writer = writer or EditorLogicWriter(
+            self.scene, selection.segmentation_node, selection.volume_nodes[0]
+        )
+
     def apply(self, pending: PendingPropagation) -> Propagation:
         """Write a propagation as one undo step; see `PropagationLogic.apply`."""
         propagation = self._require_propagation()

@@ -14,11 +14,11 @@ from context_propagation.mrml.segment_writer import WriteMode
 class ScriptedEffect(Protocol):
     """What is asked of `qSlicerSegmentEditorScriptedEffect`; its names are Slicer's."""
 
-    def parameterSetNode(self) -> slicer.vtkMRMLSegmentEditorNode: ...  # noqa: N802
+    def parameterSetNode(self) -> slicer.vtkMRMLSegmentEditorNode: ...
 
-    def saveStateForUndo(self) -> None: ...  # noqa: N802
+    def saveStateForUndo(self) -> None: ...
 
-    def modifySelectedSegmentByLabelmap(  # noqa: N802
+    def modifySelectedSegmentByLabelmap(
         self, labelmap: slicer.vtkOrientedImageData, mode: Any, extent: list[int], bypass_masking: bool
     ) -> None: ...
 

@@ -157,7 +157,8 @@ def _modify(
 
 def _mark_modified(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
     """Slicer removes voxels in place and leaves the labelmap's time as it was; its history would then take the next
-    state for the one before the removal, and one Undo would take back two steps."""
+    state for the one before the removal, and one Undo would take back two steps.
+    """
     segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
     labelmap = segment.GetRepresentation(slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName())
     if labelmap is not None:

@@ -213,13 +213,18 @@ def convert_to_binary_labelmap(
     segmentation.SetSourceRepresentationName(_binary_labelmap())
 
 
+def is_binary_labelmap(segmentation_node: slicer.vtkMRMLSegmentationNode) -> bool:
+    """Whether a segmentation is stored as voxels, or has no segment yet."""
+    segmentation = segmentation_node.GetSegmentation()
+    return not segmentation.GetNumberOfSegments() or segmentation.GetSourceRepresentationName() == _binary_labelmap()
+
+
 def require_binary_labelmap(segmentation_node: slicer.vtkMRMLSegmentationNode) -> None:
     """Raises:
     UserInputError: The segmentation has segments and its source representation is not binary labelmap.
     """
-    segmentation = segmentation_node.GetSegmentation()
-    source = segmentation.GetSourceRepresentationName()
-    if segmentation.GetNumberOfSegments() and source != _binary_labelmap():
+    if not is_binary_labelmap(segmentation_node):
+        source = segmentation_node.GetSegmentation().GetSourceRepresentationName()
         raise UserInputError(
             f"Segmentation '{segmentation_node.GetName()}' is stored as '{source}'; "
             "convert it to binary labelmap first (this resamples its contours)"

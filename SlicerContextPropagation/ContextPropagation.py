@@ -1,0 +1,125 @@
+"""The Slicer module "Context Propagation"; nothing heavy happens before it is opened."""
+
+import os
+import sys
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+
+
+class ContextPropagation(ScriptedLoadableModule):
+    """What Slicer shows of the module, and what happens at start-up."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("Context Propagation")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = ["Segmentations", "Plots"]
+        parent.contributors = ["SlicerContextPropagation contributors"]
+        parent.helpText = _(
+            "Redraw one slice of a contour; the features of your own frozen segmentation network carry the correction "
+            "through the volume. Research software: not a medical device."
+        )
+        parent.acknowledgementText = _(
+            "Method: C.-H. Chao, H.-T. Cheng, T.-Y. Ho, L. Lu, M. Sun, Interactive Radiotherapy Target Delineation "
+            "with 3D-Fused Context Propagation. This is an independent implementation."
+        )
+        slicer.app.connect("startupCompleted()", _at_startup)
+
+
+def _at_startup():
+    register_effect()
+    from context_propagation.gui.sample_data import register_sample_data
+
+    register_sample_data()
+
+
+def register_effect():
+    """Make "Propagate Edit" known to the Segment Editor."""
+    import qSlicerSegmentationsEditorEffectsPythonQt as effects
+
+    effect = effects.qSlicerSegmentEditorScriptedEffect(None)
+    folder = os.path.join(os.path.dirname(__file__), "SegmentEditorPropagateEditLib")
+    effect.setPythonSource(os.path.join(folder, "SegmentEditorEffect.py").replace("\\", "/"))
+    effect.self().register()
+
+
+class ContextPropagationWidget(ScriptedLoadableModuleWidget):
+    """A shell around `context_propagation.gui.panel`."""
+
+    def __init__(self, parent=None):
+        self.panel = self.logic = None
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        from context_propagation.gui.panel import Panel
+        from context_propagation.gui.parameters import ContextPropagationParameters
+        from context_propagation.gui.shared import shared
+
+        widget = slicer.util.loadUI(self.resourcePath("UI/ContextPropagation.ui"))
+        self.layout.addWidget(widget)
+        widget.setMRMLScene(slicer.mrmlScene)
+        self.logic = shared().logic
+        node = ScriptedLoadableModuleLogic()
+        node.moduleName = self.moduleName
+        parameters = ContextPropagationParameters(node.getParameterNode())
+        self.panel = Panel(slicer.util.childWidgetVariables(widget), shared(), parameters)
+
+    def enter(self):
+        if self.panel is not None:
+            self.panel.update()
+
+    def cleanup(self):
+        if self.panel is not None:
+            self.panel.close()
+            self.panel = None
+
+    def onReload(self):
+        """Reload runs this file alone: let go of the worker and of our packages first."""
+        from context_propagation.gui.shared import release
+
+        self.cleanup()
+        release()
+        for name in [name for name in sys.modules if name.split(".")[0] == "context_propagation"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+
+def __getattr__(name):
+    """`ContextPropagationLogic` is made when it is first asked for: Slicer imports this file at every start."""
+    if name != "ContextPropagationLogic":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from context_propagation.mrml import context_propagation_logic
+
+    class ContextPropagationLogic(context_propagation_logic.ContextPropagationLogic):
+        """The whole job without GUI, for the Python console and scripts; see docs/console.md."""
+
+        def __init__(self, scene=None):
+            super().__init__(scene or slicer.mrmlScene)
+
+    globals()[name] = ContextPropagationLogic
+    return ContextPropagationLogic
+
+
+class ContextPropagationTest(ScriptedLoadableModuleTest):
+    """The whole job on the phantom that ships: predict, redraw, propagate, undo, measure."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self):
+        self.setUp()
+        self.test_one_edit_propagates_and_the_drawn_slice_stays()
+
+    def test_one_edit_propagates_and_the_drawn_slice_stays(self):
+        from context_propagation.mrml.self_test import run_self_test
+
+        run_self_test(slicer.mrmlScene, self.delayDisplay)

@@ -1,0 +1,52 @@
+"""Figures of the segment, and of its comparison with a reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.gui.input_section import InputSection
+from context_propagation.gui.messages import show_error
+from context_propagation.gui.shared import Shared
+from context_propagation.mrml.measurements import Measurements
+
+
+class MeasureSection:
+    """A reference selector, a button and a table.
+
+    Args:
+        ui: The panel's widgets.
+        shared: Logic and worker.
+        inputs: What is chosen.
+    """
+
+    def __init__(self, ui: Any, shared: Shared, inputs: InputSection) -> None:
+        self._ui, self._shared, self._inputs = ui, shared, inputs
+        ui.measureTable.setHorizontalHeaderLabels([_("Measure"), _("Value")])
+        ui.measureButton.connect("clicked()", self.measure)
+
+    def measure(self) -> None:
+        """Measure the selected segment."""
+        node, segment = self._ui.referenceSelector.currentNode(), self._ui.referenceSelector.currentSegmentID()
+        reference = (node, segment) if node is not None and segment else None
+        try:
+            if self._inputs.select():
+                self._shared.runner.start(self._shared.logic.measure_operation(reference), self._show)
+        except UserInputError as error:
+            show_error(error)
+
+    def update(self) -> None:
+        """Bring the widgets in step."""
+        chosen = self._ui.segmentSelector.currentNode() is not None and bool(self._inputs.volume_nodes)
+        self._ui.measureButton.enabled = chosen and not self._shared.runner.busy
+
+    def _show(self, measured: Measurements) -> None:
+        table = self._ui.measureTable
+        table.setRowCount(len(measured.rows))
+        for number, (name, value) in enumerate(measured.rows):
+            table.setItem(number, 0, qt.QTableWidgetItem(_(name)))
+            table.setItem(number, 1, qt.QTableWidgetItem(value))
+        table.resizeColumnsToContents()

@@ -1,0 +1,124 @@
+"""The Python packages that the module needs: what is missing, installing it, removing it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.gui.dependencies import DependencyInstaller, StepProgress
+from context_propagation.gui.input_section import InputSection
+from context_propagation.gui.installation_plan import (
+    MONAI_REQUIREMENTS,
+    REQUIREMENTS,
+    MissingPackage,
+    plan_installation,
+)
+from context_propagation.gui.messages import confirmed, show_error
+from context_propagation.gui.shared import Shared
+from context_propagation.gui.slicer_packages import PyTorchExtension, SlicerPackages
+
+
+def application_installer() -> DependencyInstaller:
+    """The one that uses Slicer's pip and the PyTorch extension, and remembers beside Slicer's settings."""
+    folder = Path(qt.QFileInfo(slicer.app.slicerRevisionUserSettingsFilePath).absolutePath()) / "ContextPropagation"
+    return DependencyInstaller(SlicerPackages.of_application(), PyTorchExtension(), folder)
+
+
+class PackageSection:
+    """A label, a folder and two buttons. Nothing is downloaded before the user agrees.
+
+    Args:
+        ui: The panel's widgets.
+        shared: Logic and worker.
+        inputs: What is chosen.
+        installer_of: Makes the installer; looked up only when packages are.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        shared: Shared,
+        inputs: InputSection,
+        installer_of: Callable[[], DependencyInstaller] = application_installer,
+    ) -> None:
+        self._ui, self._shared, self._inputs, self._installer_of = ui, shared, inputs, installer_of
+        self._missing: tuple[MissingPackage, ...] | None = None
+        self._installing = False
+        ui.installButton.connect("clicked()", self.install)
+        ui.uninstallButton.connect("clicked()", self.uninstall)
+
+    @property
+    def missing(self) -> tuple[MissingPackage, ...]:
+        """What is missing; found once, and again after an installation."""
+        if self._missing is None:
+            self._missing = self._installer_of().missing(REQUIREMENTS, MONAI_REQUIREMENTS)
+        return self._missing
+
+    def update(self) -> None:
+        """Bring the widgets in step."""
+        idle = not self._shared.runner.busy and not self._installing
+        try:
+            missing = self.missing
+        except UserInputError as error:
+            self._ui.packagesLabel.text = str(error)
+            return
+        listed = "\n".join(str(package) for package in missing)
+        needed = _("Needed and missing:") + f"\n{listed}"
+        self._ui.packagesLabel.text = needed if missing else _("All that is needed is installed.")
+        self._ui.installButton.enabled = idle and bool(missing)
+        self._ui.uninstallButton.enabled = idle
+        if missing:
+            self._ui.installSection.collapsed = False
+            self._ui.predictButton.enabled = False
+
+    def install(self) -> None:
+        """Ask, then install what is missing, showing each step."""
+        folder = Path(self._ui.wheelFolder.currentPath) if self._ui.wheelFolder.currentPath else None
+        source = _("from '{folder}'").format(folder=folder) if folder else _("from the network")
+        listed = "\n".join(str(package) for package in self.missing)
+        question = _("These packages are installed into Slicer's Python {source}:\n\n{listed}\n\nInstall them?")
+        try:
+            plan = plan_installation(self.missing, folder)
+            if not confirmed(question.format(source=source, listed=listed)):
+                return
+            self._run(lambda: self._installer_of().install(plan, self._show_step))
+        except UserInputError as error:
+            show_error(error)
+
+    def uninstall(self) -> None:
+        """Ask, then remove what this module installed."""
+        question = _(
+            "Remove the packages that this module installed? If PyTorch is among them, other extensions may miss it."
+        )
+        if not confirmed(question):
+            return
+        try:
+            undone = self._run(lambda: self._installer_of().uninstall())
+        except UserInputError as error:
+            show_error(error)
+            return
+        left = [f"{name}: {reason}" for name, reason in undone.left.items()]
+        removed = ", ".join(undone.removed) or _("nothing")
+        slicer.util.infoDisplay("\n".join([_("Removed: {names}").format(names=removed), *left]))
+
+    def _run(self, act: Callable[[], Any]) -> Any:
+        self._installing = True
+        self._ui.installButton.enabled = self._ui.uninstallButton.enabled = False
+        try:
+            return act()
+        finally:
+            self._installing, self._missing = False, None
+            self.update()
+            self._inputs.update()
+
+    def _show_step(self, step: StepProgress) -> None:
+        self._ui.packagesLabel.text = _("Step {step} of {steps}, {title}: {line}").format(
+            step=step.step, steps=step.steps, title=step.title, line=step.line[:120]
+        )
+        slicer.app.processEvents()

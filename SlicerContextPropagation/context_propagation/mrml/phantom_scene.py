@@ -1,0 +1,29 @@
+"""The phantom that the shipped bundle never saw, as nodes of a scene; generated here, nothing is downloaded."""
+
+from __future__ import annotations
+
+import slicer
+
+from context_propagation.core.phantom import PhantomSettings, make_phantom
+from context_propagation.core.source_volume import SourceVolume
+from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation
+from context_propagation.mrml.volume_nodes import add_volume
+
+SAMPLE = PhantomSettings("nasopharynx", seed=0, number=900)
+"""The case of `context-propagation demo`."""
+
+
+def add_phantom(
+    scene: slicer.vtkMRMLScene, settings: PhantomSettings = SAMPLE
+) -> tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode]:
+    """Add a phantom's CT, and a segmentation with its true GTV.
+
+    Returns:
+        The CT's node, and the segmentation, whose only segment is "GTV, truth".
+    """
+    phantom = make_phantom(settings)
+    volume = SourceVolume.from_sitk([phantom.image(phantom.ct)])
+    node = add_volume(scene, volume, "Phantom CT")
+    truth = add_segmentation(scene, node, "Phantom truth")
+    add_segment_from_mask(truth, phantom.gtv, node, "GTV, truth", (0.3, 0.8, 0.3))
+    return node, truth
