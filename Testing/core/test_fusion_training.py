@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from context_propagation.core import fusion_training
 from context_propagation.core.boxes import whole
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.fusion_example import FusionExample
@@ -480,3 +481,37 @@ def test_a_training_without_examples_is_refused(model):
 def test_settings_that_train_nothing_are_refused(changes, said):
     with pytest.raises(UserInputError, match=said):
         TrainingSettings(**changes)
+
+
+def agreeing(model, item):
+    """An example whose truth is what the untouched features say: an untouched DSC of 1."""
+    return replace(item, truth=model.target_margin([item.decode(model.splits[0], item.f).float()])[0] > 0)
+
+
+@pytest.fixture
+def strict(monkeypatch):
+    """Less than nine tenths of the untouched DSC counts as dead: a small network does not lose all of it so soon."""
+    monkeypatch.setattr(fusion_training, "LEAST_SHARE", 0.9)
+
+
+def test_a_training_that_died_is_done_again_with_another_seed(model, strict, caplog):
+    good = agreeing(model, example(model, 1))
+    wrong, reads = replace(good, truth=~good.truth), []
+
+    def first_wrong_then_good():
+        reads.append(1)
+        return wrong if len(reads) <= 40 else good
+
+    trained = train(model, [first_wrong_then_good] * 20, readers(good), learning_rate=0.03)
+
+    assert len(reads) == 80
+    assert "The training died" in caplog.text
+    again = train(model, readers(good) * 20, readers(good), learning_rate=0.03, seed=1000)
+    assert same(weights_of(trained), weights_of(again))
+
+
+def test_a_training_that_dies_with_every_seed_is_refused(model, strict):
+    good = agreeing(model, example(model, 1))
+
+    with pytest.raises(UserInputError, match="3 trainings died"):
+        train(model, readers(replace(good, truth=~good.truth)) * 20, readers(good), learning_rate=0.03)

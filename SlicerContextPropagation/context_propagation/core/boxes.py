@@ -50,10 +50,12 @@ def dilate(box: Box, margin: tuple[int, ...], limits: Box) -> Box:
 
 def bounding_box(mask: np.ndarray) -> Box | None:
     """The box around the True voxels `[K, J, I]`, or None."""
-    spans = []
-    for axis in range(3):
-        touched = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+    spans: list[Span] = []
+    rest = mask
+    for axis in range(3):  # each axis looks only at what the earlier ones left
+        touched = np.flatnonzero(rest.any(axis=tuple(a for a in range(3) if a != axis)))
         if touched.size == 0:
             return None
         spans.append((int(touched[0]), int(touched[-1]) + 1))
+        rest = rest[(slice(None),) * axis + (slice(*spans[-1]),)]
     return box_of(spans)

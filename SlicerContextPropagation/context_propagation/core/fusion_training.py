@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -72,6 +72,11 @@ class EpochLog:
     validation_dsc: float
 
 
+MAX_ATTEMPTS, SEED_STEP = 3, 1000
+LEAST_SHARE = 0.5
+"""A training has died where its best epoch has less than this share of the DSC of the untouched features: with a Dice
+loss, a network that calls everything background has no gradient that would lead it back."""
+
 EpochCallback = Callable[[EpochLog], None]
 
 
@@ -116,6 +121,8 @@ def train_fusion(
 ) -> TrainedFusion:
     """Train with Adam; one step is all simulated edits of one example.
 
+    A training that died, as validation examples tell, is done again with another seed; see `LEAST_SHARE`.
+
     With a checkpoint, an interrupted training goes on where it was and, on a CPU, ends with the same weights as one
     that was not. The checkpoint knows architecture and settings, not model and examples: give each training its own.
 
@@ -132,24 +139,31 @@ def train_fusion(
         cancelled: Asked before each step.
 
     Raises:
-        UserInputError: No examples, or a checkpoint of another training.
+        UserInputError: No examples, a checkpoint of another training, or training died with every seed.
         Cancelled: The checkpoint holds the last finished epoch.
 
     Source: Chao et al., section II-C (far slices only), II-D (loss and optimiser).
     """
     if not training:
         raise UserInputError("No training examples; give cases on which the base model and the ground truth differ")
-    run = _Run(model, split, architecture, settings)
-    state = _load_checkpoint(checkpoint, run) if checkpoint is not None and checkpoint.is_file() else run.start()
-    while state.epoch < settings.epochs and not _has_stalled(state, settings.patience):
-        state = run.epoch(state, training, validation, progress, cancelled)
-        if checkpoint is not None:
-            _save_checkpoint(state, run, checkpoint)
-        on_epoch(state.log[-1])
-    network = run.network
-    network.load_state_dict(state.best_weights)
-    network.tell(torch.zeros(architecture.told))
-    return TrainedFusion(network.to(model.device).eval().requires_grad_(False), state.log)
+    for attempt in range(MAX_ATTEMPTS):
+        run = _Run(model, split, architecture, replace(settings, seed=settings.seed + attempt * SEED_STEP))
+        kept = checkpoint.with_name(f"{checkpoint.name}.{attempt}") if checkpoint and attempt else checkpoint
+        state = _load_checkpoint(kept, run) if kept is not None and kept.is_file() else run.start()
+        while state.epoch < settings.epochs and not _has_stalled(state, settings.patience):
+            state = run.epoch(state, training, validation, progress, cancelled)
+            if kept is not None:
+                _save_checkpoint(state, run, kept)
+            on_epoch(state.log[-1])
+        if not validation or state.best_dsc >= LEAST_SHARE * run.untouched_dsc(validation):
+            network = run.network
+            network.load_state_dict(state.best_weights)
+            network.tell(torch.zeros(architecture.told))
+            return TrainedFusion(network.to(model.device).eval().requires_grad_(False), state.log)
+        logger.warning("The training died: its best validation DSC is %.3f; trying another seed", state.best_dsc)
+    raise UserInputError(
+        f"{MAX_ATTEMPTS} trainings died, with hardly any target left; choose a smaller learning rate or other cases"
+    )
 
 
 class _Run:
@@ -230,6 +244,16 @@ class _Run:
         logits = self._logits(cast(ShownTo, self.average.module), example)
         predicted = self.model.target_margin([logits]) > 0
         return float(self._far_loss(example, logits)), _far_dsc(predicted, example)
+
+    @torch.no_grad()
+    def untouched_dsc(self, validation: Sequence[Callable[[], FusionExample]]) -> float:
+        """Mean DSC of the far slices over the validation edits, by the features that no edit has touched."""
+        found = []
+        for read in validation:
+            example = read().to(self.model.device)
+            logits = example.decode(self.split, example.f.expand(len(example), -1, -1, -1, -1)).float()
+            found.append(_far_dsc(self.model.target_margin([logits]) > 0, example))
+        return _mean(found)
 
     def _logits(self, network: ShownTo, example: FusionExample) -> torch.Tensor:
         """`[E, C, A, B, C]`, all of the model's channels; in mixed precision on a GPU."""

@@ -62,13 +62,8 @@ class SourceVolume:
 
     @property
     def plane_of_axis(self) -> tuple[str, str, str]:
-        """The anatomical plane of the slices along each array axis (k, j, i): axial is the axis closest to superior."""
-        direction_kji = self._direction()[:, ::-1]
-        axes_of = _closest_axes(direction_kji)
-        planes = ["", "", ""]
-        for plane, axis in zip(PLANES, axes_of, strict=True):
-            planes[axis] = plane
-        return planes[0], planes[1], planes[2]
+        """See `planes_of_axes`."""
+        return planes_of_axes(self.ijk_to_lps)
 
     def axis_of_plane(self, plane: str) -> int:
         """The array axis (0: k, 1: j, 2: i) along which slices of this plane are stacked.
@@ -76,14 +71,7 @@ class SourceVolume:
         Raises:
             UserInputError: `plane` is not axial, sagittal or coronal.
         """
-        if plane not in PLANES:
-            raise UserInputError(f"Unknown plane '{plane}'; choose axial, sagittal or coronal")
-        return self.plane_of_axis.index(plane)
-
-    def _direction(self) -> np.ndarray:
-        """Unit direction cosines, columns i, j, k, rows L, P, S."""
-        matrix = self.ijk_to_lps[:3, :3]
-        return np.asarray(matrix / np.linalg.norm(matrix, axis=0))
+        return axis_of_plane(self.plane_of_axis, plane)
 
     @classmethod
     def from_sitk(cls, images: Sequence[sitk.Image]) -> SourceVolume:
@@ -113,13 +101,39 @@ class SourceVolume:
             UserInputError: The grid is sheared, which an image file cannot hold.
         """
         image = sitk.GetImageFromArray(mask.astype(np.uint8))
-        direction = self._direction()
+        direction = _direction(self.ijk_to_lps)
         if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-4):
             raise UserInputError("The image grid is sheared; harden or remove the shearing transform")
         image.SetSpacing(self.spacing_kji_mm[::-1])
         image.SetOrigin(self.ijk_to_lps[:3, 3].tolist())
         image.SetDirection(direction.ravel().tolist())
         return image
+
+
+def planes_of_axes(ijk_to_lps: np.ndarray) -> tuple[str, str, str]:
+    """The anatomical plane of the slices along each array axis (k, j, i): axial is the axis closest to superior."""
+    axes_of = _closest_axes(_direction(ijk_to_lps)[:, ::-1])
+    planes = ["", "", ""]
+    for plane, axis in zip(PLANES, axes_of, strict=True):
+        planes[axis] = plane
+    return planes[0], planes[1], planes[2]
+
+
+def axis_of_plane(planes: tuple[str, str, str], plane: str) -> int:
+    """Which of the array axes' planes this is.
+
+    Raises:
+        UserInputError: `plane` is not axial, sagittal or coronal.
+    """
+    if plane not in PLANES:
+        raise UserInputError(f"Unknown plane '{plane}'; choose axial, sagittal or coronal")
+    return planes.index(plane)
+
+
+def _direction(ijk_to_lps: np.ndarray) -> np.ndarray:
+    """Unit direction cosines, columns i, j, k, rows L, P, S."""
+    matrix = ijk_to_lps[:3, :3]
+    return np.asarray(matrix / np.linalg.norm(matrix, axis=0))
 
 
 def sitk_from_channel(volume: SourceVolume, channel: int = 0) -> sitk.Image:
@@ -193,7 +207,7 @@ def reorientation_to(volume: SourceVolume, orientation: str) -> ArrayReorientati
     pairs = {"L": 0, "R": 0, "P": 1, "A": 1, "S": 2, "I": 2}
     if len(letters) != 3 or sorted(pairs.get(letter, -1) for letter in letters) != [0, 1, 2]:
         raise UserInputError(f"Unknown orientation '{orientation}'; give three letters such as LPS or RAS")
-    direction_kji = volume._direction()[:, ::-1]
+    direction_kji = _direction(volume.ijk_to_lps)[:, ::-1]
     axes_of = _closest_axes(direction_kji)
     order, flipped = [], []
     for letter in letters[::-1]:

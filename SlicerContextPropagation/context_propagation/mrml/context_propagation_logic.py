@@ -19,6 +19,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.installed_versions import installed_versions
 from context_propagation.core.model_listing import ModelDescription, describe_model
 from context_propagation.core.operation import Operation
+from context_propagation.core.source_volume import axis_of_plane
 from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
 from context_propagation.mrml.measurements import Measurements, measurement_operation
 from context_propagation.mrml.propagation_logic import PendingPropagation, Propagation, PropagationLogic
@@ -33,7 +34,7 @@ from context_propagation.mrml.session_node import (
     read_session,
     write_session,
 )
-from context_propagation.mrml.volume_nodes import source_volume_from_nodes, volume_shape_kji
+from context_propagation.mrml.volume_nodes import deferred_source_volume, planes_of_volume, volume_shape_kji
 
 if TYPE_CHECKING:
     from context_propagation.core.session import Session
@@ -165,17 +166,29 @@ class ContextPropagationLogic:
             self.selection = selection
         return self.selection
 
-    def warnings(self) -> list[str]:
+    def check(self) -> list[str]:
+        """`check_operation`, run here."""
+        return self.check_operation().run()
+
+    def check_operation(self) -> Operation[list[str]]:
         """What looks wrong with the volumes for this model: ask the user before going on.
 
         Raises:
-            UserInputError: Nothing is selected, or volumes cannot be used.
+            UserInputError: Nothing is selected, or volumes cannot be used, now or when it runs.
         """
-        from context_propagation.core.intensity_check import intensity_warnings
-
         loaded, selection = self._require_loaded(), self._require_selection()
-        volume = source_volume_from_nodes(selection.volume_nodes)
-        return list(intensity_warnings(volume.channels, loaded.model.channel_expectations))
+        volume_of = deferred_source_volume(selection.volume_nodes)
+
+        def compute(progress: Progress, cancelled: CancelCheck) -> list[str]:
+            from context_propagation.core.intensity_check import intensity_warnings
+            from context_propagation.core.session_checks import check_channels
+
+            progress("check", 0.0)
+            volume = volume_of()
+            check_channels(volume, loaded.model)
+            return list(intensity_warnings(volume.channels, loaded.model.channel_expectations))
+
+        return Operation("Check volumes", compute, lambda warnings: warnings)
 
     # -- the image ---------------------------------------------------------------------------------------------------
 
@@ -197,7 +210,7 @@ class ContextPropagationLogic:
         """
         propagation, session = self._new_propagation(writer)
         image = propagation.image_operation()
-        axis = source_volume_from_nodes(self._require_selection().volume_nodes).axis_of_plane("axial")
+        axis = self._axis("axial")
 
         def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceDoubt]:
             return image.compute(progress, cancelled), SliceDoubt(axis, session.slice_doubt_mm2(axis))
@@ -228,7 +241,7 @@ class ContextPropagationLogic:
         """
         propagation, selection = self._require_propagation(), self._require_selection()
         volume_node = selection.volume_nodes[0]
-        axis = source_volume_from_nodes(selection.volume_nodes).axis_of_plane(plane)
+        axis = self._axis(plane)
         shape = volume_shape_kji(volume_node)
         expected = tuple(n for a, n in enumerate(shape) if a != axis)
         if not 0 <= index < shape[axis] or mask.shape != expected:
@@ -404,12 +417,12 @@ class ContextPropagationLogic:
             raise UserInputError("The scene holds no edits of this segment; predict, and redraw a slice")
         _check_same_model(saved, loaded)
         propagation, session = self._new_propagation(writer)
-        volume = source_volume_from_nodes(self._require_selection().volume_nodes)
-        axis = saved.propagations[-1].edits[0].axis if saved.propagations else volume.axis_of_plane("axial")
+        volume_of = deferred_source_volume(self._require_selection().volume_nodes)
+        axis = saved.propagations[-1].edits[0].axis if saved.propagations else self._axis("axial")
 
         def compute(progress: Progress, cancelled: CancelCheck) -> SliceDoubt:
             initial = saved.initial if saved.initial.any() else None
-            session.set_image(volume, initial, progress, cancelled)
+            session.set_image(volume_of(), initial, progress, cancelled)
             for done in saved.propagations:
                 session.propagate(done.edits, progress, cancelled)
             session.accept_manual_changes(saved.known)
@@ -495,6 +508,10 @@ class ContextPropagationLogic:
             propagations=tuple(self.history),
         )
         write_session(self.scene, saved, selection.volume_nodes, selection.segmentation_node)
+
+    def _axis(self, plane: str) -> int:
+        """The array axis of a plane's slices in the first volume."""
+        return axis_of_plane(planes_of_volume(self._require_selection().volume_nodes[0]), plane)
 
     def _require_idle(self) -> None:
         if self.propagation is not None and self.propagation.busy:

@@ -11,8 +11,9 @@ import slicer
 
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.operation import Operation
+from context_propagation.core.source_volume import axis_of_plane
 from context_propagation.mrml.segments import part_of_segment, segment_mask, segment_name, segment_named
-from context_propagation.mrml.volume_nodes import source_volume_from_nodes
+from context_propagation.mrml.volume_nodes import planes_of_volume, spacing_kji_mm
 
 if TYPE_CHECKING:
     from context_propagation.core.measures import Measures
@@ -74,8 +75,7 @@ def measurement_operation(
         UserInputError: A segment cannot be read on the volume's grid.
         MissingDependencyError: MONAI is not installed, which compares; found when it is run.
     """
-    volume = source_volume_from_nodes([volume_node])
-    axis, spacing_mm = volume.axis_of_plane("axial"), volume.spacing_kji_mm
+    axis, spacing_mm = axis_of_plane(planes_of_volume(volume_node), "axial"), spacing_kji_mm(volume_node)
     mask, truth, name = part_of_segment(segmentation_node, segment_id, volume_node), None, ""
     if reference is not None:
         reference_id = segment_named(*reference)

@@ -9,7 +9,7 @@ import slicer
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.operation import Operation
 from context_propagation.core.source_volume import SourceVolume, sitk_from_channel
-from context_propagation.mrml.volume_nodes import add_volume, source_volume_from_nodes
+from context_propagation.mrml.volume_nodes import add_volume, deferred_source_volume
 
 Aligned = tuple[slicer.vtkMRMLScalarVolumeNode, tuple[str, ...]]
 """The new node, and what the user should know."""
@@ -32,12 +32,14 @@ def align_operation(
     Raises:
         UserInputError: A node cannot be read; when it runs, that the images do not overlap.
     """
-    ct, pet = (sitk_from_channel(source_volume_from_nodes([node])) for node in (ct_node, pet_node))
+    ct_of, pet_of = (deferred_source_volume([node]) for node in (ct_node, pet_node))
     transform_id, name = ct_node.GetTransformNodeID(), f"{pet_node.GetName()} on {ct_node.GetName()}"
 
     def compute(progress: Progress, cancelled: CancelCheck) -> tuple[np.ndarray, tuple[str, ...]]:
         from context_propagation.core.pet_registration import register_pet, resample_pet
 
+        progress("read", 0.0)
+        ct, pet = sitk_from_channel(ct_of()), sitk_from_channel(pet_of())
         transform, messages = sitk.Transform(3, sitk.sitkIdentity), ()
         if registers:
             found = register_pet(ct, pet, None, progress, cancelled)
@@ -46,8 +48,7 @@ def align_operation(
 
     def finish(computed: tuple[np.ndarray, tuple[str, ...]]) -> Aligned:
         voxels, messages = computed
-        grid = source_volume_from_nodes([ct_node])
-        node = add_volume(scene, SourceVolume(voxels[None], grid.ijk_to_lps), name)
+        node = add_volume(scene, SourceVolume(voxels[None], np.eye(4)), name)
         node.CopyOrientation(ct_node)
         node.SetAndObserveTransformNodeID(transform_id)
         return node, messages

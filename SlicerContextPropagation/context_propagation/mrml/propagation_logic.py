@@ -9,14 +9,15 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import slicer
 
+from context_propagation.core.boxed_mask import BoxedMask
 from context_propagation.core.edited_slices import SliceEdit, find_edited_slices
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.operation import Operation
-from context_propagation.core.source_volume import SourceVolume
+from context_propagation.core.source_volume import SourceVolume, axis_of_plane
 from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
 from context_propagation.mrml.segment_writer import SegmentWriter, WriteReport, write_changed_voxels
 from context_propagation.mrml.segments import segment_mask
-from context_propagation.mrml.volume_nodes import source_volume_from_nodes
+from context_propagation.mrml.volume_nodes import deferred_source_volume, planes_of_volume, volume_shape_kji
 from context_propagation.mrml.world_matrices import node_to_world, volume_ijk_to_world
 
 Progress = Callable[[str, float], None]
@@ -93,12 +94,29 @@ class PendingPropagation:
 
 @dataclass(frozen=True)
 class _Step:
-    """One propagation, kept for undo; masks are packed bits."""
+    """One propagation, kept for undo.
 
-    known: np.ndarray
-    drawn: np.ndarray
-    after: np.ndarray
+    Attributes:
+        known: The segment before it was redrawn.
+        after: The segment after it was propagated.
+        flipped: Flat indices (C order over `[K, J, I]`) of the voxels that propagation wrote.
+        values: What they became, bool.
+        saved_state: Whether the writer has a state of before.
+    """
+
+    known: BoxedMask
+    after: BoxedMask
+    flipped: np.ndarray
+    values: np.ndarray
     saved_state: bool
+
+    def is_in(self, segment: np.ndarray) -> bool:
+        """Whether a segment has what propagation wrote."""
+        return bool(np.array_equal(segment.reshape(-1)[self.flipped], self.values)) and self.flipped.size > 0
+
+    def is_undone_in(self, segment: np.ndarray) -> bool:
+        """Whether a segment has again what was there before."""
+        return bool(np.array_equal(segment.reshape(-1)[self.flipped], ~self.values)) and self.flipped.size > 0
 
 
 class PropagationLogic:
@@ -132,7 +150,6 @@ class PropagationLogic:
         self._node = segmentation_node
         self._segment_id = segment_id
         self.writer = writer or EditorLogicWriter(scene, segmentation_node, volume_nodes[0])
-        self._volume: SourceVolume | None = None
         self._known: np.ndarray | None = None
         self._place = np.eye(4)
         self._image_times: list[int] = []
@@ -168,25 +185,29 @@ class PropagationLogic:
             UserInputError: Volumes or the segment cannot be used, now or when it finishes.
         """
         self._require_free()
-        volume = source_volume_from_nodes(self._volumes)
+        volume_of = deferred_source_volume(self._volumes)
+        times = self._current_image_times()
         current = self._read()
         before = current if initial is None else initial.astype(bool)
         predicts = not before.any() and not current.any()
         replaced: list[bool] = []
 
         def compute(progress: Progress, cancelled: Cancelled) -> None:
-            self._session.set_image(volume, before if before.any() else None, progress, cancelled)
+            progress("read", 0.0)
+            self._session.set_image(volume_of(), before if before.any() else None, progress, cancelled)
             replaced.append(True)
 
         def finish(_: None) -> WriteReport:
             self._known = None
             self._require_nodes()
+            if times != self._current_image_times():
+                raise UserInputError("The voxels of a volume were changed while they were read; set the image again")
             report = WriteReport()
             if predicts:
                 if self._read().any():
                     raise UserInputError("The segment was drawn in while it was predicted; set the image again")
-                report = self._write(self._session.segmentation, self._session.segmentation, None, 0)
-            self._start(volume, self._read() if predicts else before)
+                report = self._write(self._session.segmentation, self._session.segmentation, 0)
+            self._start(self._read() if predicts else before)
             return report
 
         def abandon() -> None:
@@ -207,14 +228,15 @@ class PropagationLogic:
         Raises:
             UserInputError: Volumes cannot be used, or the session's image is of another size.
         """
-        volume = source_volume_from_nodes(self._volumes)
+        deferred_source_volume(self._volumes)  # refuses what cannot be used
+        shape = volume_shape_kji(self._volumes[0])
         known = self._session.segmentation if known is None else known
-        if known.shape != volume.shape_kji:
+        if known.shape != shape:
             raise UserInputError(
                 f"The session's image has shape {known.shape} and volume '{self._volumes[0].GetName()}' has "
-                f"{volume.shape_kji} (k, j, i); select the volume that the session was saved with"
+                f"{shape} (k, j, i); select the volume that the session was saved with"
             )
-        self._start(volume, known.copy())
+        self._start(known.copy())
 
     def accept_manual_changes(self) -> None:
         """Keep what was changed in the segment by hand without propagating it; propagation never writes those voxels.
@@ -308,15 +330,20 @@ class PropagationLogic:
             self._require_image()
             if not np.array_equal(self._read(), pending.drawn):
                 raise UserInputError("The segment was changed since it was propagated; propagate again")
-            protected = _slices_of(edits, pending.drawn.shape)
-            report = self._write(pending.result.segmentation, pending.result.changed, protected, edits[0].axis)
+            to_write = pending.result.changed.copy()
+            for edit in edits:
+                np.moveaxis(to_write, edit.axis, 0)[edit.index] = False  # as drawn, whatever the engine says
+            report = self._write(pending.result.segmentation, to_write, edits[0].axis)
         except BaseException:
             self.discard(pending)
             raise
         self.pending = None
         self._known = self._read()
         saved_state = bool(report.written or report.refused)
-        self._done.append(_Step(_pack(pending.known), _pack(pending.drawn), _pack(self._known), saved_state))
+        flipped = np.flatnonzero(pending.drawn != self._known)
+        values = self._known.reshape(-1)[flipped]
+        known, after = BoxedMask.of(pending.known), BoxedMask.of(self._known)
+        self._done.append(_Step(known, after, flipped, values, saved_state))
         return Propagation(edits, pending.result, report)
 
     def discard(self, pending: PendingPropagation) -> None:
@@ -396,15 +423,15 @@ class PropagationLogic:
         self._require_free()
         self._require_image()
         current = self._read()
-        while self._done and _has_values(current, self._done[-1], of_drawn=True):
+        while self._done and self._done[-1].is_undone_in(current):
             self._session.undo()
             self._step_back()
-        while self._undone and _has_values(current, self._undone[-1], of_drawn=False):
+        while self._undone and self._undone[-1].is_in(current):
             self._session.redo()
             self._step_forward()
 
-    def _start(self, volume: SourceVolume, known: np.ndarray) -> None:
-        self._volume, self._known = volume, known
+    def _start(self, known: np.ndarray) -> None:
+        self._known = known
         self._place, self._image_times = self._relative_place(), self._current_image_times()
         self.pending = None
         self._done.clear()
@@ -413,12 +440,12 @@ class PropagationLogic:
     def _step_back(self) -> None:
         step = self._done.pop()
         self._undone.append(step)
-        self._known = self._unpack(step.known)
+        self._known = step.known.mask
 
     def _step_forward(self) -> None:
         step = self._undone.pop()
         self._done.append(step)
-        self._known = self._unpack(step.after)
+        self._known = step.after.mask
 
     def _undoable(self, word: str) -> UndoableWriter:
         if not isinstance(self.writer, UndoableWriter):
@@ -429,17 +456,16 @@ class PropagationLogic:
     def _read(self) -> np.ndarray:
         return segment_mask(self._node, self._segment_id, self._volumes[0])
 
-    def _write(
-        self, segmentation: np.ndarray, changed: np.ndarray, protected: np.ndarray | None, axis: int
-    ) -> WriteReport:
+    def _write(self, segmentation: np.ndarray, changed: np.ndarray, axis: int) -> WriteReport:
+        volume_node = self._volumes[0]
         return write_changed_voxels(
-            self.writer, self._node, self._segment_id, self._volumes[0], segmentation, changed, protected, axis
+            self.writer, self._node, self._segment_id, volume_node, segmentation, changed, axis=axis
         )
 
     def _axis(self, axis: int | None, plane: str | None) -> int | None:
-        if plane is None or self._volume is None:
+        if plane is None:
             return axis
-        named = self._volume.axis_of_plane(plane)
+        named = axis_of_plane(planes_of_volume(self._volumes[0]), plane)
         if axis is not None and axis != named:
             raise UserInputError(f"Axis {axis} is not the axis of {plane} slices ({named}); give one of them")
         return named
@@ -492,31 +518,7 @@ class PropagationLogic:
     def _current_image_times(self) -> list[int]:
         return [node.GetImageData().GetMTime() for node in self._volumes]
 
-    def _unpack(self, packed: np.ndarray) -> np.ndarray:
-        assert self._volume is not None  # set with the first step
-        shape = self._volume.shape_kji
-        return np.unpackbits(packed, count=int(np.prod(shape))).reshape(shape).astype(bool)
-
 
 def _given(**callbacks: Any) -> dict[str, Any]:
     """Those that are not `None`: the engine has its own defaults."""
     return {name: callback for name, callback in callbacks.items() if callback is not None}
-
-
-def _pack(mask: np.ndarray) -> np.ndarray:
-    return np.packbits(mask)
-
-
-def _has_values(current: np.ndarray, step: _Step, of_drawn: bool) -> bool:
-    """Whether the voxels that a propagation wrote have the values before it (`of_drawn`) or after it."""
-    wrote = step.drawn ^ step.after
-    values = step.drawn if of_drawn else step.after
-    return bool(wrote.any()) and not ((_pack(current) ^ values) & wrote).any()
-
-
-def _slices_of(edits: Sequence[SliceEdit], shape: tuple[int, ...]) -> np.ndarray:
-    """A mask of whole slices, bool `[K, J, I]`."""
-    mask = np.zeros(shape, bool)
-    for edit in edits:
-        np.moveaxis(mask, edit.axis, 0)[edit.index] = True
-    return mask

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import slicer
 
+from context_propagation.core.boxed_mask import BoxedMask
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.packed_mask import pack_mask, unpack_mask
 
 FORMAT = "context-propagation scene session 1"
 ATTRIBUTE = "ContextPropagation.Session"
@@ -154,11 +154,13 @@ def _plain(session: SavedSession) -> dict[str, Any]:
         "device": session.device,
         "versions": session.versions,
         "segment_id": session.segment_id,
-        "initial": pack_mask(session.initial),
-        "known": pack_mask(session.known),
+        "initial": BoxedMask.of(session.initial).plain(),
+        "known": BoxedMask.of(session.known).plain(),
         "propagations": [
             {
-                "edits": [{"axis": e.axis, "index": e.index, "mask": pack_mask(e.mask)} for e in done.edits],
+                "edits": [
+                    {"axis": e.axis, "index": e.index, "mask": BoxedMask.of(e.mask[None]).plain()} for e in done.edits
+                ],
                 "made_at": done.made_at,
                 "scope": done.scope,
                 "changed_per_slice": {str(index): count for index, count in done.changed_per_slice.items()},
@@ -179,8 +181,8 @@ def _session(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> SavedS
         device=str(content["device"]),
         versions={str(name): str(version) for name, version in content["versions"].items()},
         segment_id=str(content["segment_id"]),
-        initial=unpack_mask(content["initial"], shape_kji),
-        known=unpack_mask(content["known"], shape_kji),
+        initial=BoxedMask.from_plain(content["initial"], shape_kji).mask,
+        known=BoxedMask.from_plain(content["known"], shape_kji).mask,
         propagations=tuple(_propagation(done, shape_kji) for done in content["propagations"]),
     )
 
@@ -191,8 +193,8 @@ def _propagation(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> Sa
         axis, index = int(edit["axis"]), int(edit["index"])
         if axis not in (0, 1, 2) or not 0 <= index < shape_kji[axis]:
             raise UserInputError(f"A saved edit is on slice {index} of axis {axis}, outside the volume")
-        plane = tuple(n for a, n in enumerate(shape_kji) if a != axis)
-        edits.append(SliceEdit(axis, index, unpack_mask(edit["mask"], plane)))
+        height, width = (n for a, n in enumerate(shape_kji) if a != axis)
+        edits.append(SliceEdit(axis, index, BoxedMask.from_plain(edit["mask"], (1, height, width)).mask[0]))
     per_slice = {int(index): int(count) for index, count in content["changed_per_slice"].items()}
     return SavedPropagation(
         tuple(edits), str(content["made_at"]), str(content["scope"]), per_slice, int(content["refused"])

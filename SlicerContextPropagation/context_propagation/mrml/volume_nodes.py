@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import slicer
@@ -10,17 +10,29 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.source_volume import GRID_TOLERANCE_MM, SourceVolume
+from context_propagation.core.source_volume import GRID_TOLERANCE_MM, SourceVolume, planes_of_axes
 from context_propagation.mrml.world_matrices import RAS_TO_LPS, to_vtk, volume_ijk_to_world
 
 
 def source_volume_from_nodes(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> SourceVolume:
-    """Stack volume nodes as the channels of one image.
+    """Stack volume nodes as the channels of one image; `deferred_source_volume`, done here.
+
+    Raises:
+        UserInputError: As there.
+    """
+    return deferred_source_volume(nodes)()
+
+
+def deferred_source_volume(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> Callable[[], SourceVolume]:
+    """Check volume nodes that are the channels of one image; stacking them takes time, and may be done elsewhere.
 
     Arrays are taken as they lie in the nodes; origins, directions and parent transforms only enter the matrix.
 
     Args:
         nodes: One node per channel, in the order that the model was trained with.
+
+    Returns:
+        A function that copies the voxels; it may run on another thread, and raises `UserInputError` for NaN.
 
     Raises:
         UserInputError: No node, a node without voxels or with several components, a parent transform that is not
@@ -36,8 +48,18 @@ def source_volume_from_nodes(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) ->
                 f"Volume '{node.GetName()}' {_describe(array, matrix)} is not on the grid of "
                 f"'{nodes[0].GetName()}' {_describe(arrays[0], matrices[0])}; resample it to that grid first"
             )
-    channels = np.stack([array.astype(np.float32) for array in arrays])
-    return SourceVolume(channels, RAS_TO_LPS @ matrices[0])
+    return lambda: SourceVolume(np.stack(arrays, dtype=np.float32, casting="unsafe"), RAS_TO_LPS @ matrices[0])
+
+
+def planes_of_volume(node: slicer.vtkMRMLScalarVolumeNode) -> tuple[str, str, str]:
+    """The anatomical plane of the slices along each array axis (k, j, i) of a volume."""
+    return planes_of_axes(RAS_TO_LPS @ volume_ijk_to_world(node))
+
+
+def spacing_kji_mm(node: slicer.vtkMRMLScalarVolumeNode) -> tuple[float, float, float]:
+    """Voxel size along k, j, i in world millimetres, parent transforms included."""
+    i, j, k = np.linalg.norm(volume_ijk_to_world(node)[:3, :3], axis=0)
+    return float(k), float(j), float(i)
 
 
 def volume_array(node: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
