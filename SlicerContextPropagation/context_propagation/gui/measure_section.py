@@ -31,7 +31,7 @@ class MeasureSection:
     def measure(self) -> None:
         """Measure the selected segment."""
         node, segment = self._ui.referenceSelector.currentNode(), self._ui.referenceSelector.currentSegmentID()
-        reference = (node, segment) if node is not None and segment else None
+        reference = None if node is None else (node, segment or None)
         try:
             if self._inputs.select():
                 self._shared.runner.start(self._shared.logic.measure_operation(reference), self._show)

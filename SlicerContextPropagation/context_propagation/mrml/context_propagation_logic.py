@@ -21,7 +21,7 @@ from context_propagation.core.model_listing import ModelDescription, describe_mo
 from context_propagation.core.operation import Operation
 from context_propagation.core.source_volume import axis_of_plane
 from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
-from context_propagation.mrml.measurements import Measurements, measurement_operation
+from context_propagation.mrml.measurements import Measurements, Reference, measurement_operation
 from context_propagation.mrml.propagation_logic import PendingPropagation, Propagation, PropagationLogic
 from context_propagation.mrml.scenes import prepare_scene
 from context_propagation.mrml.segment_writer import SegmentWriter, WriteReport, write_changed_voxels
@@ -267,6 +267,11 @@ class ContextPropagationLogic:
         self.follow()
         return self._require_propagation().edits(plane=plane)
 
+    def redrawn(self) -> list[SliceEdit]:
+        """As `edits`; nothing where nothing was redrawn."""
+        self.follow()
+        return self._require_propagation().redrawn()
+
     def propagate(self, plane: str | None = None) -> Propagation:
         """`propagate_operation`, run here, and applied."""
         return self.apply(self.propagate_operation(plane).run())
@@ -370,17 +375,17 @@ class ContextPropagationLogic:
         selection = self._require_selection()
         return segment_mask(selection.segmentation_node, selection.segment_id, selection.volume_nodes[0])
 
-    def measure(self, reference: tuple[slicer.vtkMRMLSegmentationNode, str] | None = None) -> Measurements:
+    def measure(self, reference: Reference | None = None) -> Measurements:
         """`measure_operation`, run here."""
         return self.measure_operation(reference).run()
 
     def measure_operation(
-        self, reference: tuple[slicer.vtkMRMLSegmentationNode, str] | None = None
+        self, reference: Reference | None = None
     ) -> Operation[Measurements]:
         """The segment's volume, and how it compares with a reference segment.
 
         Args:
-            reference: A segmentation and a segment's ID or name in it.
+            reference: A segmentation, and the ID or name of a segment in it or None for its only one.
         """
         selection = self._require_selection()
         return measurement_operation(

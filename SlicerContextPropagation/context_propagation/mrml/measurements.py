@@ -18,8 +18,8 @@ from context_propagation.mrml.volume_nodes import planes_of_volume, spacing_kji_
 if TYPE_CHECKING:
     from context_propagation.core.measures import Measures
 
-Reference = tuple[slicer.vtkMRMLSegmentationNode, str]
-"""A segmentation, and the ID or name of a segment in it."""
+Reference = tuple[slicer.vtkMRMLSegmentationNode, str | None]
+"""A segmentation, and the ID or name of a segment in it; None for its only one."""
 
 
 @dataclass(frozen=True)
