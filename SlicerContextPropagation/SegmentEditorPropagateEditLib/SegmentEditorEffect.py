@@ -45,6 +45,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self.scriptedEffect.setParameterDefault("AutoPropagate", 0)
 
     def activate(self):
+        if self.panel.closed:  # the module was reloaded
+            self.setupOptionsFrame()
         self.panel.activate()
 
     def deactivate(self):
@@ -52,7 +54,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def cleanup(self):
         if self.panel is not None:
-            self.panel.cleanup()
+            self.panel.close()
 
     def updateGUIFromMRML(self):
         self.panel.update()

@@ -72,7 +72,7 @@ class EpochLog:
     validation_dsc: float
 
 
-MAX_ATTEMPTS, SEED_STEP = 3, 1000
+MAX_ATTEMPTS, RATE_DIVISOR = 3, 3.0
 LEAST_SHARE = 0.5
 """A training has died where its best epoch has less than this share of the DSC of the untouched features: with a Dice
 loss, a network that calls everything background has no gradient that would lead it back."""
@@ -121,7 +121,7 @@ def train_fusion(
 ) -> TrainedFusion:
     """Train with Adam; one step is all simulated edits of one example.
 
-    A training that died, as validation examples tell, is done again with another seed; see `LEAST_SHARE`.
+    A training that died, as validation examples tell, is done again at a lower rate; see `LEAST_SHARE`.
 
     With a checkpoint, an interrupted training goes on where it was and, on a CPU, ends with the same weights as one
     that was not. The checkpoint knows architecture and settings, not model and examples: give each training its own.
@@ -139,7 +139,7 @@ def train_fusion(
         cancelled: Asked before each step.
 
     Raises:
-        UserInputError: No examples, a checkpoint of another training, or training died with every seed.
+        UserInputError: No examples, a checkpoint of another training, or all attempts died.
         Cancelled: The checkpoint holds the last finished epoch.
 
     Source: Chao et al., section II-C (far slices only), II-D (loss and optimiser).
@@ -147,7 +147,8 @@ def train_fusion(
     if not training:
         raise UserInputError("No training examples; give cases on which the base model and the ground truth differ")
     for attempt in range(MAX_ATTEMPTS):
-        run = _Run(model, split, architecture, replace(settings, seed=settings.seed + attempt * SEED_STEP))
+        rate = settings.learning_rate / RATE_DIVISOR**attempt
+        run = _Run(model, split, architecture, replace(settings, learning_rate=rate))
         kept = checkpoint.with_name(f"{checkpoint.name}.{attempt}") if checkpoint and attempt else checkpoint
         state = _load_checkpoint(kept, run) if kept is not None and kept.is_file() else run.start()
         while state.epoch < settings.epochs and not _has_stalled(state, settings.patience):
@@ -160,9 +161,11 @@ def train_fusion(
             network.load_state_dict(state.best_weights)
             network.tell(torch.zeros(architecture.told))
             return TrainedFusion(network.to(model.device).eval().requires_grad_(False), state.log)
-        logger.warning("The training died: its best validation DSC is %.3f; trying another seed", state.best_dsc)
+        logger.warning(
+            "The training died at learning rate %g: best validation DSC %.3f; lowering it", rate, state.best_dsc
+        )
     raise UserInputError(
-        f"{MAX_ATTEMPTS} trainings died, with hardly any target left; choose a smaller learning rate or other cases"
+        f"{MAX_ATTEMPTS} trainings died at ever lower learning rates, with hardly any target left; choose other cases"
     )
 
 

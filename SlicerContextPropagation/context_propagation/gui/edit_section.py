@@ -21,7 +21,7 @@ from context_propagation.mrml.propagation_logic import PendingPropagation
 from context_propagation.mrml.segment_writer import WriteReport
 from context_propagation.mrml.session_node import SavedSession
 from context_propagation.mrml.slice_plot import remove_plot, show_in_plot
-from context_propagation.mrml.volume_nodes import source_volume_from_nodes
+from context_propagation.mrml.volume_nodes import planes_of_volume
 
 LOOK_MS = 500
 """How often the segment is looked at for redrawn slices while the panel is shown."""
@@ -76,14 +76,19 @@ class EditSection:
         self._set_image()
 
     def _set_image(self) -> None:
+        if self._inputs.select():
+            self._shared.runner.start(self._shared.logic.check_operation(), self._checked)
+
+    def _checked(self, warnings: list[str]) -> None:
         logic = self._shared.logic
-        if not self._inputs.select():
-            return
-        warnings = logic.warnings()
         question = _("Something looks wrong with the volumes for this model:\n\n{warnings}\n\nGo on all the same?")
         if warnings and not confirmed(question.format(warnings="\n".join(warnings))):
             return
-        saved = logic.saved_session()
+        try:
+            saved = logic.saved_session()
+        except UserInputError as error:
+            show_error(error)
+            saved = None
         if saved is not None and saved.propagations and self._wants_replay(saved):
             self._shared.runner.start(logic.restore_operation(), self._restored)
             return
@@ -132,7 +137,7 @@ class EditSection:
         if logic.history and logic.history[-1].edits[0].axis == axis:
             changed = [logic.history[-1].changed_per_slice.get(index, 0) for index in range(len(doubt))]
             columns[_("changed, voxels")] = changed
-        plane = source_volume_from_nodes(logic.selection.volume_nodes[:1]).plane_of_axis[axis]
+        plane = planes_of_volume(logic.selection.volume_nodes[0])[axis]
         self._chart = show_in_plot(slicer.mrmlScene, self._chart, columns, _("{plane} slice").format(plane=plane))
         slicer.modules.plots.logic().ShowChartInLayout(self._chart)
 
@@ -247,7 +252,7 @@ class EditSection:
         table.setRowCount(len(rows))
         if edits:
             self._ui.editsLabel.text = _("Redrawn slices:")
-        planes = _planes(logic.selection.volume_nodes[0]) if logic.selection and rows else ()
+        planes = planes_of_volume(logic.selection.volume_nodes[0]) if logic.selection and rows else ()
         for number, (axis, index, state) in enumerate(rows):
             for column, text in enumerate((planes[axis], str(index), state)):
                 table.setItem(number, column, qt.QTableWidgetItem(text))
@@ -271,7 +276,3 @@ def _times(segmentation_node: slicer.vtkMRMLSegmentationNode) -> tuple[Any, ...]
     segmentation = segmentation_node.GetSegmentation()
     layers = [segmentation.GetLayerDataObject(layer).GetMTime() for layer in range(segmentation.GetNumberOfLayers())]
     return (segmentation_node.GetID(), segmentation.GetMTime(), *layers)
-
-
-def _planes(volume_node: slicer.vtkMRMLScalarVolumeNode) -> tuple[str, str, str]:
-    return source_volume_from_nodes([volume_node]).plane_of_axis

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -79,8 +78,8 @@ class Runner:
     def _tick(self) -> None:
         try:
             self._worker.drain()
-        except Exception:  # a callback's own mistake must not stop the timer
-            show_error(RuntimeError(traceback.format_exc()))
+        except Exception as error:  # a callback's own mistake must not stop the timer
+            show_error(error)
         if not self._worker.busy:
             self._timer.stop()
         self._tell()

@@ -1,4 +1,4 @@
-"""Tells when voxels of a segmentation change, and when it goes away."""
+"""Tells when a segment changes, when what is worked on goes away, and when the editor is set otherwise."""
 
 from __future__ import annotations
 
@@ -10,50 +10,78 @@ import qt
 import slicer
 import vtk
 
+from context_propagation.core.boxes import bounding_box, slices_of
+from context_propagation.core.errors import UserInputError
+from context_propagation.mrml.context_propagation_logic import Selection
+from context_propagation.mrml.segments import segment_labelmap
+
 SEGMENTATION_EVENTS = ("SourceRepresentationModified", "SegmentModified", "SegmentRemoved", "SegmentAdded")
 
 
-class SegmentationWatch:
-    """Gathers the many events of one stroke into one call.
+class GatheredEvents:
+    """Gathers many events of nodes into one call, after what caused them is done.
 
     Args:
-        on_changed: Called after voxels or segments changed.
-        on_gone: Called after the segmentation was removed, or the scene closed.
+        on_events: Called once, however many there were.
+    """
+
+    def __init__(self, on_events: Callable[[], None]) -> None:
+        self._observed: list[tuple[Any, int]] = []
+        self._timer = qt.QTimer()
+        self._timer.singleShot = True
+        self._timer.interval = 0
+        self._timer.connect("timeout()", on_events)
+
+    def observe(self, observed: vtk.vtkObject, event: int) -> None:
+        """Gather an event of a node as well."""
+        self._observed.append((observed, observed.AddObserver(event, self._event)))
+
+    def forget(self) -> None:
+        """Do not call for what was gathered so far."""
+        self._timer.stop()
+
+    def stop(self) -> None:
+        """Observe nothing."""
+        self.forget()
+        for observed, tag in self._observed:
+            observed.RemoveObserver(tag)
+        self._observed.clear()
+
+    def _event(self, caller: vtk.vtkObject, event: str) -> None:
+        self._timer.start()
+
+
+class SegmentationWatch:
+    """Watches one segment, whoever edits it.
+
+    Slicer tells of far more than changes, and leaves a labelmap's time as it was where it erases: so voxels are
+    compared.
+
+    Args:
+        on_changed: Called after voxels of the segment changed.
+        on_gone: Called after segment, segmentation or a volume were removed, or the scene was closed.
     """
 
     def __init__(self, on_changed: Callable[[], None], on_gone: Callable[[], None]) -> None:
         self._on_changed, self._on_gone = on_changed, on_gone
-        self._observed: list[tuple[Any, int]] = []
-        self._node: slicer.vtkMRMLSegmentationNode | None = None
-        self._seen: tuple[Any, ...] = ()
-        self._timer = qt.QTimer()
-        self._timer.singleShot = True
-        self._timer.interval = 0
-        self._timer.connect("timeout()", self._look)
+        self._events = GatheredEvents(self._look)
+        self.selection: Selection | None = None
+        self._seen: Any = None
 
-    @property
-    def alive(self) -> bool:
-        """Whether it watches."""
-        return self._node is not None
-
-    def start(self, segmentation_node: slicer.vtkMRMLSegmentationNode) -> None:
-        """Watch a segmentation, in place of any other."""
+    def start(self, selection: Selection) -> None:
+        """Watch a segment, in place of any other."""
         self.stop()
-        self._node = segmentation_node
-        self._seen = _times(segmentation_node)
-        segmentation = segmentation_node.GetSegmentation()
+        self.selection, self._seen = selection, _content(selection)
+        segmentation, scene = selection.segmentation_node.GetSegmentation(), selection.segmentation_node.GetScene()
         for name in SEGMENTATION_EVENTS:
-            self._observe(segmentation, getattr(slicer.vtkSegmentation, name))
-        self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.NodeRemovedEvent)
-        self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.EndCloseEvent)
+            self._events.observe(segmentation, getattr(slicer.vtkSegmentation, name))
+        self._events.observe(scene, slicer.vtkMRMLScene.NodeRemovedEvent)
+        self._events.observe(scene, slicer.vtkMRMLScene.EndCloseEvent)
 
     def stop(self) -> None:
         """Watch nothing."""
-        self._timer.stop()
-        for observed, tag in self._observed:
-            observed.RemoveObserver(tag)
-        self._observed.clear()
-        self._node = None
+        self._events.stop()
+        self.selection = None
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -61,30 +89,60 @@ class SegmentationWatch:
         try:
             yield
         finally:
-            if self._node is not None and self._node.GetScene() is not None:
-                self._seen = _times(self._node)
-
-    def _observe(self, observed: Any, event: int) -> None:
-        self._observed.append((observed, observed.AddObserver(event, self._event)))
-
-    def _event(self, caller: vtk.vtkObject, event: str) -> None:
-        self._timer.start()
+            if self.selection is not None and is_there(self.selection):
+                self._events.forget()
+                self._seen = _content(self.selection)
 
     def _look(self) -> None:
-        if self._node is None:
+        if self.selection is None:
             return
-        if self._node.GetScene() is None:
+        if not is_there(self.selection):
             self.stop()
             self._on_gone()
             return
-        times = _times(self._node)
-        if times != self._seen:
-            self._seen = times
+        content = _content(self.selection)
+        if content != self._seen:
+            self._seen = content
             self._on_changed()
 
 
-def _times(segmentation_node: slicer.vtkMRMLSegmentationNode) -> tuple[Any, ...]:
-    """Changes whenever voxels or segments do."""
-    segmentation = segmentation_node.GetSegmentation()
-    layers = [segmentation.GetLayerDataObject(layer).GetMTime() for layer in range(segmentation.GetNumberOfLayers())]
-    return (tuple(segmentation.GetSegmentIDs()), *layers)
+class EditorWatch:
+    """Tells when a Segment Editor is set to another segment, volume, mask or overwrite mode.
+
+    Args:
+        on_changed: Called then.
+    """
+
+    def __init__(self, on_changed: Callable[[], None]) -> None:
+        self._events = GatheredEvents(on_changed)
+        self._node: slicer.vtkMRMLSegmentEditorNode | None = None
+
+    def follow(self, node: slicer.vtkMRMLSegmentEditorNode | None) -> None:
+        """Watch this editor's node, in place of any other."""
+        if node is self._node:
+            return
+        self._events.stop()
+        self._node = node
+        if node is not None:
+            self._events.observe(node, vtk.vtkCommand.ModifiedEvent)
+
+
+def is_there(selection: Selection) -> bool:
+    """Whether nodes and segment are still in the scene."""
+    nodes = (selection.segmentation_node, *selection.volume_nodes)
+    in_scene = all(node.GetScene() is not None for node in nodes)
+    return in_scene and selection.segment_id in selection.segmentation_node.GetSegmentation().GetSegmentIDs()
+
+
+def _content(selection: Selection) -> Any:
+    """Differs whenever the segment's voxels do."""
+    try:
+        labelmap = segment_labelmap(selection.segmentation_node, selection.segment_id)
+    except UserInputError:  # no voxels any more, as after a change to surfaces
+        return None
+    box = bounding_box(labelmap.voxels)
+    if box is None:
+        return ()
+    starts = tuple(start + outer for (start, _), (outer, _) in zip(box, labelmap.box, strict=True))
+    voxels = labelmap.voxels[slices_of(box)]
+    return starts, voxels.shape, hash(voxels.tobytes()), labelmap.ijk_to_ras.tobytes()

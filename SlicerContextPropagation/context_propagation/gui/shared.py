@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import slicer
 
@@ -12,10 +13,17 @@ from context_propagation.mrml.context_propagation_logic import ContextPropagatio
 
 @dataclass(frozen=True)
 class Shared:
-    """One for the application."""
+    """One for the application.
+
+    Attributes:
+        logic: Model and session.
+        runner: The worker.
+        users: Called before both are let go of: each must let go too.
+    """
 
     logic: ContextPropagationLogic
     runner: Runner
+    users: list[Callable[[], None]] = field(default_factory=list)
 
 
 _shared: list[Shared] = []
@@ -32,5 +40,7 @@ def release() -> None:
     """Stop what runs and free the memory: before a reload, and at the application's end."""
     while _shared:
         one = _shared.pop()
+        for let_go in list(one.users):
+            let_go()
         one.runner.close()
         one.logic.close()
