@@ -76,6 +76,7 @@ class ContextPropagationWidget(ScriptedLoadableModuleWidget):
     def enter(self):
         if self.panel is not None:
             self.panel.update()
+            self.panel.packages.offer()
 
     def cleanup(self):
         if self.panel is not None:

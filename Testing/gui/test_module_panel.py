@@ -1,5 +1,6 @@
 """The module's panel, driven as a user does: real Qt, real MRML, a real nnU-Net in a bundle."""
 
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -455,12 +456,48 @@ def test_missing_packages_are_listed_and_installed_after_a_yes(module, ct, bundl
     assert not user.ui.predictButton.enabled
 
     module.answers = [False]
-    user.panel.packages.install()
+    user.widget.enter()
+    user.widget.enter()  # asked at first use only
     assert not hasattr(installer, "installed")
+    assert len(module.texts("question")) == 1
+
     module.answers = [True]
-    user.panel.packages.install()
+    user.click("installButton")
     assert installer.installed == ["nnunetv2>=2.5"]
     assert "All that is needed" in user.ui.packagesLabel.text
+
+
+def test_an_empty_wheel_folder_is_refused_before_anything_is_asked(module, ct, bundle, tmp_path):
+    from packaging.requirements import Requirement
+
+    from context_propagation.gui.installation_plan import MissingPackage
+
+    user = User(module, [bundle])
+    user.panel.packages._missing = (MissingPackage(Requirement("nnunetv2>=2.5"), None),)
+    user.ui.wheelFolder.currentPath = str(tmp_path)
+
+    user.panel.packages.install()
+
+    assert "holds no wheel" in module.texts("error")[0]
+
+
+def test_starting_slicer_imports_nothing_heavy(tmp_path):
+    code = f"""
+import os, sys
+os.environ["QT_QPA_PLATFORM"] = "offscreen"
+sys.path[:0] = [{str(SHIPPED)!r}, {str(Path(__file__).parent)!r}]
+from pathlib import Path
+from stand_in_slicer import Application
+application = Application(Path({str(tmp_path)!r}))
+application.start()
+application.load_module({str(SHIPPED / "ContextPropagation.py")!r})
+application.finish_startup()
+heavy = [name for name in ("torch", "SimpleITK", "nnunetv2", "monai", "scipy") if name in sys.modules]
+application.stop()
+print("heavy:", heavy)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "heavy: []" in done.stdout, done.stdout + done.stderr
 
 
 def test_a_reload_lets_go_of_the_worker_and_of_the_packages(ready, module):

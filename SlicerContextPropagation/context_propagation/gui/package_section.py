@@ -49,7 +49,7 @@ class PackageSection:
     ) -> None:
         self._ui, self._shared, self._inputs, self._installer_of = ui, shared, inputs, installer_of
         self._missing: tuple[MissingPackage, ...] | None = None
-        self._installing = False
+        self._installing = self._offered = False
         ui.installButton.connect("clicked()", self.install)
         ui.uninstallButton.connect("clicked()", self.uninstall)
 
@@ -59,6 +59,19 @@ class PackageSection:
         if self._missing is None:
             self._missing = self._installer_of().missing(REQUIREMENTS, MONAI_REQUIREMENTS)
         return self._missing
+
+    def offer(self) -> None:
+        """At first use: say what is missing, and install it if the user wants to."""
+        if not self._offered and self._can_be_read() and self.missing:
+            self._offered = True
+            self.install()
+
+    def _can_be_read(self) -> bool:
+        """Whether the installed packages can be looked up; `update` shows why not."""
+        try:
+            return self.missing is not None
+        except UserInputError:
+            return False
 
     def update(self) -> None:
         """Bring the widgets in step."""
@@ -79,6 +92,8 @@ class PackageSection:
 
     def install(self) -> None:
         """Ask, then install what is missing, showing each step."""
+        if not self.missing:
+            return
         folder = Path(self._ui.wheelFolder.currentPath) if self._ui.wheelFolder.currentPath else None
         source = _("from '{folder}'").format(folder=folder) if folder else _("from the network")
         listed = "\n".join(str(package) for package in self.missing)

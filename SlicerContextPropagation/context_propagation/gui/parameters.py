@@ -1,6 +1,7 @@
-"""The panel's choices, kept in the scene by Slicer's parameter node wrapper; edits are not among them."""
+"""The panel's choices, kept in the scene by Slicer's parameter node wrapper; edits are not among them.
 
-from __future__ import annotations
+Annotations are not postponed here: the wrapper reads them.
+"""
 
 import slicer
 from slicer.parameterNodeWrapper import parameterNodeWrapper
