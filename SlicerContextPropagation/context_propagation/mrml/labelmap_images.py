@@ -39,15 +39,16 @@ class Labelmap:
         return result
 
 
-def labelmap_from_image(image: slicer.vtkOrientedImageData) -> Labelmap:
-    """The voxels above zero of an oriented image; an empty image gives an empty box."""
+def labelmap_from_image(image: slicer.vtkOrientedImageData, label_value: int | None = None) -> Labelmap:
+    """The voxels of one value, or all above zero, of an oriented image; an empty image gives an empty box."""
     i0, i1, j0, j1, k0, k1 = image.GetExtent()
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     if i1 < i0 or j1 < j0 or k1 < k0 or image.GetPointData().GetScalars() is None:
         return Labelmap(np.zeros((0, 0, 0), bool), ((0, 0), (0, 0), (0, 0)), to_numpy(matrix))
     box = ((k0, k1 + 1), (j0, j1 + 1), (i0, i1 + 1))
-    return Labelmap(scalars_kji(image) > 0, box, to_numpy(matrix))
+    scalars = scalars_kji(image)
+    return Labelmap(scalars > 0 if label_value is None else scalars == label_value, box, to_numpy(matrix))
 
 
 def image_from_mask(mask: np.ndarray, box: Box, ijk_to_ras: np.ndarray) -> slicer.vtkOrientedImageData:

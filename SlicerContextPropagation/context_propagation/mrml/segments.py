@@ -94,10 +94,11 @@ def segment_labelmap(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_
     """
     require_segment(segmentation_node, segment_id)
     require_binary_labelmap(segmentation_node)
-    image = slicer.vtkOrientedImageData()
-    if not segmentation_node.GetBinaryLabelmapRepresentation(segment_id, image):
+    segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
+    layer = segment.GetRepresentation(_binary_labelmap())
+    if layer is None:
         return Labelmap(np.zeros((0, 0, 0), bool), ((0, 0), (0, 0), (0, 0)), np.eye(4))
-    return labelmap_from_image(image)
+    return labelmap_from_image(layer, segment.GetLabelValue())
 
 
 def segment_grid(
