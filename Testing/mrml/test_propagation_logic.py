@@ -16,6 +16,7 @@ class EditorsWriter:
     def __init__(self, editor):
         self.save_state = editor.save_state
         self.modify = editor.modify
+        self.finish = editor.finish
 
 
 @pytest.fixture

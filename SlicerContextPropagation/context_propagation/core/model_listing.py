@@ -63,7 +63,9 @@ def describe_model(path: str | Path) -> ModelDescription:
         raise UserInputError(f"'{path}' is no folder; give a bundle, or a trained model's folder")
     try:
         return _bundle(path) if (path / "bundle.json").is_file() else _base(path, path)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, OSError) as error:
+        if isinstance(error, UserInputError):
+            raise
         raise UserInputError(f"The files in '{path}' lack what describes a model ({error!r:.100})") from error
 
 

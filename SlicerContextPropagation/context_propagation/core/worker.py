@@ -25,6 +25,7 @@ class Job:
         on_failed: Called with the exception; `Cancelled` where the user cancelled.
         stage: The stage's name and the fraction of it that is done.
         finished: Whether one of the callbacks was called.
+        outcome: What the computation gave, and what it raised; there until it is handed over.
     """
 
     operation: Operation[Any]
@@ -32,6 +33,7 @@ class Job:
     on_failed: Callable[[BaseException], None]
     stage: tuple[str, float] = ("", 0.0)
     finished: bool = False
+    outcome: tuple[Any, BaseException | None] = (None, None)
     _cancel: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
@@ -46,12 +48,12 @@ class Job:
         """The progress callback of the computation."""
         self.stage = (stage, fraction)
 
-    def compute(self) -> tuple[Any, BaseException | None]:
-        """The long part, on the worker's thread: what it gave, or the exception that ended it."""
+    def compute(self) -> None:
+        """The long part, on the worker's thread."""
         try:
-            return self.operation.compute(self.show, self._cancel.is_set), None
+            self.outcome = self.operation.compute(self.show, self._cancel.is_set), None
         except BaseException as raised:  # nothing may end the thread
-            return None, raised
+            self.outcome = None, raised
 
 
 class Worker:
@@ -63,7 +65,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._todo: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[tuple[Job, Any, BaseException | None]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self.job: Job | None = None
 
@@ -81,9 +83,10 @@ class Worker:
         """Start an operation.
 
         Raises:
-            UserInputError: Another one runs.
+            UserInputError: Another one runs; this one was abandoned.
         """
         if self.job is not None:
+            operation.abandon()
             raise UserInputError(f"'{self.job.operation.title}' is running; wait for it or cancel it")
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="context-propagation", daemon=True)
@@ -95,10 +98,12 @@ class Worker:
     def drain(self) -> bool:
         """Finish the operation whose computation has ended, and call its callback; True where there was one."""
         try:
-            job, computed, error = self._done.get_nowait()
+            self._done.get_nowait()
         except queue.Empty:
             return False
-        self.job, job.finished = None, True
+        job, self.job = self.job, None
+        assert job is not None  # one was done
+        (computed, error), job.outcome, job.finished = job.outcome, (None, None), True
         if error is None and job.cancelled:
             error = Cancelled()
         try:
@@ -106,8 +111,9 @@ class Worker:
                 job.operation.abandon()
                 raise error
             result = job.operation.finish(computed)
-        except Exception as raised:  # whatever it is, the caller shows it
+        except BaseException as raised:  # whatever it is, the caller shows it
             job.on_failed(raised)
+            raised.__traceback__ = None  # its frames hold what was computed with
         else:
             job.on_finished(result)
         return True
@@ -124,13 +130,16 @@ class Worker:
         """Cancel what runs, let it end, and end the thread; the callbacks are called as for any cancelled operation."""
         if self.job is not None:
             self.job.cancel()
-        self.wait(seconds)
-        if self._thread is not None:
-            self._todo.put(None)
-            self._thread = None
+        try:
+            self.wait(seconds)
+        finally:
+            if self._thread is not None:
+                self._todo.put(None)
+                self._thread = None
 
     def _work(self) -> None:
         todo, done = self._todo, self._done
         while (job := todo.get()) is not None:
-            computed, error = job.compute()
-            done.put((job, computed, error))
+            job.compute()
+            del job  # the other thread holds the last reference: what it leads to is not freed on this one
+            done.put(True)

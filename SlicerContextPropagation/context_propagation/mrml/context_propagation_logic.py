@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,7 +15,7 @@ import slicer
 
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.edited_slices import SliceEdit
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.installed_versions import installed_versions
 from context_propagation.core.model_listing import ModelDescription, describe_model
 from context_propagation.core.operation import Operation
@@ -24,12 +24,13 @@ from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
 from context_propagation.mrml.measurements import Measurements, Reference, measurement_operation
 from context_propagation.mrml.propagation_logic import PendingPropagation, Propagation, PropagationLogic
 from context_propagation.mrml.scenes import prepare_scene
-from context_propagation.mrml.segment_writer import SegmentWriter, WriteReport, write_changed_voxels
+from context_propagation.mrml.segment_writer import SegmentWriter, WriteMode, WriteReport, write_changed_voxels
 from context_propagation.mrml.segmentation_files import save_segmentation
 from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation, segment_mask, segment_named
 from context_propagation.mrml.session_node import (
     SavedPropagation,
     SavedSession,
+    archive_session,
     find_session_node,
     read_session,
     write_session,
@@ -115,6 +116,7 @@ class ContextPropagationLogic:
             UserInputError: The folder cannot be used, now or when it is loaded.
         """
         description = describe_model(folder)
+        self._require_idle()
 
         def compute(progress: Progress, cancelled: CancelCheck) -> LoadedModel:
             from context_propagation.core.bundle import load_model
@@ -123,6 +125,7 @@ class ContextPropagationLogic:
             return LoadedModel(description, *load_model(folder, label, device, trust))
 
         def finish(loaded: LoadedModel) -> LoadedModel:
+            self._require_idle()
             self.close_session()
             self.loaded = loaded
             return loaded
@@ -145,7 +148,8 @@ class ContextPropagationLogic:
             segment: ID or name; without it the only segment, or a new empty one with the name of the model's label.
 
         Raises:
-            UserInputError: No volume, no such segment, or several and none named.
+            UserInputError: No volume, no such segment, or several and none named; or a run or a preview of the earlier
+                selection is not over.
         """
         if not volume_nodes:
             raise UserInputError("No volume is selected; select one volume per channel")
@@ -162,6 +166,7 @@ class ContextPropagationLogic:
             segment_id = segment_named(segmentation_node, segment)
         selection = Selection(tuple(volume_nodes), segmentation_node, segment_id)
         if self.selection is None or not _same(selection, self.selection):
+            self._require_idle()
             self.close_session()
             self.selection = selection
         return self.selection
@@ -210,26 +215,32 @@ class ContextPropagationLogic:
         """
         propagation, session = self._new_propagation(writer)
         image = propagation.image_operation()
+        self._make_way(session)
         axis = self._axis("axial")
 
         def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceDoubt]:
-            return image.compute(progress, cancelled), SliceDoubt(axis, session.slice_doubt_mm2(axis))
+            return image.compute(progress, cancelled), _doubt(session, axis, progress, cancelled)
 
         def finish(computed: tuple[Any, SliceDoubt]) -> WriteReport:
             try:
                 report = image.finish(computed[0])
             except BaseException:
-                self._drop(propagation)
+                self._drop(propagation, session)
                 raise
+            self._archive_session_node()
             self._adopt(propagation, session, computed[1])
             return report
 
-        return Operation("Predict", compute, finish, lambda: self._drop(propagation))
+        def abandon() -> None:
+            image.abandon()
+            self._drop(propagation, session)
+
+        return Operation("Predict", compute, finish, abandon)
 
     # -- edits -------------------------------------------------------------------------------------------------------
 
     def edit_slice(self, index: int, mask: np.ndarray, plane: str = "axial") -> WriteReport:
-        """Draw one slice from a script; the segment is written on this slice only.
+        """Draw one slice from a script; the segment is written on this slice only. `undo` does not take it back.
 
         Args:
             index: The volume's slice, from 0.
@@ -239,7 +250,8 @@ class ContextPropagationLogic:
         Raises:
             UserInputError: No image is set, or the slice or mask does not fit the volume.
         """
-        propagation, selection = self._require_propagation(), self._require_selection()
+        self._require_propagation()
+        selection = self._require_selection()
         volume_node = selection.volume_nodes[0]
         axis = self._axis(plane)
         shape = volume_shape_kji(volume_node)
@@ -252,15 +264,12 @@ class ContextPropagationLogic:
         wanted, changed = self.segment_mask(), np.zeros(shape, bool)
         np.moveaxis(wanted, axis, 0)[index] = mask
         np.moveaxis(changed, axis, 0)[index] = True
-        return write_changed_voxels(
-            propagation.writer,
-            selection.segmentation_node,
-            selection.segment_id,
-            volume_node,
-            wanted,
-            changed,
-            axis=axis,
-        )
+        writer = self._own_writer()  # whose history is not that of the propagations
+        node, segment_id = selection.segmentation_node, selection.segment_id
+        try:
+            return write_changed_voxels(writer, node, segment_id, volume_node, wanted, changed, axis=axis)
+        finally:
+            writer.close()
 
     def edits(self, plane: str | None = None) -> list[SliceEdit]:
         """The slices that were redrawn since the last propagation; see `PropagationLogic.edits`."""
@@ -292,7 +301,7 @@ class ContextPropagationLogic:
         def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceDoubt]:
             assert session is not None  # there is one with the propagation
             result = inner.compute(progress, cancelled)
-            return result, SliceDoubt(result.axis, session.slice_doubt_mm2(result.axis))
+            return result, _doubt(session, result.axis, progress, cancelled)
 
         def finish(computed: tuple[Any, SliceDoubt]) -> PendingPropagation:
             pending = inner.finish(computed[0])
@@ -310,13 +319,13 @@ class ContextPropagationLogic:
         Raises:
             UserInputError: No image is set.
         """
-        propagation, selection = self._require_propagation(), self._require_selection()
+        propagation = self._require_propagation()
         if writer is None and isinstance(propagation.writer, EditorLogicWriter):
             return
+        if writer is None:
+            self._require_idle()  # a preview was made to be applied by someone else
         _close(propagation)
-        propagation.writer = writer or EditorLogicWriter(
-            self.scene, selection.segmentation_node, selection.volume_nodes[0]
-        )
+        propagation.writer = writer or self._own_writer()
 
     def apply(self, pending: PendingPropagation) -> Propagation:
         """Write a propagation as one undo step; see `PropagationLogic.apply`."""
@@ -379,9 +388,7 @@ class ContextPropagationLogic:
         """`measure_operation`, run here."""
         return self.measure_operation(reference).run()
 
-    def measure_operation(
-        self, reference: Reference | None = None
-    ) -> Operation[Measurements]:
+    def measure_operation(self, reference: Reference | None = None) -> Operation[Measurements]:
         """The segment's volume, and how it compares with a reference segment.
 
         Args:
@@ -422,6 +429,7 @@ class ContextPropagationLogic:
             raise UserInputError("The scene holds no edits of this segment; predict, and redraw a slice")
         _check_same_model(saved, loaded)
         propagation, session = self._new_propagation(writer)
+        self._make_way(session)
         volume_of = deferred_source_volume(self._require_selection().volume_nodes)
         axis = saved.propagations[-1].edits[0].axis if saved.propagations else self._axis("axial")
 
@@ -431,19 +439,19 @@ class ContextPropagationLogic:
             for done in saved.propagations:
                 session.propagate(done.edits, progress, cancelled)
             session.accept_manual_changes(saved.known)
-            return SliceDoubt(axis, session.slice_doubt_mm2(axis))
+            return _doubt(session, axis, progress, cancelled)
 
         def finish(doubt: SliceDoubt) -> SavedSession:
             try:
                 propagation.resume(saved.known)
             except BaseException:
-                self._drop(propagation)
+                self._drop(propagation, session)
                 raise
             self._made, self._restored = list(saved.propagations), len(saved.propagations)
             self._adopt(propagation, session, doubt)
             return saved
 
-        return Operation("Replay edits", compute, finish, lambda: self._drop(propagation))
+        return Operation("Replay edits", compute, finish, lambda: self._drop(propagation, session))
 
     # -- end ---------------------------------------------------------------------------------------------------------
 
@@ -453,18 +461,18 @@ class ContextPropagationLogic:
             _close(self.propagation)
         self.propagation = self.session = self.doubt = None
         self._made, self._restored = [], 0
-        _free_device_memory()
+        free_device_memory()
 
     def close(self) -> None:
         """Free the session and the model, and forget the selection."""
         self.close_session()
         self.loaded = self.selection = None
-        _free_device_memory()
+        free_device_memory()
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
     def _new_propagation(self, writer: SegmentWriter | None) -> tuple[PropagationLogic, Session]:
-        """A session without an image; the earlier one is closed first: two caches may not fit into memory."""
+        """A session without an image, and what keeps it in step; the earlier one is untouched."""
         from context_propagation.core.session import Session, SessionSettings
 
         loaded, selection = self._require_loaded(), self._require_selection()
@@ -474,27 +482,43 @@ class ContextPropagationLogic:
         if fusion is not None:
             settings = replace(settings, level=fusion.level, neighbours=fusion.neighbours)
         session = Session(loaded.model, settings, fusion)
+        node, segment_id = selection.segmentation_node, selection.segment_id
+        # Until it is adopted, nothing writes but a prediction: a writer of our own is made when it is needed.
+        writer = writer or _LateWriter(self._own_writer)
+        return PropagationLogic(self.scene, session, selection.volume_nodes, node, segment_id, writer), session
+
+    def _make_way(self, session: Session) -> None:
+        """Close the earlier session once all was checked: two caches may not fit into memory."""
         self.close_session()
-        propagation = PropagationLogic(
-            self.scene,
-            session,
-            selection.volume_nodes,
-            selection.segmentation_node,
-            selection.segment_id,
-            writer or EditorLogicWriter(self.scene, selection.segmentation_node, selection.volume_nodes[0]),
-        )
         self.session = session
-        return propagation, session
+
+    def _own_writer(self) -> EditorLogicWriter:
+        """A writer that obeys the masks of the module Segment Editor where that edits this segmentation."""
+        selection = self._require_selection()
+        editor_node = self.scene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
+        if editor_node is not None and editor_node.GetSegmentationNode() is not selection.segmentation_node:
+            editor_node = None
+        return EditorLogicWriter(self.scene, selection.segmentation_node, selection.volume_nodes[0], editor_node)
+
+    def _archive_session_node(self) -> None:
+        """Keep the record of edits that a new start leaves behind, under another name."""
+        selection = self._require_selection()
+        node = find_session_node(self.scene, selection.segmentation_node, selection.segment_id)
+        if node is not None:
+            archive_session(node)
 
     def _adopt(self, propagation: PropagationLogic, session: Session, doubt: SliceDoubt) -> None:
+        if isinstance(propagation.writer, _LateWriter):
+            propagation.writer = propagation.writer.made()
         self.propagation, self.session, self.doubt = propagation, session, doubt
         self._save_session()
 
-    def _drop(self, propagation: PropagationLogic) -> None:
+    def _drop(self, propagation: PropagationLogic, session: Session) -> None:
         """Forget a session that came to nothing."""
         _close(propagation)
-        self.session = None
-        _free_device_memory()
+        if self.session is session:
+            self.session = None
+        free_device_memory()
 
     def _save_session(self) -> None:
         """Put what was done so far into the scene."""
@@ -564,13 +588,48 @@ def _check_same_model(saved: SavedSession, loaded: LoadedModel) -> None:
         )
 
 
+class _LateWriter:
+    """A writer that is made when something is written: a run that comes to nothing leaves no node in the scene."""
+
+    def __init__(self, make: Callable[[], EditorLogicWriter]) -> None:
+        self._make = make
+        self._writer: EditorLogicWriter | None = None
+
+    def made(self) -> EditorLogicWriter:
+        """The writer."""
+        if self._writer is None:
+            self._writer = self._make()
+        return self._writer
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def save_state(self) -> None:
+        self.made().save_state()
+
+    def modify(self, segment_id: str, modifier: slicer.vtkOrientedImageData, mode: WriteMode) -> None:
+        self.made().modify(segment_id, modifier, mode)
+
+    def finish(self) -> None:
+        self.made().finish()
+
+
 def _close(propagation: PropagationLogic) -> None:
     """Let a writer of our own take its hidden node out of the scene."""
-    if isinstance(propagation.writer, EditorLogicWriter):
+    if isinstance(propagation.writer, (EditorLogicWriter, _LateWriter)):
         propagation.writer.close()
 
 
-def _free_device_memory() -> None:
+def _doubt(session: Session, axis: int, progress: Progress, cancelled: CancelCheck) -> SliceDoubt:
+    if cancelled():
+        raise Cancelled
+    progress("look for undecided slices", 0.0)
+    return SliceDoubt(axis, session.slice_doubt_mm2(axis))
+
+
+def free_device_memory() -> None:
+    """Give back what torch keeps of the GPU; nothing without one."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         gc.collect()

@@ -78,6 +78,9 @@ class EditorLogicWriter:
         }
         extent = list(modifier.GetExtent())
         self._logic.ModifySegmentByLabelmap(self._node, segment_id, modifier, modes[mode], extent, True, False)
+
+    def finish(self) -> None:
+        """Remember the segmentation as it was left."""
         self._left = segmentation_fingerprint(self._node)
 
     @property
@@ -107,12 +110,6 @@ class EditorLogicWriter:
         self._require_untouched(self.can_redo, "redo")
         self._logic.Redo()
         self._left = segmentation_fingerprint(self._node)
-
-    def require_can(self, word: str) -> None:
-        """Raises:
-        UserInputError: `undo` or `redo`, whichever `word` is, would be refused.
-        """
-        self._require_untouched(self.can_undo if word == "undo" else self.can_redo, word)
 
     def _require_untouched(self, possible: bool, word: str) -> None:
         name = self._node.GetName()

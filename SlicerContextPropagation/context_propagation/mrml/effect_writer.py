@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import slicer
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.mrml.modifier_masks import is_masked_by_single_segment, masked_by_single_segment
+from context_propagation.mrml.modifier_masks import (
+    is_masked_by_single_segment,
+    masked_by_intensity,
+    masked_by_single_segment,
+)
 from context_propagation.mrml.segment_writer import WriteMode
 
 
@@ -40,6 +46,9 @@ class EffectWriter:
         """Save the segmentation in the editor's history."""
         self._effect.saveStateForUndo()
 
+    def finish(self) -> None:
+        """Nothing: the editor keeps the history."""
+
     def modify(self, segment_id: str, modifier: slicer.vtkOrientedImageData, mode: WriteMode) -> None:
         """Add or remove the voxels of a modifier on the segment's own grid, as far as the editor's masks allow.
 
@@ -49,8 +58,24 @@ class EffectWriter:
         editor_node = self._effect.parameterSetNode()
         if editor_node.GetSelectedSegmentID() != segment_id:
             raise UserInputError("Another segment was selected in the Segment Editor; select the propagated one again")
+        segmentation_node = editor_node.GetSegmentationNode()
+        modifier = masked_by_intensity(modifier, segmentation_node, editor_node, editor_node.GetSourceVolumeNode())
         by_hand = mode is WriteMode.REMOVE and is_masked_by_single_segment(editor_node)
         if by_hand:
-            node, mask_segment_id = editor_node.GetSegmentationNode(), editor_node.GetMaskSegmentID()
-            modifier = masked_by_single_segment(modifier, node, mask_segment_id)
-        self._effect.modifySelectedSegmentByLabelmap(modifier, self._modes[mode], list(modifier.GetExtent()), by_hand)
+            modifier = masked_by_single_segment(modifier, segmentation_node, editor_node.GetMaskSegmentID())
+        extent = list(modifier.GetExtent())
+        with _without_intensity_range(editor_node):
+            self._effect.modifySelectedSegmentByLabelmap(modifier, self._modes[mode], extent, by_hand)
+
+
+@contextmanager
+def _without_intensity_range(editor_node: slicer.vtkMRMLSegmentEditorNode) -> Iterator[None]:
+    """The range was applied by `masked_by_intensity`; no one is told that it is off for a moment."""
+    on, silent = editor_node.GetSourceVolumeIntensityMask(), editor_node.GetDisableModifiedEvent()
+    editor_node.SetDisableModifiedEvent(1)
+    editor_node.SetSourceVolumeIntensityMask(False)
+    try:
+        yield
+    finally:
+        editor_node.SetSourceVolumeIntensityMask(on)
+        editor_node.SetDisableModifiedEvent(silent)

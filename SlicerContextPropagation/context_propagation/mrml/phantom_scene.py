@@ -5,16 +5,14 @@ from __future__ import annotations
 import slicer
 
 from context_propagation.core.phantom import PhantomSettings, make_phantom
+from context_propagation.core.shipped_bundle import UNSEEN
 from context_propagation.core.source_volume import SourceVolume
 from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation
 from context_propagation.mrml.volume_nodes import add_volume
 
-SAMPLE = PhantomSettings("nasopharynx", seed=0, number=900)
-"""The case of `context-propagation demo`."""
-
 
 def add_phantom(
-    scene: slicer.vtkMRMLScene, settings: PhantomSettings = SAMPLE
+    scene: slicer.vtkMRMLScene, settings: PhantomSettings = UNSEEN
 ) -> tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode]:
     """Add a phantom's CT, and a segmentation with its true GTV.
 

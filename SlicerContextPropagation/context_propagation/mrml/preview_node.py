@@ -34,9 +34,7 @@ class PropagationPreview:
         shape = volume_shape_kji(volume_node)
         assert added.shape == removed.shape == shape  # both come from the engine, on this volume's grid
         self._scene = scene
-        self.node = add_segmentation(scene, volume_node, NAME)
-        self.node.SetSaveWithScene(False)
-        self.node.SetHideFromEditors(True)
+        self.node = add_segmentation(scene, volume_node, NAME, shown_to_user=False)
         for mask, name, color in ((added, ADDED, GREEN), (removed, REMOVED, RED)):
             if mask.any():
                 add_segment_from_mask(self.node, mask, volume_node, name, color)

@@ -53,8 +53,6 @@ class Engine(Protocol):
 class UndoableWriter(Protocol):
     """A `SegmentWriter` with a history of its own; the Segment Editor's effect has none that Python may call."""
 
-    def require_can(self, word: str) -> None: ...
-
     def undo(self) -> None: ...
 
     def redo(self) -> None: ...
@@ -214,7 +212,7 @@ class PropagationLogic:
             if replaced:  # cancelled too late for the engine to go back to its earlier image
                 self._known = None
 
-        return Operation("Set image", self._guarded(compute), finish, abandon)
+        return self._exclusive("Set image", compute, finish, abandon)
 
     def resume(self, known: np.ndarray | None = None) -> None:
         """Go on with a session that holds an image already, e.g. one restored from a file.
@@ -320,7 +318,7 @@ class PropagationLogic:
                 self._session.discard_last()
                 self._undone.clear()
 
-        return Operation("Propagate", self._guarded(compute), finish, abandon)
+        return self._exclusive("Propagate", compute, finish, abandon)
 
     def apply(self, pending: PendingPropagation) -> Propagation:
         """Write what a propagation changed into the segment as one undo step.
@@ -370,11 +368,10 @@ class PropagationLogic:
         self._require_free()
         if not self._done:
             raise UserInputError("Nothing to undo; no propagation was made on this image")
-        step = self._done[-1]
-        writer = self._undoable("undo") if step.saved_state else None
+        self._require_image()
+        if self._done[-1].saved_state:
+            self._undoable("undo").undo()
         self._session.undo()
-        if writer is not None:
-            writer.undo()
         self._step_back()
 
     def redo(self) -> None:
@@ -386,11 +383,10 @@ class PropagationLogic:
         self._require_free()
         if not self._undone:
             raise UserInputError("Nothing to redo; no propagation was undone on this image")
-        step = self._undone[-1]
-        writer = self._undoable("redo") if step.saved_state else None
+        self._require_image()
+        if self._undone[-1].saved_state:
+            self._undoable("redo").redo()
         self._session.redo()
-        if writer is not None:
-            writer.redo()
         self._step_forward()
 
     @property
@@ -423,14 +419,16 @@ class PropagationLogic:
     def follow_segment(self) -> None:
         """Bring the engine in step where the Segment Editor's Undo or Redo was pressed, which tells no one.
 
-        A propagation counts as undone where every voxel that it wrote has its old value again.
+        A propagation counts as undone where every voxel that it wrote has its old value again; one that wrote nothing
+        counts as undone with the one before it.
         """
         self._require_free()
         self._require_image()
         current = self._read()
-        while self._done and self._done[-1].is_undone_in(current):
-            self._session.undo()
-            self._step_back()
+        while (count := _undone_at_the_end(self._done, current)) > 0:
+            for _ in range(count):
+                self._session.undo()
+                self._step_back()
         while self._undone and self._undone[-1].is_in(current):
             self._session.redo()
             self._step_forward()
@@ -455,7 +453,6 @@ class PropagationLogic:
     def _undoable(self, word: str) -> UndoableWriter:
         if not isinstance(self.writer, UndoableWriter):
             raise UserInputError(f"This writer cannot {word}; use {word.capitalize()} of the Segment Editor")
-        self.writer.require_can(word)
         return self.writer
 
     def _read(self) -> np.ndarray:
@@ -475,17 +472,25 @@ class PropagationLogic:
             raise UserInputError(f"Axis {axis} is not the axis of {plane} slices ({named}); give one of them")
         return named
 
-    def _guarded(self, compute: Callable[[Progress, Cancelled], Any]) -> Callable[[Progress, Cancelled], Any]:
-        """Mark the time of a computation, in which the session is not touched from elsewhere."""
+    def _exclusive(
+        self,
+        title: str,
+        compute: Callable[[Progress, Cancelled], Any],
+        finish: Callable[[Any], Any],
+        abandon: Callable[[], None],
+    ) -> Operation[Any]:
+        """An operation from whose making to whose end nothing else is done with the session."""
 
-        def guarded(progress: Progress, cancelled: Cancelled) -> Any:
-            self._computing = True
-            try:
-                return compute(progress, cancelled)
-            finally:
-                self._computing = False
+        def finish_and_release(computed: Any) -> Any:
+            self._computing = False
+            return finish(computed)
 
-        return guarded
+        def abandon_and_release() -> None:
+            self._computing = False
+            abandon()
+
+        self._computing = True
+        return Operation(title, compute, finish_and_release, abandon_and_release)
 
     def _require_free(self) -> None:
         if self._computing:
@@ -522,6 +527,14 @@ class PropagationLogic:
 
     def _current_image_times(self) -> list[int]:
         return [node.GetImageData().GetMTime() for node in self._volumes]
+
+
+def _undone_at_the_end(done: Sequence[_Step], segment: np.ndarray) -> int:
+    """How many steps a segment lacks at least: the last one that wrote something, and those after it; 0 for none."""
+    for count, step in enumerate(reversed(done), start=1):
+        if step.flipped.size:
+            return count if step.is_undone_in(segment) else 0
+    return 0
 
 
 def _given(**callbacks: Any) -> dict[str, Any]:

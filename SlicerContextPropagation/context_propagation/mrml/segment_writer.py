@@ -39,6 +39,9 @@ class SegmentWriter(Protocol):
             mode: Whether its voxels are added or removed.
         """
 
+    def finish(self) -> None:
+        """The write is complete."""
+
 
 @dataclass(frozen=True)
 class WriteReport:
@@ -119,6 +122,7 @@ def write_changed_voxels(
     for mode, voxels in ((WriteMode.REMOVE, change.remove), (WriteMode.ADD, change.add)):
         _modify(writer, segment_id, mode, voxels, change.box, mapping.segment_ijk_to_ras)
     _mark_modified(segmentation_node, segment_id)
+    writer.finish()
     after = segment_labelmap(segmentation_node, segment_id).over(change.box)
     refused = (change.add & ~after) | (change.remove & after)
     return WriteReport(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 
 import numpy as np
 import slicer
@@ -33,4 +34,5 @@ def _add_layer(digest: hashlib.blake2b, layer: vtk.vtkDataObject) -> None:
         return
     digest.update(repr((layer.GetExtent(), layer.GetSpacing(), layer.GetOrigin())).encode())
     if layer.GetPointData().GetScalars() is not None and layer.GetNumberOfPoints():
-        digest.update(np.ascontiguousarray(scalars_kji(layer)).data)
+        checksum = zlib.crc32(np.ascontiguousarray(scalars_kji(layer)).data)  # 40 million voxels in some 20 ms
+        digest.update(repr(checksum).encode())

@@ -136,10 +136,21 @@ def grid_mapping(
 
 
 def add_segmentation(
-    scene: slicer.vtkMRMLScene, volume_node: slicer.vtkMRMLScalarVolumeNode, name: str
+    scene: slicer.vtkMRMLScene, volume_node: slicer.vtkMRMLScalarVolumeNode, name: str, shown_to_user: bool = True
 ) -> slicer.vtkMRMLSegmentationNode:
-    """Add an empty segmentation on a volume's grid, under the volume's parent transform."""
-    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    """Add an empty segmentation on a volume's grid, under the volume's parent transform.
+
+    Args:
+        scene: Where the node goes.
+        volume_node: Gives grid and transform.
+        name: The node's name.
+        shown_to_user: Otherwise selectors do not offer it, and it is not saved with the scene.
+    """
+    node = slicer.vtkMRMLSegmentationNode()
+    node.SetName(scene.GenerateUniqueName(name))
+    node.SetHideFromEditors(not shown_to_user)
+    node.SetSaveWithScene(shown_to_user)
+    node = scene.AddNode(node)
     node.CreateDefaultDisplayNodes()
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)

@@ -15,7 +15,7 @@ from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
 
 FORMAT = "context-propagation scene session 1"
-ATTRIBUTE = "ContextPropagation.Session"
+ATTRIBUTE, ARCHIVED = "ContextPropagation.Session", "ContextPropagation.EarlierSession"
 SEGMENTATION_ROLE, VOLUME_ROLE = "ContextPropagation.Segmentation", "ContextPropagation.Volume"
 MAX_TEXT_BYTES = 500_000_000
 
@@ -111,6 +111,32 @@ def find_session_node(
     return None
 
 
+def archive_session(node: slicer.vtkMRMLTextNode) -> None:
+    """Keep a session's record as text, but no longer as the segment's session: a new one takes its place.
+
+    A record without a propagation is removed: it says nothing.
+    """
+    if '"propagations": []' in (node.GetText() or ""):
+        node.GetScene().RemoveNode(node)
+        return
+    node.SetAttribute(ARCHIVED, node.GetAttribute(ATTRIBUTE))
+    node.RemoveAttribute(ATTRIBUTE)
+    node.SetName(f"{node.GetName()} (earlier)")
+
+
+def remove_orphaned_sessions(scene: slicer.vtkMRMLScene) -> None:
+    """Take sessions out of the scene whose segmentation or segment was deleted."""
+    count = scene.GetNumberOfNodesByClass("vtkMRMLTextNode")
+    nodes = [scene.GetNthNodeByClass(number, "vtkMRMLTextNode") for number in range(count)]
+    for node in nodes:
+        segment_id = node.GetAttribute(ATTRIBUTE) or node.GetAttribute(ARCHIVED)
+        segmentation_node = node.GetNodeReference(SEGMENTATION_ROLE)
+        if segment_id is not None and (
+            segmentation_node is None or segmentation_node.GetSegmentation().GetSegment(segment_id) is None
+        ):
+            scene.RemoveNode(node)
+
+
 def volumes_of(node: slicer.vtkMRMLTextNode) -> list[slicer.vtkMRMLScalarVolumeNode]:
     """The volumes that a session was made with, as far as they are in the scene."""
     count = node.GetNumberOfNodeReferences(VOLUME_ROLE)
@@ -136,7 +162,7 @@ def read_session(node: slicer.vtkMRMLTextNode, shape_kji: tuple[int, int, int]) 
         if content["format"] != FORMAT:
             raise UserInputError(f"'{name}' has format {content['format']!r:.60}, not {FORMAT!r}; update this program")
         return _session(content, shape_kji)
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         if isinstance(error, UserInputError):
             raise
         raise UserInputError(f"'{name}' holds no session that can be restored ({error!r:.100})") from error
@@ -195,6 +221,8 @@ def _propagation(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> Sa
             raise UserInputError(f"A saved edit is on slice {index} of axis {axis}, outside the volume")
         height, width = (n for a, n in enumerate(shape_kji) if a != axis)
         edits.append(SliceEdit(axis, index, BoxedMask.from_plain(edit["mask"], (1, height, width)).mask[0]))
+    if not edits:
+        raise UserInputError("A saved propagation has no drawn slice; the session cannot be restored")
     per_slice = {int(index): int(count) for index, count in content["changed_per_slice"].items()}
     return SavedPropagation(
         tuple(edits), str(content["made_at"]), str(content["scope"]), per_slice, int(content["refused"])

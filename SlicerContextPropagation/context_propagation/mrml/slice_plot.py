@@ -31,15 +31,15 @@ def show_in_plot(
     """
     if chart is not None and chart.GetScene() is not None:
         remove_plot(scene, chart)
-    table = _unsaved(scene.AddNewNodeByClass("vtkMRMLTableNode", TABLE))
+    table = _add(scene, slicer.vtkMRMLTableNode(), TABLE)
     count = len(next(iter(values.values())))
     _add_column(table, axis_title, np.arange(count, dtype=np.float64))
-    chart = _unsaved(scene.AddNewNodeByClass("vtkMRMLPlotChartNode", CHART))
+    chart = _add(scene, slicer.vtkMRMLPlotChartNode(), CHART)
     chart.SetXAxisTitle(axis_title)
     chart.SetYAxisTitle(", ".join(values))
     for number, (title, column) in enumerate(values.items()):
         _add_column(table, title, np.asarray(column, np.float64))
-        series = _unsaved(scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", title))
+        series = _add(scene, slicer.vtkMRMLPlotSeriesNode(), title)
         series.SetAndObserveTableNodeID(table.GetID())
         series.SetXColumnName(axis_title)
         series.SetYColumnName(title)
@@ -67,6 +67,7 @@ def _add_column(table: slicer.vtkMRMLTableNode, title: str, values: np.ndarray) 
     table.AddColumn(column)
 
 
-def _unsaved(node: slicer.vtkMRMLNode) -> slicer.vtkMRMLNode:
+def _add(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode, name: str) -> slicer.vtkMRMLNode:
+    node.SetName(scene.GenerateUniqueName(name))
     node.SetSaveWithScene(False)
-    return node
+    return scene.AddNode(node)

@@ -24,7 +24,7 @@ def source_volume_from_nodes(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) ->
 
 
 def deferred_source_volume(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> Callable[[], SourceVolume]:
-    """Check volume nodes that are the channels of one image; stacking them takes time, and may be done elsewhere.
+    """Check volume nodes that are the channels of one image; converting them takes time, and may be done elsewhere.
 
     Arrays are taken as they lie in the nodes; origins, directions and parent transforms only enter the matrix.
 
@@ -32,7 +32,7 @@ def deferred_source_volume(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> C
         nodes: One node per channel, in the order that the model was trained with.
 
     Returns:
-        A function that copies the voxels; it may run on another thread, and raises `UserInputError` for NaN.
+        A function that converts the voxels, which were copied; for any thread. It raises `UserInputError` for NaN.
 
     Raises:
         UserInputError: No node, a node without voxels or with several components, a parent transform that is not
@@ -48,7 +48,8 @@ def deferred_source_volume(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> C
                 f"Volume '{node.GetName()}' {_describe(array, matrix)} is not on the grid of "
                 f"'{nodes[0].GetName()}' {_describe(arrays[0], matrices[0])}; resample it to that grid first"
             )
-    return lambda: SourceVolume(np.stack(arrays, dtype=np.float32, casting="unsafe"), RAS_TO_LPS @ matrices[0])
+    copies = [array.copy() for array in arrays]  # here: on another thread a node may lose its voxels meanwhile
+    return lambda: SourceVolume(np.stack(copies, dtype=np.float32, casting="unsafe"), RAS_TO_LPS @ matrices[0])
 
 
 def planes_of_volume(node: slicer.vtkMRMLScalarVolumeNode) -> tuple[str, str, str]:
