@@ -43,24 +43,28 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def setMRMLDefaults(self):
         self.scriptedEffect.setParameterDefault("AutoPropagate", 0)
+        self.scriptedEffect.setParameterDefault("Model", "")
 
     def activate(self):
-        if self.panel.closed:  # the module was reloaded
+        if self.panel is None or self.panel.closed:  # the module was reloaded
             self.setupOptionsFrame()
         self.panel.activate()
 
     def deactivate(self):
-        self.panel.deactivate()
+        if self.panel is not None:
+            self.panel.deactivate()
 
     def cleanup(self):
         if self.panel is not None:
             self.panel.close()
 
     def updateGUIFromMRML(self):
-        self.panel.update()
+        if self.panel is not None:
+            self.panel.update()
 
     def sourceVolumeNodeChanged(self):
-        self.panel.update()
+        if self.panel is not None:
+            self.panel.update()
 
     def updateMRMLFromGUI(self):
         pass

@@ -9,6 +9,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from context_propagation.core.worker import Job
+
 SHORTCUT = "Ctrl+Shift+P"
 
 
@@ -114,6 +116,13 @@ class EffectWidgets:
         self.apply.enabled = idle and possible.preview and possible.preview_fits
         self.discard.enabled = self.show.enabled = idle and possible.preview
         self.progress.visible = self.cancel.visible = possible.busy
+
+    def show_progress(self, job: Job) -> None:
+        """Show what runs, its stage, and how much of that is done."""
+        stage, fraction = job.stage
+        words = (_(job.operation.title), stage, _("stopping") if job.cancelled else "")
+        self.progress.value = int(100 * fraction)
+        self.status.text = ": ".join(word for word in words if word)
 
     def check(self, box: Any, on: bool) -> None:
         """Set a check box, and tell no one."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import qt
 
-from context_propagation.core.errors import Cancelled
+from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.operation import Operation
 from context_propagation.core.worker import Job, Worker
 from context_propagation.gui.messages import show_error
 
-TICK_MS = 50
+TICK_MS = 5
+SHARE_SECONDS = 0.03
+"""Slicer's event loop holds Python's lock while it waits: other threads compute only while Python runs on the main one.
+So each tick sleeps in Python, which lets go of the lock; far below what anyone notices."""
 
 
 class Runner:
@@ -75,7 +79,15 @@ class Runner:
         self.listeners.clear()
         self._worker.close()
 
+    def require_idle(self) -> None:
+        """Raises:
+        UserInputError: An operation runs.
+        """
+        if self.busy:
+            raise UserInputError("Something is running; wait for it or cancel it")
+
     def _tick(self) -> None:
+        time.sleep(SHARE_SECONDS)
         try:
             self._worker.drain()
         except Exception as error:  # a callback's own mistake must not stop the timer

@@ -93,12 +93,15 @@ class SegmentationWatch:
                 self._events.forget()
                 self._seen = _content(self.selection)
 
-    def _look(self) -> None:
-        if self.selection is None:
-            return
-        if not is_there(self.selection):
+    def notice_if_gone(self) -> None:
+        """Do not wait for the event."""
+        if self.selection is not None and not is_there(self.selection):
             self.stop()
             self._on_gone()
+
+    def _look(self) -> None:
+        self.notice_if_gone()
+        if self.selection is None:
             return
         content = _content(self.selection)
         if content != self._seen:

@@ -1,0 +1,91 @@
+"""The open preview of "Propagate Edit": what would change, shown and told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import slicer
+from slicer.i18n import tr as _
+
+from context_propagation.core.edited_slices import SliceEdit
+from context_propagation.mrml.context_propagation_logic import Selection
+from context_propagation.mrml.overlaps import lost_by_others
+from context_propagation.mrml.preview_node import PropagationPreview
+from context_propagation.mrml.propagation_logic import PendingPropagation
+from context_propagation.mrml.segments import segment_name
+from context_propagation.mrml.volume_nodes import planes_of_volume
+
+
+class OpenPreview:
+    """A propagation that waits for Apply or Discard.
+
+    Args:
+        scene: Where its node goes.
+        selection: What was propagated.
+        pending: The propagation.
+    """
+
+    def __init__(self, scene: slicer.vtkMRMLScene, selection: Selection, pending: PendingPropagation) -> None:
+        self.selection, self.pending = selection, pending
+        result, volume = pending.result, selection.volume_nodes[0]
+        self._added, removed = result.changed & result.segmentation, result.changed & ~result.segmentation
+        self._counts = int(self._added.sum()), int(removed.sum())
+        self._lost: dict[str, int] = {}
+        self._mode: int | None = None
+        self._node = PropagationPreview(scene, volume, self._added, removed)
+
+    def show(self, on: bool) -> None:
+        """Show the result, or the segment as it was drawn."""
+        self._node.shown = on
+
+    def close(self) -> None:
+        """Take it out of the scene; the propagation is not discarded by this."""
+        self._node.close()
+
+    @property
+    def whose(self) -> str:
+        """Whose preview it is, where something else is selected."""
+        name = segment_name(self.selection.segmentation_node, self.selection.segment_id)
+        return _("The preview is of '{name}': select it and its volume to apply, or discard.").format(name=name)
+
+    def text(self, overwrite_mode: int) -> str:
+        """What Apply would do, in a few lines.
+
+        Args:
+            overwrite_mode: Of the editor: whether other segments would lose voxels.
+        """
+        segmentation, volume = self.selection.segmentation_node, self.selection.volume_nodes[0]
+        if overwrite_mode != self._mode:
+            self._mode = overwrite_mode
+            self._lost = lost_by_others(segmentation, self.selection.segment_id, volume, self._added, overwrite_mode)
+        lines = [_("Redrawn: {slices}; kept exactly as drawn.").format(slices=slices_text(volume, self.pending.edits))]
+        lines.append(self._changes())
+        lines += [_("'{name}' would lose {count} voxels.").format(name=n, count=c) for n, c in self._lost.items()]
+        return "\n".join([*lines, *self.pending.result.messages])
+
+    def _changes(self) -> str:
+        per_slice = self.pending.result.changed_per_slice
+        if not per_slice:
+            return _("Nothing else would change.")
+        return _(
+            "Would change {count} slices ({first} to {last}): {added} voxels more, {removed} less; {scope}."
+        ).format(
+            count=len(per_slice),
+            first=min(per_slice),
+            last=max(per_slice),
+            added=self._counts[0],
+            removed=self._counts[1],
+            scope=self.pending.result.scope,
+        )
+
+
+def slices_text(volume_node: slicer.vtkMRMLScalarVolumeNode, edits: Sequence[SliceEdit]) -> str:
+    """Redrawn slices in words: "axial slices 7, 8"."""
+    plane = _plane_names()[planes_of_volume(volume_node)[edits[0].axis]]
+    numbers = ", ".join(str(edit.index) for edit in edits)
+    words = _("{plane} slice {numbers}") if len(edits) == 1 else _("{plane} slices {numbers}")
+    return words.format(plane=plane, numbers=numbers)
+
+
+def _plane_names() -> dict[str, str]:
+    return {"axial": _("axial"), "sagittal": _("sagittal"), "coronal": _("coronal")}

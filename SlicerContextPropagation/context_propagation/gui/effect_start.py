@@ -1,0 +1,93 @@
+"""Start of "Propagate Edit": ask what must be asked, load the model, check the volumes, cache the image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from slicer.i18n import tr as _
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.gui.editor_choice import EditorChoice
+from context_propagation.gui.guarded_run import GuardedRun
+from context_propagation.gui.messages import confirmed, show_error
+from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic, Selection
+from context_propagation.mrml.segment_writer import SegmentWriter
+from context_propagation.mrml.segments import convert_to_binary_labelmap, is_binary_labelmap
+
+
+class Start:
+    """One operation after the other on the worker; the user may stop each.
+
+    Args:
+        choice: Model and selection.
+        logic: Model and session.
+        run: Runs the operations.
+        new_writer: Makes the writer of an empty segment's prediction.
+        on_ready: Called at the end, with the number of voxels that were predicted into an empty segment.
+    """
+
+    def __init__(
+        self,
+        choice: EditorChoice,
+        logic: ContextPropagationLogic,
+        run: GuardedRun,
+        new_writer: Callable[[], SegmentWriter],
+        on_ready: Callable[[int], None],
+    ) -> None:
+        self._choice, self._logic, self._run = choice, logic, run
+        self._new_writer, self._on_ready = new_writer, on_ready
+
+    def begin(self) -> Selection | None:
+        """Load the model if need be, then go on by itself.
+
+        Returns:
+            What is started on; None where the user did not agree.
+
+        Raises:
+            UserInputError: Something is not chosen or cannot be used, or something runs.
+        """
+        model, selection = self._choice.required()
+        if not _is_made_of_voxels(selection):
+            return None
+        if self._choice.model_is_loaded:
+            self._check(selection)
+        else:
+            self._run.start(self._logic.load_operation(model.path), lambda loaded: self._check(selection))
+        return selection
+
+    def _check(self, selection: Selection) -> None:
+        self._logic.select(selection.volume_nodes, selection.segmentation_node, selection.segment_id)
+        self._run.start(self._logic.check_operation(), self._cache)
+
+    def _cache(self, warnings: list[str]) -> None:
+        question = _("Something looks wrong with the volume for this model:\n\n{warnings}\n\nGo on all the same?")
+        if warnings and not confirmed(question.format(warnings="\n".join(warnings))):
+            return
+        writer = self._new_writer()
+        if self._wants_replay():
+            self._run.start(self._logic.restore_operation(writer), lambda saved: self._on_ready(0))
+        else:
+            self._run.start(self._logic.predict_operation(writer), lambda report: self._on_ready(report.written))
+
+    def _wants_replay(self) -> bool:
+        if self._logic.propagation is not None:
+            return False
+        try:
+            saved = self._logic.saved_session()
+        except UserInputError as error:
+            show_error(error)
+            return False
+        question = _("The scene holds {count} propagated edit(s) of this segment. Replay them, to go on from there?")
+        return bool(saved and saved.propagations) and confirmed(question.format(count=len(saved.propagations)))
+
+
+def _is_made_of_voxels(selection: Selection) -> bool:
+    """Whether it is, or was converted with the user's consent."""
+    segmentation = selection.segmentation_node
+    if is_binary_labelmap(segmentation):
+        return True
+    question = _("'{name}' is stored as surface or contours. To be edited it is made into voxels. Convert it?")
+    if not confirmed(question.format(name=segmentation.GetName())):
+        return False
+    convert_to_binary_labelmap(segmentation, selection.volume_nodes[0])
+    return True

@@ -1,0 +1,46 @@
+"""Words that come from below the GUI, as literals that translators find."""
+
+from __future__ import annotations
+
+from slicer.i18n import tr as _
+
+_WORDS = {
+    # titles of operations
+    "Load model": _("Load model"),
+    "Check volumes": _("Check volumes"),
+    "Predict": _("Predict"),
+    "Propagate": _("Propagate"),
+    "Replay edits": _("Replay edits"),
+    "Measure": _("Measure"),
+    "Resample PET": _("Resample PET"),
+    "Register PET": _("Register PET"),
+    # stages
+    "load model": _("load model"),
+    "read": _("read"),
+    "check": _("check"),
+    "preprocess": _("preprocess"),
+    "predict": _("predict"),
+    "encode": _("encode"),
+    "update": _("update"),
+    "decode": _("decode"),
+    "fuse": _("fuse"),
+    "look for undecided slices": _("look for undecided slices"),
+    "measure": _("measure"),
+    # measures
+    "Volume": _("Volume"),
+    "DSC": _("DSC"),
+    "Hausdorff distance, 95 %": _("Hausdorff distance, 95 %"),
+    "Surface DSC at 2 mm": _("Surface DSC at 2 mm"),
+    "Added path length, axial": _("Added path length, axial"),
+    # planes and reach
+    "axial": _("axial"),
+    "sagittal": _("sagittal"),
+    "coronal": _("coronal"),
+    "near slices only": _("near slices only"),
+    "whole volume": _("whole volume"),
+}
+
+
+def translated(words: str) -> str:
+    """The user's language, where a translation is known."""
+    return _WORDS.get(words, words)
