@@ -31,11 +31,12 @@ class ContextPropagation(ScriptedLoadableModule):
             "Method: C.-H. Chao, H.-T. Cheng, T.-Y. Ho, L. Lu, M. Sun, Interactive Radiotherapy Target Delineation "
             "with 3D-Fused Context Propagation. This is an independent implementation."
         )
-        slicer.app.connect("startupCompleted()", _at_startup)
+        slicer.app.connect("startupCompleted()", register_effect)
+        slicer.app.connect("startupCompleted()", register_sample_case)
 
 
-def _at_startup():
-    register_effect()
+def register_sample_case():
+    """Offer the phantom in the module Sample Data."""
     from context_propagation.gui.sample_data import register_sample_data
 
     register_sample_data()
@@ -68,15 +69,21 @@ class ContextPropagationWidget(ScriptedLoadableModuleWidget):
         self.layout.addWidget(widget)
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = shared().logic
-        node = ScriptedLoadableModuleLogic()
-        node.moduleName = self.moduleName
-        parameters = ContextPropagationParameters(node.getParameterNode())
-        self.panel = Panel(slicer.util.childWidgetVariables(widget), shared(), parameters)
+        owner = ScriptedLoadableModuleLogic()
+        owner.moduleName = self.moduleName
+        self.panel = Panel(
+            slicer.util.childWidgetVariables(widget),
+            shared(),
+            lambda: ContextPropagationParameters(owner.getParameterNode()),
+        )
 
     def enter(self):
         if self.panel is not None:
-            self.panel.update()
-            self.panel.packages.offer()
+            self.panel.enter()
+
+    def exit(self):
+        if self.panel is not None:
+            self.panel.exit()
 
     def cleanup(self):
         if self.panel is not None:

@@ -387,7 +387,12 @@ def test_a_second_volume_on_another_grid_is_aligned_on_request_and_both_channels
     user.wait()
     assert "is not on the grid of 'CT'" in module.texts("error")[0]
 
-    module.answers = [False]  # resample only
+    import qt
+
+    module.answers = [qt.QMessageBox.Cancel]
+    user.click("alignButton")
+    assert user.ui.secondVolumeSelector.currentNode() is pet
+    module.answers = [qt.QMessageBox.No]  # resample only
     user.click("alignButton")
     user.wait()
     aligned = user.ui.secondVolumeSelector.currentNode()
@@ -500,16 +505,95 @@ print("heavy:", heavy)
     assert "heavy: []" in done.stdout, done.stdout + done.stderr
 
 
-def test_a_reload_lets_go_of_the_worker_and_of_the_packages(ready, module):
+def test_letting_go_in_the_middle_of_a_run_stops_it_and_frees_the_model(ready, module):
     from context_propagation.gui.shared import release
 
     ready.redraw(7, a_slice())
+    drawn = ready.mask()
     ready.click("propagateButton")
     release()
 
     assert not ready.shared.runner.busy
     assert ready.shared.logic.loaded is None
-    assert "context_propagation.gui.shared" in sys.modules
+    node = module.scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    from context_propagation.mrml.segments import segment_mask, segment_named
+
+    volume = module.scene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+    assert np.array_equal(segment_mask(node, segment_named(node, None), volume), drawn)
+
+
+def test_a_model_with_several_labels_is_listed_once_for_each(module, ct, tmp_path_factory):
+    from nnunet_folders import write_nnunet_folder
+
+    labels = {"background": 0, "GTV": 1, "node": 2}
+    folder = write_nnunet_folder(tmp_path_factory.mktemp("two") / "model", labels=labels, features=(4, 8, 8))
+    user = User(module, [folder])
+    names = [user.ui.modelSelector.itemText(n) for n in range(user.ui.modelSelector.count)]
+    assert names[-2:] == ["model: GTV", "model: node"]
+
+    user.ui.modelSelector.setCurrentIndex(len(names) - 1)
+    user.predict(ct)
+
+    assert module.texts("error") == []
+    assert user.shared.logic.loaded.model.target_name == "node"
+
+
+def test_a_loaded_scene_brings_its_choices_into_an_open_panel(ready, ct, module, bundle, tmp_path):
+    segment_id = ready.selection.segment_id
+    module.scene.SetURL(str(tmp_path / "scene.mrml"))
+    module.scene.Commit()
+    image = ct.GetImageData()
+
+    module.scene.Clear(0)
+    process_events(0.1)
+    assert ready.ui.firstVolumeSelector.currentNode() is None
+    module.scene.Import()
+    process_events(0.1)
+
+    again = module.scene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+    again.SetAndObserveImageData(image)
+    assert ready.ui.firstVolumeSelector.currentNode() is again
+    assert ready.panel.inputs.model.path == bundle
+    assert ready.panel.inputs._parameters.segmentID == segment_id
+
+
+def test_measuring_another_segment_leaves_the_session_alone(ready, ct):
+    from context_propagation.mrml.segments import add_segment_from_mask
+
+    other = add_segment_from_mask(ready.selection.segmentation_node, ready.mask(), ct, "other")
+    propagation = ready.shared.logic.propagation
+    ready.ui.segmentSelector.setCurrentSegmentID(other)
+    ready.ui.measureSection.collapsed = False
+
+    ready.click("measureButton")
+    ready.wait()
+
+    assert ready.shared.logic.propagation is propagation
+
+
+def test_the_worker_computes_although_the_event_loop_holds_the_lock(ready):
+    """Slicer's own loop waits without letting other Python threads run."""
+    import ctypes
+    import time
+
+    from context_propagation.core.operation import Operation
+
+    wait_holding_the_lock = ctypes.PyDLL(None).usleep
+
+    def compute(progress, cancelled):
+        for _ in range(300):
+            time.sleep(0)  # lets go of the lock, as each operation of torch does
+        return "done"
+
+    results, ticks = [], 0
+    ready.shared.runner.start(Operation("Many steps", compute, results.append))
+    while not results and ticks < 100:
+        wait_holding_the_lock(5000)
+        ready.shared.runner._tick()
+        ticks += 1
+
+    assert results == ["done"]
+    assert ticks < 30
 
 
 def test_a_picture_of_the_panel_is_written_for_people(ready, tmp_path):

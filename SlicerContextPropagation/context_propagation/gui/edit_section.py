@@ -17,6 +17,7 @@ from context_propagation.gui.input_section import InputSection
 from context_propagation.gui.messages import confirmed, show_error
 from context_propagation.gui.shared import Shared
 from context_propagation.gui.slice_views import jump_to_slice
+from context_propagation.gui.texts import translated
 from context_propagation.mrml.propagation_logic import PendingPropagation
 from context_propagation.mrml.segment_writer import WriteReport
 from context_propagation.mrml.session_node import SavedSession
@@ -36,10 +37,19 @@ class EditSection:
         shared: Logic and worker.
         inputs: What is chosen.
         on_changed: Called after something was done.
+        is_prevented: Whether packages are missing without which no model runs.
     """
 
-    def __init__(self, ui: Any, shared: Shared, inputs: InputSection, on_changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ui: Any,
+        shared: Shared,
+        inputs: InputSection,
+        on_changed: Callable[[], None],
+        is_prevented: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._ui, self._shared, self._inputs, self._on_changed = ui, shared, inputs, on_changed
+        self._is_prevented = is_prevented
         self._edits: list[SliceEdit] = []
         self._seen: Any = None
         self._chart: Any = None
@@ -55,7 +65,13 @@ class EditSection:
         self._timer = qt.QTimer()
         self._timer.interval = LOOK_MS
         self._timer.connect("timeout()", self._look)
-        self._timer.start()
+
+    def watch(self, on: bool) -> None:
+        """Look at the segment now and then, while the panel is shown."""
+        if on:
+            self._timer.start()
+        else:
+            self._timer.stop()
 
     def close(self) -> None:
         """Stop looking at the segment."""
@@ -70,7 +86,7 @@ class EditSection:
         if not self._inputs.model_is_loaded():
             model = self._inputs.model
             assert model is not None  # the button is disabled without one
-            operation = self._shared.logic.load_operation(model.path, device=self._inputs.device)
+            operation = model.load_operation(self._shared.logic, self._inputs.device)
             self._shared.runner.start(operation, lambda loaded: self._guarded(self._set_image)())
             return
         self._set_image()
@@ -80,6 +96,9 @@ class EditSection:
             self._shared.runner.start(self._shared.logic.check_operation(), self._checked)
 
     def _checked(self, warnings: list[str]) -> None:
+        self._guarded(lambda: self._cache(warnings))()
+
+    def _cache(self, warnings: list[str]) -> None:
         logic = self._shared.logic
         question = _("Something looks wrong with the volumes for this model:\n\n{warnings}\n\nGo on all the same?")
         if warnings and not confirmed(question.format(warnings="\n".join(warnings))):
@@ -90,8 +109,10 @@ class EditSection:
             show_error(error)
             saved = None
         if saved is not None and saved.propagations and self._wants_replay(saved):
+            self._shared.runner.require_idle()
             self._shared.runner.start(logic.restore_operation(), self._restored)
             return
+        self._shared.runner.require_idle()  # something may have been started while the user was asked
         self._shared.runner.start(logic.predict_operation(), self._predicted)
 
     def _wants_replay(self, saved: SavedSession) -> bool:
@@ -138,7 +159,9 @@ class EditSection:
             changed = [logic.history[-1].changed_per_slice.get(index, 0) for index in range(len(doubt))]
             columns[_("changed, voxels")] = changed
         plane = planes_of_volume(logic.selection.volume_nodes[0])[axis]
-        self._chart = show_in_plot(slicer.mrmlScene, self._chart, columns, _("{plane} slice").format(plane=plane))
+        self._chart = show_in_plot(
+            slicer.mrmlScene, self._chart, columns, _("{plane} slice").format(plane=translated(plane))
+        )
         slicer.modules.plots.logic().ShowChartInLayout(self._chart)
 
     # -- what comes back
@@ -179,15 +202,17 @@ class EditSection:
         ui, logic, idle = self._ui, self._shared.logic, not self._shared.runner.busy
         propagation = logic.propagation
         self._look()
-        ui.predictButton.enabled = idle and self._inputs.ready()
-        ui.propagateButton.enabled = idle and bool(self._edits)
-        ui.undoButton.enabled = idle and propagation is not None and propagation.can_undo
-        ui.redoButton.enabled = idle and propagation is not None and propagation.can_redo
+        free = idle and (propagation is None or not propagation.busy)  # not while the effect shows a preview
+        ui.predictButton.enabled = free and self._inputs.ready() and not self._is_prevented()
+        ui.propagateButton.enabled = free and bool(self._edits)
+        ui.undoButton.enabled = free and propagation is not None and propagation.can_undo
+        ui.redoButton.enabled = free and propagation is not None and propagation.can_redo
         ui.plotButton.enabled = ui.goToButton.enabled = idle and logic.suggested_slice() is not None
         ui.cancelButton.visible = ui.progressBar.visible = not idle
         if idle:
             ui.stateLabel.text = self._message
         ui.reachLabel.text = self._reach()
+        ui.reachLabel.visible = bool(ui.reachLabel.text)
         ui.suggestionLabel.text = self._suggestion()
 
     def show_progress(self, job: Job | None) -> None:
@@ -198,7 +223,12 @@ class EditSection:
         self._ui.progressBar.visible = self._ui.cancelButton.visible = True
         self._ui.cancelButton.enabled = not job.cancelled
         self._ui.progressBar.value = int(100 * fraction)
-        words = [_(job.operation.title), stage, _("stopping") if job.cancelled else "", self._memory()]
+        words = [
+            translated(job.operation.title),
+            translated(stage),
+            _("stopping") if job.cancelled else "",
+            self._memory(),
+        ]
         self._ui.stateLabel.text = ": ".join(word for word in words if word)
 
     def _memory(self) -> str:
@@ -214,14 +244,16 @@ class EditSection:
         model = self._inputs.model
         if model is None or model.description is None or model.description.reach != NEAR_SLICES_ONLY:
             return ""
-        return _("Near slices only: this model has no fusion network, so an edit reaches the slices next to it.")
+        return _("Near slices only: this model has no fusion network, so an edit reaches two slices on each side.")
 
     def _suggestion(self) -> str:
-        index = self._shared.logic.suggested_slice()
-        return (
-            ""
-            if index is None
-            else _("Suggested next: slice {index}, where the model is least decided.").format(index=index)
+        logic = self._shared.logic
+        index = logic.suggested_slice()
+        if index is None or logic.doubt is None or logic.selection is None:
+            return ""
+        plane = translated(planes_of_volume(logic.selection.volume_nodes[0])[logic.doubt.axis])
+        return _("Suggested next: {plane} slice {index}, where the model is least decided.").format(
+            plane=plane, index=index
         )
 
     def _look(self) -> None:
@@ -235,12 +267,11 @@ class EditSection:
             return
         self._seen = times
         try:
-            self._show_edits(logic.edits())
+            self._show_edits(logic.redrawn())
+            self._ui.editsLabel.text = _("Edited slices:")
         except UserInputError as error:
             self._show_edits([])
-            nothing = "equals the initial" in str(error)
-            self._ui.editsLabel.toolTip = _("No slice was redrawn since the last result.") if nothing else str(error)
-            self._ui.editsLabel.text = _("Redrawn slices: none") if nothing else str(error)
+            self._ui.editsLabel.text = str(error)
         self._ui.undoButton.enabled = logic.propagation.can_undo
         self._ui.redoButton.enabled = logic.propagation.can_redo
 
@@ -249,12 +280,11 @@ class EditSection:
         table, logic = self._ui.editsTable, self._shared.logic
         rows = [(edit.axis, edit.index, _("redrawn")) for edit in edits]
         rows += [(e.axis, e.index, _("propagated")) for done in logic.history for e in done.edits]
+        rows = rows if logic.selection is not None else []  # the scene was closed during a run
         table.setRowCount(len(rows))
-        if edits:
-            self._ui.editsLabel.text = _("Redrawn slices:")
         planes = planes_of_volume(logic.selection.volume_nodes[0]) if logic.selection and rows else ()
         for number, (axis, index, state) in enumerate(rows):
-            for column, text in enumerate((planes[axis], str(index), state)):
+            for column, text in enumerate((translated(planes[axis]), str(index), state)):
                 table.setItem(number, column, qt.QTableWidgetItem(text))
         self._ui.propagateButton.enabled = bool(edits) and not self._shared.runner.busy
 

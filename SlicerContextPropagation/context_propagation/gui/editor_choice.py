@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import slicer
@@ -43,13 +42,13 @@ class EditorChoice:
 
     def list_models(self) -> None:
         """List the models again, as the user may have added some in the module."""
-        chosen = self._kept_model() or (self.model.path if self.model else None)
-        loaded = self._logic.loaded.description.path if self._logic.loaded else None
+        chosen = self._kept_model() or (self.model.key if self.model else "")
         self._models = ModelList().models()
-        paths = [model.path for model in self._models]
+        keys = [model.key for model in self._models]
+        loaded = next((model.key for model in self._models if model.is_loaded(self._logic.loaded)), "")
         wanted = (chosen, loaded) if self._logic.propagation is None else (loaded, chosen)
-        found = next((path for path in wanted if path in paths), paths[0] if paths else None)
-        self._widgets.list_models([model.name for model in self._models], paths.index(found) if found else -1)
+        found = next((key for key in wanted if key in keys), keys[0] if keys else "")
+        self._widgets.list_models([model.name for model in self._models], keys.index(found) if found else -1)
 
     @property
     def model(self) -> ListedModel | None:
@@ -60,8 +59,7 @@ class EditorChoice:
     @property
     def model_is_loaded(self) -> bool:
         """Whether the logic holds it."""
-        loaded, model = self._logic.loaded, self.model
-        return loaded is not None and model is not None and loaded.description.path == model.path
+        return self.model is not None and self.model.is_loaded(self._logic.loaded)
 
     @property
     def node(self) -> slicer.vtkMRMLSegmentEditorNode | None:
@@ -112,13 +110,12 @@ class EditorChoice:
     def _channels(self) -> tuple[str, ...]:
         return tuple(self.model.description.channels) if self.model and self.model.description else ("",)
 
-    def _kept_model(self) -> Path | None:
-        kept = self._effect.parameter(MODEL) if self.node and self._effect.parameterDefined(MODEL) else ""
-        return Path(kept) if kept else None
+    def _kept_model(self) -> str:
+        return str(self._effect.parameter(MODEL)) if self.node and self._effect.parameterDefined(MODEL) else ""
 
     def _model_chosen(self, index: int) -> None:
         if self.node is not None and self.model is not None:
-            self._effect.setParameter(MODEL, str(self.model.path))
+            self._effect.setParameter(MODEL, self.model.key)
         self._on_changed()
 
     def _second_volume_chosen(self, node: slicer.vtkMRMLNode | None) -> None:

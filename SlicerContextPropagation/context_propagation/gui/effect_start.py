@@ -52,7 +52,7 @@ class Start:
         if self._choice.model_is_loaded:
             self._check(selection)
         else:
-            self._run.start(self._logic.load_operation(model.path), lambda loaded: self._check(selection))
+            self._run.start(model.load_operation(self._logic), lambda loaded: self._check(selection))
         return selection
 
     def _check(self, selection: Selection) -> None:

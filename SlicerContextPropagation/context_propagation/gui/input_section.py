@@ -37,8 +37,7 @@ class InputSection:
         self._filling = True
         ui.deviceSelector.addItems(list(DEVICES))
         self._fill_models()
-        self._show_parameters()
-        self._filling = False
+        self.show_parameters(parameters)
         ui.modelSelector.connect("currentIndexChanged(int)", self._changed)
         ui.addModelButton.connect("clicked()", self._add_model)
         ui.removeModelButton.connect("clicked()", self._remove_model)
@@ -104,10 +103,7 @@ class InputSection:
 
     def model_is_loaded(self) -> bool:
         """Whether the logic holds the chosen model on the chosen device."""
-        loaded, model = self._shared.logic.loaded, self.model
-        if loaded is None or model is None or loaded.description.path != model.path:
-            return False
-        return self.device == "auto" or loaded.model.device.type == self.device
+        return self.model is not None and self.model.is_loaded(self._shared.logic.loaded, self.device)
 
     # -- widgets
 
@@ -153,14 +149,19 @@ class InputSection:
         return len(model.description.channels) if model and model.description else 1
 
     def _changed(self, *_: Any) -> None:
-        if not self._filling:
+        if not self._filling and not slicer.mrmlScene.IsBatchProcessing():  # while a scene loads, nobody chooses
             self._store_parameters()
             self._on_changed()
 
     # -- parameters
 
-    def _show_parameters(self) -> None:
-        kept = self._parameters
+    def show_parameters(self, parameters: Any) -> None:
+        """Show what a scene says; from now on choices are stored there."""
+        self._parameters, self._filling = parameters, True
+        self._show(parameters)
+        self._filling = False
+
+    def _show(self, kept: Any) -> None:
         for selector, node in (
             (self._ui.firstVolumeSelector, kept.firstVolume),
             (self._ui.secondVolumeSelector, kept.secondVolume),
@@ -170,9 +171,9 @@ class InputSection:
                 selector.setCurrentNode(node)
         if kept.segmentation is not None:
             self._ui.segmentSelector.setCurrentSegmentID(kept.segmentID)
-        paths = [str(model.path) for model in self._models]
-        if kept.modelFolder in paths:
-            self._ui.modelSelector.setCurrentIndex(paths.index(kept.modelFolder))
+        keys = [model.key for model in self._models]
+        if kept.model in keys:
+            self._ui.modelSelector.setCurrentIndex(keys.index(kept.model))
         self._ui.deviceSelector.setCurrentIndex(DEVICES.index(kept.device) if kept.device in DEVICES else 0)
 
     def _store_parameters(self) -> None:
@@ -181,7 +182,7 @@ class InputSection:
         kept.secondVolume = self._ui.secondVolumeSelector.currentNode()
         kept.segmentation = self._ui.segmentSelector.currentNode()
         kept.segmentID = self._ui.segmentSelector.currentSegmentID() or ""
-        kept.modelFolder = str(self.model.path) if self.model else ""
+        kept.model = self.model.key if self.model else ""
         kept.device = self.device
 
     # -- models
@@ -223,12 +224,17 @@ class InputSection:
 
     def _align(self) -> None:
         first, second = self.volume_nodes
-        registers = confirmed(
-            _(
-                "Make a copy of '{second}' on the grid of '{first}'. Also register it (rigid, then deformable; about a "
-                "minute)? No: it is resampled as the scanner placed it."
-            ).format(first=first.GetName(), second=second.GetName())
+        buttons = qt.QMessageBox
+        question = _(
+            "A copy of '{second}' is made on the grid of '{first}'. Also register it (rigid, then deformable; about a "
+            "minute)? No: it is resampled as the scanner placed it."
+        ).format(first=first.GetName(), second=second.GetName())
+        answer = slicer.util.messageBox(
+            question, standardButtons=buttons.Yes | buttons.No | buttons.Cancel, icon=buttons.Question
         )
+        if answer == buttons.Cancel:
+            return
+        registers = answer == buttons.Yes
         try:
             self._shared.runner.start(align_operation(slicer.mrmlScene, first, second, registers), self._aligned)
         except UserInputError as error:

@@ -11,7 +11,9 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.gui.input_section import InputSection
 from context_propagation.gui.messages import show_error
 from context_propagation.gui.shared import Shared
-from context_propagation.mrml.measurements import Measurements
+from context_propagation.gui.texts import translated
+from context_propagation.mrml.measurements import Measurements, measurement_operation
+from context_propagation.mrml.segments import segment_named
 
 
 class MeasureSection:
@@ -29,12 +31,15 @@ class MeasureSection:
         ui.measureButton.connect("clicked()", self.measure)
 
     def measure(self) -> None:
-        """Measure the selected segment."""
+        """Measure the chosen segment; a session on another one goes on."""
         node, segment = self._ui.referenceSelector.currentNode(), self._ui.referenceSelector.currentSegmentID()
         reference = None if node is None else (node, segment or None)
+        segmentation = self._ui.segmentSelector.currentNode()
         try:
-            if self._inputs.select():
-                self._shared.runner.start(self._shared.logic.measure_operation(reference), self._show)
+            segment_id = segment_named(segmentation, self._ui.segmentSelector.currentSegmentID() or None)
+            volume = self._inputs.volume_nodes[0]
+            operation = measurement_operation(segmentation, segment_id, volume, reference)
+            self._shared.runner.start(operation, self._show)
         except UserInputError as error:
             show_error(error)
 
@@ -47,6 +52,6 @@ class MeasureSection:
         table = self._ui.measureTable
         table.setRowCount(len(measured.rows))
         for number, (name, value) in enumerate(measured.rows):
-            table.setItem(number, 0, qt.QTableWidgetItem(_(name)))
+            table.setItem(number, 0, qt.QTableWidgetItem(translated(name)))
             table.setItem(number, 1, qt.QTableWidgetItem(value))
         table.resizeColumnsToContents()

@@ -6,29 +6,61 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import qt
+from slicer.i18n import tr as _
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.model_listing import ModelDescription, describe_model
+from context_propagation.core.operation import Operation
+from context_propagation.core.shipped_bundle import FOLDER
+from context_propagation.gui.messages import confirmed
+from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic, LoadedModel
 
 KEY = "ContextPropagation/ModelFolders"
-SHIPPED = Path(__file__).resolve().parents[1] / "bundles" / "nasopharynx_phantom"
 
 
 @dataclass(frozen=True)
 class ListedModel:
-    """A model folder.
+    """A model folder, and one of the labels that it can refine.
 
     Attributes:
         path: The folder.
+        label: The label; empty where the folder has but one.
         name: For the list.
         description: What it says about itself; None where it cannot be read any more.
         trouble: Why not, or empty.
     """
 
     path: Path
+    label: str
     name: str
     description: ModelDescription | None
     trouble: str = ""
+
+    @property
+    def key(self) -> str:
+        """What the scene remembers of the choice."""
+        return f"{self.path}#{self.label}"
+
+    def is_loaded(self, loaded: LoadedModel | None, device: str = "auto") -> bool:
+        """Whether the logic holds this model, for this label and on this device."""
+        return (
+            loaded is not None
+            and loaded.description.path == self.path
+            and self.label in ("", loaded.model.target_name)
+            and device in ("auto", loaded.model.device.type)
+        )
+
+    def load_operation(self, logic: ContextPropagationLogic, device: str = "auto") -> Operation[LoadedModel]:
+        """Load it; a MONAI bundle's own expressions are run only if the user trusts it.
+
+        Raises:
+            UserInputError: The folder cannot be used, now or when it is loaded.
+        """
+        monai = self.description is not None and self.description.kind == "MONAI"
+        question = _(
+            "Do you trust the source of this MONAI bundle? Yes: code in its configuration may run. No: none runs."
+        )
+        return logic.load_operation(self.path, self.label or None, device, trust=monai and confirmed(question))
 
 
 class ModelList:
@@ -36,11 +68,11 @@ class ModelList:
 
     def models(self) -> list[ListedModel]:
         """The shipped bundle first, then those added, in their order."""
-        shipped = [_listed(SHIPPED, "Phantom demo (nasopharynx)")] if SHIPPED.is_dir() else []
-        return [*shipped, *(_listed(folder, folder.name) for folder in self._added())]
+        shipped = _listed(FOLDER, _("Phantom demo (nasopharynx)")) if FOLDER.is_dir() else []
+        return [*shipped, *(model for folder in self._added() for model in _listed(folder, folder.name))]
 
     def add(self, folder: str | Path) -> ListedModel:
-        """Add a folder; one that is there already stays where it is.
+        """Add a folder; one that is there already stays where it is. Returns its first label's entry.
 
         Raises:
             UserInputError: It holds no model.
@@ -50,7 +82,7 @@ class ModelList:
         added = self._added()
         if folder not in added:
             self._store([*added, folder])
-        return _listed(folder, folder.name)
+        return _listed(folder, folder.name)[0]
 
     def remove(self, folder: str | Path) -> None:
         """Take a folder out of the list; its files stay.
@@ -58,7 +90,7 @@ class ModelList:
         Raises:
             UserInputError: It is the shipped bundle.
         """
-        if Path(folder) == SHIPPED:
+        if Path(folder) == FOLDER:
             raise UserInputError("The demo model is part of the extension and cannot be removed from the list")
         self._store([path for path in self._added() if path != Path(folder)])
 
@@ -70,8 +102,12 @@ class ModelList:
         qt.QSettings().setValue(KEY, [str(folder) for folder in folders])
 
 
-def _listed(path: Path, name: str) -> ListedModel:
+def _listed(path: Path, name: str) -> list[ListedModel]:
+    """An entry for each label of a folder."""
     try:
-        return ListedModel(path, name, describe_model(path))
+        description = describe_model(path)
     except UserInputError as error:
-        return ListedModel(path, name, None, str(error))
+        return [ListedModel(path, "", name, None, str(error))]
+    if len(description.labels) < 2 or description.label:
+        return [ListedModel(path, "", name, description)]
+    return [ListedModel(path, label, f"{name}: {label}", description) for label in description.labels]

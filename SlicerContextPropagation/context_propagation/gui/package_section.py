@@ -49,6 +49,7 @@ class PackageSection:
     ) -> None:
         self._ui, self._shared, self._inputs, self._installer_of = ui, shared, inputs, installer_of
         self._missing: tuple[MissingPackage, ...] | None = None
+        self._shown = False
         self._installing = self._offered = False
         ui.installButton.connect("clicked()", self.install)
         ui.uninstallButton.connect("clicked()", self.uninstall)
@@ -59,6 +60,13 @@ class PackageSection:
         if self._missing is None:
             self._missing = self._installer_of().missing(REQUIREMENTS, MONAI_REQUIREMENTS)
         return self._missing
+
+    def prevents_running(self) -> bool:
+        """Whether something is missing without which no model runs; measuring needs more."""
+        try:
+            return bool(self._installer_of().missing(REQUIREMENTS)) if self.missing else False
+        except UserInputError:
+            return True
 
     def offer(self) -> None:
         """At first use: say what is missing, and install it if the user wants to."""
@@ -86,9 +94,9 @@ class PackageSection:
         self._ui.packagesLabel.text = needed if missing else _("All that is needed is installed.")
         self._ui.installButton.enabled = idle and bool(missing)
         self._ui.uninstallButton.enabled = idle
-        if missing:
+        if missing and not self._shown:
+            self._shown = True
             self._ui.installSection.collapsed = False
-            self._ui.predictButton.enabled = False
 
     def install(self) -> None:
         """Ask, then install what is missing, showing each step."""

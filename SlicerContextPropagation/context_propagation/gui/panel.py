@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import qt
 import slicer
 import vtk
 
@@ -13,6 +15,7 @@ from context_propagation.gui.input_section import InputSection
 from context_propagation.gui.measure_section import MeasureSection
 from context_propagation.gui.package_section import PackageSection
 from context_propagation.gui.shared import Shared
+from context_propagation.mrml.session_node import remove_orphaned_sessions
 
 
 class Panel:
@@ -21,20 +24,35 @@ class Panel:
     Args:
         ui: The widgets of `ContextPropagation.ui` by name.
         shared: Logic and worker.
-        parameters: The parameter node's wrapper.
+        parameters_of: Gives the parameter node's wrapper, which a new scene makes anew.
     """
 
-    def __init__(self, ui: Any, shared: Shared, parameters: Any) -> None:
-        self._shared = shared
+    def __init__(self, ui: Any, shared: Shared, parameters_of: Callable[[], Any]) -> None:
+        self._shared, self._parameters_of = shared, parameters_of
         self._observed: list[tuple[Any, int]] = []
-        self.inputs = InputSection(ui, shared, parameters, self.update)
-        self.edits = EditSection(ui, shared, self.inputs, self.update)
-        self.measures = MeasureSection(ui, shared, self.inputs)
+        self.inputs = InputSection(ui, shared, parameters_of(), self.update)
         self.packages = PackageSection(ui, shared, self.inputs)
+        self.edits = EditSection(ui, shared, self.inputs, self.update, lambda: self.packages.prevents_running())
+        self.measures = MeasureSection(ui, shared, self.inputs)
         shared.runner.listeners.append(self._job_changed)
         self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.EndCloseEvent, self._scene_closed)
-        self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.NodeRemovedEvent, lambda *_: self.update())
+        self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.EndImportEvent, self._scene_loaded)
+        self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.NodeRemovedEvent, self._node_removed)
+        self._soon = qt.QTimer()
+        self._soon.singleShot = True
+        self._soon.interval = 0
+        self._soon.connect("timeout()", self._after_removal)
         self.update()
+
+    def enter(self) -> None:
+        """The panel is shown."""
+        self.edits.watch(True)
+        self.update()
+        self.packages.offer()
+
+    def exit(self) -> None:
+        """Another module is shown."""
+        self.edits.watch(False)
 
     def update(self) -> None:
         """Bring all widgets in step."""
@@ -48,6 +66,7 @@ class Panel:
         for node, tag in self._observed:
             node.RemoveObserver(tag)
         self._observed.clear()
+        self._soon.stop()
         self.edits.close()
         if self._job_changed in self._shared.runner.listeners:
             self._shared.runner.listeners.remove(self._job_changed)
@@ -57,11 +76,32 @@ class Panel:
 
     def _scene_closed(self, caller: vtk.vtkObject, event: str) -> None:
         self._shared.runner.cancel()
-        self._shared.logic.close_session()
+        if not self._shared.runner.busy:  # else the run's end frees what it holds
+            self._shared.logic.close_session()
         self._shared.logic.selection = None
+        self.inputs.show_parameters(self._parameters_of())
+        self.update()
+
+    def _scene_loaded(self, caller: vtk.vtkObject, event: str) -> None:
+        self.inputs.show_parameters(self._parameters_of())
+        self.update()
+
+    def _node_removed(self, caller: vtk.vtkObject, event: str) -> None:
+        self._soon.start()  # many may be removed at once
+
+    def _after_removal(self) -> None:
+        remove_orphaned_sessions(slicer.mrmlScene)
+        selection = self._shared.logic.selection
+        nodes = (selection.segmentation_node, *selection.volume_nodes) if selection else ()
+        if any(node.GetScene() is None for node in nodes):
+            self._shared.runner.cancel()
+            if not self._shared.runner.busy:
+                self._shared.logic.close_session()
+                self._shared.logic.selection = None
         self.update()
 
     def _job_changed(self, job: Job | None) -> None:
         self.edits.show_progress(job)
         if job is None:
+            self._soon.start()
             self.update()

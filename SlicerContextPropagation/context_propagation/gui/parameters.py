@@ -16,17 +16,13 @@ class ContextPropagationParameters:
         secondVolume: The second channel of a model with two: PET.
         segmentation: Where the segment is; None for a new one.
         segmentID: The segment.
-        modelFolder: The model's folder.
+        model: The model's folder and label: `ListedModel.key`.
         device: "auto", "cpu" or "cuda".
-        referenceSegmentation: What results are compared with.
-        referenceSegmentID: The segment in it.
     """
 
     firstVolume: slicer.vtkMRMLScalarVolumeNode  # noqa: N815
     secondVolume: slicer.vtkMRMLScalarVolumeNode  # noqa: N815
     segmentation: slicer.vtkMRMLSegmentationNode
     segmentID: str  # noqa: N815
-    modelFolder: str  # noqa: N815
+    model: str
     device: str = "auto"
-    referenceSegmentation: slicer.vtkMRMLSegmentationNode  # noqa: N815
-    referenceSegmentID: str  # noqa: N815

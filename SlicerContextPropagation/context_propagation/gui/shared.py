@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import slicer
 
+from context_propagation.core.worker import Job
 from context_propagation.gui.runner import Runner
-from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
+from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic, free_device_memory
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,10 @@ _shared: list[Shared] = []
 def shared() -> Shared:
     """The application's, made when it is first asked for."""
     if not _shared:
-        _shared.append(Shared(ContextPropagationLogic(slicer.mrmlScene), Runner()))
+        runner = Runner()
+        runner.listeners.append(_free_when_idle)
+        _shared.append(Shared(ContextPropagationLogic(slicer.mrmlScene), runner))
+        slicer.app.connect("aboutToQuit()", release)
     return _shared[0]
 
 
@@ -40,7 +44,16 @@ def release() -> None:
     """Stop what runs and free the memory: before a reload, and at the application's end."""
     while _shared:
         one = _shared.pop()
-        for let_go in list(one.users):
-            let_go()
-        one.runner.close()
-        one.logic.close()
+        slicer.app.disconnect("aboutToQuit()", release)
+        try:
+            for let_go in list(one.users):
+                let_go()
+            one.runner.close()
+        finally:
+            one.logic.close()
+
+
+def _free_when_idle(job: Job | None) -> None:
+    """What a run held of the GPU is free once the run is over, whatever became of it."""
+    if job is None:
+        free_device_memory()
