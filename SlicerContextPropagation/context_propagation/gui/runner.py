@@ -88,6 +88,7 @@ class Runner:
 
     def _tick(self) -> None:
         time.sleep(SHARE_SECONDS)
+        self._tell()  # before a result is handed over, listeners may cancel it: what it is about may be gone
         try:
             self._worker.drain()
         except Exception as error:  # a callback's own mistake must not stop the timer
