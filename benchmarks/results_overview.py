@@ -41,6 +41,7 @@ def _section(name: str, found: Mapping[str, Any]) -> str:
         *_accuracy(single, protocol["level"]),
         "",
         *_sentences(summary, protocol["level"]),
+        *_parts(single, protocol["level"]),
         *_levels(summary),
         *_edits(summary),
         f"![Each row's cases]({name}/rows.png)",
@@ -96,6 +97,26 @@ def _sentences(summary: Mapping[str, Any], level: int) -> list[str]:
         for x in summary["relative_gains"]:
             if (x["pick"], x["level"], x["edits"]) == (pick, level, 1):
                 said.append(f"- {title}, whole: {x['row']} over baseline {x['gain']:+.1%}")
+    return said
+
+
+def _parts(summary: Mapping[str, Any], level: int) -> list[str]:
+    """What the gain of fusion over the baseline is made of; the control shares the drawn and near slices with it."""
+    dsc = {
+        (x["pick"], x["row"]): x["mean"]
+        for x in summary["measures"]
+        if x["measure"] == "dsc" and x["level"] == level and x["scope"] == "whole"
+    }
+    said = []
+    for pick, title in PICKS.items():
+        rows = [dsc.get((pick, row)) for row in ("baseline", "update", "no-edit control", "fusion")]
+        if None not in rows:
+            baseline, update, control, fusion = rows
+            said.append(
+                f"- {title}, whole: fusion − baseline {fusion - baseline:+.3f} = the edit in the drawn and near slices "
+                f"(update − baseline) {update - baseline:+.3f}, training that sees no edit (control − update) "
+                f"{control - update:+.3f}, the edit in far slices (fusion − control) {fusion - control:+.3f}"
+            )
     return [*said, ""]
 
 
