@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import slicer
 
 from bundles import write_bundle
 from context_propagation.core.errors import UserInputError
@@ -327,3 +328,81 @@ def test_closing_the_scene_is_survived(ready, case):
     with pytest.raises(UserInputError, match="was deleted"):
         ready.propagate()
     ready.close()
+
+
+def test_the_masks_of_the_module_segment_editor_are_obeyed_and_refused_voxels_are_counted(
+    logic, case, bundle, target, redrawn
+):
+    allowed = np.zeros(SHAPE, bool)
+    allowed[7] = True  # the drawn slice alone
+    mask_id = case.add(allowed, name="editable")
+    node = slicer.vtkMRMLSegmentEditorNode()
+    node.SetSingletonTag("SegmentEditor")
+    node = case.scene.AddNode(node)
+    node.SetAndObserveSegmentationNode(case.segmentation)
+    node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)
+    node.SetMaskSegmentID(mask_id)
+    logic.load_model(bundle, device="cpu")
+    logic.select([case.volume], case.segmentation, case.add(target))
+    logic.predict()
+    logic.edit_slice(7, redrawn, plane_of(case))
+    drawn = logic.segment_mask()
+
+    done = logic.propagate()
+
+    assert done.report.refused == done.result.changed.sum() > 0
+    assert done.report.written == 0
+    assert np.array_equal(logic.segment_mask(), drawn)
+    assert np.array_equal(case.read(mask_id), allowed)
+
+
+def test_a_drawing_after_a_propagation_makes_undo_refuse_and_nothing_is_lost(ready, case, redrawn):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    ready.edit_slice(10, redrawn, plane_of(case))
+    drawn = ready.segment_mask()
+
+    with pytest.raises(UserInputError, match="undo that edit first"):
+        ready.undo()
+
+    assert np.array_equal(ready.segment_mask(), drawn)
+    assert [edit.index for edit in ready.edits()] == [10]
+
+
+def test_a_refused_prediction_keeps_the_session_and_leaves_no_node(ready, case, target):
+    outside = case.add_on_grid(np.eye(4), (2, 2, 2), lambda kji: np.ones(8, bool), name="outside", start=(40, 40, 40))
+    ready.close_session()
+    before = nodes(case.scene)
+    ready.select([case.volume], case.segmentation, outside)
+
+    for _ in range(2):
+        with pytest.raises(UserInputError, match="covers no voxel"):
+            ready.predict_operation()
+    assert nodes(case.scene) == before
+    assert ready.session is None
+
+
+def test_a_new_start_keeps_the_record_of_earlier_edits(ready, case, redrawn):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+
+    ready.predict()
+
+    assert ready.saved_session().propagations == ()
+    earlier = [name for name in nodes(case.scene) if name.endswith("(earlier)")]
+    assert len(earlier) == 1
+
+
+def test_a_preview_is_not_lost_to_another_selection_or_model(ready, case, bundle, target, redrawn):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    pending = ready.propagate_operation().run()
+    case.add(target, name="other")
+
+    for act in (
+        lambda: ready.select([case.volume], case.segmentation, "other"),
+        lambda: ready.load_model(bundle),
+        lambda: ready.use_writer(None) or ready.predict(),
+    ):
+        with pytest.raises(UserInputError, match="finish, cancel or discard"):
+            act()
+    assert ready.apply(pending).report.written > 0
