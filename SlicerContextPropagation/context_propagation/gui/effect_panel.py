@@ -212,6 +212,7 @@ class EffectPanel:
 
     def _job_changed(self, job: Job | None) -> None:
         if job is not None:
+            self._watch.notice_if_gone()  # before its result is handed over
             self.widgets.show_progress(job)
             self._allow()
             return
