@@ -48,9 +48,9 @@ class BuildDemoRequest:
 
     output: Path = FOLDER
     work: Path | None = None
-    base_cases: int = 12
-    base_epochs: int = 12
-    fusion_cases: int = 36
+    base_cases: int = 28
+    base_epochs: int = 20
+    fusion_cases: int = 30
     epochs: int = 5
     jobs: int | None = None
 
