@@ -603,3 +603,24 @@ def test_a_picture_of_the_panel_is_written_for_people(ready, tmp_path):
     screenshot(slicer.modules.contextpropagation.widgetRepresentation(), tmp_path / "panel.png")
 
     assert (tmp_path / "panel.png").stat().st_size > 10_000
+
+
+def test_where_no_plane_stands_out_the_user_names_it(ready):
+    cube = ready.mask()
+    cube[6:9, 6:9, 6:9] ^= True
+    editor = ready.redraw(0, cube[0])
+    now = ready.mask()
+    editor.paint(cube & ~now)
+    editor.paint(now & ~cube, erase=True)
+    process_events(0.7)
+    assert ready.rows() == []
+    assert "no plane stands out" in ready.ui.editsLabel.text
+
+    ready.ui.planeSelector.setCurrentIndex(1)
+    process_events(0.1)
+    assert ready.rows() == [("axial", str(k), "redrawn") for k in (6, 7, 8)]
+
+    ready.click("propagateButton")
+    ready.wait()
+    assert ready.application.texts("error") == []
+    assert np.array_equal(ready.mask()[6:9], cube[6:9])

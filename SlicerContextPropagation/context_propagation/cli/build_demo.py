@@ -49,9 +49,9 @@ class BuildDemoRequest:
     output: Path = FOLDER
     work: Path | None = None
     base_cases: int = 28
-    base_epochs: int = 20
-    fusion_cases: int = 30
-    epochs: int = 5
+    base_epochs: int = 36
+    fusion_cases: int = 36
+    epochs: int = 8
     jobs: int | None = None
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ from context_propagation.gui.input_section import InputSection
 from context_propagation.gui.messages import confirmed, show_error
 from context_propagation.gui.shared import Shared
 from context_propagation.gui.slice_views import jump_to_slice
-from context_propagation.gui.texts import translated
+from context_propagation.gui.texts import PLANES, plane_choices, translated
 from context_propagation.mrml.propagation_logic import PendingPropagation
 from context_propagation.mrml.segment_writer import WriteReport
 from context_propagation.mrml.session_node import SavedSession
@@ -55,6 +55,9 @@ class EditSection:
         self._chart: Any = None
         self._message = ""
         ui.editsTable.setHorizontalHeaderLabels([_("Plane"), _("Slice"), _("State")])
+        ui.planeSelector.addItems(plane_choices())
+        ui.planeSelector.setCurrentIndex(PLANES.index(shared.logic.plane or ""))
+        ui.planeSelector.connect("currentIndexChanged(int)", self._plane_chosen)
         ui.predictButton.connect("clicked()", self._guarded(self.predict))
         ui.propagateButton.connect("clicked()", self._guarded(self.propagate))
         ui.cancelButton.connect("clicked()", shared.runner.cancel)
@@ -130,6 +133,11 @@ class EditSection:
         self._shared.logic.use_writer(None)
         operation = self._shared.logic.propagate_operation()
         self._shared.runner.start(operation, self._propagated)
+
+    def _plane_chosen(self, index: int) -> None:
+        self._shared.logic.plane = PLANES[index] or None
+        self._seen = None
+        self._on_changed()
 
     def undo(self) -> None:
         """Take the last propagation back."""

@@ -20,6 +20,7 @@ from context_propagation.gui.messages import show_error
 from context_propagation.gui.redrawn_slices import RedrawnSlices
 from context_propagation.gui.segmentation_watch import EditorWatch, SegmentationWatch, is_there
 from context_propagation.gui.shared import shared
+from context_propagation.gui.texts import PLANES
 from context_propagation.mrml.context_propagation_logic import Selection
 from context_propagation.mrml.effect_writer import EffectWriter
 from context_propagation.mrml.propagation_logic import PendingPropagation
@@ -69,12 +70,14 @@ class EffectPanel:
         widgets.cancel.connect("clicked()", self._cancel)
         widgets.show.connect("toggled(bool)", self._show_preview)
         widgets.auto.connect("toggled(bool)", self._auto_toggled)
+        widgets.plane.connect("currentIndexChanged(int)", self._plane_chosen)
 
     # -- the effect's life
 
     def activate(self) -> None:
         """The effect was selected."""
         self._choice.list_models()
+        self.widgets.plane.setCurrentIndex(PLANES.index(self._logic.plane or ""))
         if self._shortcut is None and slicer.util.mainWindow() is not None:
             self._shortcut = qt.QShortcut(qt.QKeySequence(SHORTCUT), slicer.util.mainWindow())
             self._shortcut.connect("activated()", self._guarded(self._propagate_or_apply))
@@ -234,6 +237,11 @@ class EffectPanel:
         self._message = _("The segment was changed, so the preview was dropped.") if self._preview else ""
         self._drop_preview()
         self._find_redrawn(after_stroke=True)
+        self.update()
+
+    def _plane_chosen(self, index: int) -> None:
+        self._logic.plane = PLANES[index] or None
+        self._find_redrawn()
         self.update()
 
     def _find_redrawn(self, after_stroke: bool = False) -> None:

@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from context_propagation.core.worker import Job
+from context_propagation.gui.texts import plane_choices
 
 SHORTCUT = "Ctrl+Shift+P"
 
@@ -48,6 +49,11 @@ class EffectWidgets:
         )
         self.second = _second_volume_selector()
         self._second_label = self._add_labeled("", self.second, _("The model's second channel, on the volume's grid."))
+        self.plane = qt.QComboBox()
+        self.plane.addItems(plane_choices())
+        self._add_labeled(
+            _("Redrawn in:"), self.plane, _("The plane of redrawn slices. It is found by itself where it stands out.")
+        )
         self.start = _button(
             _("Start"), _("Cache the image around the segment as it is now; an empty one is predicted.")
         )

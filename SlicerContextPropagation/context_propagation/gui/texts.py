@@ -41,6 +41,15 @@ _WORDS = {
 }
 
 
+PLANES = ("", "axial", "sagittal", "coronal")
+"""Of redrawn slices; the first lets them be found."""
+
+
+def plane_choices() -> list[str]:
+    """What `PLANES` is called in a list."""
+    return [_("any plane"), *(translated(plane) for plane in PLANES[1:])]
+
+
 def translated(words: str) -> str:
     """The user's language, where a translation is known."""
     return _WORDS.get(words, words)

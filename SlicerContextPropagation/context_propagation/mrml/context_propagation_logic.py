@@ -81,6 +81,9 @@ class ContextPropagationLogic:
 
     Args:
         scene: Where the nodes are: `slicer.mrmlScene` in the application.
+
+    Attributes:
+        plane: axial, sagittal or coronal where the user says in which plane slices are redrawn; None finds it.
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene) -> None:
@@ -90,6 +93,7 @@ class ContextPropagationLogic:
         self.session: Session | None = None
         self.propagation: PropagationLogic | None = None
         self.doubt: SliceDoubt | None = None
+        self.plane: str | None = None
         self._made: list[SavedPropagation] = []
         self._restored = 0  # how many of them were replayed from the scene: those cannot be undone
 
@@ -279,7 +283,7 @@ class ContextPropagationLogic:
     def redrawn(self) -> list[SliceEdit]:
         """As `edits`; nothing where nothing was redrawn."""
         self.follow()
-        return self._require_propagation().redrawn()
+        return self._require_propagation().redrawn(self.plane)
 
     def propagate(self, plane: str | None = None) -> Propagation:
         """`propagate_operation`, run here, and applied."""
@@ -289,14 +293,14 @@ class ContextPropagationLogic:
         """Propagate the redrawn slices; nothing is written before `apply`.
 
         Args:
-            plane: axial, sagittal or coronal; without it, the plane that stands out.
+            plane: axial, sagittal or coronal; without it `self.plane`, or the plane that stands out.
 
         Raises:
             UserInputError: No image is set, or nothing was redrawn, or no plane stands out.
         """
         self.follow()
         propagation, session = self._require_propagation(), self.session
-        inner = propagation.propagation_operation(plane=plane)
+        inner = propagation.propagation_operation(plane=plane or self.plane)
 
         def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceDoubt]:
             assert session is not None  # there is one with the propagation

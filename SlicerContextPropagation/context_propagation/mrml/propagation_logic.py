@@ -264,10 +264,11 @@ class PropagationLogic:
         axis = self._axis(axis, plane)
         return find_edited_slices(known, self._read(), axis)
 
-    def redrawn(self) -> list[SliceEdit]:
+    def redrawn(self, plane: str | None = None) -> list[SliceEdit]:
         """As `edits`; nothing where nothing was redrawn."""
         known, current = self._require_image(), self._read()
-        return find_edited_slices(known, current) if not np.array_equal(known, current) else []
+        axis = self._axis(None, plane)
+        return find_edited_slices(known, current, axis) if not np.array_equal(known, current) else []
 
     def propagate(
         self,
