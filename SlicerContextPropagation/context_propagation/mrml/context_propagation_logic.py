@@ -158,6 +158,8 @@ class ContextPropagationLogic:
         if not volume_nodes:
             raise UserInputError("No volume is selected; select one volume per channel")
         volume_shape_kji(volume_nodes[0])
+        if segmentation_node is None or not segmentation_node.GetSegmentation().GetNumberOfSegments():
+            self._require_idle()  # before anything is added to the scene
         if segmentation_node is None:
             name = f"{volume_nodes[0].GetName()} segmentation"
             segmentation_node = add_segmentation(self.scene, volume_nodes[0], name)
