@@ -363,7 +363,7 @@ def test_an_undo_of_a_propagation_is_no_stroke(previewed):
 
 
 def press_shortcut(bench):
-    window = bench.application.main_window._qt
+    window = bench.editor.options  # in Slicer a part of the main window
     window.show()
     window.activateWindow()
     process_events(0.05)
@@ -389,7 +389,7 @@ def test_the_shortcut_is_gone_when_another_effect_is_active(started):
     press_shortcut(started)
 
     assert not started.previews()
-    assert not started.application.main_window._qt.findChildren(QtGui.QShortcut)
+    assert not started.editor.effects[EFFECT].optionsFrame()._qt.findChildren(QtGui.QShortcut)
 
 
 # -- looks
@@ -433,3 +433,16 @@ def test_the_users_interface_is_never_blocked_for_long(bench):
     longest[0] = max(longest[0], time.thread_time() - before)
 
     assert longest[0] < 0.1
+
+
+def test_a_session_that_the_module_started_is_watched_too(bench):
+    bench.open_segment(ball())
+    selection = bench.panel._choice.selection
+    bench.logic.load_model(bench.panel._choice.model.path, device="cpu")
+    bench.logic.select(selection.volume_nodes, selection.segmentation_node, selection.segment_id)
+    bench.logic.predict()
+    bench.panel.update()
+
+    bench.paint(DRAWN)
+
+    assert "Redrawn: axial slice" in bench.status

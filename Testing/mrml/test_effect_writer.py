@@ -50,7 +50,12 @@ def effect(case, target):
 @pytest.fixture
 def write(case, target, effect):
     def write(wanted):
-        writer = EffectWriter(effect, LOGIC.ModificationModeAdd, LOGIC.ModificationModeRemove)
+        writer = EffectWriter(
+            effect,
+            effect.parameterSetNode().GetSegmentationNode(),
+            LOGIC.ModificationModeAdd,
+            LOGIC.ModificationModeRemove,
+        )
         changed = np.ones(case.shape, bool)
         return write_changed_voxels(writer, case.segmentation, target, case.volume, wanted, changed)
 

@@ -152,7 +152,7 @@ class Walk:
         self.start(restore)
 
     def writer(self):
-        return EffectWriter(self.editor, ADD, REMOVE)
+        return EffectWriter(self.editor, self.segmentation, ADD, REMOVE)
 
     def start(self, restore=False):
         self.logic.select([self.volume], self.segmentation, self.ids[self.world.selected])

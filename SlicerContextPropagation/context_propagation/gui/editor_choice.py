@@ -103,8 +103,10 @@ class EditorChoice:
         """Bring the second volume's selector in step with model and node."""
         self._widgets.ask_for_second_volume(self._channels[1] if len(self._channels) > 1 else "")
         kept = self._effect.nodeReference(SECOND_VOLUME) if self.node is not None else None
-        if kept is not None and kept is not self._widgets.second.currentNode():
+        if kept is not self._widgets.second.currentNode():
+            blocked = self._widgets.second.blockSignals(True)
             self._widgets.second.setCurrentNode(kept)
+            self._widgets.second.blockSignals(blocked)
 
     @property
     def _channels(self) -> tuple[str, ...]:

@@ -79,7 +79,8 @@ class EffectPanel:
         self._choice.list_models()
         self.widgets.plane.setCurrentIndex(PLANES.index(self._logic.plane or ""))
         if self._shortcut is None and slicer.util.mainWindow() is not None:
-            self._shortcut = qt.QShortcut(qt.QKeySequence(SHORTCUT), slicer.util.mainWindow())
+            # In its own frame: several editors may have the effect active, and Qt calls none of two equal shortcuts.
+            self._shortcut = qt.QShortcut(qt.QKeySequence(SHORTCUT), self._effect.optionsFrame())
             self._shortcut.connect("activated()", self._guarded(self._propagate_or_apply))
         self.update()
 
@@ -95,12 +96,12 @@ class EffectPanel:
         if self.closed:
             return
         self.closed = True
+        self._runner.listeners.remove(self._job_changed)
+        self._shared.users.remove(self._let_go)
         self.deactivate()
         self._redrawn.do_not_wait()
         self._watch.stop()
         self._editor_watch.follow(None)
-        self._runner.listeners.remove(self._job_changed)
-        self._shared.users.remove(self._let_go)
         self._run.stop("")
         self._drop_preview()
         self._end_our_session()
@@ -215,7 +216,7 @@ class EffectPanel:
 
     def _job_changed(self, job: Job | None) -> None:
         if job is not None:
-            self._watch.notice_if_gone()  # before its result is handed over
+            self._notice_selection()  # before its result is handed over
             self.widgets.show_progress(job)
             self._allow()
             return
@@ -278,8 +279,9 @@ class EffectPanel:
 
     def _free_dead_session(self) -> None:
         selection = self._logic.selection
-        if self._logic.propagation is not None and not self._runner.busy and selection and not is_there(selection):
+        if selection is not None and not self._runner.busy and not is_there(selection):
             self._logic.close_session()
+            self._logic.selection = None
 
     def _notice_selection(self) -> None:
         """Another segment or volume was selected: what runs is stopped, a preview waits."""
@@ -306,6 +308,7 @@ class EffectPanel:
         if self._choice.node is not None and self._effect.parameterDefined(AUTO_PARAMETER):
             self._redrawn.waits = bool(self._effect.integerParameter(AUTO_PARAMETER))
             self.widgets.check(self.widgets.auto, self._redrawn.waits)
+        self._watch_session_of_others()
         self._notice_selection()
         propagation = self._logic.propagation
         if self._preview is not None and (propagation is None or propagation.pending is not self._preview.pending):
@@ -333,9 +336,22 @@ class EffectPanel:
 
     # -- parts
 
+    def _watch_session_of_others(self) -> None:
+        """The module's panel, or another editor, may have started on what is selected here."""
+        if (
+            not self._runner.busy
+            and self._watch.selection is None
+            and self._is_ours()
+            and self._logic.selection is not None
+        ):
+            self._watch.start(self._logic.selection)
+            self._find_redrawn()
+
     def _new_writer(self) -> EffectWriter:
-        modes = slicer.qSlicerSegmentEditorAbstractEffect
-        self._writer = EffectWriter(self._effect, modes.ModificationModeAdd, modes.ModificationModeRemove)
+        modes, selection = slicer.qSlicerSegmentEditorAbstractEffect, self._logic.selection
+        assert selection is not None  # something is about to be written
+        add, remove = modes.ModificationModeAdd, modes.ModificationModeRemove
+        self._writer = EffectWriter(self._effect, selection.segmentation_node, add, remove)
         return self._writer
 
     def _is_ours(self) -> bool:

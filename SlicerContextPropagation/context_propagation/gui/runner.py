@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from context_propagation.core.operation import Operation
 from context_propagation.core.worker import Job, Worker
 from context_propagation.gui.messages import show_error
 
+logger = logging.getLogger(__name__)
 TICK_MS = 5
 SHARE_SECONDS = 0.03
 """Slicer's event loop holds Python's lock while it waits: other threads compute only while Python runs on the main one.
@@ -99,4 +101,7 @@ class Runner:
 
     def _tell(self) -> None:
         for listener in list(self.listeners):
-            listener(self._worker.job)
+            try:
+                listener(self._worker.job)
+            except Exception:  # of a panel that is half gone: it must not stop the others, nor the worker
+                logger.exception("A listener failed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -27,6 +28,7 @@ class Shared:
     users: list[Callable[[], None]] = field(default_factory=list)
 
 
+logger = logging.getLogger(__name__)
 _shared: list[Shared] = []
 
 
@@ -47,10 +49,18 @@ def release() -> None:
         slicer.app.disconnect("aboutToQuit()", release)
         try:
             for let_go in list(one.users):
-                let_go()
+                _tried(let_go)
             one.runner.close()
         finally:
             one.logic.close()
+
+
+def _tried(let_go: Callable[[], None]) -> None:
+    """One that fails does not keep the others."""
+    try:
+        let_go()
+    except Exception:
+        logger.exception("A panel could not let go")
 
 
 def _free_when_idle(job: Job | None) -> None:

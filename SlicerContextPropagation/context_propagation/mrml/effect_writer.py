@@ -34,12 +34,19 @@ class EffectWriter:
 
     Args:
         effect: The scripted effect.
+        segmentation_node: The segmentation that is written; the editor may be set to another one meanwhile.
         add_mode: Slicer's `ModificationModeAdd`.
         remove_mode: Slicer's `ModificationModeRemove`.
     """
 
-    def __init__(self, effect: ScriptedEffect, add_mode: Any, remove_mode: Any) -> None:
-        self._effect = effect
+    def __init__(
+        self,
+        effect: ScriptedEffect,
+        segmentation_node: slicer.vtkMRMLSegmentationNode,
+        add_mode: Any,
+        remove_mode: Any,
+    ) -> None:
+        self._effect, self._node = effect, segmentation_node
         self._modes = {WriteMode.ADD: add_mode, WriteMode.REMOVE: remove_mode}
 
     def save_state(self) -> None:
@@ -53,12 +60,12 @@ class EffectWriter:
         """Add or remove the voxels of a modifier on the segment's own grid, as far as the editor's masks allow.
 
         Raises:
-            UserInputError: Another segment is selected in the editor.
+            UserInputError: Another segment or segmentation is selected in the editor.
         """
         editor_node = self._effect.parameterSetNode()
-        if editor_node.GetSelectedSegmentID() != segment_id:
-            raise UserInputError("Another segment was selected in the Segment Editor; select the propagated one again")
         segmentation_node = editor_node.GetSegmentationNode()
+        if segmentation_node is not self._node or editor_node.GetSelectedSegmentID() != segment_id:
+            raise UserInputError("Another segment was selected in the Segment Editor; select the propagated one again")
         modifier = masked_by_intensity(modifier, segmentation_node, editor_node, editor_node.GetSourceVolumeNode())
         by_hand = mode is WriteMode.REMOVE and is_masked_by_single_segment(editor_node)
         if by_hand:
