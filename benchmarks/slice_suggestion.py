@@ -18,7 +18,7 @@ from context_propagation.core.fusion_network import Fusion
 from context_propagation.core.measures import dice
 from context_propagation.core.phantom import PhantomSettings, make_phantom
 from context_propagation.core.session import Session, SessionSettings
-from context_propagation.core.shipped_bundle import UNSEEN, shipped_bundle
+from context_propagation.core.shipped_bundle import FIRST_UNSEEN, UNSEEN, shipped_bundle
 from context_propagation.core.simulated_edit import largest_slice, redrawn_as, worst_slice
 from context_propagation.core.slice_suggestion import suggested_slice
 from context_propagation.core.source_volume import SourceVolume
@@ -32,9 +32,10 @@ AXIS = 0
 def main(cases: int = CASES) -> None:
     """Print the mean whole-volume DSC after one edit of each choice."""
     model, fusion = load_bundle(shipped_bundle())
-    rows = [row for number in tqdm(range(cases)) for row in measured(model, fusion, UNSEEN.number + number)]
+    rows = [row for number in tqdm(range(cases)) for row in measured(model, fusion, FIRST_UNSEEN + number)]
     table = pd.DataFrame(rows).pivot_table(index="case", columns="slice", values="dsc")
     print(provenance(UNSEEN.seed, cases))
+    print(table.round(3).to_string())
     print(table.mean().round(3).to_string())
     for other in ("worst", "largest", "middle"):
         difference = table["suggested"] - table[other]

@@ -15,7 +15,7 @@ from context_propagation.cli.progress import progress_bars
 from context_propagation.cli.train_fusion import TrainFusionRequest, train_fusion_bundle
 from context_propagation.core.bundle import check_bundle_destination
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.shipped_bundle import FOLDER, UNSEEN
+from context_propagation.core.shipped_bundle import FIRST_UNSEEN, FOLDER, UNSEEN
 
 MOST_BYTES = 8 * 2**20
 TRAINING = {
@@ -58,10 +58,10 @@ class BuildDemoRequest:
         for name, least in (("base_cases", 1), ("base_epochs", 1), ("fusion_cases", 2), ("epochs", 1)):
             if getattr(self, name) < least:
                 raise UserInputError(f"--{name.replace('_', '-')} {getattr(self, name)}; give at least {least}")
-        if self.base_cases + self.fusion_cases > UNSEEN.number:
+        if self.base_cases + self.fusion_cases > FIRST_UNSEEN:
             raise UserInputError(
-                f"{self.base_cases} and {self.fusion_cases} cases; give at most {UNSEEN.number} together: case "
-                f"{UNSEEN.number} is the demo's"
+                f"{self.base_cases} and {self.fusion_cases} cases; give at most {FIRST_UNSEEN} together: from case "
+                f"{FIRST_UNSEEN} on none may have been seen"
             )
 
 
