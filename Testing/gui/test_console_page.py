@@ -27,7 +27,7 @@ def test_the_script_of_the_page_does_the_whole_job_in_the_application(applicatio
 
     logic, done = names["logic"], names["done"]
     assert logic.scene is application.scene
-    assert np.array_equal(logic.segment_mask()[36], names["drawn"][36])
+    assert np.array_equal(logic.segment_mask()[35], names["drawn"][35])
     assert done.report.written > 0
     assert logic.suggested_slice() is not None
     assert (tmp_path / "refined.seg.nrrd").is_file()
