@@ -624,3 +624,14 @@ def test_where_no_plane_stands_out_the_user_names_it(ready):
     ready.wait()
     assert ready.application.texts("error") == []
     assert np.array_equal(ready.mask()[6:9], cube[6:9])
+
+
+def test_a_slice_from_which_voxels_were_only_erased_is_found(ready):
+    before = ready.mask()
+    index = int(before.sum(axis=(1, 2)).argmax())
+    less = before[index].copy()
+    less[:, ::2] = False
+
+    ready.redraw(index, less)
+
+    assert ready.rows() == [("axial", str(index), "redrawn")]

@@ -15,6 +15,7 @@ from context_propagation.core.reach import NEAR_SLICES_ONLY
 from context_propagation.core.worker import Job
 from context_propagation.gui.input_section import InputSection
 from context_propagation.gui.messages import confirmed, show_error
+from context_propagation.gui.segmentation_watch import is_there, segment_content
 from context_propagation.gui.shared import Shared
 from context_propagation.gui.slice_views import jump_to_slice
 from context_propagation.gui.texts import PLANES, plane_choices, translated
@@ -270,10 +271,10 @@ class EditSection:
         if self._shared.runner.busy or logic.propagation is None or logic.propagation.busy or logic.selection is None:
             self._show_edits([] if logic.propagation is None else self._edits)
             return
-        times = _times(logic.selection.segmentation_node)
-        if times == self._seen:
+        content = segment_content(logic.selection) if is_there(logic.selection) else None
+        if content == self._seen:
             return
-        self._seen = times
+        self._seen = content
         try:
             self._show_edits(logic.redrawn())
             self._ui.editsLabel.text = _("Edited slices:")
@@ -307,10 +308,3 @@ class EditSection:
             self._on_changed()
 
         return guarded
-
-
-def _times(segmentation_node: slicer.vtkMRMLSegmentationNode) -> tuple[Any, ...]:
-    """Changes whenever voxels do."""
-    segmentation = segmentation_node.GetSegmentation()
-    layers = [segmentation.GetLayerDataObject(layer).GetMTime() for layer in range(segmentation.GetNumberOfLayers())]
-    return (segmentation_node.GetID(), segmentation.GetMTime(), *layers)

@@ -71,7 +71,7 @@ class SegmentationWatch:
     def start(self, selection: Selection) -> None:
         """Watch a segment, in place of any other."""
         self.stop()
-        self.selection, self._seen = selection, _content(selection)
+        self.selection, self._seen = selection, segment_content(selection)
         segmentation, scene = selection.segmentation_node.GetSegmentation(), selection.segmentation_node.GetScene()
         for name in SEGMENTATION_EVENTS:
             self._events.observe(segmentation, getattr(slicer.vtkSegmentation, name))
@@ -91,7 +91,7 @@ class SegmentationWatch:
         finally:
             if self.selection is not None and is_there(self.selection):
                 self._events.forget()
-                self._seen = _content(self.selection)
+                self._seen = segment_content(self.selection)
 
     def notice_if_gone(self) -> None:
         """Do not wait for the event."""
@@ -103,7 +103,7 @@ class SegmentationWatch:
         self.notice_if_gone()
         if self.selection is None:
             return
-        content = _content(self.selection)
+        content = segment_content(self.selection)
         if content != self._seen:
             self._seen = content
             self._on_changed()
@@ -137,7 +137,7 @@ def is_there(selection: Selection) -> bool:
     return in_scene and selection.segment_id in selection.segmentation_node.GetSegmentation().GetSegmentIDs()
 
 
-def _content(selection: Selection) -> Any:
+def segment_content(selection: Selection) -> Any:
     """Differs whenever the segment's voxels do."""
     try:
         labelmap = segment_labelmap(selection.segmentation_node, selection.segment_id)

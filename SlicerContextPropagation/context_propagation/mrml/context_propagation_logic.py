@@ -280,7 +280,7 @@ class ContextPropagationLogic:
     def edits(self, plane: str | None = None) -> list[SliceEdit]:
         """The slices that were redrawn since the last propagation; see `PropagationLogic.edits`."""
         self.follow()
-        return self._require_propagation().edits(plane=plane)
+        return self._require_propagation().edits(plane=plane or self.plane)
 
     def redrawn(self) -> list[SliceEdit]:
         """As `edits`; nothing where nothing was redrawn."""
