@@ -508,3 +508,19 @@ def test_a_discarded_propagation_cannot_be_redone(model):
     assert np.array_equal(session.segmentation, before)
     assert session.records == ()
     assert not session.redo()
+
+
+def test_protected_voxels_are_never_written_by_propagation(model):
+    free, kept = started(model), started(model)
+    edit = redrawn(free)
+    written = free.propagate([edit]).changed
+    protected = np.zeros(SHAPE, bool)
+    protected[13] = True
+    assert written[13].any()
+
+    kept.protect(protected)
+    result = kept.propagate([edit])
+
+    assert not result.changed[13].any()
+    assert np.array_equal(result.segmentation[13], ball()[13])
+    assert result.changed[11].any() == written[11].any()

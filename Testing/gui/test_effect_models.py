@@ -218,7 +218,7 @@ def test_odd_intensities_are_asked_about_and_no_stops(bench, bundles):
 
     bench.start()
 
-    assert "Something looks wrong with the volume" in bench.application.texts("question")[0]
+    assert "Please read this before going on" in bench.application.texts("question")[0]
     assert bench.logic.propagation is None
     assert bench.is_idle()
 

@@ -77,13 +77,46 @@ def test_an_empty_segment_is_filled_with_the_prediction(bench):
     assert not bench.voxels().any()
 
 
-def test_start_again_takes_the_segment_as_it_is_now(started):
+@pytest.mark.parametrize("keeps", [True, False])
+def test_start_again_takes_the_segment_as_it_is_now_and_asks_what_becomes_of_drawn_slices(started, keeps):
     started.paint(DRAWN)
+    started.application.answers = [keeps]
 
     started.start()
 
+    (question,) = started.application.texts("question")
+    assert f"These slices were drawn before: axial {SLICE}. Keep them as they are?" in question
     assert "Redraw a slice" in started.status
     assert np.array_equal(started.voxels(), ball() | DRAWN)
+    assert [kept.index for kept in started.logic.kept] == ([SLICE] if keeps else [])
+
+
+def test_the_memory_is_told_before_the_image_is_cached(bench):
+    told = []
+
+    def listen(job):
+        if job is not None and "Memory: needs" in bench.status:
+            told.append(job.operation.title)
+
+    bench.open_segment(ball())
+    bench.runner.listeners.append(listen)
+    bench.start()
+
+    assert "Predict" in told
+    assert bench.logic.memory.peak_bytes >= bench.logic.memory.kept_bytes > 0
+
+
+def test_what_does_not_fit_into_memory_is_refused_and_the_session_goes_on(started, monkeypatch):
+    monkeypatch.setattr("context_propagation.core.memory_forecast.available_bytes", lambda device: -(2**40))
+    session = started.logic.session
+
+    started.start()
+
+    (error,) = started.application.texts("error")
+    assert "Caching the target needs" in error
+    assert started.logic.session is session
+    started.paint(DRAWN)
+    assert "Redrawn: axial" in started.status
 
 
 # -- what was redrawn

@@ -94,11 +94,18 @@ class Walk:
         self.press("propagate")
         self.wait()
 
+    def start(self):
+        """Start again; where slices were drawn before, they are kept or not."""
+        self.bench.application.answers = [bool(self.rng.random() < 0.5)]
+        if self.press("start"):
+            self.wait()
+        self.bench.application.answers = []
+
     def step(self):
         own = {"stroke": 5, "undo": 2, "redo": 1, "wait": 3, "look": 3, "other_effect": 1}
         own["other_segment"] = 1 if self.bench.editor.node.GetSelectedSegmentID() == "gtv" else 8
-        shown = {"apply": 4, "propagate_and_wait": 5}
-        pressed = {"start": 1, "propagate": 2, "discard": 1, "cancel": 1, "auto": 1, "show": 1}
+        shown = {"start": 1, "apply": 4, "propagate_and_wait": 5}
+        pressed = {"propagate": 2, "discard": 1, "cancel": 1, "auto": 1, "show": 1}
         names = {**own, **(shown | pressed if self.bench.editor.effect else {"other_effect": 5})}
         name = str(self.rng.choice(list(names), p=np.array(list(names.values())) / sum(names.values())))
         self.press(name) if name in pressed else getattr(self, name)()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -221,13 +222,52 @@ def test_a_base_model_says_near_slices_only(user, base, ct):
     assert "edits reach: near slices only" in user.ui.modelDescription.text
 
 
-def test_the_memory_that_is_needed_is_said_while_the_image_is_cached(user, ct):
-    texts = set()
-    user.shared.runner.listeners.append(lambda job: texts.add(user.ui.stateLabel.text))
+def test_the_memory_that_is_needed_is_said_before_the_image_is_cached(user, ct):
+    said = []
+    user.shared.runner.listeners.append(
+        lambda job: said.append((job.operation.title, user.ui.memoryLabel.text)) if job else None
+    )
+    assert user.ui.memoryLabel.text == "said before the image is cached"
     user.predict(ct)
 
-    assert any("Predict" in text for text in texts)
-    assert user.shared.logic.session.plan.peak_bytes > 0
+    assert any(title == "Predict" and text.startswith("needs at least") for title, text in said)
+    plan = user.shared.logic.session.plan
+    kept, peak = round(plan.cached_bytes / 2**20), round(plan.peak_bytes / 2**20)
+    assert user.ui.memoryLabel.text.startswith(f"needs {kept} MiB, at most {peak} MiB at once, of ")
+
+
+@pytest.mark.parametrize(("goes_on", "propagations"), [(True, 0), (False, 1)])
+def test_little_memory_is_asked_about_before_the_session_is_given_up(ready, monkeypatch, goes_on, propagations):
+    from context_propagation.core import memory_forecast as module
+
+    ready.redraw(7, np.roll(ready.mask()[7], 2, 0))
+    ready.click("propagateButton")
+    ready.wait()
+    foresee = module.memory_forecast
+    short = "The margin is shrunk, because memory is short"
+    monkeypatch.setattr(module, "memory_forecast", lambda *args: replace(foresee(*args), messages=(short,)))
+    ready.application.answers = [goes_on, True] if goes_on else [goes_on]
+
+    ready.click("predictButton")
+    ready.wait()
+
+    assert short in ready.application.texts("question")[0]
+    assert len(ready.shared.logic.history) == propagations
+
+
+def test_slices_drawn_before_are_asked_about_and_listed_as_kept(ready):
+    ready.redraw(7, np.roll(ready.mask()[7], 2, 0))
+    ready.click("propagateButton")
+    ready.wait()
+    ready.application.answers = [True]
+
+    ready.click("predictButton")
+    ready.wait()
+
+    (question,) = ready.application.texts("question")
+    assert "These slices were drawn before: axial 7. Keep them as they are?" in question
+    table = ready.ui.editsTable
+    assert [table.item(0, column).text() for column in range(3)] == ["axial", "7", "kept"]
 
 
 def test_odd_intensities_are_asked_about_and_no_leaves_all_as_it_was(module, ct, tmp_path_factory):
@@ -491,6 +531,7 @@ def test_starting_slicer_imports_nothing_heavy(tmp_path):
 import os, sys
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 sys.path[:0] = [{str(SHIPPED)!r}, {str(Path(__file__).parent)!r}]
+from dataclasses import replace
 from pathlib import Path
 from stand_in_slicer import Application
 application = Application(Path({str(tmp_path)!r}))

@@ -393,6 +393,124 @@ def test_a_new_start_keeps_the_record_of_earlier_edits(ready, case, redrawn):
     assert len(earlier) == 1
 
 
+def test_slices_drawn_before_a_new_start_are_left_alone_by_what_is_propagated_then(ready, case, redrawn):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    ready.edit_slice(10, np.roll(ready.segment_mask()[10], 2, 0), plane_of(case))
+    before = ready.segment_mask()
+
+    ready.predict()
+    assert [(kept.axis, kept.index) for kept in ready.kept] == [(0, 7), (0, 10)]
+    ready.edit_slice(8, np.roll(before[8], 3, 1), plane_of(case))
+    done = ready.propagate()
+
+    after = ready.segment_mask()
+    assert np.array_equal(after[7], before[7])
+    assert np.array_equal(after[10], before[10])
+    assert done.result.changed[9].any()
+
+
+def test_slices_drawn_before_may_be_given_up_at_a_new_start(ready, case, redrawn):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    before = ready.segment_mask()
+
+    ready.predict(keep_drawn=False)
+    ready.edit_slice(8, np.roll(before[8], 3, 1), plane_of(case))
+    done = ready.propagate()
+
+    assert ready.kept == ()
+    assert done.result.changed[7].any()
+
+
+def test_a_drawing_that_was_taken_back_or_wiped_is_not_kept(ready, case, target, redrawn):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    case.paint(ready.selection.segment_id, np.roll(target, (2, 2, 2), (0, 1, 2)))  # as a tool that works in 3D
+
+    ready.predict()
+
+    assert ready.kept == ()
+
+
+def test_kept_slices_are_kept_over_further_starts_and_in_a_restored_scene(ready, case, redrawn):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    ready.predict()
+    ready.edit_slice(10, np.roll(ready.segment_mask()[10], 2, 0), plane_of(case))
+    ready.propagate()
+    ready.close_session()
+
+    ready.restore()
+    assert [kept.index for kept in ready.kept] == [7]
+    before = ready.segment_mask()
+    ready.edit_slice(8, np.roll(before[8], 3, 1), plane_of(case))
+    assert not ready.propagate().result.changed[[7, 10]].any()
+
+    ready.predict()
+    assert [kept.index for kept in ready.kept] == [7, 8, 10]
+
+
+def test_the_check_foresees_the_memory_that_the_session_then_plans(ready, case):
+    check = ready.check()
+    ready.predict(check=check)
+
+    plan = ready.session.plan
+    assert (check.memory.kept_bytes, check.memory.peak_bytes) == (plan.cached_bytes, plan.peak_bytes)
+    assert check.memory.target_known
+    assert check.warnings == ()
+
+
+def test_before_a_prediction_the_check_says_that_it_cannot_know_the_target(logic, case, base):
+    logic.load_model(base, device="cpu")
+    logic.select([case.volume])
+
+    check = logic.check()
+    assert not check.memory.target_known
+    logic.predict(check=check)
+
+    assert logic.memory.target_known
+    assert logic.memory.kept_bytes == logic.session.plan.cached_bytes
+
+
+def test_what_does_not_fit_is_refused_by_the_check_and_the_session_stays(ready, case, redrawn, monkeypatch):
+    monkeypatch.setattr("context_propagation.core.memory_forecast.available_bytes", lambda device: -(2**40))
+
+    with pytest.raises(UserInputError, match="Caching the target needs"):
+        ready.check()
+
+    ready.edit_slice(7, redrawn, plane_of(case))
+    assert ready.propagate().report.written > 0
+
+
+def test_the_image_of_the_check_is_not_preprocessed_again_unless_it_was_changed_or_moved(ready, case, monkeypatch):
+    model, prepared = ready.loaded.model, []
+    prepare = type(model).prepare
+    monkeypatch.setattr(model, "prepare", lambda volume: prepared.append(volume) or prepare(model, volume))
+    check = ready.check()
+    assert len(prepared) == 1
+
+    ready.predict(check=check)
+    assert len(prepared) == 1
+    case.volume.SetOrigin(100, 0, 0)
+    case.segmentation.GetSegmentation().RemoveAllSegments()
+    ready.select([case.volume], case.segmentation, case.add(case.target))
+    ready.predict(check=check)
+    assert len(prepared) == 2
+    check = ready.check()
+    case.volume.GetImageData().Modified()
+    ready.predict(check=check)
+    assert len(prepared) == 4
+
+
+def test_a_damaged_record_of_earlier_edits_is_told_by_the_check(ready, case):
+    find_session_node(case.scene, case.segmentation, ready.selection.segment_id).SetText("{}")
+
+    (warning,) = ready.check().warnings
+
+    assert "Slices drawn before are not known" in warning
+
+
 def test_a_preview_is_not_lost_to_another_selection_or_model(ready, case, bundle, target, redrawn):
     ready.edit_slice(7, redrawn, plane_of(case))
     pending = ready.propagate_operation().run()

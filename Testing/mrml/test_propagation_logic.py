@@ -272,22 +272,6 @@ def test_a_session_of_another_image_is_not_resumed(case, make_case, session, log
         PropagationLogic(other.scene, session, [other.volume], other.segmentation, segment_id).resume()
 
 
-def test_manual_changes_that_are_accepted_are_not_propagated_and_not_overwritten(
-    case, session, logic, segment_id, drawn, target
-):
-    manual = target.copy()
-    manual[8, 2:5, 2:5] ^= True
-    case.paint(segment_id, manual)
-    logic.accept_manual_changes()
-    manual[7] = drawn[7]
-    case.paint(segment_id, manual)
-
-    done = logic.propagate()
-
-    assert done.result.edited_slices == (7,)
-    assert case.read(segment_id)[8, 2:5, 2:5].all()
-
-
 def test_what_is_pending_writes_nothing_until_it_is_applied(case, session, logic, segment_id, drawn):
     case.paint(segment_id, drawn)
 
@@ -312,7 +296,7 @@ def test_discarding_takes_the_engine_back_and_leaves_the_drawing(case, session, 
         logic.undo()
 
 
-@pytest.mark.parametrize("act", ["propagate", "undo", "redo", "follow_segment", "accept_manual_changes", "set_image"])
+@pytest.mark.parametrize("act", ["propagate", "undo", "redo", "follow_segment", "set_image"])
 def test_nothing_else_is_done_while_a_propagation_is_pending(case, logic, segment_id, drawn, act):
     case.paint(segment_id, drawn)
     pending = logic.propagation_operation().run()

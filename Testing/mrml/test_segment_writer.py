@@ -8,10 +8,10 @@ from context_propagation.mrml.segment_writer import WriteReport, write_changed_v
 from context_propagation.mrml.segments import segment_labelmap
 
 
-def write(case, segment_id, wanted, changed=None, protected=None, writer=None, axis=0):
+def write(case, segment_id, wanted, changed=None, writer=None, axis=0):
     writer = writer or EditorLogicWriter(case.scene, case.segmentation, case.volume)
     changed = wanted ^ case.read(segment_id) if changed is None else changed
-    return write_changed_voxels(writer, case.segmentation, segment_id, case.volume, wanted, changed, protected, axis)
+    return write_changed_voxels(writer, case.segmentation, segment_id, case.volume, wanted, changed, axis)
 
 
 @pytest.fixture
@@ -45,16 +45,6 @@ def test_only_changed_voxels_are_written(case, moved):
     write(case, segment_id, moved, changed)
 
     assert np.array_equal(case.read(segment_id), np.where(changed, moved, case.target))
-
-
-def test_protected_slices_stay_as_drawn(case, moved):
-    segment_id = case.add(case.target)
-    protected = np.zeros(case.shape, bool)
-    protected[5] = True
-
-    write(case, segment_id, moved, protected=protected)
-
-    assert np.array_equal(case.read(segment_id), np.where(protected, case.target, moved))
 
 
 def test_an_empty_segment_is_filled(case):

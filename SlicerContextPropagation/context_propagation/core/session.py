@@ -27,9 +27,10 @@ from context_propagation.core.feature_cache import NO_WINDOW, FeatureCache
 from context_propagation.core.fusion_network import Fusion
 from context_propagation.core.out_of_memory import out_of_memory_reported
 from context_propagation.core.reach import NEAR_SLICES_ONLY, WHOLE_VOLUME
-from context_propagation.core.session_checks import check_channels, check_edits, check_fusion, check_shape
+from context_propagation.core.ready_image import ReadyImage, ready_image
+from context_propagation.core.session_checks import check_edits, check_fusion, check_shape
 from context_propagation.core.slice_suggestion import slice_doubt_mm2
-from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to, reoriented_volume
+from context_propagation.core.source_volume import SourceVolume
 from context_propagation.core.split_model import PreparedImage, SegmentationModel
 from context_propagation.core.window import Window, WindowPlan, available_bytes, encode_window, plan_windows
 
@@ -156,7 +157,7 @@ class Session:
     @out_of_memory_reported("Caching the image")
     def set_image(
         self,
-        volume: SourceVolume,
+        image: SourceVolume | ReadyImage,
         initial: np.ndarray | None = None,
         progress: Progress = no_progress,
         cancelled: CancelCheck = never_cancelled,
@@ -165,7 +166,7 @@ class Session:
         """Preprocess, predict where no segmentation is given, and cache the features around the target.
 
         Args:
-            volume: The image.
+            image: The image, or what `ready_image` made of it, so that it is not preprocessed again.
             initial: bool `[K, J, I]`, a first segmentation from anywhere; without it, the model's own prediction.
             progress: Called with stage and fraction.
             cancelled: Asked between steps.
@@ -180,15 +181,14 @@ class Session:
                 grid, or not enough memory.
             Cancelled: The session is as it was before the call.
         """
-        check_channels(volume, self.model)
+        volume = image.volume if isinstance(image, ReadyImage) else image
         if initial is not None and initial.shape != volume.shape_kji:
             raise UserInputError(
                 f"The initial segmentation has shape {initial.shape} and the image {volume.shape_kji}; resample it"
             )
-        orientation = self.model.orientation
-        reorientation = reorientation_to(volume, orientation) if orientation else ArrayReorientation()
         progress("preprocess", 0.0)
-        prepared = self.model.prepare(reoriented_volume(volume, reorientation))
+        ready = image if isinstance(image, ReadyImage) else ready_image(self.model, image)
+        reorientation, prepared = ready.reorientation, ready.prepared
         if initial is None:
             predicted = self.model.predict(prepared, progress, cancelled)
             initial = reorientation.undo(predicted)
@@ -252,6 +252,11 @@ class Session:
             progress("encode", number / len(boxes))
             windows.append(encode_window(self.model, prepared, box, self.settings.level))
         return windows
+
+    def protect(self, mask: np.ndarray) -> None:
+        """Never write these voxels (bool `[K, J, I]`) by propagation, whatever they hold."""
+        check_shape(mask, self.volume)
+        self._manual |= mask.astype(bool)
 
     def masks(self) -> dict[str, np.ndarray]:
         """The masks that a saved session holds, bool `[K, J, I]` each."""

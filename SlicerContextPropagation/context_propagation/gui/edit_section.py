@@ -14,20 +14,21 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.reach import NEAR_SLICES_ONLY
 from context_propagation.core.worker import Job
 from context_propagation.gui.input_section import InputSection
-from context_propagation.gui.messages import confirmed, show_error
+from context_propagation.gui.messages import guarded
 from context_propagation.gui.segmentation_watch import is_there, segment_content
 from context_propagation.gui.shared import Shared
 from context_propagation.gui.slice_views import jump_to_slice
-from context_propagation.gui.texts import PLANES, plane_choices, translated
+from context_propagation.gui.start_questions import asked
+from context_propagation.gui.texts import PLANES, memory_text, plane_choices, progress_words, translated
 from context_propagation.mrml.propagation_logic import PendingPropagation
 from context_propagation.mrml.segment_writer import WriteReport
 from context_propagation.mrml.session_node import SavedSession
 from context_propagation.mrml.slice_plot import remove_plot, show_in_plot
+from context_propagation.mrml.start_check import StartCheck
 from context_propagation.mrml.volume_nodes import planes_of_volume
 
 LOOK_MS = 500
 """How often the segment is looked at for redrawn slices while the panel is shown."""
-MIB = 2**20
 
 
 class EditSection:
@@ -99,35 +100,21 @@ class EditSection:
         if self._inputs.select():
             self._shared.runner.start(self._shared.logic.check_operation(), self._checked)
 
-    def _checked(self, warnings: list[str]) -> None:
-        self._guarded(lambda: self._cache(warnings))()
+    def _checked(self, check: StartCheck) -> None:
+        self._guarded(lambda: self._cache(check))()
 
-    def _cache(self, warnings: list[str]) -> None:
-        logic = self._shared.logic
-        question = _("Something looks wrong with the volumes for this model:\n\n{warnings}\n\nGo on all the same?")
-        if warnings and not confirmed(question.format(warnings="\n".join(warnings))):
+    def _cache(self, check: StartCheck) -> None:
+        logic, runner = self._shared.logic, self._shared.runner
+        assert logic.selection is not None  # it was just checked
+        answers = asked(check, logic.selection.volume_nodes[0])
+        if answers is None:
             return
-        try:
-            saved = logic.saved_session()
-        except UserInputError as error:
-            show_error(error)
-            saved = None
-        if saved is not None and saved.propagations and self._wants_replay(saved):
-            self._shared.runner.require_idle()
-            self._shared.runner.start(logic.restore_operation(), self._restored)
-            return
-        self._shared.runner.require_idle()  # something may have been started while the user was asked
-        self._shared.runner.start(logic.predict_operation(), self._predicted)
-
-    def _wants_replay(self, saved: SavedSession) -> bool:
-        if self._shared.logic.propagation is not None:
-            return False
-        return confirmed(
-            _(
-                "The scene holds {count} propagated edit(s) of this segment. Replay them, to go on from there? "
-                "No: the segment as it is now is the new start."
-            ).format(count=len(saved.propagations))
-        )
+        runner.require_idle()  # something may have been started while the user was asked
+        if answers.replays:
+            runner.start(logic.restore_operation(check=check), self._restored)
+        else:
+            operation = logic.predict_operation(check=check, keep_drawn=answers.keeps_drawn)
+            runner.start(operation, self._predicted)
 
     def propagate(self) -> None:
         """Propagate what was redrawn, and write it."""
@@ -220,34 +207,24 @@ class EditSection:
         ui.cancelButton.visible = ui.progressBar.visible = not idle
         if idle:
             ui.stateLabel.text = self._message
+        self._show_memory()
         ui.reachLabel.text = self._reach()
         ui.reachLabel.visible = bool(ui.reachLabel.text)
         ui.suggestionLabel.text = self._suggestion()
 
     def show_progress(self, job: Job | None) -> None:
-        """Show the stage of what runs, and the memory that it will need."""
+        """Show the stage of what runs."""
         if job is None:
             return
-        stage, fraction = job.stage
         self._ui.progressBar.visible = self._ui.cancelButton.visible = True
         self._ui.cancelButton.enabled = not job.cancelled
-        self._ui.progressBar.value = int(100 * fraction)
-        words = [
-            translated(job.operation.title),
-            translated(stage),
-            _("stopping") if job.cancelled else "",
-            self._memory(),
-        ]
-        self._ui.stateLabel.text = ": ".join(word for word in words if word)
+        self._ui.progressBar.value = int(100 * job.stage[1])
+        self._ui.stateLabel.text = ": ".join(word for word in progress_words(job) if word)
+        self._show_memory()
 
-    def _memory(self) -> str:
-        session = self._shared.logic.session
-        plan = session.plan if session is not None and self._shared.logic.propagation is None else None
-        if plan is None:
-            return ""
-        return _("needs {cached} MiB, at most {peak} MiB at once").format(
-            cached=round(plan.cached_bytes / MIB), peak=round(plan.peak_bytes / MIB)
-        )
+    def _show_memory(self) -> None:
+        memory = self._shared.logic.memory
+        self._ui.memoryLabel.text = memory_text(memory) if memory else _("said before the image is cached")
 
     def _reach(self) -> str:
         model = self._inputs.model
@@ -289,6 +266,7 @@ class EditSection:
         table, logic = self._ui.editsTable, self._shared.logic
         rows = [(edit.axis, edit.index, _("redrawn")) for edit in edits]
         rows += [(e.axis, e.index, _("propagated")) for done in logic.history for e in done.edits]
+        rows += [(kept.axis, kept.index, _("kept")) for kept in logic.kept]
         rows = rows if logic.selection is not None else []  # the scene was closed during a run
         table.setRowCount(len(rows))
         planes = planes_of_volume(logic.selection.volume_nodes[0]) if logic.selection and rows else ()
@@ -298,13 +276,4 @@ class EditSection:
         self._ui.propagateButton.enabled = bool(edits) and not self._shared.runner.busy
 
     def _guarded(self, act: Callable[[], None]) -> Callable[[], None]:
-        """An action of a button: what it raises is told to the user."""
-
-        def guarded() -> None:
-            try:
-                act()
-            except Exception as error:  # whatever it is, the user must see it
-                show_error(error)
-            self._on_changed()
-
-        return guarded
+        return guarded(act, self._on_changed)

@@ -11,7 +11,8 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.gui.effect_widgets import EffectWidgets
 from context_propagation.gui.model_list import ListedModel, ModelList
 from context_propagation.gui.segmentation_watch import is_there
-from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic, Selection
+from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
+from context_propagation.mrml.selection import Selection
 
 MODEL = "Model"
 SECOND_VOLUME = "SecondVolume"

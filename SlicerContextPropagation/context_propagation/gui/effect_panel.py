@@ -16,14 +16,14 @@ from context_propagation.gui.effect_preview import OpenPreview
 from context_propagation.gui.effect_start import Start
 from context_propagation.gui.effect_widgets import SHORTCUT, EffectWidgets, Possible
 from context_propagation.gui.guarded_run import GuardedRun
-from context_propagation.gui.messages import show_error
+from context_propagation.gui.messages import guarded
 from context_propagation.gui.redrawn_slices import RedrawnSlices
 from context_propagation.gui.segmentation_watch import EditorWatch, SegmentationWatch, is_there
 from context_propagation.gui.shared import shared
 from context_propagation.gui.texts import PLANES
-from context_propagation.mrml.context_propagation_logic import Selection
 from context_propagation.mrml.effect_writer import EffectWriter
 from context_propagation.mrml.propagation_logic import PendingPropagation
+from context_propagation.mrml.selection import Selection
 from context_propagation.mrml.session_node import remove_orphaned_sessions
 
 AUTO_PARAMETER = "AutoPropagate"
@@ -217,7 +217,7 @@ class EffectPanel:
     def _job_changed(self, job: Job | None) -> None:
         if job is not None:
             self._notice_selection()  # before its result is handed over
-            self.widgets.show_progress(job)
+            self.widgets.show_progress(job, self._logic.memory)
             self._allow()
             return
         self._free_dead_session()
@@ -361,13 +361,4 @@ class EffectPanel:
         return same and self._choice.model_is_loaded
 
     def _guarded(self, act: Callable[[], None]) -> Callable[[], None]:
-        """An action of a button: what it raises is told to the user."""
-
-        def guarded() -> None:
-            try:
-                act()
-            except Exception as error:  # whatever it is, the user must see it
-                show_error(error)
-            self.update()
-
-        return guarded
+        return guarded(act, self.update)

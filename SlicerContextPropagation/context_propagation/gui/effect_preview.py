@@ -8,11 +8,11 @@ import slicer
 from slicer.i18n import tr as _
 
 from context_propagation.core.edited_slices import SliceEdit
-from context_propagation.mrml.context_propagation_logic import Selection
 from context_propagation.mrml.overlaps import lost_by_others
 from context_propagation.mrml.preview_node import PropagationPreview
 from context_propagation.mrml.propagation_logic import PendingPropagation
 from context_propagation.mrml.segments import segment_name
+from context_propagation.mrml.selection import Selection
 from context_propagation.mrml.volume_nodes import planes_of_volume
 
 

@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 from slicer.i18n import tr as _
 
-from context_propagation.core.errors import UserInputError
 from context_propagation.gui.editor_choice import EditorChoice
 from context_propagation.gui.guarded_run import GuardedRun
-from context_propagation.gui.messages import confirmed, show_error
-from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic, Selection
+from context_propagation.gui.messages import confirmed
+from context_propagation.gui.start_questions import asked
+from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 from context_propagation.mrml.segment_writer import SegmentWriter
 from context_propagation.mrml.segments import convert_to_binary_labelmap, is_binary_labelmap
+from context_propagation.mrml.selection import Selection
+from context_propagation.mrml.start_check import StartCheck
 
 
 class Start:
@@ -59,26 +61,18 @@ class Start:
         self._logic.select(selection.volume_nodes, selection.segmentation_node, selection.segment_id)
         self._run.start(self._logic.check_operation(), self._cache)
 
-    def _cache(self, warnings: list[str]) -> None:
-        question = _("Something looks wrong with the volume for this model:\n\n{warnings}\n\nGo on all the same?")
-        if warnings and not confirmed(question.format(warnings="\n".join(warnings))):
+    def _cache(self, check: StartCheck) -> None:
+        logic = self._logic
+        assert logic.selection is not None  # it was just checked
+        answers = asked(check, logic.selection.volume_nodes[0])
+        if answers is None:
             return
         writer = self._new_writer()
-        if self._wants_replay():
-            self._run.start(self._logic.restore_operation(writer), lambda saved: self._on_ready(0))
+        if answers.replays:
+            self._run.start(logic.restore_operation(writer, check), lambda saved: self._on_ready(0))
         else:
-            self._run.start(self._logic.predict_operation(writer), lambda report: self._on_ready(report.written))
-
-    def _wants_replay(self) -> bool:
-        if self._logic.propagation is not None:
-            return False
-        try:
-            saved = self._logic.saved_session()
-        except UserInputError as error:
-            show_error(error)
-            return False
-        question = _("The scene holds {count} propagated edit(s) of this segment. Replay them, to go on from there?")
-        return bool(saved and saved.propagations) and confirmed(question.format(count=len(saved.propagations)))
+            operation = logic.predict_operation(writer, check, answers.keeps_drawn)
+            self._run.start(operation, lambda report: self._on_ready(report.written))
 
 
 def _is_made_of_voxels(selection: Selection) -> bool:

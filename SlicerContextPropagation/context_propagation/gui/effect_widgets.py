@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
 from context_propagation.core.worker import Job
-from context_propagation.gui.texts import plane_choices
+from context_propagation.gui.texts import memory_text, plane_choices, progress_words
+
+if TYPE_CHECKING:
+    from context_propagation.core.memory_forecast import MemoryForecast
 
 SHORTCUT = "Ctrl+Shift+P"
 
@@ -123,12 +126,13 @@ class EffectWidgets:
         self.discard.enabled = self.show.enabled = idle and possible.preview
         self.progress.visible = self.cancel.visible = possible.busy
 
-    def show_progress(self, job: Job) -> None:
-        """Show what runs, its stage, and how much of that is done."""
-        stage, fraction = job.stage
-        words = (_(job.operation.title), stage, _("stopping") if job.cancelled else "")
-        self.progress.value = int(100 * fraction)
-        self.status.text = ": ".join(word for word in words if word)
+    def show_progress(self, job: Job, memory: MemoryForecast | None) -> None:
+        """Show what runs, its stage, how much of that is done, and the memory that caching needs."""
+        self.progress.value = int(100 * job.stage[1])
+        lines = [": ".join(progress_words(job))]
+        if memory is not None:
+            lines.append(_("Memory: {text}.").format(text=memory_text(memory)))
+        self.status.text = "\n".join(lines)
 
     def check(self, box: Any, on: bool) -> None:
         """Set a check box, and tell no one."""

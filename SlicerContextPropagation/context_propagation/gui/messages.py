@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Callable
 
 import slicer.util
 from slicer.i18n import tr as _
@@ -31,3 +32,16 @@ def show_error(error: BaseException) -> None:
 def confirmed(question: str) -> bool:
     """Whether the user says yes."""
     return bool(slicer.util.confirmYesNoDisplay(question, windowTitle=TITLE))
+
+
+def guarded(act: Callable[[], None], afterwards: Callable[[], None]) -> Callable[[], None]:
+    """An action of a button: what it raises is told to the user, and then the widgets are brought in step."""
+
+    def run() -> None:
+        try:
+            act()
+        except Exception as error:  # whatever it is, the user must see it
+            show_error(error)
+        afterwards()
+
+    return run

@@ -13,7 +13,8 @@ from context_propagation.core.model_listing import ModelDescription, describe_mo
 from context_propagation.core.operation import Operation
 from context_propagation.core.shipped_bundle import FOLDER
 from context_propagation.gui.messages import confirmed
-from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic, LoadedModel
+from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
+from context_propagation.mrml.live_session import LoadedModel
 
 KEY = "ContextPropagation/ModelFolders"
 

@@ -12,8 +12,8 @@ import vtk
 
 from context_propagation.core.boxes import bounding_box, slices_of
 from context_propagation.core.errors import UserInputError
-from context_propagation.mrml.context_propagation_logic import Selection
 from context_propagation.mrml.segments import segment_labelmap
+from context_propagation.mrml.selection import Selection
 
 SEGMENTATION_EVENTS = ("SourceRepresentationModified", "SegmentModified", "SegmentRemoved", "SegmentAdded")
 

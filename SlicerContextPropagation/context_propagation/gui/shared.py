@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import slicer
 
+from context_propagation.core.device_memory import free_device_memory
 from context_propagation.core.worker import Job
 from context_propagation.gui.runner import Runner
-from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic, free_device_memory
+from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from slicer.i18n import tr as _
 
+from context_propagation.core.worker import Job
+
+if TYPE_CHECKING:
+    from context_propagation.core.memory_forecast import MemoryForecast
+
+MIB = 2**20
 _WORDS = {
     # titles of operations
     "Load model": _("Load model"),
@@ -53,3 +61,20 @@ def plane_choices() -> list[str]:
 def translated(words: str) -> str:
     """The user's language, where a translation is known."""
     return _WORDS.get(words, words)
+
+
+def progress_words(job: Job) -> list[str]:
+    """What runs, its stage, and whether it is being stopped."""
+    stopping = [_("stopping")] if job.cancelled else []
+    return [translated(job.operation.title), translated(job.stage[0]), *stopping]
+
+
+def memory_text(memory: MemoryForecast) -> str:
+    """What caching needs."""
+    text = (
+        _("needs {kept} MiB, at most {peak} MiB at once, of {usable} MiB")
+        if memory.target_known
+        else _("needs at least {kept} MiB, {peak} MiB at once, of {usable} MiB; how much is known after the prediction")
+    )
+    kept, peak, usable = (round(n / MIB) for n in (memory.kept_bytes, memory.peak_bytes, memory.usable_bytes))
+    return text.format(kept=kept, peak=peak, usable=usable)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,63 +12,36 @@ import numpy as np
 import slicer
 
 from context_propagation.core.callbacks import CancelCheck, Progress
+from context_propagation.core.device_memory import free_device_memory
 from context_propagation.core.edited_slices import SliceEdit
-from context_propagation.core.errors import Cancelled, UserInputError
-from context_propagation.core.installed_versions import installed_versions
-from context_propagation.core.model_listing import ModelDescription, describe_model
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.kept_slices import KeptSlice, mask_of_slices, slices_to_keep
+from context_propagation.core.model_listing import describe_model
 from context_propagation.core.operation import Operation
 from context_propagation.core.source_volume import axis_of_plane
 from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
+from context_propagation.mrml.late_writer import LateWriter, close_own
+from context_propagation.mrml.live_session import LiveSession, LoadedModel, SliceDoubt, drawn_slices, slice_doubt
 from context_propagation.mrml.measurements import Measurements, Reference, measurement_operation
 from context_propagation.mrml.propagation_logic import PendingPropagation, Propagation, PropagationLogic
 from context_propagation.mrml.scenes import prepare_scene
-from context_propagation.mrml.segment_writer import SegmentWriter, WriteMode, WriteReport, write_changed_voxels
+from context_propagation.mrml.segment_writer import SegmentWriter, WriteReport, write_changed_voxels
 from context_propagation.mrml.segmentation_files import save_segmentation
 from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation, segment_mask, segment_named
+from context_propagation.mrml.selection import Selection
 from context_propagation.mrml.session_node import (
     SavedPropagation,
     SavedSession,
     archive_session,
     find_session_node,
     read_session,
-    write_session,
 )
+from context_propagation.mrml.start_check import Earlier, StartCheck, check_operation
 from context_propagation.mrml.volume_nodes import deferred_source_volume, planes_of_volume, volume_shape_kji
 
 if TYPE_CHECKING:
-    from context_propagation.core.session import Session
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A frozen model and its fusion networks.
-
-    Attributes:
-        description: What its folder says.
-        model: The `SegmentationModel`.
-        fusion: The fusion networks, or None: edits reach the near slices only.
-    """
-
-    description: ModelDescription
-    model: Any
-    fusion: Any
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What is worked on: one volume per channel, and a segment."""
-
-    volume_nodes: tuple[slicer.vtkMRMLScalarVolumeNode, ...]
-    segmentation_node: slicer.vtkMRMLSegmentationNode
-    segment_id: str
-
-
-@dataclass(frozen=True)
-class SliceDoubt:
-    """How undecided the model is on each slice along an array axis of the volume; see `slice_doubt_mm2`."""
-
-    axis: int
-    per_slice_mm2: np.ndarray
+    from context_propagation.core.memory_forecast import MemoryForecast
+    from context_propagation.core.session import Session, SessionSettings
 
 
 class ContextPropagationLogic:
@@ -90,12 +61,51 @@ class ContextPropagationLogic:
         self.scene = prepare_scene(scene)
         self.loaded: LoadedModel | None = None
         self.selection: Selection | None = None
-        self.session: Session | None = None
-        self.propagation: PropagationLogic | None = None
-        self.doubt: SliceDoubt | None = None
         self.plane: str | None = None
-        self._made: list[SavedPropagation] = []
-        self._restored = 0  # how many of them were replayed from the scene: those cannot be undone
+        self._live: LiveSession | None = None
+        self._starting: Session | None = None  # its image is being cached
+        self._forecast: MemoryForecast | None = None
+
+    # -- what there is -----------------------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> Session | None:
+        """The engine, from when its image is being cached."""
+        return self._live.session if self._live else self._starting
+
+    @property
+    def propagation(self) -> PropagationLogic | None:
+        """What keeps engine and segment in step, once the image is cached."""
+        return self._live.propagation if self._live else None
+
+    @property
+    def doubt(self) -> SliceDoubt | None:
+        """How undecided the model is on each slice, once the image is cached."""
+        return self._live.doubt if self._live else None
+
+    @property
+    def kept(self) -> tuple[KeptSlice, ...]:
+        """Slices drawn before the session began, which propagation leaves alone."""
+        return self._live.kept if self._live else ()
+
+    @property
+    def history(self) -> list[SavedPropagation]:
+        """The propagations that are in the segment, first to last."""
+        return self._live.history if self._live else []
+
+    @property
+    def memory(self) -> MemoryForecast | None:
+        """What caching needs: as the last check foresaw it, or as it was then planned around a predicted target."""
+        plan = self.session.plan if self.session else None
+        if plan is None or self._forecast is None:
+            return self._forecast
+        return replace(
+            self._forecast,
+            kept_bytes=plan.cached_bytes,
+            peak_bytes=plan.peak_bytes,
+            target_known=True,
+            messages=plan.messages,
+        )
 
     # -- model -------------------------------------------------------------------------------------------------------
 
@@ -171,47 +181,53 @@ class ContextPropagationLogic:
         else:
             segment_id = segment_named(segmentation_node, segment)
         selection = Selection(tuple(volume_nodes), segmentation_node, segment_id)
-        if self.selection is None or not _same(selection, self.selection):
+        if selection != self.selection:
             self._require_idle()
             self.close_session()
             self.selection = selection
-        return self.selection
+        return selection
 
-    def check(self) -> list[str]:
+    def check(self) -> StartCheck:
         """`check_operation`, run here."""
         return self.check_operation().run()
 
-    def check_operation(self) -> Operation[list[str]]:
-        """What looks wrong with the volumes for this model: ask the user before going on.
+    def check_operation(self) -> Operation[StartCheck]:
+        """Look at the volumes and plan the cache, before anything is given up for it; hand it on to `predict`.
 
         Raises:
-            UserInputError: Nothing is selected, or volumes cannot be used, now or when it runs.
+            UserInputError: Nothing is selected, volumes cannot be used, or the cache does not fit into memory, now or
+                when it runs.
         """
         loaded, selection = self._require_loaded(), self._require_selection()
+        self._require_idle()
         volume_of = deferred_source_volume(selection.volume_nodes)
+        live = self._live
+        freed_bytes = live.session.cache.cached_bytes(live.session.settings.level) if live else 0
+        settings, segment, nodes = _settings(loaded), self.segment_mask(), selection.volume_nodes
 
-        def compute(progress: Progress, cancelled: CancelCheck) -> list[str]:
-            from context_propagation.core.intensity_check import intensity_warnings
-            from context_propagation.core.session_checks import check_channels
+        def finish(check: StartCheck) -> StartCheck:
+            self._forecast = check.memory
+            return check
 
-            progress("check", 0.0)
-            volume = volume_of()
-            check_channels(volume, loaded.model)
-            return list(intensity_warnings(volume.channels, loaded.model.channel_expectations))
-
-        return Operation("Check volumes", compute, lambda warnings: warnings)
+        return check_operation(loaded, settings, nodes, volume_of, segment, self._earlier(segment), freed_bytes, finish)
 
     # -- the image ---------------------------------------------------------------------------------------------------
 
-    def predict(self, writer: SegmentWriter | None = None) -> WriteReport:
+    def predict(
+        self, writer: SegmentWriter | None = None, check: StartCheck | None = None, keep_drawn: bool = True
+    ) -> WriteReport:
         """`predict_operation`, run here."""
-        return self.predict_operation(writer).run()
+        return self.predict_operation(writer, check, keep_drawn).run()
 
-    def predict_operation(self, writer: SegmentWriter | None = None) -> Operation[WriteReport]:
+    def predict_operation(
+        self, writer: SegmentWriter | None = None, check: StartCheck | None = None, keep_drawn: bool = True
+    ) -> Operation[WriteReport]:
         """Cache the image for edits. A segment that is empty is filled with the model's prediction.
 
         Args:
             writer: Who writes voxels; without it, a writer with a history of its own that takes nothing from others.
+            check: What was found before, if it was looked at; it saves doing it again.
+            keep_drawn: Whether propagation leaves alone the slices that were drawn before and not changed since.
 
         Returns:
             An operation that reports what was written.
@@ -219,13 +235,18 @@ class ContextPropagationLogic:
         Raises:
             UserInputError: No model, no volumes, or they cannot be used.
         """
+        selection = self._require_selection()
         propagation, session = self._new_propagation(writer)
-        image = propagation.image_operation()
+        kept = self._earlier(self.segment_mask()).drawn if keep_drawn else ()
+        protected = mask_of_slices(volume_shape_kji(selection.volume_nodes[0]), kept)
+        image = propagation.image_operation(ready=check.image_of(selection.volume_nodes) if check else None)
         self._make_way(session)
         axis = self._axis("axial")
 
         def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceDoubt]:
-            return image.compute(progress, cancelled), _doubt(session, axis, progress, cancelled)
+            computed = image.compute(progress, cancelled)
+            session.protect(protected)
+            return computed, slice_doubt(session, axis, progress, cancelled)
 
         def finish(computed: tuple[Any, SliceDoubt]) -> WriteReport:
             try:
@@ -234,7 +255,7 @@ class ContextPropagationLogic:
                 self._drop(propagation, session)
                 raise
             self._archive_session_node()
-            self._adopt(propagation, session, computed[1])
+            self._adopt(propagation, session, computed[1], kept)
             return report
 
         def abandon() -> None:
@@ -301,20 +322,7 @@ class ContextPropagationLogic:
             UserInputError: No image is set, or nothing was redrawn, or no plane stands out.
         """
         self.follow()
-        propagation, session = self._require_propagation(), self.session
-        inner = propagation.propagation_operation(plane=plane or self.plane)
-
-        def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceDoubt]:
-            assert session is not None  # there is one with the propagation
-            result = inner.compute(progress, cancelled)
-            return result, _doubt(session, result.axis, progress, cancelled)
-
-        def finish(computed: tuple[Any, SliceDoubt]) -> PendingPropagation:
-            pending = inner.finish(computed[0])
-            self.doubt = computed[1]
-            return pending
-
-        return replace(inner, compute=compute, finish=finish)
+        return self._require_live().propagate_operation(plane or self.plane)
 
     def use_writer(self, writer: SegmentWriter | None) -> None:
         """Let someone else write from now on; a history of the earlier writer is lost.
@@ -330,25 +338,12 @@ class ContextPropagationLogic:
             return
         if writer is None:
             self._require_idle()  # a preview was made to be applied by someone else
-        _close(propagation)
+        close_own(propagation.writer)
         propagation.writer = writer or self._own_writer()
 
     def apply(self, pending: PendingPropagation) -> Propagation:
         """Write a propagation as one undo step; see `PropagationLogic.apply`."""
-        propagation = self._require_propagation()
-        done = propagation.apply(pending)
-        del self._made[self._restored + propagation.done_count - 1 :]
-        self._made.append(
-            SavedPropagation(
-                done.edits,
-                datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                done.result.scope,
-                done.result.changed_per_slice,
-                done.report.refused,
-            )
-        )
-        self._save_session()
-        return done
+        return self._require_live().apply(pending)
 
     def discard(self, pending: PendingPropagation) -> None:
         """Forget a propagation that was not applied; what was drawn stays."""
@@ -356,26 +351,15 @@ class ContextPropagationLogic:
 
     def undo(self) -> None:
         """Take the last propagation back; what was drawn stays. See `PropagationLogic.undo`."""
-        self._require_propagation().undo()
-        self._save_session()
+        self._require_live().undo()
 
     def redo(self) -> None:
         """Make it again."""
-        self._require_propagation().redo()
-        self._save_session()
+        self._require_live().redo()
 
     def follow(self) -> None:
         """Bring the engine in step with an Undo or Redo of the Segment Editor."""
-        propagation = self._require_propagation()
-        before = propagation.done_count
-        propagation.follow_segment()
-        if propagation.done_count != before:
-            self._save_session()
-
-    @property
-    def history(self) -> list[SavedPropagation]:
-        """The propagations that are in the segment, first to last."""
-        return self._made[: self._restored + self.propagation.done_count] if self.propagation else []
+        self._require_live().follow()
 
     def suggested_slice(self) -> int | None:
         """The slice to redraw next, along `doubt.axis`; None where nothing is in doubt or no image is set."""
@@ -417,15 +401,21 @@ class ContextPropagationLogic:
         node = find_session_node(self.scene, selection.segmentation_node, selection.segment_id)
         return None if node is None else read_session(node, volume_shape_kji(selection.volume_nodes[0]))
 
-    def restore(self, writer: SegmentWriter | None = None) -> SavedSession:
+    def restore(self, writer: SegmentWriter | None = None, check: StartCheck | None = None) -> SavedSession:
         """`restore_operation`, run here."""
-        return self.restore_operation(writer).run()
+        return self.restore_operation(writer, check).run()
 
-    def restore_operation(self, writer: SegmentWriter | None = None) -> Operation[SavedSession]:
+    def restore_operation(
+        self, writer: SegmentWriter | None = None, check: StartCheck | None = None
+    ) -> Operation[SavedSession]:
         """Replay the edits that the scene holds; the segment is not written.
 
         What the segment differs in from what it was after the last propagation counts as drawn since. Propagations made
         before cannot be undone.
+
+        Args:
+            writer: As in `predict_operation`.
+            check: As in `predict_operation`.
 
         Raises:
             UserInputError: The scene holds none, or they were made with another model.
@@ -433,19 +423,22 @@ class ContextPropagationLogic:
         saved, loaded = self.saved_session(), self._require_loaded()
         if saved is None:
             raise UserInputError("The scene holds no edits of this segment; predict, and redraw a slice")
-        _check_same_model(saved, loaded)
+        loaded.require_made(saved)
         propagation, session = self._new_propagation(writer)
+        nodes = self._require_selection().volume_nodes
+        ready = check.image_of(nodes) if check else None
+        volume_of = deferred_source_volume(nodes)
         self._make_way(session)
-        volume_of = deferred_source_volume(self._require_selection().volume_nodes)
         axis = saved.propagations[-1].edits[0].axis if saved.propagations else self._axis("axial")
 
         def compute(progress: Progress, cancelled: CancelCheck) -> SliceDoubt:
             initial = saved.initial if saved.initial.any() else None
-            session.set_image(volume_of(), initial, progress, cancelled)
+            session.set_image(ready or volume_of(), initial, progress, cancelled)
+            session.protect(mask_of_slices(session.volume.shape_kji, saved.kept))
             for done in saved.propagations:
                 session.propagate(done.edits, progress, cancelled)
             session.accept_manual_changes(saved.known)
-            return _doubt(session, axis, progress, cancelled)
+            return slice_doubt(session, axis, progress, cancelled)
 
         def finish(doubt: SliceDoubt) -> SavedSession:
             try:
@@ -453,8 +446,7 @@ class ContextPropagationLogic:
             except BaseException:
                 self._drop(propagation, session)
                 raise
-            self._made, self._restored = list(saved.propagations), len(saved.propagations)
-            self._adopt(propagation, session, doubt)
+            self._adopt(propagation, session, doubt, saved.kept, saved.propagations)
             return saved
 
         return Operation("Replay edits", compute, finish, lambda: self._drop(propagation, session))
@@ -463,10 +455,9 @@ class ContextPropagationLogic:
 
     def close_session(self) -> None:
         """Free the cached features; selection, segment and scene stay as they are."""
-        if self.propagation is not None:
-            _close(self.propagation)
-        self.propagation = self.session = self.doubt = None
-        self._made, self._restored = [], 0
+        if self._live is not None:
+            close_own(self._live.propagation.writer)
+        self._live = self._starting = self._forecast = None
         free_device_memory()
 
     def close(self) -> None:
@@ -479,24 +470,21 @@ class ContextPropagationLogic:
 
     def _new_propagation(self, writer: SegmentWriter | None) -> tuple[PropagationLogic, Session]:
         """A session without an image, and what keeps it in step; the earlier one is untouched."""
-        from context_propagation.core.session import Session, SessionSettings
+        from context_propagation.core.session import Session
 
         loaded, selection = self._require_loaded(), self._require_selection()
         self._require_idle()
-        fusion = loaded.fusion
-        settings = SessionSettings()
-        if fusion is not None:
-            settings = replace(settings, level=fusion.level, neighbours=fusion.neighbours)
-        session = Session(loaded.model, settings, fusion)
+        session = Session(loaded.model, _settings(loaded), loaded.fusion)
         node, segment_id = selection.segmentation_node, selection.segment_id
         # Until it is adopted, nothing writes but a prediction: a writer of our own is made when it is needed.
-        writer = writer or _LateWriter(self._own_writer)
+        writer = writer or LateWriter(self._own_writer)
         return PropagationLogic(self.scene, session, selection.volume_nodes, node, segment_id, writer), session
 
     def _make_way(self, session: Session) -> None:
         """Close the earlier session once all was checked: two caches may not fit into memory."""
+        forecast = self._forecast
         self.close_session()
-        self.session = session
+        self._starting, self._forecast = session, forecast
 
     def _own_writer(self) -> EditorLogicWriter:
         """A writer that obeys the masks of the module Segment Editor where that edits this segmentation."""
@@ -513,36 +501,41 @@ class ContextPropagationLogic:
         if node is not None:
             archive_session(node)
 
-    def _adopt(self, propagation: PropagationLogic, session: Session, doubt: SliceDoubt) -> None:
-        if isinstance(propagation.writer, _LateWriter):
+    def _adopt(
+        self,
+        propagation: PropagationLogic,
+        session: Session,
+        doubt: SliceDoubt,
+        kept: Sequence[KeptSlice],
+        restored: Sequence[SavedPropagation] = (),
+    ) -> None:
+        if isinstance(propagation.writer, LateWriter):
             propagation.writer = propagation.writer.made()
-        self.propagation, self.session, self.doubt = propagation, session, doubt
-        self._save_session()
+        loaded, selection = self._require_loaded(), self._require_selection()
+        self._live = LiveSession(self.scene, loaded, selection, session, propagation, doubt, kept, restored)
+        self._starting = None
 
     def _drop(self, propagation: PropagationLogic, session: Session) -> None:
         """Forget a session that came to nothing."""
-        _close(propagation)
-        if self.session is session:
-            self.session = None
+        close_own(propagation.writer)
+        if self._starting is session:
+            self._starting = None
         free_device_memory()
 
-    def _save_session(self) -> None:
-        """Put what was done so far into the scene."""
-        loaded, selection, propagation = self._require_loaded(), self._require_selection(), self._require_propagation()
-        assert self.session is not None  # there is one with the propagation
-        saved = SavedSession(
-            model_path=str(loaded.description.path),
-            model_sha256=loaded.model.content_hash,
-            fusion_sha256=None if loaded.fusion is None else loaded.fusion.content_hash,
-            label=loaded.model.target_name,
-            device=str(loaded.model.device),
-            versions=installed_versions(),
-            segment_id=selection.segment_id,
-            initial=self.session.initial,
-            known=propagation.known,
-            propagations=tuple(self.history),
-        )
-        write_session(self.scene, saved, selection.volume_nodes, selection.segmentation_node)
+    def _earlier(self, segment: np.ndarray) -> Earlier:
+        """What the scene knows of earlier edits of a segment (bool `[K, J, I]`), up to its last propagation."""
+        if self._live is not None:
+            with suppress(UserInputError):  # moved or changed since: then the record says what there was
+                self._live.follow()
+        try:
+            saved = self.saved_session()
+        except UserInputError as error:
+            return Earlier(trouble=f"{error}. Slices drawn before are not known.")
+        if saved is None:
+            return Earlier()
+        axis = self._axis(self.plane) if self.plane else None
+        drawn = slices_to_keep(drawn_slices(saved.kept, saved.propagations), saved.known, segment, axis)
+        return Earlier(drawn, saved if saved.propagations and self._live is None else None)
 
     def _axis(self, plane: str) -> int:
         """The array axis of a plane's slices in the first volume."""
@@ -560,83 +553,22 @@ class ContextPropagationLogic:
     def _require_selection(self) -> Selection:
         if self.selection is None:
             raise UserInputError("No volume and segment are selected; select them first")
-        for node in (self.selection.segmentation_node, *self.selection.volume_nodes):
-            if node.GetScene() is None:
-                raise UserInputError(f"'{node.GetName()}' was deleted; select what to work on again")
+        self.selection.require_nodes()
         return self.selection
 
-    def _require_propagation(self) -> PropagationLogic:
-        if self.propagation is None:
+    def _require_live(self) -> LiveSession:
+        if self._live is None:
             raise UserInputError("No image is set; predict first")
-        return self.propagation
+        return self._live
+
+    def _require_propagation(self) -> PropagationLogic:
+        return self._require_live().propagation
 
 
-def _same(a: Selection, b: Selection) -> bool:
-    same_nodes = all(x is y for x, y in zip(a.volume_nodes, b.volume_nodes, strict=False))
-    return (
-        same_nodes
-        and len(a.volume_nodes) == len(b.volume_nodes)
-        and a.segmentation_node is b.segmentation_node
-        and a.segment_id == b.segment_id
-    )
+def _settings(loaded: LoadedModel) -> SessionSettings:
+    """Those that the fusion networks were trained with."""
+    from context_propagation.core.session import SessionSettings
 
-
-def _check_same_model(saved: SavedSession, loaded: LoadedModel) -> None:
-    fusion_sha256 = None if loaded.fusion is None else loaded.fusion.content_hash
-    if (saved.model_sha256, saved.fusion_sha256, saved.label) != (
-        loaded.model.content_hash,
-        fusion_sha256,
-        loaded.model.target_name,
-    ):
-        raise UserInputError(
-            f"The edits in the scene were made with the model '{saved.model_path}' for '{saved.label}' "
-            f"(SHA-256 {saved.model_sha256[:12]}); load that model to go on with them"
-        )
-
-
-class _LateWriter:
-    """A writer that is made when something is written: a run that comes to nothing leaves no node in the scene."""
-
-    def __init__(self, make: Callable[[], EditorLogicWriter]) -> None:
-        self._make = make
-        self._writer: EditorLogicWriter | None = None
-
-    def made(self) -> EditorLogicWriter:
-        """The writer."""
-        if self._writer is None:
-            self._writer = self._make()
-        return self._writer
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-    def save_state(self) -> None:
-        self.made().save_state()
-
-    def modify(self, segment_id: str, modifier: slicer.vtkOrientedImageData, mode: WriteMode) -> None:
-        self.made().modify(segment_id, modifier, mode)
-
-    def finish(self) -> None:
-        self.made().finish()
-
-
-def _close(propagation: PropagationLogic) -> None:
-    """Let a writer of our own take its hidden node out of the scene."""
-    if isinstance(propagation.writer, (EditorLogicWriter, _LateWriter)):
-        propagation.writer.close()
-
-
-def _doubt(session: Session, axis: int, progress: Progress, cancelled: CancelCheck) -> SliceDoubt:
-    if cancelled():
-        raise Cancelled
-    progress("look for undecided slices", 0.0)
-    return SliceDoubt(axis, session.slice_doubt_mm2(axis))
-
-
-def free_device_memory() -> None:
-    """Give back what torch keeps of the GPU; nothing without one."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        gc.collect()
-        torch.cuda.empty_cache()
+    if loaded.fusion is None:
+        return SessionSettings()
+    return SessionSettings(level=loaded.fusion.level, neighbours=loaded.fusion.neighbours)

@@ -4,58 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import slicer
 
-from context_propagation.core.boxed_mask import BoxedMask
+from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.edited_slices import SliceEdit, find_edited_slices
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.operation import Operation
-from context_propagation.core.source_volume import SourceVolume, axis_of_plane
+from context_propagation.core.source_volume import axis_of_plane
 from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
+from context_propagation.mrml.engine import Engine, UndoableWriter
+from context_propagation.mrml.propagation_history import PropagationHistory, PropagationStep
 from context_propagation.mrml.segment_writer import SegmentWriter, WriteReport, write_changed_voxels
 from context_propagation.mrml.segments import segment_mask
-from context_propagation.mrml.volume_nodes import deferred_source_volume, planes_of_volume, volume_shape_kji
+from context_propagation.mrml.volume_nodes import (
+    deferred_source_volume,
+    image_times,
+    planes_of_volume,
+    volume_shape_kji,
+)
 from context_propagation.mrml.world_matrices import node_to_world, volume_ijk_to_world
-
-Progress = Callable[[str, float], None]
-Cancelled = Callable[[], bool]
-
-
-class Engine(Protocol):
-    """What is asked of `core.session.Session`; masks are bool `[K, J, I]` of the volume."""
-
-    @property
-    def segmentation(self) -> np.ndarray: ...
-
-    def set_image(
-        self,
-        volume: SourceVolume,
-        initial: np.ndarray | None = None,
-        progress: Progress = ...,
-        cancelled: Cancelled = ...,
-    ) -> Any: ...
-
-    def propagate(self, edits: Sequence[SliceEdit], progress: Progress = ..., cancelled: Cancelled = ...) -> Any: ...
-
-    def undo(self) -> Any: ...
-
-    def redo(self) -> Any: ...
-
-    def discard_last(self) -> Any: ...
-
-    def accept_manual_changes(self, segmentation: np.ndarray) -> Any: ...
-
-
-@runtime_checkable
-class UndoableWriter(Protocol):
-    """A `SegmentWriter` with a history of its own; the Segment Editor's effect has none that Python may call."""
-
-    def undo(self) -> None: ...
-
-    def redo(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -88,33 +58,6 @@ class PendingPropagation:
     result: Any
     known: np.ndarray
     drawn: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One propagation, kept for undo.
-
-    Attributes:
-        known: The segment before it was redrawn.
-        after: The segment after it was propagated.
-        flipped: Flat indices (C order over `[K, J, I]`) of the voxels that propagation wrote.
-        values: What they became, bool.
-        saved_state: Whether the writer has a state of before.
-    """
-
-    known: BoxedMask
-    after: BoxedMask
-    flipped: np.ndarray
-    values: np.ndarray
-    saved_state: bool
-
-    def is_in(self, segment: np.ndarray) -> bool:
-        """Whether a segment has what propagation wrote."""
-        return bool(np.array_equal(segment.reshape(-1)[self.flipped], self.values)) and self.flipped.size > 0
-
-    def is_undone_in(self, segment: np.ndarray) -> bool:
-        """Whether a segment has again what was there before."""
-        return bool(np.array_equal(segment.reshape(-1)[self.flipped], ~self.values)) and self.flipped.size > 0
 
 
 class PropagationLogic:
@@ -150,9 +93,8 @@ class PropagationLogic:
         self.writer = writer or EditorLogicWriter(scene, segmentation_node, volume_nodes[0])
         self._known: np.ndarray | None = None
         self._place = np.eye(4)
-        self._image_times: list[int] = []
-        self._done: list[_Step] = []
-        self._undone: list[_Step] = []
+        self._image_times: tuple[int, ...] = ()
+        self._history = PropagationHistory()
         self._computing = False
         self.pending: PendingPropagation | None = None
 
@@ -160,7 +102,7 @@ class PropagationLogic:
         self,
         initial: np.ndarray | None = None,
         progress: Progress | None = None,
-        cancelled: Cancelled | None = None,
+        cancelled: CancelCheck | None = None,
     ) -> WriteReport:
         """`image_operation`, run here.
 
@@ -170,11 +112,12 @@ class PropagationLogic:
         """
         return self.image_operation(initial).run(**_given(progress=progress, cancelled=cancelled))
 
-    def image_operation(self, initial: np.ndarray | None = None) -> Operation[WriteReport]:
+    def image_operation(self, initial: np.ndarray | None = None, ready: Any = None) -> Operation[WriteReport]:
         """Give the image to the engine; expensive. A segment that is empty is filled with the model's prediction.
 
         Args:
             initial: bool `[K, J, I]`, the segment before it was edited; without it, the segment as it is now.
+            ready: What `ready_image` made of the volumes, so that it is not done again.
 
         Returns:
             An operation that reports what was written: nothing, unless the segment was empty.
@@ -184,21 +127,21 @@ class PropagationLogic:
         """
         self._require_free()
         volume_of = deferred_source_volume(self._volumes)
-        times = self._current_image_times()
+        times = image_times(self._volumes)
         current = self._read()
         before = current if initial is None else initial.astype(bool)
         predicts = not before.any() and not current.any()
         replaced: list[bool] = []
 
-        def compute(progress: Progress, cancelled: Cancelled) -> None:
+        def compute(progress: Progress, cancelled: CancelCheck) -> None:
             progress("read", 0.0)
-            self._session.set_image(volume_of(), before if before.any() else None, progress, cancelled)
+            self._session.set_image(ready or volume_of(), before if before.any() else None, progress, cancelled)
             replaced.append(True)
 
         def finish(_: None) -> WriteReport:
             self._known = None
             self._require_nodes()
-            if times != self._current_image_times():
+            if times != image_times(self._volumes):
                 raise UserInputError("The voxels of a volume were changed while they were read; set the image again")
             report = WriteReport()
             if predicts:
@@ -236,20 +179,6 @@ class PropagationLogic:
             )
         self._start(known.copy())
 
-    def accept_manual_changes(self) -> None:
-        """Keep what was changed in the segment by hand without propagating it; propagation never writes those voxels.
-
-        Raises:
-            UserInputError: No image is set, or nodes were moved or changed.
-        """
-        self._require_free()
-        self.follow_segment()
-        known, current = self._require_image(), self._read()
-        self._session.accept_manual_changes(np.where(known ^ current, current, self._session.segmentation))
-        if (known ^ current).any():
-            self._undone.clear()  # as the engine does
-        self._known = current
-
     def edits(self, axis: int | None = None, plane: str | None = None) -> list[SliceEdit]:
         """The slices that were redrawn since the last propagation, as they are in the segment now.
 
@@ -275,7 +204,7 @@ class PropagationLogic:
         axis: int | None = None,
         plane: str | None = None,
         progress: Progress | None = None,
-        cancelled: Cancelled | None = None,
+        cancelled: CancelCheck | None = None,
     ) -> Propagation:
         """`propagation_operation`, run here, and applied.
 
@@ -305,19 +234,19 @@ class PropagationLogic:
         known, drawn = self._require_image(), self._read()
         made: list[Any] = []
 
-        def compute(progress: Progress, cancelled: Cancelled) -> Any:
+        def compute(progress: Progress, cancelled: CancelCheck) -> Any:
             made.append(self._session.propagate(edits, progress, cancelled))
             return made[0]
 
         def finish(result: Any) -> PendingPropagation:
-            self._undone.clear()  # propagating cleared the engine's
+            self._history.undone.clear()  # propagating cleared the engine's
             self.pending = PendingPropagation(tuple(edits), result, known, drawn)
             return self.pending
 
         def abandon() -> None:
             if made:
                 self._session.discard_last()
-                self._undone.clear()
+                self._history.undone.clear()
 
         return self._exclusive("Propagate", compute, finish, abandon)
 
@@ -344,10 +273,7 @@ class PropagationLogic:
         self.pending = None
         self._known = self._read()
         saved_state = bool(report.written or report.refused)
-        flipped = np.flatnonzero(pending.drawn != self._known)
-        values = self._known.reshape(-1)[flipped]
-        known, after = BoxedMask.of(pending.known), BoxedMask.of(self._known)
-        self._done.append(_Step(known, after, flipped, values, saved_state))
+        self._history.done.append(PropagationStep.of(pending.known, pending.drawn, self._known, saved_state))
         return Propagation(edits, pending.result, report)
 
     def discard(self, pending: PendingPropagation) -> None:
@@ -367,13 +293,13 @@ class PropagationLogic:
             UserInputError: Nothing to undo, the segmentation was edited since, or the writer has no history.
         """
         self._require_free()
-        if not self._done:
+        if not self._history.done:
             raise UserInputError("Nothing to undo; no propagation was made on this image")
         self._require_image()
-        if self._done[-1].saved_state:
+        if self._history.done[-1].saved_state:
             self._undoable("undo").undo()
         self._session.undo()
-        self._step_back()
+        self._known = self._history.step_back()
 
     def redo(self) -> None:
         """Make the propagation that was last taken back again.
@@ -382,18 +308,18 @@ class PropagationLogic:
             UserInputError: Nothing to redo, the segmentation was edited since, or the writer has no history.
         """
         self._require_free()
-        if not self._undone:
+        if not self._history.undone:
             raise UserInputError("Nothing to redo; no propagation was undone on this image")
         self._require_image()
-        if self._undone[-1].saved_state:
+        if self._history.undone[-1].saved_state:
             self._undoable("redo").redo()
         self._session.redo()
-        self._step_forward()
+        self._known = self._history.step_forward()
 
     @property
     def done_count(self) -> int:
         """How many propagations are in the segment: those made, less those undone."""
-        return len(self._done)
+        return len(self._history.done)
 
     @property
     def busy(self) -> bool:
@@ -402,11 +328,11 @@ class PropagationLogic:
 
     @property
     def can_undo(self) -> bool:
-        return bool(self._done)
+        return bool(self._history.done)
 
     @property
     def can_redo(self) -> bool:
-        return bool(self._undone)
+        return bool(self._history.undone)
 
     @property
     def known(self) -> np.ndarray:
@@ -420,36 +346,25 @@ class PropagationLogic:
     def follow_segment(self) -> None:
         """Bring the engine in step where the Segment Editor's Undo or Redo was pressed, which tells no one.
 
-        A propagation counts as undone where every voxel that it wrote has its old value again; one that wrote nothing
-        counts as undone with the one before it.
+        See `PropagationHistory` for what counts as undone; one that wrote nothing is undone with the one before it.
         """
         self._require_free()
         self._require_image()
-        current = self._read()
-        while (count := _undone_at_the_end(self._done, current)) > 0:
+        current, history = self._read(), self._history
+        while (count := history.count_missing(current)) > 0:
             for _ in range(count):
                 self._session.undo()
-                self._step_back()
-        while self._undone and self._undone[-1].is_in(current):
+                self._known = history.step_back()
+        while history.has_again(current):
             self._session.redo()
-            self._step_forward()
+            self._known = history.step_forward()
 
     def _start(self, known: np.ndarray) -> None:
         self._known = known
-        self._place, self._image_times = self._relative_place(), self._current_image_times()
+        self._place, self._image_times = self._relative_place(), image_times(self._volumes)
         self.pending = None
-        self._done.clear()
-        self._undone.clear()
-
-    def _step_back(self) -> None:
-        step = self._done.pop()
-        self._undone.append(step)
-        self._known = step.known.mask
-
-    def _step_forward(self) -> None:
-        step = self._undone.pop()
-        self._done.append(step)
-        self._known = step.after.mask
+        self._history.done.clear()
+        self._history.undone.clear()
 
     def _undoable(self, word: str) -> UndoableWriter:
         if not isinstance(self.writer, UndoableWriter):
@@ -476,7 +391,7 @@ class PropagationLogic:
     def _exclusive(
         self,
         title: str,
-        compute: Callable[[Progress, Cancelled], Any],
+        compute: Callable[[Progress, CancelCheck], Any],
         finish: Callable[[Any], Any],
         abandon: Callable[[], None],
     ) -> Operation[Any]:
@@ -518,24 +433,13 @@ class PropagationLogic:
                 f"'{self._node.GetName()}' and '{self._volumes[0].GetName()}' were moved against each other; "
                 "set the image again"
             )
-        if self._image_times != self._current_image_times():
+        if self._image_times != image_times(self._volumes):
             raise UserInputError("The voxels of a volume were changed since the image was set; set the image again")
         return self._known
 
     def _relative_place(self) -> np.ndarray:
         """From the segmentation's own RAS to the volume's voxel indices: unchanged where both move together."""
         return np.asarray(np.linalg.inv(volume_ijk_to_world(self._volumes[0])) @ node_to_world(self._node))
-
-    def _current_image_times(self) -> list[int]:
-        return [node.GetImageData().GetMTime() for node in self._volumes]
-
-
-def _undone_at_the_end(done: Sequence[_Step], segment: np.ndarray) -> int:
-    """How many steps a segment lacks at least: the last one that wrote something, and those after it; 0 for none."""
-    for count, step in enumerate(reversed(done), start=1):
-        if step.flipped.size:
-            return count if step.is_undone_in(segment) else 0
-    return 0
 
 
 def _given(**callbacks: Any) -> dict[str, Any]:

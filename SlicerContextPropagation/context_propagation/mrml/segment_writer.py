@@ -85,7 +85,6 @@ def write_changed_voxels(
     volume_node: slicer.vtkMRMLScalarVolumeNode,
     segmentation: np.ndarray,
     changed: np.ndarray,
-    protected: np.ndarray | None = None,
     axis: int = 0,
 ) -> WriteReport:
     """Write the changed voxels of a volume-grid mask into a segment, and read back what was written.
@@ -100,22 +99,20 @@ def write_changed_voxels(
         volume_node: The volume whose grid the masks lie on.
         segmentation: bool `[K, J, I]` of the volume, the wanted segment.
         changed: bool `[K, J, I]`, the voxels to write.
-        protected: bool `[K, J, I]`, voxels that are not touched: slices as the clinician drew them.
         axis: Array axis of the volume (0: k, 1: j, 2: i) by which refused voxels are counted.
 
     Raises:
         UserInputError: Masks of another shape than the volume, or a segment that cannot be read.
     """
     shape = volume_shape_kji(volume_node)
-    for mask in (segmentation, changed) if protected is None else (segmentation, changed, protected):
+    for mask in (segmentation, changed):
         if mask.shape != shape:
             raise UserInputError(
                 f"A mask of shape {mask.shape} does not fit the volume {shape} (k, j, i); pass its own"
             )
-    to_write = changed if protected is None else changed & ~protected
     mapping = segment_grid(segmentation_node, segment_id, volume_node)
     labelmap = segment_labelmap(segmentation_node, segment_id)
-    change = _wanted_change(labelmap, segmentation, to_write, mapping.volume_from_segment_ijk)
+    change = _wanted_change(labelmap, segmentation, changed, mapping.volume_from_segment_ijk)
     if change is None:
         return WriteReport()
     writer.save_state()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import slicer
 from context_propagation.core.boxed_mask import BoxedMask
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.kept_slices import KeptSlice
 
 FORMAT = "context-propagation scene session 1"
 ATTRIBUTE, ARCHIVED = "ContextPropagation.Session", "ContextPropagation.EarlierSession"
@@ -53,6 +54,7 @@ class SavedSession:
         segment_id: The segment in the referenced segmentation.
         initial: The segmentation before the first edit.
         known: The segment as it was read after the last propagation.
+        kept: Slices drawn before the session began, which propagation leaves alone.
         propagations: In their order, those that were undone left out.
     """
 
@@ -65,7 +67,8 @@ class SavedSession:
     segment_id: str
     initial: np.ndarray
     known: np.ndarray
-    propagations: tuple[SavedPropagation, ...] = field(default=())
+    kept: tuple[KeptSlice, ...] = ()
+    propagations: tuple[SavedPropagation, ...] = ()
 
 
 def write_session(
@@ -182,6 +185,7 @@ def _plain(session: SavedSession) -> dict[str, Any]:
         "segment_id": session.segment_id,
         "initial": BoxedMask.of(session.initial).plain(),
         "known": BoxedMask.of(session.known).plain(),
+        "kept": [[kept.axis, kept.index] for kept in session.kept],
         "propagations": [
             {
                 "edits": [
@@ -209,6 +213,7 @@ def _session(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> SavedS
         segment_id=str(content["segment_id"]),
         initial=BoxedMask.from_plain(content["initial"], shape_kji).mask,
         known=BoxedMask.from_plain(content["known"], shape_kji).mask,
+        kept=tuple(_slice_in(shape_kji, axis, index) for axis, index in content["kept"]),
         propagations=tuple(_propagation(done, shape_kji) for done in content["propagations"]),
     )
 
@@ -216,14 +221,19 @@ def _session(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> SavedS
 def _propagation(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> SavedPropagation:
     edits = []
     for edit in content["edits"]:
-        axis, index = int(edit["axis"]), int(edit["index"])
-        if axis not in (0, 1, 2) or not 0 <= index < shape_kji[axis]:
-            raise UserInputError(f"A saved edit is on slice {index} of axis {axis}, outside the volume")
-        height, width = (n for a, n in enumerate(shape_kji) if a != axis)
-        edits.append(SliceEdit(axis, index, BoxedMask.from_plain(edit["mask"], (1, height, width)).mask[0]))
+        drawn = _slice_in(shape_kji, edit["axis"], edit["index"])
+        height, width = (n for a, n in enumerate(shape_kji) if a != drawn.axis)
+        edits.append(SliceEdit(drawn.axis, drawn.index, BoxedMask.from_plain(edit["mask"], (1, height, width)).mask[0]))
     if not edits:
         raise UserInputError("A saved propagation has no drawn slice; the session cannot be restored")
     per_slice = {int(index): int(count) for index, count in content["changed_per_slice"].items()}
     return SavedPropagation(
         tuple(edits), str(content["made_at"]), str(content["scope"]), per_slice, int(content["refused"])
     )
+
+
+def _slice_in(shape_kji: tuple[int, int, int], axis: Any, index: Any) -> KeptSlice:
+    found = KeptSlice(int(axis), int(index))
+    if found.axis not in (0, 1, 2) or not 0 <= found.index < shape_kji[found.axis]:
+        raise UserInputError(f"A saved edit is on slice {found.index} of axis {found.axis}, outside the volume")
+    return found

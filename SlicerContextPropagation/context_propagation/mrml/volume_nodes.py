@@ -90,6 +90,17 @@ def volume_shape_kji(node: slicer.vtkMRMLScalarVolumeNode) -> tuple[int, int, in
     return k, j, i
 
 
+def image_times(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> tuple[int, ...]:
+    """When the voxels of each volume were last changed, or the image replaced: VTK's modification times."""
+    return tuple(node.GetImageData().GetMTime() for node in nodes)
+
+
+def image_state(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> tuple[tuple[int, bytes], ...]:
+    """Equal to an earlier one where no voxels were changed since and no volume was moved."""
+    matrices = [volume_ijk_to_world(node).tobytes() for node in nodes]
+    return tuple(zip(image_times(nodes), matrices, strict=True))
+
+
 def add_volume(
     scene: slicer.vtkMRMLScene, volume: SourceVolume, name: str, channel: int = 0
 ) -> slicer.vtkMRMLScalarVolumeNode:

@@ -1,0 +1,108 @@
+"""What is looked at before an image is cached: the volumes, the memory, and what was drawn before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import slicer
+
+from context_propagation.core.callbacks import CancelCheck, Progress
+from context_propagation.core.errors import Cancelled
+from context_propagation.core.kept_slices import KeptSlice
+from context_propagation.core.operation import Operation
+from context_propagation.core.source_volume import SourceVolume
+from context_propagation.mrml.live_session import LoadedModel
+from context_propagation.mrml.session_node import SavedSession
+from context_propagation.mrml.volume_nodes import image_state
+
+if TYPE_CHECKING:
+    from context_propagation.core.memory_forecast import MemoryForecast
+    from context_propagation.core.ready_image import ReadyImage
+    from context_propagation.core.session import SessionSettings
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What the scene knows of earlier edits of a segment.
+
+    Attributes:
+        drawn: Slices that are still as they were drawn.
+        replayable: Edits that can be replayed; None where there are none, or where they are in use.
+        trouble: Why they cannot be read, or empty.
+    """
+
+    drawn: tuple[KeptSlice, ...] = ()
+    replayable: SavedSession | None = None
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class StartCheck:
+    """What was found. Ask the user before going on where there are warnings.
+
+    Attributes:
+        warnings: What looks wrong with the volumes for this model, or with the scene's record of earlier edits.
+        memory: What caching will need.
+        earlier: What was drawn before.
+        image: The volumes as the model sees them, not to be made twice.
+        state: Of the volumes when they were looked at; see `image_state`.
+    """
+
+    warnings: tuple[str, ...]
+    memory: MemoryForecast
+    earlier: Earlier
+    image: ReadyImage
+    state: tuple[tuple[int, bytes], ...]
+
+    def image_of(self, volume_nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> ReadyImage | None:
+        """The image, if it still is that of these volumes."""
+        return self.image if image_state(volume_nodes) == self.state else None
+
+
+def check_operation(
+    loaded: LoadedModel,
+    settings: SessionSettings,
+    volume_nodes: Sequence[slicer.vtkMRMLScalarVolumeNode],
+    volume_of: Callable[[], SourceVolume],
+    segment: np.ndarray,
+    earlier: Earlier,
+    freed_bytes: int,
+    finish: Callable[[StartCheck], StartCheck],
+) -> Operation[StartCheck]:
+    """Look at the volumes, and plan the cache.
+
+    Args:
+        loaded: The model.
+        settings: Of the session to come.
+        volume_nodes: One per channel.
+        volume_of: Gives their voxels, on any thread.
+        segment: bool `[K, J, I]` of the first volume, the segment as it is.
+        earlier: What was drawn before.
+        freed_bytes: What the session in use gives back.
+        finish: Takes what was found, on the scene's thread.
+    """
+    state = image_state(volume_nodes)
+
+    def compute(progress: Progress, cancelled: CancelCheck) -> StartCheck:
+        from context_propagation.core.intensity_check import intensity_warnings
+        from context_propagation.core.memory_forecast import memory_forecast
+        from context_propagation.core.ready_image import ready_image
+        from context_propagation.core.session_checks import check_channels
+
+        progress("check", 0.0)
+        volume = volume_of()
+        check_channels(volume, loaded.model)
+        warnings = list(intensity_warnings(volume.channels, loaded.model.channel_expectations))
+        if cancelled():
+            raise Cancelled
+        progress("preprocess", 0.0)
+        image = ready_image(loaded.model, volume)
+        memory = memory_forecast(loaded.model, settings, image, segment, freed_bytes)
+        if earlier.trouble:
+            warnings.append(earlier.trouble)
+        return StartCheck(tuple(warnings), memory, earlier, image, state)
+
+    return Operation("Check volumes", compute, finish)
