@@ -25,7 +25,7 @@ class World:
         self.masks = masks
         self.undo, self.redo = [], []
         self.left = None  # all segments as the writer left them
-        self.done, self.undone = [], []  # of each propagation: whether it wrote anything
+        self.done, self.undone = [], []  # of each propagation: the segment as drawn, and after it
 
     def snapshot(self):
         return copy.deepcopy(self.masks)
@@ -35,15 +35,15 @@ class World:
         return self.left is not None and any(not np.array_equal(self.left[n], self.masks[n]) for n in self.masks)
 
     def propagated(self, mask):
-        wrote = not np.array_equal(mask, self.masks["GTV"])
-        if wrote:
+        drawn = self.masks["GTV"]
+        if not np.array_equal(mask, drawn):
             if self.touched():
                 self.undo.clear()
             self.undo = [*self.undo, self.snapshot()][-MAX_UNDO_STATES:]
             self.redo.clear()
             self.masks["GTV"] = mask
             self.left = self.snapshot()
-        self.done.append(wrote)
+        self.done.append((drawn, mask))
         self.undone.clear()
 
     def step(self, back):
@@ -52,7 +52,7 @@ class World:
         states, opposite = (self.undo, self.redo) if back else (self.redo, self.undo)
         if not steps:
             return False
-        if steps[-1]:
+        if (steps[-1][0] ^ steps[-1][1]).any():
             if self.touched() or not states:
                 return False
             if back and not self.redo:  # the present state is kept too, and the oldest forgotten for it
@@ -163,12 +163,22 @@ class Walk:
         return propagation.done_count, propagation.can_redo
 
     def follow(self):
-        """Where someone painted a propagation's voxels back by hand, it counts as undone: the logic may say so."""
-        done = self.logic.propagation.done_count
-        while len(self.world.done) > done:
-            self.world.undone.append(self.world.done.pop())
-        while len(self.world.done) < done:
-            self.world.done.append(self.world.undone.pop())
+        """Where someone painted all voxels of a propagation back by hand, it counts as undone; or as redone."""
+        done, undone = self.world.done, self.world.undone
+        while len(done) > self.logic.propagation.done_count:
+            while not np.bitwise_xor(*done[-1]).any():  # those that wrote nothing go with the one before
+                undone.append(done.pop())
+            before, after = done[-1]
+            assert not np.bitwise_xor(self.world.masks["GTV"], before)[np.bitwise_xor(before, after)].any(), (
+                "undone without a reason"
+            )
+            undone.append(done.pop())
+        while len(done) < self.logic.propagation.done_count:
+            before, after = undone[-1]
+            assert not np.bitwise_xor(self.world.masks["GTV"], after)[np.bitwise_xor(before, after)].any(), (
+                "redone without a reason"
+            )
+            done.append(undone.pop())
 
     def check(self, action):
         for name, segment_id in self.ids.items():

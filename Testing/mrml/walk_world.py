@@ -1,0 +1,187 @@
+"""What should be in a scene while someone works in it, in numpy: knows no MRML, no engine, and no rule of the logic.
+
+Undo goes by the editor's stack of states, each of which says what was done after it was saved.
+"""
+
+import copy
+from dataclasses import dataclass, field
+
+import numpy as np
+
+MAX_UNDO_STATES = 5  # the Segment Editor's
+
+
+@dataclass(eq=False)
+class Propagated:
+    """One propagation: its drawn slices, and the segment before it was redrawn, as redrawn, and after it."""
+
+    slices: set
+    known: np.ndarray
+    drawn: np.ndarray
+    after: np.ndarray
+    replayed: bool = False
+
+    @property
+    def flipped(self):
+        return self.drawn ^ self.after
+
+
+@dataclass
+class Record:
+    """What is remembered of a segment since it was last started on."""
+
+    known: np.ndarray
+    kept: set
+    applied: list = field(default_factory=list)
+    unapplied: list = field(default_factory=list)
+
+    @property
+    def drawn(self):
+        """Slices that propagation must leave alone."""
+        return self.kept.union(*(one.slices for one in self.applied))
+
+
+@dataclass
+class World:
+    """Segments by name, masks of the editor, its history, and what was propagated in each segment."""
+
+    masks: dict
+    selected: str = "GTV"
+    overwrite: bool = False
+    inside: str = ""
+    undo_states: list = field(default_factory=list)  # (masks, what was done then)
+    redo_states: list = field(default_factory=list)
+    records: dict = field(default_factory=dict)
+    coincidences: int = 0
+
+    @property
+    def mask(self):
+        return self.masks[self.selected]
+
+    @property
+    def record(self):
+        return self.records[self.selected]
+
+    @property
+    def redrawn(self):
+        return _slices(self.record.known ^ self.mask)
+
+    # -- what is written
+
+    def save(self, what):
+        """The editor saves its state before something is done."""
+        self.undo_states = [*self.undo_states, (copy.deepcopy(self.masks), what)][-MAX_UNDO_STATES:]
+        self.redo_states.clear()
+
+    def write(self, add, remove):
+        """Voxels go to the selected segment where masks allow; others lose them where overwriting is on."""
+        editable = self.masks[self.inside] if self.inside else np.ones_like(add)
+        add, remove = add & editable, remove & editable
+        self.masks[self.selected] = (self.mask & ~remove) | add
+        for name, mask in self.masks.items():
+            if self.overwrite and name != self.selected:
+                self.masks[name] = mask & ~add
+
+    def stroke(self, add, remove):
+        self.save("stroke")
+        self.write(add, remove)
+
+    def propagate(self, slices, add, remove):
+        """A propagation that was computed is applied."""
+        record, drawn = self.record, self.mask.copy()
+        done = Propagated(slices, record.known, drawn, drawn)
+        if (add | remove).any():
+            self.save(done)
+        self.write(add, remove)
+        done.after = record.known = self.mask.copy()
+        record.applied.append(done)
+
+    def compute(self):
+        """A propagation was computed: the engine forgets what was undone."""
+        self.record.unapplied.clear()
+
+    # -- undo
+
+    def undo(self):
+        if not self.redo_states:  # the editor now keeps the present state too, and forgets the oldest for it
+            self.undo_states = self.undo_states[-(MAX_UNDO_STATES - 1) :]
+        if not self.undo_states:
+            return
+        masks, what = self.undo_states.pop()
+        self.redo_states.append((copy.deepcopy(self.masks), what))
+        self.masks = masks
+        for record in self.records.values():
+            _take_back(record, what)
+
+    def redo(self):
+        if not self.redo_states:
+            return
+        masks, what = self.redo_states.pop()
+        self.undo_states.append((copy.deepcopy(self.masks), what))
+        self.masks = masks
+        for record in self.records.values():
+            if record.unapplied and record.unapplied[-1] is what:
+                _make_again(record)
+
+    def agree_on_coincidences(self, done_count):
+        """The logic goes by voxels. Where strokes happen to put all voxels of a propagation back, it counts as undone;
+        where they happen to draw them, as made again. That, and nothing else, may be otherwise than the stack says.
+        """
+        record = self.record
+        while (count := sum(not one.replayed for one in record.applied)) != done_count:
+            self.coincidences += 1
+            if count > done_count:
+                wrote = next(one for one in reversed(record.applied) if one.flipped.any())
+                assert np.array_equal(self.mask[wrote.flipped], wrote.drawn[wrote.flipped]), "undone without a reason"
+                _take_back(record, wrote)
+            else:
+                again = record.unapplied[-1]
+                assert again.flipped.any()
+                assert np.array_equal(self.mask[again.flipped], again.after[again.flipped]), "redone without a reason"
+                _make_again(record)
+
+    # -- sessions
+
+    def start(self, keep_drawn=True):
+        """The segment as it is now is the new start."""
+        kept, record = set(), self.records.get(self.selected)
+        if record is not None and keep_drawn and self.mask.any():
+            kept = record.drawn | _slices(record.known ^ self.mask)
+        self.records[self.selected] = Record(self.mask.copy(), kept)
+
+    def replay(self):
+        """Edits are replayed from the scene: they stay drawn, and cannot be undone."""
+        for one in self.record.applied:
+            one.replayed = True
+        self.record.unapplied.clear()
+
+    def remove_segment(self, name):
+        del self.masks[name]
+        self.records.pop(name, None)
+        self.inside = "" if self.inside == name else self.inside
+        self.forget_undo()
+
+    def forget_undo(self):
+        self.undo_states.clear()
+        self.redo_states.clear()
+
+
+def _take_back(record, what):
+    """A propagation, and those after it that are no more without it. One of which masks refused all leaves no trace
+    in the segment: nobody can tell that it was undone, and nothing hangs on it.
+    """
+    undoable = [one for one in record.applied if not one.replayed and one.flipped.any()]
+    if any(one is what for one in undoable):
+        while record.applied[-1] is not what:
+            record.unapplied.append(record.applied.pop())
+        record.unapplied.append(record.applied.pop())
+        record.known = what.known
+
+
+def _make_again(record):
+    record.applied.append(record.unapplied.pop())
+    record.known = record.applied[-1].after
+
+
+def _slices(difference):
+    return set(np.flatnonzero(difference.any(axis=(1, 2))).tolist())
