@@ -191,6 +191,35 @@ def test_a_preview_waits_while_something_else_is_selected(bench, select):
     assert not bench.application.texts("error")
 
 
+@pytest.fixture
+def second_editor(bench):
+    """Another Segment Editor on the same segment, with the effect active."""
+    previewed(bench)
+    first, bench.editor = bench.editor, bench.application.segment_editor()
+    bench.editor.setSegmentation(bench.segmentation)
+    bench.editor.setVolume(bench.ct)
+    bench.editor.selectSegment("gtv")
+    bench.choose_model("bundle")
+    bench.editor.setActiveEffect(EFFECT)
+    process_events(0.02)
+    yield bench
+    bench.editor.close()
+    bench.editor = first
+
+
+def test_a_preview_may_be_discarded_in_another_editor(bench, second_editor):
+    before = bench.voxels()
+    assert bench.status == "A preview of 'GTV' waits in another Segment Editor: apply it there, or discard it."
+    assert not bench.widgets.start.enabled
+    assert not bench.widgets.apply.enabled
+
+    bench.discard()
+
+    assert bench.is_idle()
+    assert np.array_equal(bench.voxels(), before)
+    assert bench.logic.history == []
+
+
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_the_editor_may_end(bench, situation):
     situation(bench)

@@ -55,6 +55,9 @@ def test_only_the_editable_area_is_written_and_the_rest_is_told(drawn, half):
     before = drawn.voxels()
     drawn.propagate()
     wanted = expected(drawn)
+    refused = int(((wanted ^ before) & ~half).sum())
+    assert refused > 0
+    assert f"Masking would refuse {refused} of these voxels." in drawn.status
 
     drawn.apply()
 

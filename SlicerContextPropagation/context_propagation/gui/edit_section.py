@@ -20,6 +20,7 @@ from context_propagation.gui.shared import Shared
 from context_propagation.gui.slice_views import jump_to_slice
 from context_propagation.gui.start_questions import asked
 from context_propagation.gui.texts import PLANES, memory_text, plane_choices, progress_words, translated
+from context_propagation.gui.timer import Timer
 from context_propagation.mrml.propagation_logic import PendingPropagation
 from context_propagation.mrml.segment_writer import WriteReport
 from context_propagation.mrml.session_node import SavedSession
@@ -67,9 +68,7 @@ class EditSection:
         ui.redoButton.connect("clicked()", self._guarded(self.redo))
         ui.goToButton.connect("clicked()", self._guarded(self.go_to_suggested))
         ui.plotButton.connect("clicked()", self._guarded(self.plot))
-        self._timer = qt.QTimer()
-        self._timer.interval = LOOK_MS
-        self._timer.connect("timeout()", self._look)
+        self._timer = Timer(LOOK_MS, self._look)
 
     def watch(self, on: bool) -> None:
         """Look at the segment now and then, while the panel is shown."""
@@ -80,7 +79,7 @@ class EditSection:
 
     def close(self) -> None:
         """Stop looking at the segment."""
-        self._timer.stop()
+        self._timer.close()
         if self._chart is not None and self._chart.GetScene() is not None:
             remove_plot(slicer.mrmlScene, self._chart)
 
@@ -206,7 +205,9 @@ class EditSection:
         ui.plotButton.enabled = ui.goToButton.enabled = idle and logic.suggested_slice() is not None
         ui.cancelButton.visible = ui.progressBar.visible = not idle
         if idle:
-            ui.stateLabel.text = self._message
+            waits = propagation is not None and propagation.pending is not None
+            preview = _("A preview waits in the Segment Editor: apply or discard it there.")
+            ui.stateLabel.text = preview if waits else self._message
         self._show_memory()
         ui.reachLabel.text = self._reach()
         ui.reachLabel.visible = bool(ui.reachLabel.text)

@@ -23,6 +23,7 @@ from context_propagation.gui.shared import shared
 from context_propagation.gui.texts import PLANES
 from context_propagation.mrml.effect_writer import EffectWriter
 from context_propagation.mrml.propagation_logic import PendingPropagation
+from context_propagation.mrml.segments import segment_name
 from context_propagation.mrml.selection import Selection
 from context_propagation.mrml.session_node import remove_orphaned_sessions
 
@@ -99,9 +100,9 @@ class EffectPanel:
         self._runner.listeners.remove(self._job_changed)
         self._shared.users.remove(self._let_go)
         self.deactivate()
-        self._redrawn.do_not_wait()
-        self._watch.stop()
-        self._editor_watch.follow(None)
+        self._redrawn.close()
+        self._watch.close()
+        self._editor_watch.close()
         self._run.stop("")
         self._drop_preview()
         self._end_our_session()
@@ -179,12 +180,17 @@ class EffectPanel:
             self._message = "\n".join([done.report.message, *done.result.messages])
         finally:
             self._find_redrawn()
+            self._runner.tell()
 
     def _discard(self) -> None:
-        """Drop the preview; what was drawn stays."""
+        """Drop the preview, ours or another editor's; what was drawn stays."""
+        pending = self._pending
         self._drop_preview()
+        if self._pending is pending is not None:
+            self._logic.discard(pending)
         self._message = _("Discarded; what was drawn stays.")
         self._find_redrawn()
+        self._runner.tell()
 
     def _propagate_or_apply(self) -> None:
         """The shortcut: apply the preview if there is one, else propagate."""
@@ -320,14 +326,20 @@ class EffectPanel:
     def _allow(self) -> None:
         preview, busy = self._preview, self._runner.busy
         fits = preview is not None and preview.selection == self._choice.selection
-        self.widgets.allow(Possible(busy, self._is_ours(), preview is not None, fits))
+        self.widgets.allow(Possible(busy, self._is_ours(), self._pending is not None, preview is not None, fits))
 
     def _state(self) -> str:
         """What would change, or what can be done next."""
         selection = self._choice.selection
         if self._preview is not None:
             same = self._preview.selection == selection
-            return self._preview.text(self._choice.node.GetOverwriteMode()) if same else self._preview.whose
+            return self._preview.text(self._choice.node) if same else self._preview.whose
+        if self._pending is not None and self._logic.selection is not None:
+            other = self._logic.selection
+            name = segment_name(other.segmentation_node, other.segment_id)
+            return _("A preview of '{name}' waits in another Segment Editor: apply it there, or discard it.").format(
+                name=name
+            )
         if selection is None:
             return _("Select a segment and a source volume.")
         if not self._is_ours():
@@ -335,6 +347,11 @@ class EffectPanel:
         return self._redrawn.text(selection.volume_nodes[0])
 
     # -- parts
+
+    @property
+    def _pending(self) -> PendingPropagation | None:
+        """The propagation that waits to be applied or discarded, in any editor."""
+        return self._logic.propagation.pending if self._logic.propagation is not None else None
 
     def _watch_session_of_others(self) -> None:
         """The module's panel, or another editor, may have started on what is selected here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -11,6 +12,7 @@ from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.mrml.overlaps import lost_by_others
 from context_propagation.mrml.preview_node import PropagationPreview
 from context_propagation.mrml.propagation_logic import PendingPropagation
+from context_propagation.mrml.refusals import count_refused
 from context_propagation.mrml.segments import segment_name
 from context_propagation.mrml.selection import Selection
 from context_propagation.mrml.volume_nodes import planes_of_volume
@@ -31,7 +33,8 @@ class OpenPreview:
         self._added, removed = result.changed & result.segmentation, result.changed & ~result.segmentation
         self._counts = int(self._added.sum()), int(removed.sum())
         self._lost: dict[str, int] = {}
-        self._mode: int | None = None
+        self._refused = 0
+        self._counted_for: tuple[Any, ...] = ()
         self._node = PropagationPreview(scene, volume, self._added, removed)
 
     def show(self, on: bool) -> None:
@@ -48,20 +51,27 @@ class OpenPreview:
         name = segment_name(self.selection.segmentation_node, self.selection.segment_id)
         return _("The preview is of '{name}': select it and its volume to apply, or discard.").format(name=name)
 
-    def text(self, overwrite_mode: int) -> str:
+    def text(self, editor_node: slicer.vtkMRMLSegmentEditorNode) -> str:
         """What Apply would do, in a few lines.
 
         Args:
-            overwrite_mode: Of the editor: whether other segments would lose voxels.
+            editor_node: Its overwrite mode says whether other segments would lose voxels, its masks what is refused.
         """
-        segmentation, volume = self.selection.segmentation_node, self.selection.volume_nodes[0]
-        if overwrite_mode != self._mode:
-            self._mode = overwrite_mode
-            self._lost = lost_by_others(segmentation, self.selection.segment_id, volume, self._added, overwrite_mode)
+        volume = self.selection.volume_nodes[0]
+        if _settings(editor_node) != self._counted_for:
+            self._counted_for = _settings(editor_node)
+            self._count(editor_node)
         lines = [_("Redrawn: {slices}; kept exactly as drawn.").format(slices=slices_text(volume, self.pending.edits))]
         lines.append(self._changes())
         lines += [_("'{name}' would lose {count} voxels.").format(name=n, count=c) for n, c in self._lost.items()]
+        if self._refused:
+            lines.append(_("Masking would refuse {count} of these voxels.").format(count=self._refused))
         return "\n".join([*lines, *self.pending.result.messages])
+
+    def _count(self, editor_node: slicer.vtkMRMLSegmentEditorNode) -> None:
+        where = self.selection.segmentation_node, self.selection.segment_id, self.selection.volume_nodes[0]
+        self._lost = lost_by_others(*where, self._added, editor_node.GetOverwriteMode())
+        self._refused = count_refused(editor_node, *where, self.pending.result.changed)
 
     def _changes(self) -> str:
         per_slice = self.pending.result.changed_per_slice
@@ -77,6 +87,17 @@ class OpenPreview:
             removed=self._counts[1],
             scope=self.pending.result.scope,
         )
+
+
+def _settings(editor_node: slicer.vtkMRMLSegmentEditorNode) -> tuple[Any, ...]:
+    """What the counts depend on."""
+    return (
+        editor_node.GetOverwriteMode(),
+        editor_node.GetMaskMode(),
+        editor_node.GetMaskSegmentID(),
+        editor_node.GetSourceVolumeIntensityMask(),
+        *editor_node.GetSourceVolumeIntensityMaskRange(),
+    )
 
 
 def slices_text(volume_node: slicer.vtkMRMLScalarVolumeNode, edits: Sequence[SliceEdit]) -> str:

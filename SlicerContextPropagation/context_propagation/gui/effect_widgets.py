@@ -25,12 +25,14 @@ class Possible:
     Attributes:
         busy: Something runs.
         started: The segment's image is cached.
-        preview: A preview is open.
+        pending: A propagation waits to be applied or discarded, here or in another editor.
+        preview: Its preview is open here.
         preview_fits: It is of the segment and volume that are selected.
     """
 
     busy: bool
     started: bool
+    pending: bool
     preview: bool
     preview_fits: bool
 
@@ -118,12 +120,12 @@ class EffectWidgets:
     def allow(self, possible: Possible) -> None:
         """Enable what can be done now."""
         idle = not possible.busy
-        self.model.enabled = self.second.enabled = idle and not possible.preview
-        self.start.enabled = idle and not possible.preview
+        self.model.enabled = self.second.enabled = self.start.enabled = idle and not possible.pending
         self.start.text = _("Start again") if possible.started else _("Start")
-        self.propagate.enabled = idle and possible.started and not possible.preview
+        self.propagate.enabled = idle and possible.started and not possible.pending
         self.apply.enabled = idle and possible.preview and possible.preview_fits
-        self.discard.enabled = self.show.enabled = idle and possible.preview
+        self.discard.enabled = idle and possible.pending
+        self.show.enabled = idle and possible.preview
         self.progress.visible = self.cancel.visible = possible.busy
 
     def show_progress(self, job: Job, memory: MemoryForecast | None) -> None:

@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections.abc import Callable
 
+import slicer
 import slicer.util
 from slicer.i18n import tr as _
 
@@ -32,6 +33,11 @@ def show_error(error: BaseException) -> None:
 def confirmed(question: str) -> bool:
     """Whether the user says yes."""
     return bool(slicer.util.confirmYesNoDisplay(question, windowTitle=TITLE))
+
+
+def trusted(question: str) -> bool:
+    """Whether the user says yes to what nobody else may say yes to; no where Slicer answers by itself."""
+    return not slicer.app.testingEnabled() and confirmed(question)
 
 
 def guarded(act: Callable[[], None], afterwards: Callable[[], None]) -> Callable[[], None]:

@@ -12,7 +12,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.model_listing import ModelDescription, describe_model
 from context_propagation.core.operation import Operation
 from context_propagation.core.shipped_bundle import FOLDER
-from context_propagation.gui.messages import confirmed
+from context_propagation.gui.messages import trusted
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 from context_propagation.mrml.live_session import LoadedModel
 
@@ -61,7 +61,7 @@ class ListedModel:
         question = _(
             "Do you trust the source of this MONAI bundle? Yes: code in its configuration may run. No: none runs."
         )
-        return logic.load_operation(self.path, self.label or None, device, trust=monai and confirmed(question))
+        return logic.load_operation(self.path, self.label or None, device, trust=monai and trusted(question))
 
 
 class ModelList:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import qt
 import slicer
 import vtk
 
@@ -15,6 +14,7 @@ from context_propagation.gui.input_section import InputSection
 from context_propagation.gui.measure_section import MeasureSection
 from context_propagation.gui.package_section import PackageSection
 from context_propagation.gui.shared import Shared
+from context_propagation.gui.timer import Timer
 from context_propagation.mrml.session_node import remove_orphaned_sessions
 
 
@@ -38,10 +38,7 @@ class Panel:
         self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.EndCloseEvent, self._scene_closed)
         self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.EndImportEvent, self._scene_loaded)
         self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.NodeRemovedEvent, self._node_removed)
-        self._soon = qt.QTimer()
-        self._soon.singleShot = True
-        self._soon.interval = 0
-        self._soon.connect("timeout()", self._after_removal)
+        self._soon = Timer(0, self._after_removal, once=True)
         self.update()
 
     def enter(self) -> None:
@@ -66,7 +63,7 @@ class Panel:
         for node, tag in self._observed:
             node.RemoveObserver(tag)
         self._observed.clear()
-        self._soon.stop()
+        self._soon.close()
         self.edits.close()
         if self._job_changed in self._shared.runner.listeners:
             self._shared.runner.listeners.remove(self._job_changed)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
 from context_propagation.gui.effect_preview import slices_text
+from context_propagation.gui.timer import Timer
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 
 AUTO_DELAY_MS = 1000
@@ -33,10 +33,7 @@ class RedrawnSlices:
         self.found: list[SliceEdit] = []
         self.waits = False
         self._trouble = ""
-        self._timer = qt.QTimer()
-        self._timer.singleShot = True
-        self._timer.interval = AUTO_DELAY_MS
-        self._timer.connect("timeout()", on_pause)
+        self._timer = Timer(AUTO_DELAY_MS, on_pause, once=True)
 
     def find(self, after_stroke: bool = False) -> None:
         """Look at the segment; where it was just drawn in, the second starts anew."""
@@ -66,6 +63,10 @@ class RedrawnSlices:
     def do_not_wait(self) -> None:
         """Do not call `on_pause` for what was drawn so far."""
         self._timer.stop()
+
+    def close(self) -> None:
+        """Never call `on_pause` again."""
+        self._timer.close()
 
     def text(self, volume_node: slicer.vtkMRMLScalarVolumeNode) -> str:
         """What was redrawn, or why that cannot be said."""

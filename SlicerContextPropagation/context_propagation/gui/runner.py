@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import qt
-
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.operation import Operation
 from context_propagation.core.worker import Job, Worker
 from context_propagation.gui.messages import show_error
+from context_propagation.gui.timer import Timer
 
 logger = logging.getLogger(__name__)
 TICK_MS = 5
@@ -30,9 +29,7 @@ class Runner:
 
     def __init__(self) -> None:
         self._worker = Worker()
-        self._timer = qt.QTimer()
-        self._timer.interval = TICK_MS
-        self._timer.connect("timeout()", self._tick)
+        self._timer = Timer(TICK_MS, self._tick)
         self.listeners: list[Callable[[Job | None], None]] = []
 
     @property
@@ -67,17 +64,17 @@ class Runner:
 
         self._worker.submit(operation, on_finished, failed)
         self._timer.start()
-        self._tell()
+        self.tell()
 
     def cancel(self) -> None:
         """Ask what runs to stop; it does within one evaluation of the network."""
         if self._worker.job is not None:
             self._worker.job.cancel()
-            self._tell()
+            self.tell()
 
     def close(self) -> None:
         """Cancel what runs, wait for it, and end the thread."""
-        self._timer.stop()
+        self._timer.close()
         self.listeners.clear()
         self._worker.close()
 
@@ -90,16 +87,17 @@ class Runner:
 
     def _tick(self) -> None:
         time.sleep(SHARE_SECONDS)
-        self._tell()  # before a result is handed over, listeners may cancel it: what it is about may be gone
+        self.tell()  # before a result is handed over, listeners may cancel it: what it is about may be gone
         try:
             self._worker.drain()
         except Exception as error:  # a callback's own mistake must not stop the timer
             show_error(error)
         if not self._worker.busy:
             self._timer.stop()
-        self._tell()
+        self.tell()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Call the listeners: something changed that all panels show."""
         for listener in list(self.listeners):
             try:
                 listener(self._worker.job)

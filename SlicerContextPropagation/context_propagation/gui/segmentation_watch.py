@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import qt
 import slicer
 import vtk
 
 from context_propagation.core.boxes import bounding_box, slices_of
 from context_propagation.core.errors import UserInputError
+from context_propagation.gui.timer import Timer
 from context_propagation.mrml.segments import segment_labelmap
 from context_propagation.mrml.selection import Selection
 
@@ -27,10 +27,7 @@ class GatheredEvents:
 
     def __init__(self, on_events: Callable[[], None]) -> None:
         self._observed: list[tuple[Any, int]] = []
-        self._timer = qt.QTimer()
-        self._timer.singleShot = True
-        self._timer.interval = 0
-        self._timer.connect("timeout()", on_events)
+        self._timer = Timer(0, on_events, once=True)
 
     def observe(self, observed: vtk.vtkObject, event: int) -> None:
         """Gather an event of a node as well."""
@@ -46,6 +43,11 @@ class GatheredEvents:
         for observed, tag in self._observed:
             observed.RemoveObserver(tag)
         self._observed.clear()
+
+    def close(self) -> None:
+        """Observe nothing, for good."""
+        self.stop()
+        self._timer.close()
 
     def _event(self, caller: vtk.vtkObject, event: str) -> None:
         self._timer.start()
@@ -82,6 +84,11 @@ class SegmentationWatch:
         """Watch nothing."""
         self._events.stop()
         self.selection = None
+
+    def close(self) -> None:
+        """Watch nothing, for good."""
+        self.stop()
+        self._events.close()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -128,6 +135,11 @@ class EditorWatch:
         self._node = node
         if node is not None:
             self._events.observe(node, vtk.vtkCommand.ModifiedEvent)
+
+    def close(self) -> None:
+        """Watch nothing, for good."""
+        self._node = None
+        self._events.close()
 
 
 def is_there(selection: Selection) -> bool:

@@ -1,0 +1,44 @@
+"""How many voxels of a change the Segment Editor's masks would refuse."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+
+from context_propagation.core.boxes import bounding_box, slices_of
+from context_propagation.mrml.labelmap_images import image_from_mask, labelmap_from_image
+from context_propagation.mrml.modifier_masks import masked_by_intensity
+from context_propagation.mrml.world_matrices import node_to_world, volume_ijk_to_world
+
+
+def count_refused(
+    editor_node: slicer.vtkMRMLSegmentEditorNode,
+    segmentation_node: slicer.vtkMRMLSegmentationNode,
+    segment_id: str,
+    volume_node: slicer.vtkMRMLScalarVolumeNode,
+    changed: np.ndarray,
+) -> int:
+    """Count what lies outside the editable area or intensity range as they are set now.
+
+    Args:
+        editor_node: Has the masks.
+        segmentation_node: Holds the segments.
+        segment_id: The segment that is to change.
+        volume_node: The volume whose grid the mask lies on.
+        changed: bool `[K, J, I]` of the volume, voxels to add or remove.
+
+    Returns:
+        Voxels of the volume. Where the segment has a grid of its own, `WriteReport.refused` counts that grid's.
+    """
+    box = bounding_box(changed)
+    if box is None:
+        return 0
+    own_ras = np.linalg.inv(node_to_world(segmentation_node)) @ volume_ijk_to_world(volume_node)
+    change = image_from_mask(changed[slices_of(box)], box, own_ras)
+    not_editable = slicer.vtkOrientedImageData()
+    segmentation_node.GenerateEditMask(
+        not_editable, editor_node.GetMaskMode(), change, segment_id, editor_node.GetMaskSegmentID() or ""
+    )
+    in_range = labelmap_from_image(masked_by_intensity(change, segmentation_node, editor_node, volume_node))
+    written = in_range.over(box) & ~labelmap_from_image(not_editable).over(box)
+    return int(changed.sum() - written.sum())
