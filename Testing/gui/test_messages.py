@@ -18,7 +18,7 @@ def test_where_slicer_answers_by_itself_nothing_is_trusted(application, monkeypa
 
     from context_propagation.gui.messages import confirmed, trusted
 
-    monkeypatch.setattr(slicer.app, "testingEnabled", lambda: True)
+    monkeypatch.setattr(type(slicer.app), "testingEnabled", staticmethod(lambda: True))
 
     assert confirmed("Go on?")  # Slicer's own answer
     assert not trusted("Do you trust it?")
