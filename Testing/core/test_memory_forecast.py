@@ -64,6 +64,18 @@ def test_before_the_target_is_predicted_the_forecast_is_the_least_that_it_can_be
     split = model.splits[0]
     assert not forecast.target_known
     assert forecast.kept_bytes == split.cached_bytes(model.patch_size, ROOMY.level)
+    assert forecast.messages == ()
+
+
+def test_the_peak_of_a_prediction_counts_the_logits_and_probabilities_of_two_labels_and_the_label_map(model):
+    large = (96, 80, 64)
+    image = ready_image(model, SourceVolume(np.ones((1, *large), np.float32), np.eye(4)))
+    patch_bytes = model.splits[0].peak_bytes(model.patch_size, 1)
+    expected = patch_bytes + 96 * 80 * 64 * (2 * 4 + 2 * 4 + 2)
+
+    assert memory_forecast(model, ROOMY, image).peak_bytes == expected
+    tight = SessionSettings(memory_budget_bytes=expected - 1)
+    assert "Predicting may need" in memory_forecast(model, tight, image).messages[-1]
 
 
 def test_what_does_not_fit_is_refused(model, volume, target):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from context_propagation.core.boxes import Box, bounding_box, box_of, intersection
+from context_propagation.core.grid import GridMap
 from context_propagation.core.ready_image import ReadyImage
 from context_propagation.core.session import SessionSettings
 from context_propagation.core.split_model import SegmentationModel
@@ -21,8 +22,8 @@ class MemoryForecast:
         kept_bytes: What the cache keeps.
         peak_bytes: What caching needs at its peak, the cache included; an estimate.
         usable_bytes: What may be used.
-        target_known: False where the target must be predicted first: then these are the bytes of one window, the
-            least that it will be.
+        target_known: False where the target must be predicted first: then one window is kept, the least that it will
+            be, and the peak is that of the prediction, if that is higher.
         messages: What the user should know, e.g. that the margin around the target is shrunk.
     """
 
@@ -60,7 +61,18 @@ def memory_forecast(
     budget = settings.memory_budget_bytes
     usable = available_bytes(model.device) + freed_bytes if budget is None else budget
     plan = plan_windows(model, around, grid.network_shape, margin, settings.level, usable)
-    return MemoryForecast(plan.cached_bytes, plan.peak_bytes, usable, inside is not None, plan.messages)
+    if inside is not None:
+        return MemoryForecast(plan.cached_bytes, plan.peak_bytes, usable, True, plan.messages)
+    peak = max(plan.peak_bytes, _prediction_bytes(model, grid))
+    short = f"Predicting may need {peak / 2**20:.0f} MiB and {usable / 2**20:.0f} MiB may be used"
+    messages = plan.messages if peak <= usable else (*plan.messages, f"{short}; close other programs")
+    return MemoryForecast(plan.cached_bytes, peak, usable, False, messages)
+
+
+def _prediction_bytes(model: SegmentationModel, grid: GridMap) -> int:
+    """On the model's device. On a GPU it is one patch's: what does not fit beside it is put into main memory."""
+    patch = max(split.peak_bytes(model.patch_size, 1) for split in model.splits)
+    return patch if model.device.type != "cpu" else patch + model.prediction_bytes(grid)
 
 
 def _middle(shape: tuple[int, int, int]) -> Box:

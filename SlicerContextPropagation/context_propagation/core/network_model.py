@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -12,6 +13,7 @@ import torch
 from context_propagation.core.boxes import Box, Span, box_of, slices_of
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.core.grid import GridMap
 from context_propagation.core.intensity_check import ChannelExpectation
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.preprocessing import ImagePreprocessing
@@ -221,6 +223,15 @@ class NetworkModel:
             device=torch.device("cpu"),
         )
         return cast(torch.Tensor, logits)
+
+    def prediction_bytes(self, grid: GridMap) -> int:
+        """See `SegmentationModel`. Logits on the network's grid with what puts windows together, and a piece of the
+        image that is decided on.
+        """
+        labels, image_voxels = len(self.output.labels), math.prod(stop - start for start, stop in grid.crop)
+        network_voxels = math.prod(grid.network_shape)
+        piece_voxels = min(PIECE_VOXELS, image_voxels)
+        return len(self.splits) * 8 * labels * network_voxels + 16 * labels * piece_voxels + image_voxels
 
     def target_logit(self, logits: torch.Tensor) -> torch.Tensor:
         """See `SegmentationModel`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,12 @@ class NnunetModel:
         if summed is None:
             raise UserInputError("The model has no folds; check its folder")
         return summed / total if total > 1 else summed
+
+    def prediction_bytes(self, grid: GridMap) -> int:
+        """See `SegmentationModel`. Logits and probabilities of all labels on the image's grid, and the label map."""
+        heads = self._folder.label_manager.num_segmentation_heads
+        image_voxels = math.prod(stop - start for start, stop in grid.crop)
+        return int(image_voxels * (8 * heads + 2))
 
     def target_logit(self, logits: torch.Tensor) -> torch.Tensor:
         """See `SegmentationModel`."""

@@ -153,6 +153,9 @@ class SegmentationModel(Protocol):
     ) -> np.ndarray:
         """The initial prediction: bool `[K, J, I]`, the target."""
 
+    def prediction_bytes(self, grid: GridMap) -> int:
+        """Bytes of main memory that `predict` needs at its peak beside the network itself, an estimate."""
+
     def target_logit(self, logits: torch.Tensor) -> torch.Tensor:
         """`[N, C, ...]` to `[N, ...]`: above 0 where the target is more likely than all else together (method 11)."""
 
