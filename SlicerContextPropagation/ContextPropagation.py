@@ -76,6 +76,8 @@ class ContextPropagationWidget(ScriptedLoadableModuleWidget):
             shared(),
             lambda: ContextPropagationParameters(owner.getParameterNode()),
         )
+        if self.parent.isEntered:  # after a reload: Slicer does not enter again
+            self.enter()
 
     def enter(self):
         if self.panel is not None:
@@ -86,16 +88,21 @@ class ContextPropagationWidget(ScriptedLoadableModuleWidget):
             self.panel.exit()
 
     def cleanup(self):
-        if self.panel is not None:
-            self.panel.close()
-            self.panel = None
+        """A reload, or Slicer's end: nothing may run on when the widgets are gone."""
+        if self.panel is None:
+            return
+        from context_propagation.gui.shared import release
+
+        self.panel.close()
+        self.panel = None
+        release()
 
     def onReload(self):
         """Reload runs this file alone: let go of the worker and of our packages first."""
         from context_propagation.gui.shared import release
 
         self.cleanup()
-        release()
+        release()  # the effect may be in use without the panel
         for name in [name for name in sys.modules if name.split(".")[0] == "context_propagation"]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)

@@ -18,6 +18,16 @@ def click(button):
     raise_failures()
 
 
+def choose(selector, node):
+    """Choose a node in a `qMRMLNodeComboBox`."""
+    combo = selector._own.combo
+    index = combo.findData(node.GetID() if node is not None else None)
+    assert index >= 0, f"{selector.className()} does not offer it"
+    combo.setCurrentIndex(index)
+    combo.activated.emit(index)
+    raise_failures()
+
+
 def _shown(widget):
     """Whether a widget is on the screen once its window is."""
     while widget is not None and not widget.isWindow():

@@ -74,8 +74,29 @@ class SampleDataLogic:
     registered: typing.ClassVar = []
 
     @staticmethod
-    def registerCustomSampleDataSource(**description):
-        SampleDataLogic.registered.append(description)
+    def registerCustomSampleDataSource(
+        category="Custom",
+        sampleName=None,
+        uris=None,
+        fileNames=None,
+        nodeNames=None,
+        customDownloader=None,
+        thumbnailFileName=None,
+        loadFileTypes=None,
+        loadFiles=None,
+        loadFileProperties=None,
+        checksums=None,
+        loadFileType=None,
+    ):
+        """As Slicer's: lists of one length each, also where nothing is downloaded; once by category and name."""
+        each = [uris] if isinstance(uris, str) else uris
+        names = [fileNames] if isinstance(uris, str) else fileNames
+        if len(each) != len(names):
+            raise ValueError("All fields of sample data source must have the same length")
+        source = {"category": category, "sampleName": sampleName, "customDownloader": customDownloader}
+        source["thumbnailFileName"] = thumbnailFileName
+        if not any((s["category"], s["sampleName"]) == (category, sampleName) for s in SampleDataLogic.registered):
+            SampleDataLogic.registered.append(source)
 
 
 @implements

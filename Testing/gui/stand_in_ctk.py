@@ -81,6 +81,10 @@ class ctkCollapsibleGroupBox(_Collapsible, mirror(QtWidgets.QGroupBox)):
 
 @implements
 class ctkPathLineEdit(mirror(QtWidgets.QWidget)):
+    """`filters` decides what its button browses for: a folder only where files are not among them."""
+
+    Dirs, Files, Drives = 0x001, 0x002, 0x004  # of ctkPathLineEdit::Filter, which are QDir's
+
     def __init__(self, *args):
         super().__init__(*args)
         self._own.edit = QtWidgets.QLineEdit()
@@ -88,7 +92,7 @@ class ctkPathLineEdit(mirror(QtWidgets.QWidget)):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._own.edit)
         layout.addWidget(QtWidgets.QToolButton(text="…"))
-        self._own.valid = False
+        self._own.valid, self._own.filters = False, self.Files | self.Drives | self.Dirs  # CTK's default: all entries
         self._own.edit.textChanged.connect(self._changed)
 
     @property
@@ -98,6 +102,14 @@ class ctkPathLineEdit(mirror(QtWidgets.QWidget)):
     @currentPath.setter
     def currentPath(self, path):
         self._own.edit.setText(path)
+
+    @property
+    def filters(self):
+        return self._own.filters
+
+    @filters.setter
+    def filters(self, value):
+        self._own.filters = value
 
     def setCurrentPath(self, path):
         self._own.edit.setText(path)

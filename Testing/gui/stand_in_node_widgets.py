@@ -97,12 +97,24 @@ class qMRMLNodeComboBox(mirror(QtWidgets.QWidget)):
         super().__init__(*args)
         self._own.__dict__.update(scene=None, current=None, listed=[], attributes=[], noneDisplay="None")
         self._own.__dict__.update(addEnabled=True, removeEnabled=True, showChildNodeTypes=True)
-        self._own.observers = Observers(self, "_refresh")
+        self._own.observers, self._own.imports = Observers(self, "_refresh"), Observers(self, "_imported")
         self._own.combo = combo_inside(self)
-        self._own.combo.activated.connect(lambda _: self._choose(self._own.combo.currentData()))
+        self._own.combo.activated.connect(self._activated)
 
     def setMRMLScene(self, scene):
         self._own.scene = scene
+        self._own.imports.watch((scene, slicer.vtkMRMLScene.EndImportEvent))
+        self._refresh()
+
+    def _activated(self, index):
+        """By the user alone."""
+        self._choose(self._own.combo.currentData())
+        self._emit("nodeActivated(vtkMRMLNode*)", self.currentNode())
+
+    def _imported(self):
+        """After a scene was added, Slicer's model lists all nodes anew, and what was chosen is lost on the way."""
+        if self.noneEnabled:
+            self._choose(None)
         self._refresh()
 
     def mrmlScene(self):

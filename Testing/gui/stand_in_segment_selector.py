@@ -17,7 +17,7 @@ class qMRMLSegmentSelectorWidget(qMRMLWidget):
         QtWidgets.QVBoxLayout(self._qt).addWidget(self._own.nodes._qt)
         self._own.observers = Observers(self, "_refresh")
         self._own.combo = combo_inside(self)
-        self._own.combo.activated.connect(lambda _: self._choose(self._own.combo.currentData()))
+        self._own.combo.currentIndexChanged.connect(self._index_changed)
         self._own.nodes.connect("currentNodeChanged(vtkMRMLNode*)", self._node_changed)
 
     @property
@@ -45,7 +45,9 @@ class qMRMLSegmentSelectorWidget(qMRMLWidget):
         return self._own.current
 
     def setCurrentSegmentID(self, segment_id):
-        self._choose(segment_id if segment_id in self.segmentIDs() else "")
+        index = 0 if not segment_id and self.noneEnabled else self._own.combo.findData(segment_id)
+        if 0 <= index < self._own.combo.count():
+            self._own.combo.setCurrentIndex(index)
 
     def segmentIDs(self):
         return list(self.currentNode().GetSegmentation().GetSegmentIDs()) if self.currentNode() else []
@@ -68,23 +70,28 @@ class qMRMLSegmentSelectorWidget(qMRMLWidget):
         self._emit("currentNodeChanged(bool)", node is not None)
 
     def _refresh(self):
-        node = self.currentNode()
+        """As `populateSegmentCombobox`: where there is no segment, the last ID is kept and told; where it is not among
+        the segments, the first of them is chosen, also where None could be.
+        """
+        node, combo = self.currentNode(), self._own.combo
         segmentation = node.GetSegmentation() if node else None
-        events = ("SegmentAdded", "SegmentRemoved", "SegmentModified", "SegmentsOrderModified")
+        events = ("SegmentAdded", "SegmentRemoved", "SegmentModified")
         self._own.observers.watch(*((segmentation, getattr(slicer.vtkSegmentation, e)) for e in events))
         ids = self.segmentIDs()
-        none = [("None", "")] if self.noneEnabled else []
+        combo.setVisible(bool(ids))
+        none = [("None", "None")] if self.noneEnabled else []
         names = [(segmentation.GetSegment(s).GetName(), s) for s in ids]
-        show_items(self._own.combo, none + names, self._own.current)
-        if self._own.current not in ids:
-            self._choose("" if self.noneEnabled or not ids else ids[0])
+        show_items(combo, none + names if ids else [], self._own.current or "None")
+        if ids and self._own.current not in (*ids, *([""] if self.noneEnabled else [])):
+            combo.setCurrentIndex(1 if self.noneEnabled else 0)
         self.setSelectedSegmentIDs(self._own.selected)
 
-    def _choose(self, segment_id):
-        changed, self._own.current = segment_id != self._own.current, segment_id
-        self._own.combo.setCurrentIndex(self._own.combo.findData(segment_id))
-        if changed:
-            self._emit("currentSegmentChanged(QString)", segment_id)
+    def _index_changed(self, index):
+        if self.currentNode() is None:
+            return
+        chosen = self._own.combo.itemData(index)
+        self._own.current = "" if chosen == "None" else chosen
+        self._emit("currentSegmentChanged(QString)", self._own.current)
 
 
 @implements

@@ -1,6 +1,7 @@
 """Slicer's main window, layout and slice views, as far as they need no rendering."""
 
 import slicer
+import vtk
 from PySide6 import QtCore, QtWidgets
 
 from stand_in_api import api_class, implements
@@ -56,6 +57,12 @@ class qMRMLLayoutManager(mirror(QtCore.QObject)):
     def setMRMLScene(self, scene):
         self._own.scene = scene
         self._own.slices = {name: slice_widget(scene, name, way) for name, way in SLICES.items()}
+
+    def mrmlSliceLogics(self):
+        logics = vtk.vtkCollection()
+        for widget in self._own.slices.values():
+            logics.AddItem(widget.sliceLogic())
+        return logics
 
     def mrmlScene(self):
         return self._own.scene

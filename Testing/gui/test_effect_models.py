@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from as_a_user import process_events
+from as_a_user import choose, process_events
 from effect_bench import DRAWN, EFFECT, SLICE, EffectBench, ball, write_models
 
 
@@ -106,14 +106,14 @@ def test_without_the_second_volume_it_says_what_is_missing(two_channels):
 def test_the_second_volume_is_used_and_kept_in_the_editors_node(two_channels):
     two_channels.segmentation.GetSegmentation().RemoveSegment("gtv")
     two_channels.open_segment(name="Empty")
-    two_channels.widgets.second.setCurrentNode(two_channels.pet)
+    choose(two_channels.widgets.second, two_channels.pet)
     two_channels.start()
     predicted = two_channels.voxels("empty")
     assert two_channels.logic.selection.volume_nodes == (two_channels.ct, two_channels.pet)
     assert two_channels.editor.node.GetNodeReference("Propagate Edit.SecondVolume") is two_channels.pet
 
     other = two_channels.add_volume("Other PET", seed=9)
-    two_channels.widgets.second.setCurrentNode(other)
+    choose(two_channels.widgets.second, other)
     process_events(0.02)
     assert two_channels.status == "Press Start before you redraw."
     two_channels.open_segment(name="Second")
@@ -126,7 +126,7 @@ def test_the_second_volume_is_used_and_kept_in_the_editors_node(two_channels):
 
 def test_a_second_volume_on_another_grid_is_refused(two_channels):
     other = two_channels.add_volume("PET", ijk_to_lps=np.diag([2.0, 2.0, 2.5, 1.0]))
-    two_channels.widgets.second.setCurrentNode(other)
+    choose(two_channels.widgets.second, other)
 
     two_channels.start()
 
@@ -135,7 +135,7 @@ def test_a_second_volume_on_another_grid_is_refused(two_channels):
 
 
 def test_the_second_volume_may_be_deleted(two_channels):
-    two_channels.widgets.second.setCurrentNode(two_channels.pet)
+    choose(two_channels.widgets.second, two_channels.pet)
     two_channels.start()
     two_channels.paint(DRAWN)
     two_channels.propagate()

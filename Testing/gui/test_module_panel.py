@@ -598,6 +598,78 @@ def test_a_loaded_scene_brings_its_choices_into_an_open_panel(ready, ct, module,
     assert ready.panel.inputs._parameters.segmentID == segment_id
 
 
+def test_a_scene_that_is_added_to_an_open_one_brings_its_choices_although_the_selectors_lose_theirs(
+    ready, ct, module, bundle, tmp_path
+):
+    segment_id, other = ready.selection.segment_id, ready.selection.segmentation_node
+    module.scene.SetURL(str(tmp_path / "scene.mrml"))
+    module.scene.Commit()
+
+    module.scene.Import()  # as Slicer does by default: what is there stays
+    process_events(0.1)
+
+    kept = ready.panel.inputs._parameters
+    assert kept.firstVolume is not None
+    assert kept.segmentID == segment_id
+    assert ready.ui.firstVolumeSelector.currentNode() is kept.firstVolume
+    assert ready.panel.inputs.model.path == bundle
+    assert module.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 2
+    assert other.GetScene() is not None
+
+
+def test_the_next_case_after_the_scene_was_closed_gets_a_segment_of_its_own(ready, module, add_ct):
+    module.scene.Clear(0)
+    process_events(0.1)
+
+    ready.predict(add_ct("CT 2"))
+
+    assert module.texts("error") == []
+    assert ready.selection.volume_nodes[0].GetName() == "CT 2"
+    assert ready.mask().any()
+    assert module.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+
+
+def test_an_empty_segmentation_that_is_chosen_gets_a_segment_of_its_own(ready, module, ct):
+    from context_propagation.mrml.segments import add_segmentation
+
+    empty = add_segmentation(module.scene, ct, "empty")
+    ready.ui.segmentSelector.setCurrentNode(empty)
+
+    ready.predict(ct)
+
+    assert module.texts("error") == []
+    assert ready.selection.segmentation_node is empty
+    assert ready.mask().any()
+
+
+def test_the_wheel_folder_is_browsed_for_as_a_folder(user):
+    import ctk
+
+    assert not user.ui.wheelFolder.filters & ctk.ctkPathLineEdit.Files
+
+
+def test_after_a_reload_the_panel_follows_the_drawing_at_once(module):
+    opened = module.open_module("ContextPropagation")
+    opened.panel.close()
+    started = []
+    opened.parent._own.__dict__["isEntered"] = True
+    opened.enter = lambda: started.append(True)
+
+    opened.setup()
+
+    assert started == [True]
+
+
+def test_the_phantom_is_registered_as_sample_data_once_and_made_when_it_is_asked_for(module):
+    sys.modules["ContextPropagation"].register_sample_case()
+
+    (source,) = module.sample_data
+    assert (source["category"], source["sampleName"]) == ("Context Propagation", "NasopharynxPhantom")
+    assert Path(source["thumbnailFileName"]).is_file()
+    volume, truth = source["customDownloader"](source)
+    assert volume.GetScene() is truth.GetScene() is module.scene
+
+
 def test_measuring_another_segment_leaves_the_session_alone(ready, ct):
     from context_propagation.mrml.segments import add_segment_from_mask
 

@@ -92,7 +92,7 @@ def test_a_loaded_module_is_found_as_slicer_scripts_find_it(application, slicer,
         "class Demo(ScriptedLoadableModule):\n"
         "    def __init__(self, parent):\n"
         "        super().__init__(parent)\n"
-        "        SampleData.SampleDataLogic.registerCustomSampleDataSource(sampleName=_('Phantom'))\n"
+        "        SampleData.SampleDataLogic.registerCustomSampleDataSource('Demos', _('Phantom'), [], [])\n"
         "class DemoWidget(ScriptedLoadableModuleWidget):\n"
         "    pass\n",
         "utf-8",
@@ -103,7 +103,7 @@ def test_a_loaded_module_is_found_as_slicer_scripts_find_it(application, slicer,
 
     assert slicer.util.modulePath("Demo") == str(tmp_path / "Demo.py")
     assert slicer.modules.demo.widgetRepresentation().self() is slicer.modules.DemoWidget is widget
-    assert application.sample_data == [{"sampleName": "Phantom"}]
+    assert [(source["category"], source["sampleName"]) for source in application.sample_data] == [("Demos", "Phantom")]
     assert application.selected_module == "Demo"
 
 

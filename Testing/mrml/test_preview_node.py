@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+import slicer
+import vtk
 
 from context_propagation.mrml.preview_node import PropagationPreview
 from context_propagation.mrml.segments import segment_mask, segment_named
@@ -37,6 +39,22 @@ def test_it_is_neither_saved_nor_offered_and_toggles(case, masks):
     assert not preview.shown
     preview.shown = True
     assert preview.shown
+
+
+def test_it_is_added_before_it_is_hidden(case, masks):
+    """Slicer logs errors at each event of a segmentation that was hidden when it was added."""
+    hidden_when_added = []
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def added(caller, event, node):
+        if node.IsA("vtkMRMLSegmentationNode"):
+            hidden_when_added.append(bool(node.GetHideFromEditors()))
+
+    tag = case.scene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, added)
+    PropagationPreview(case.scene, case.volume, *masks)
+    case.scene.RemoveObserver(tag)
+
+    assert hidden_when_added == [False]
 
 
 def test_a_side_without_voxels_has_no_segment(case, masks):

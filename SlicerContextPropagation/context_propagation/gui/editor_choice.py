@@ -38,7 +38,7 @@ class EditorChoice:
         self._effect, self._widgets, self._logic, self._on_changed = scripted_effect, widgets, logic, on_changed
         self._models: list[ListedModel] = []
         widgets.model.connect("currentIndexChanged(int)", self._model_chosen)
-        widgets.second.connect("currentNodeChanged(vtkMRMLNode*)", self._second_volume_chosen)
+        widgets.second.connect("nodeActivated(vtkMRMLNode*)", self._second_volume_chosen)
         self.list_models()
 
     def list_models(self) -> None:

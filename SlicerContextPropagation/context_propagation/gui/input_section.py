@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from context_propagation.core.errors import UserInputError
 from context_propagation.gui.messages import confirmed, show_error
 from context_propagation.gui.model_list import ListedModel, ModelList
+from context_propagation.gui.segment_choice import chosen_segment
 from context_propagation.gui.shared import Shared
 from context_propagation.mrml.pet_alignment import align_operation
 from context_propagation.mrml.segments import convert_to_binary_labelmap, is_binary_labelmap
@@ -83,8 +84,7 @@ class InputSection:
         Raises:
             UserInputError: Something chosen cannot be used.
         """
-        segmentation = self._ui.segmentSelector.currentNode()
-        segment = self._ui.segmentSelector.currentSegmentID() or None
+        segmentation, segment = chosen_segment(self._ui.segmentSelector)
         if segmentation is not None and not is_binary_labelmap(segmentation):
             question = _(
                 "'{name}' is stored as contours or surface. To be edited it is converted to voxels on the grid of "
@@ -155,6 +155,10 @@ class InputSection:
 
     # -- parameters
 
+    def hold(self) -> None:
+        """Store nothing until `show_parameters`: while a scene is added, Slicer's selectors lose their nodes."""
+        self._filling = True
+
     def show_parameters(self, parameters: Any) -> None:
         """Show what a scene says; from now on choices are stored there."""
         self._parameters, self._filling = parameters, True
@@ -180,8 +184,8 @@ class InputSection:
         kept = self._parameters
         kept.firstVolume = self._ui.firstVolumeSelector.currentNode()
         kept.secondVolume = self._ui.secondVolumeSelector.currentNode()
-        kept.segmentation = self._ui.segmentSelector.currentNode()
-        kept.segmentID = self._ui.segmentSelector.currentSegmentID() or ""
+        kept.segmentation, segment = chosen_segment(self._ui.segmentSelector)
+        kept.segmentID = segment or ""
         kept.model = self.model.key if self.model else ""
         kept.device = self.device
 

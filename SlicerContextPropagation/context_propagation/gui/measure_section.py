@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from context_propagation.core.errors import UserInputError
 from context_propagation.gui.input_section import InputSection
 from context_propagation.gui.messages import show_error
+from context_propagation.gui.segment_choice import chosen_segment
 from context_propagation.gui.shared import Shared
 from context_propagation.gui.texts import translated
 from context_propagation.mrml.measurements import Measurements, measurement_operation
@@ -32,11 +33,13 @@ class MeasureSection:
 
     def measure(self) -> None:
         """Measure the chosen segment; a session on another one goes on."""
-        node, segment = self._ui.referenceSelector.currentNode(), self._ui.referenceSelector.currentSegmentID()
-        reference = None if node is None else (node, segment or None)
-        segmentation = self._ui.segmentSelector.currentNode()
+        node, reference_id = chosen_segment(self._ui.referenceSelector)
+        reference = None if node is None else (node, reference_id)
+        segmentation, segment = chosen_segment(self._ui.segmentSelector)
+        if segmentation is None:
+            return
         try:
-            segment_id = segment_named(segmentation, self._ui.segmentSelector.currentSegmentID() or None)
+            segment_id = segment_named(segmentation, segment)
             volume = self._inputs.volume_nodes[0]
             operation = measurement_operation(segmentation, segment_id, volume, reference)
             self._shared.runner.start(operation, self._show)

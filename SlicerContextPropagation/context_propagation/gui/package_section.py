@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ctk
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -53,6 +54,7 @@ class PackageSection:
         self._installing = self._offered = False
         ui.installButton.connect("clicked()", self.install)
         ui.uninstallButton.connect("clicked()", self.uninstall)
+        ui.wheelFolder.filters = ctk.ctkPathLineEdit.Dirs  # else it browses for a file
 
     @property
     def missing(self) -> tuple[MissingPackage, ...]:

@@ -36,9 +36,11 @@ class Panel:
         self.measures = MeasureSection(ui, shared, self.inputs)
         shared.runner.listeners.append(self._job_changed)
         self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.EndCloseEvent, self._scene_closed)
-        self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.EndImportEvent, self._scene_loaded)
+        self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.StartImportEvent, self._scene_is_added)
+        self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.EndImportEvent, self._scene_was_added)
         self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.NodeRemovedEvent, self._node_removed)
         self._soon = Timer(0, self._after_removal, once=True)
+        self._after_import = Timer(0, self._show_added_scene, once=True)
         self.update()
 
     def enter(self) -> None:
@@ -64,6 +66,7 @@ class Panel:
             node.RemoveObserver(tag)
         self._observed.clear()
         self._soon.close()
+        self._after_import.close()
         self.edits.close()
         if self._job_changed in self._shared.runner.listeners:
             self._shared.runner.listeners.remove(self._job_changed)
@@ -79,7 +82,13 @@ class Panel:
         self.inputs.show_parameters(self._parameters_of())
         self.update()
 
-    def _scene_loaded(self, caller: vtk.vtkObject, event: str) -> None:
+    def _scene_is_added(self, caller: vtk.vtkObject, event: str) -> None:
+        self.inputs.hold()
+
+    def _scene_was_added(self, caller: vtk.vtkObject, event: str) -> None:
+        self._after_import.start()  # after Slicer's selectors, which fill themselves anew on the same event
+
+    def _show_added_scene(self) -> None:
         self.inputs.show_parameters(self._parameters_of())
         self.update()
 

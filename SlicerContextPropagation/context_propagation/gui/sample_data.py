@@ -20,6 +20,8 @@ def register_sample_data() -> None:
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="Context Propagation",
         sampleName="NasopharynxPhantom",
+        uris=[],
+        fileNames=[],
         thumbnailFileName=str(ICON),
         customDownloader=_generate,
     )

@@ -74,9 +74,7 @@ def memory_text(memory: MemoryForecast) -> str:
     text = (
         _("needs {kept} MiB, at most {peak} MiB at once, of {usable} MiB")
         if memory.target_known
-        else _(
-            "needs at least {kept} MiB, about {peak} MiB at once, of {usable} MiB; known after the prediction"
-        )
+        else _("needs at least {kept} MiB, about {peak} MiB at once, of {usable} MiB; known after the prediction")
     )
     kept, peak, usable = (round(n / MIB) for n in (memory.kept_bytes, memory.peak_bytes, memory.usable_bytes))
     return text.format(kept=kept, peak=peak, usable=usable)

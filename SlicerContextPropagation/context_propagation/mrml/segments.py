@@ -148,10 +148,10 @@ def add_segmentation(
     """
     node = slicer.vtkMRMLSegmentationNode()
     node.SetName(scene.GenerateUniqueName(name))
-    node.SetHideFromEditors(not shown_to_user)
     node.SetSaveWithScene(shown_to_user)
     node = scene.AddNode(node)
     node.CreateDefaultDisplayNodes()
+    node.SetHideFromEditors(not shown_to_user)  # only now: Slicer logs errors for a segmentation that is added hidden
     node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
     return node
