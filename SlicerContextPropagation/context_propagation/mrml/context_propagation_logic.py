@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import slicer
@@ -15,13 +15,13 @@ from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.device_memory import free_device_memory
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.kept_slices import KeptSlice, mask_of_slices, slices_to_keep
+from context_propagation.core.kept_slices import KeptSlice, slices_to_keep
 from context_propagation.core.model_listing import describe_model
 from context_propagation.core.operation import Operation
 from context_propagation.core.source_volume import axis_of_plane
 from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
-from context_propagation.mrml.late_writer import LateWriter, close_own
-from context_propagation.mrml.live_session import LiveSession, LoadedModel, SliceDoubt, drawn_slices, slice_doubt
+from context_propagation.mrml.late_writer import close_own
+from context_propagation.mrml.live_session import LiveSession, LoadedModel, SliceDoubt, drawn_slices
 from context_propagation.mrml.measurements import Measurements, Reference, measurement_operation
 from context_propagation.mrml.propagation_logic import PendingPropagation, Propagation, PropagationLogic
 from context_propagation.mrml.scenes import prepare_scene
@@ -32,16 +32,19 @@ from context_propagation.mrml.selection import Selection
 from context_propagation.mrml.session_node import (
     SavedPropagation,
     SavedSession,
-    archive_session,
     find_session_node,
     read_session,
 )
+from context_propagation.mrml.session_start import SessionStart, own_writer, session_settings
 from context_propagation.mrml.start_check import Earlier, StartCheck, check_operation
 from context_propagation.mrml.volume_nodes import deferred_source_volume, planes_of_volume, volume_shape_kji
 
 if TYPE_CHECKING:
     from context_propagation.core.memory_forecast import MemoryForecast
-    from context_propagation.core.session import Session, SessionSettings
+    from context_propagation.core.session import Session
+
+
+Result = TypeVar("Result")
 
 
 class ContextPropagationLogic:
@@ -63,7 +66,7 @@ class ContextPropagationLogic:
         self.selection: Selection | None = None
         self.plane: str | None = None
         self._live: LiveSession | None = None
-        self._starting: Session | None = None  # its image is being cached
+        self._starting: SessionStart | None = None
         self._forecast: MemoryForecast | None = None
 
     # -- what there is -----------------------------------------------------------------------------------------------
@@ -71,7 +74,9 @@ class ContextPropagationLogic:
     @property
     def session(self) -> Session | None:
         """The engine, from when its image is being cached."""
-        return self._live.session if self._live else self._starting
+        if self._live is not None:
+            return self._live.session
+        return self._starting.session if self._starting else None
 
     @property
     def propagation(self) -> PropagationLogic | None:
@@ -203,7 +208,7 @@ class ContextPropagationLogic:
         volume_of = deferred_source_volume(selection.volume_nodes)
         live = self._live
         freed_bytes = live.session.cache.cached_bytes(live.session.settings.level) if live else 0
-        settings, segment, nodes = _settings(loaded), self.segment_mask(), selection.volume_nodes
+        settings, segment, nodes = session_settings(loaded), self.segment_mask(), selection.volume_nodes
 
         def finish(check: StartCheck) -> StartCheck:
             self._forecast = check.memory
@@ -235,34 +240,11 @@ class ContextPropagationLogic:
         Raises:
             UserInputError: No model, no volumes, or they cannot be used.
         """
+        start = self._new_start(writer)
         selection = self._require_selection()
-        propagation, session = self._new_propagation(writer)
         kept = self._earlier(self.segment_mask()).drawn if keep_drawn else ()
-        protected = mask_of_slices(volume_shape_kji(selection.volume_nodes[0]), kept)
-        image = propagation.image_operation(ready=check.image_of(selection.volume_nodes) if check else None)
-        self._make_way(session)
-        axis = self._axis("axial")
-
-        def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceDoubt]:
-            computed = image.compute(progress, cancelled)
-            session.protect(protected)
-            return computed, slice_doubt(session, axis, progress, cancelled)
-
-        def finish(computed: tuple[Any, SliceDoubt]) -> WriteReport:
-            try:
-                report = image.finish(computed[0])
-            except BaseException:
-                self._drop(propagation, session)
-                raise
-            self._archive_session_node()
-            self._adopt(propagation, session, computed[1], kept)
-            return report
-
-        def abandon() -> None:
-            image.abandon()
-            self._drop(propagation, session)
-
-        return Operation("Predict", compute, finish, abandon)
+        ready = check.image_of(selection.volume_nodes) if check else None
+        return self._becoming_live(start, start.predict_operation(kept, ready))
 
     # -- edits -------------------------------------------------------------------------------------------------------
 
@@ -291,7 +273,7 @@ class ContextPropagationLogic:
         wanted, changed = self.segment_mask(), np.zeros(shape, bool)
         np.moveaxis(wanted, axis, 0)[index] = mask
         np.moveaxis(changed, axis, 0)[index] = True
-        writer = self._own_writer()  # whose history is not that of the propagations
+        writer = own_writer(self.scene, selection)  # whose history is not that of the propagations
         node, segment_id = selection.segmentation_node, selection.segment_id
         try:
             return write_changed_voxels(writer, node, segment_id, volume_node, wanted, changed, axis=axis)
@@ -339,7 +321,7 @@ class ContextPropagationLogic:
         if writer is None:
             self._require_idle()  # a preview was made to be applied by someone else
         close_own(propagation.writer)
-        propagation.writer = writer or self._own_writer()
+        propagation.writer = writer or own_writer(self.scene, self._require_selection())
 
     def apply(self, pending: PendingPropagation) -> Propagation:
         """Write a propagation as one undo step; see `PropagationLogic.apply`."""
@@ -424,32 +406,9 @@ class ContextPropagationLogic:
         if saved is None:
             raise UserInputError("The scene holds no edits of this segment; predict, and redraw a slice")
         loaded.require_made(saved)
-        propagation, session = self._new_propagation(writer)
-        nodes = self._require_selection().volume_nodes
-        ready = check.image_of(nodes) if check else None
-        volume_of = deferred_source_volume(nodes)
-        self._make_way(session)
-        axis = saved.propagations[-1].edits[0].axis if saved.propagations else self._axis("axial")
-
-        def compute(progress: Progress, cancelled: CancelCheck) -> SliceDoubt:
-            initial = saved.initial if saved.initial.any() else None
-            session.set_image(ready or volume_of(), initial, progress, cancelled)
-            session.protect(mask_of_slices(session.volume.shape_kji, saved.kept))
-            for done in saved.propagations:
-                session.propagate(done.edits, progress, cancelled)
-            session.accept_manual_changes(saved.known)
-            return slice_doubt(session, axis, progress, cancelled)
-
-        def finish(doubt: SliceDoubt) -> SavedSession:
-            try:
-                propagation.resume(saved.known)
-            except BaseException:
-                self._drop(propagation, session)
-                raise
-            self._adopt(propagation, session, doubt, saved.kept, saved.propagations)
-            return saved
-
-        return Operation("Replay edits", compute, finish, lambda: self._drop(propagation, session))
+        start = self._new_start(writer)
+        ready = check.image_of(self._require_selection().volume_nodes) if check else None
+        return self._becoming_live(start, start.replay_operation(saved, ready))
 
     # -- end ---------------------------------------------------------------------------------------------------------
 
@@ -468,59 +427,38 @@ class ContextPropagationLogic:
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
-    def _new_propagation(self, writer: SegmentWriter | None) -> tuple[PropagationLogic, Session]:
-        """A session without an image, and what keeps it in step; the earlier one is untouched."""
-        from context_propagation.core.session import Session
-
+    def _new_start(self, writer: SegmentWriter | None) -> SessionStart:
+        """A session without an image; the one in use is untouched."""
         loaded, selection = self._require_loaded(), self._require_selection()
         self._require_idle()
-        session = Session(loaded.model, _settings(loaded), loaded.fusion)
-        node, segment_id = selection.segmentation_node, selection.segment_id
-        # Until it is adopted, nothing writes but a prediction: a writer of our own is made when it is needed.
-        writer = writer or LateWriter(self._own_writer)
-        return PropagationLogic(self.scene, session, selection.volume_nodes, node, segment_id, writer), session
+        return SessionStart(self.scene, loaded, selection, writer)
 
-    def _make_way(self, session: Session) -> None:
-        """Close the earlier session once all was checked: two caches may not fit into memory."""
+    def _becoming_live(
+        self, start: SessionStart, operation: Operation[tuple[LiveSession, Result]]
+    ) -> Operation[Result]:
+        """Close the session in use, as all was checked and two caches may not fit; at its end the new one is live."""
         forecast = self._forecast
         self.close_session()
-        self._starting, self._forecast = session, forecast
+        self._starting, self._forecast = start, forecast
 
-    def _own_writer(self) -> EditorLogicWriter:
-        """A writer that obeys the masks of the module Segment Editor where that edits this segmentation."""
-        selection = self._require_selection()
-        editor_node = self.scene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
-        if editor_node is not None and editor_node.GetSegmentationNode() is not selection.segmentation_node:
-            editor_node = None
-        return EditorLogicWriter(self.scene, selection.segmentation_node, selection.volume_nodes[0], editor_node)
+        def end() -> None:
+            if self._starting is start:
+                self._starting = None
+            free_device_memory()
 
-    def _archive_session_node(self) -> None:
-        """Keep the record of edits that a new start leaves behind, under another name."""
-        selection = self._require_selection()
-        node = find_session_node(self.scene, selection.segmentation_node, selection.segment_id)
-        if node is not None:
-            archive_session(node)
+        def finish(computed: Any) -> Result:
+            try:
+                live, result = operation.finish(computed)
+            finally:
+                end()
+            self._live = live
+            return result
 
-    def _adopt(
-        self,
-        propagation: PropagationLogic,
-        session: Session,
-        doubt: SliceDoubt,
-        kept: Sequence[KeptSlice],
-        restored: Sequence[SavedPropagation] = (),
-    ) -> None:
-        if isinstance(propagation.writer, LateWriter):
-            propagation.writer = propagation.writer.made()
-        loaded, selection = self._require_loaded(), self._require_selection()
-        self._live = LiveSession(self.scene, loaded, selection, session, propagation, doubt, kept, restored)
-        self._starting = None
+        def abandon() -> None:
+            operation.abandon()
+            end()
 
-    def _drop(self, propagation: PropagationLogic, session: Session) -> None:
-        """Forget a session that came to nothing."""
-        close_own(propagation.writer)
-        if self._starting is session:
-            self._starting = None
-        free_device_memory()
+        return Operation(operation.title, operation.compute, finish, abandon)
 
     def _earlier(self, segment: np.ndarray) -> Earlier:
         """What the scene knows of earlier edits of a segment (bool `[K, J, I]`), up to its last propagation."""
@@ -563,12 +501,3 @@ class ContextPropagationLogic:
 
     def _require_propagation(self) -> PropagationLogic:
         return self._require_live().propagation
-
-
-def _settings(loaded: LoadedModel) -> SessionSettings:
-    """Those that the fusion networks were trained with."""
-    from context_propagation.core.session import SessionSettings
-
-    if loaded.fusion is None:
-        return SessionSettings()
-    return SessionSettings(level=loaded.fusion.level, neighbours=loaded.fusion.neighbours)
