@@ -531,7 +531,6 @@ def test_starting_slicer_imports_nothing_heavy(tmp_path):
 import os, sys
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 sys.path[:0] = [{str(SHIPPED)!r}, {str(Path(__file__).parent)!r}]
-from dataclasses import replace
 from pathlib import Path
 from stand_in_slicer import Application
 application = Application(Path({str(tmp_path)!r}))

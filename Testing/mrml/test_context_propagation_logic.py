@@ -8,7 +8,7 @@ import pytest
 import slicer
 
 from bundles import write_bundle
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 from context_propagation.mrml.scenes import new_scene
 from context_propagation.mrml.segmentation_files import load_segmentation
@@ -423,14 +423,204 @@ def test_slices_drawn_before_may_be_given_up_at_a_new_start(ready, case, redrawn
     assert done.result.changed[7].any()
 
 
-def test_a_drawing_that_was_taken_back_or_wiped_is_not_kept(ready, case, target, redrawn):
+def start_and_kept(logic):
+    logic.predict()
+    return [(kept.axis, kept.index) for kept in logic.kept]
+
+
+def test_where_the_whole_segment_was_made_anew_nothing_is_kept(ready, case, target, redrawn):
+    """As by a tool that works in 3D: no slice is as it was drawn, and no edit was made on a few."""
     ready.edit_slice(7, redrawn, plane_of(case))
     ready.propagate()
-    case.paint(ready.selection.segment_id, np.roll(target, (2, 2, 2), (0, 1, 2)))  # as a tool that works in 3D
+    case.paint(ready.selection.segment_id, np.roll(target, (2, 2), (1, 2)))
+
+    for plane in (None, plane_of(case)):
+        ready.plane = plane
+        assert ready.check().earlier.drawn == ()
+    assert start_and_kept(ready) == []
+
+
+def test_in_a_segment_that_was_emptied_nothing_is_kept(ready, case, target, redrawn):
+    ready.edit_slice(7, np.zeros_like(redrawn), plane_of(case))
+    ready.propagate()
+    case.paint(ready.selection.segment_id, np.zeros_like(target))
+
+    assert ready.check().earlier.drawn == ()
+
+
+def test_a_propagation_that_was_undone_in_the_editor_keeps_its_drawing_alone(ready, case, target, redrawn):
+    ready.plane = plane_of(case)
+    ready.edit_slice(7, redrawn, plane_of(case))
+    drawn = ready.segment_mask()
+    ready.propagate()
+    case.paint(ready.selection.segment_id, drawn)  # as the editor's Undo does, which tells no one
+
+    assert start_and_kept(ready) == [(0, 7)]
+
+
+@pytest.mark.parametrize("undone_after_the_end", [False, True])
+def test_a_session_that_is_closed_knows_of_an_undo_before_and_keeps_the_drawing_after_one(
+    ready, case, redrawn, undone_after_the_end
+):
+    ready.plane = plane_of(case)
+    ready.edit_slice(7, redrawn, plane_of(case))
+    drawn = ready.segment_mask()
+    ready.propagate()
+    if undone_after_the_end:
+        ready.close_session()
+    case.paint(ready.selection.segment_id, drawn)
+    if not undone_after_the_end:
+        ready.close_session()
+        assert ready.saved_session().propagations == ()
+        return
+
+    assert start_and_kept(ready) == [(0, 7)]
+
+
+def test_a_slice_stays_kept_where_one_of_another_plane_was_drawn_across_it(ready, case, redrawn):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    across = ready.segment_mask()[:, 8].copy()
+    across[5:9, 3:6] ^= True
+    ready.edit_slice(8, across, plane_of(case, 1))
+
+    assert start_and_kept(ready) == [(0, 7), (1, 8)]
+    assert np.array_equal(ready.segment_mask()[:, 8], across)
+
+
+def test_strokes_in_two_planes_are_told_to_be_lost_and_the_drawn_slice_is_kept(ready, case, redrawn):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    mask = ready.segment_mask()
+    mask[11, 2:5, 2:5] ^= True
+    mask[2:5, 8, 10:13] ^= True
+    case.paint(ready.selection.segment_id, mask)
+
+    check = ready.check()
+
+    assert "What was redrawn since the last propagation is not kept" in check.warnings[-1]
+    assert [(kept.axis, kept.index) for kept in check.earlier.drawn] == [(0, 7)]
+
+
+def test_edits_made_where_the_volume_lay_otherwise_are_neither_kept_nor_replayed(ready, case, redrawn):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    ready.close_session()
+    origin = case.volume.GetOrigin()
+    case.volume.SetOrigin(*(o + 5 for o in origin))
+
+    check = ready.check()
+
+    assert (check.earlier.drawn, check.earlier.replayable) == ((), None)
+    assert "lay otherwise to each other" in check.warnings[-1]
+    with pytest.raises(UserInputError, match="lay otherwise to each other .* put them back"):
+        ready.restore()
+    case.volume.SetOrigin(*origin)
+    assert ready.check().earlier.replayable is not None
+
+
+def test_what_another_model_prepared_is_not_used(ready, case, bundle, tmp_path):
+    other = write_nnunet_folder(tmp_path / "other", spacing=(1.5, 2.0, 1.6), features=(4, 8, 8))
+    check = ready.check()
+    ready.load_model(other, device="cpu")
+    ready.select([case.volume], case.segmentation, case.add(np.zeros(SHAPE, bool), "empty"))
+    ready.predict(check=check)
+    mixed = ready.segment_mask()
+    ready.select([case.volume], case.segmentation, case.add(np.zeros(SHAPE, bool), "alone"))
+    ready.predict()
+
+    assert np.array_equal(mixed, ready.segment_mask())
+
+
+def test_running_out_of_memory_while_preparing_is_one_sentence(ready, monkeypatch):
+    def prepare(volume):
+        raise MemoryError
+
+    monkeypatch.setattr(ready.loaded.model, "prepare", prepare)
+
+    with pytest.raises(UserInputError, match="Preparing the image needs more memory than there is"):
+        ready.check()
+
+
+def test_what_the_session_in_use_holds_counts_as_free_for_the_next(ready, monkeypatch):
+    monkeypatch.setattr("context_propagation.core.memory_forecast.available_bytes", lambda device: 2**30)
+    held = ready.session.cache.cached_bytes(ready.session.settings.level)
+
+    assert ready.check().memory.usable_bytes == 2**30 + int(0.8 * held)
+
+
+def test_the_need_of_the_next_start_is_told_before_it(make_case, bundle, draw_ellipsoid):
+    case = make_case(shape=(16, 60, 60))
+    segment_id = case.add(draw_ellipsoid(case.shape, (8, 10, 10), (3, 3, 3)))
+    logic = ContextPropagationLogic(case.scene)
+    logic.load_model(bundle, device="cpu")
+    logic.select([case.volume], case.segmentation, segment_id)
+    small = logic.check()
+    logic.predict(check=small)
+    case.paint(segment_id, np.ones(case.shape, bool))
+
+    check = logic.check()
+
+    assert logic.memory == check.memory
+    assert check.memory.kept_bytes > small.memory.kept_bytes
+    logic.close()
+
+
+def test_a_kept_slice_is_not_suggested(ready, case):
+    index = ready.suggested_slice()
+    mask = ready.segment_mask()[index].copy()
+    mask[2:5, 2:5] ^= True
+    ready.edit_slice(index, mask, plane_of(case, ready.doubt.axis))
+    ready.propagate()
 
     ready.predict()
 
-    assert ready.kept == ()
+    assert [kept.index for kept in ready.kept] == [index]
+    assert abs(ready.suggested_slice() - index) > ready.session.settings.neighbours
+
+
+def test_a_check_waits_for_a_preview_to_be_applied_or_discarded(ready, case, redrawn):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    pending = ready.propagate_operation().run()
+
+    with pytest.raises(UserInputError, match="finish, cancel or discard"):
+        ready.check()
+    ready.discard(pending)
+    ready.check()
+
+
+def test_a_replay_uses_the_image_of_the_check_and_refuses_one_that_changed_meanwhile(ready, case, redrawn, monkeypatch):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    ready.close_session()
+    check = ready.check()
+    prepared, prepare = [], type(ready.loaded.model).prepare
+    monkeypatch.setattr(
+        ready.loaded.model, "prepare", lambda volume: prepared.append(volume) or prepare(ready.loaded.model, volume)
+    )
+
+    ready.restore(check=check)
+    assert prepared == []
+    ready.close_session()
+    operation = ready.restore_operation()
+    computed = operation.compute(lambda stage, fraction: None, lambda: False)
+    case.volume.GetImageData().Modified()
+    with pytest.raises(UserInputError, match="changed while edits were replayed"):
+        operation.finish(computed)
+    assert ready.session is None
+
+
+@pytest.mark.parametrize(("stage", "can_redo"), [("encode", True), ("look for undecided slices", False)])
+def test_only_a_cancel_after_the_result_forgets_what_was_undone(ready, case, redrawn, stage, can_redo):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    ready.undo()
+    stages = ["encode"]  # what is cached needs none
+
+    with pytest.raises(Cancelled):
+        ready.propagate_operation().run(lambda name, fraction: stages.append(name), lambda: stages[-1] == stage)
+
+    assert ready.propagation.can_redo is can_redo
 
 
 def test_kept_slices_are_kept_over_further_starts_and_in_a_restored_scene(ready, case, redrawn):
@@ -505,6 +695,8 @@ def test_the_image_of_the_check_is_not_preprocessed_again_unless_it_was_changed_
 
 def test_a_damaged_record_of_earlier_edits_is_told_by_the_check(ready, case):
     find_session_node(case.scene, case.segmentation, ready.selection.segment_id).SetText("{}")
+    assert ready.check().warnings == ()  # the session in use knows them
+    ready.close_session()
 
     (warning,) = ready.check().warnings
 

@@ -31,14 +31,23 @@ class Record:
     """What is remembered of a segment since it was last started on."""
 
     known: np.ndarray
-    kept: set
+    kept: dict  # what was drawn on a slice before
     applied: list = field(default_factory=list)
     unapplied: list = field(default_factory=list)
 
     @property
     def drawn(self):
         """Slices that propagation must leave alone."""
-        return self.kept.union(*(one.slices for one in self.applied))
+        return set(self.kept).union(*(one.slices for one in self.applied))
+
+    def still_drawn(self, mask, redrawn):
+        """What slices of a mask show that still are as they were drawn last."""
+        drawings = dict(self.kept)
+        for one in self.applied:
+            drawings |= {index: one.drawn[index] for index in one.slices}
+        if len(redrawn) <= 2 or _slices(mask) - redrawn:  # else it is another segmentation, not an edit
+            drawings |= {index: mask[index] for index in redrawn}
+        return {index: drawn for index, drawn in drawings.items() if np.array_equal(mask[index], drawn)}
 
 
 @dataclass
@@ -110,8 +119,7 @@ class World:
         masks, what = self.undo_states.pop()
         self.redo_states.append((copy.deepcopy(self.masks), what))
         self.masks = masks
-        for record in self.records.values():
-            _take_back(record, what)
+        _take_back(self.record, what)  # of other segments nobody watches what is undone
 
     def redo(self):
         if not self.redo_states:
@@ -119,9 +127,8 @@ class World:
         masks, what = self.redo_states.pop()
         self.undo_states.append((copy.deepcopy(self.masks), what))
         self.masks = masks
-        for record in self.records.values():
-            if record.unapplied and record.unapplied[-1] is what:
-                _make_again(record)
+        if self.record.unapplied and self.record.unapplied[-1] is what:
+            _make_again(self.record)
 
     def agree_on_coincidences(self, done_count):
         """The logic goes by voxels. Where strokes happen to put all voxels of a propagation back, it counts as undone;
@@ -142,11 +149,11 @@ class World:
 
     # -- sessions
 
-    def start(self, keep_drawn=True):
-        """The segment as it is now is the new start."""
-        kept, record = set(), self.records.get(self.selected)
+    def start(self, keep_drawn=True, goes_on=False):
+        """The segment as it is now is the new start. What was redrawn is known of a session that goes on alone."""
+        kept, record = {}, self.records.get(self.selected)
         if record is not None and keep_drawn and self.mask.any():
-            kept = record.drawn | _slices(record.known ^ self.mask)
+            kept = record.still_drawn(self.mask, self.redrawn if goes_on else set())
         self.records[self.selected] = Record(self.mask.copy(), kept)
 
     def replay(self):

@@ -83,13 +83,11 @@ def write_propagated_segment(
     else:
         node = add_segmentation(scene, volume_node, edited.wanted.name)
         segment_id = add_segment_from_mask(node, edited.mask, volume_node, edited.wanted.name)
-    drawn = np.zeros(result.shape, bool)
+    changed = result ^ edited.mask
     for edit in edits:
-        np.moveaxis(drawn, edit.axis, 0)[edit.index] = True
+        np.moveaxis(changed, edit.axis, 0)[edit.index] = False  # as drawn
     writer = EditorLogicWriter(scene, node, volume_node)
-    report = write_changed_voxels(
-        writer, node, segment_id, volume_node, result, result ^ edited.mask, drawn, edits[0].axis
-    )
+    report = write_changed_voxels(writer, node, segment_id, volume_node, result, changed, edits[0].axis)
     save_segmentation(path, node)
     return report.refused
 

@@ -3,60 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from context_propagation.core.edited_slices import find_edited_slices
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.edited_slices import SliceEdit
 
-
-@dataclass(frozen=True, order=True)
-class KeptSlice:
-    """A slice of a volume.
-
-    Attributes:
-        axis: Array axis that it is perpendicular to: 0 (k), 1 (j) or 2 (i).
-        index: Along that axis.
-    """
-
-    axis: int
-    index: int
+FEW_SLICES = 2
+"""As many redrawn slices are edits even where the segment has no others."""
 
 
 def slices_to_keep(
-    drawn: Iterable[KeptSlice], known: np.ndarray, current: np.ndarray, axis: int | None = None
-) -> tuple[KeptSlice, ...]:
-    """The slices of a segment that are a clinician's drawing.
+    drawings: Iterable[SliceEdit], segment: np.ndarray, redrawn: Sequence[SliceEdit] = ()
+) -> tuple[SliceEdit, ...]:
+    """The slices of a segment that still are as a clinician drew them.
 
-    These are the drawn slices that nobody changed since the last propagation, and those redrawn since. A slice that was
-    changed along with many others, as by a tool that works in 3D, is no drawing any more. An empty segment has none.
+    An empty segment has none. Where every slice of the segment was redrawn, it is another segmentation, and none of
+    them is an edit.
 
     Args:
-        drawn: Slices drawn before, each propagated or kept.
-        known: bool `[K, J, I]`, the segment after the last propagation.
-        current: bool `[K, J, I]`, the segment now.
-        axis: Array axis in which slices were redrawn since; None finds it.
+        drawings: Slices drawn and propagated, in their order; a later one counts where two cross.
+        segment: bool `[K, J, I]`, as it is now.
+        redrawn: Slices of one plane that were redrawn since, as they are now.
+
+    Returns:
+        By axis and index.
     """
-    if not current.any():
+    if not segment.any():
         return ()
-    difference = known ^ current
-    kept = {s for s in drawn if not difference.take(s.index, s.axis).any()}
-    if difference.any():
-        kept |= {KeptSlice(edit.axis, edit.index) for edit in _redrawn(known, current, axis)}
-    return tuple(sorted(kept))
+    if len(redrawn) > FEW_SLICES and _are_all_slices_of(segment, redrawn):
+        redrawn = ()
+    in_order = [*drawings, *redrawn]
+    expected = segment.copy()
+    for edit in in_order:
+        np.moveaxis(expected, edit.axis, 0)[edit.index] = edit.mask
+    places = sorted({(edit.axis, edit.index) for edit in in_order})
+    kept = [SliceEdit(axis, index, segment.take(index, axis)) for axis, index in places]
+    return tuple(edit for edit in kept if np.array_equal(edit.mask, expected.take(edit.index, edit.axis)))
 
 
-def _redrawn(known: np.ndarray, current: np.ndarray, axis: int | None) -> Sequence[KeptSlice]:
-    try:
-        return [KeptSlice(edit.axis, edit.index) for edit in find_edited_slices(known, current, axis)]
-    except UserInputError:  # no plane stands out
-        return ()
-
-
-def mask_of_slices(shape_kji: tuple[int, int, int], slices: Iterable[KeptSlice]) -> np.ndarray:
+def mask_of_slices(shape_kji: tuple[int, int, int], slices: Iterable[SliceEdit]) -> np.ndarray:
     """All voxels of some slices: bool `[K, J, I]`."""
     mask = np.zeros(shape_kji, bool)
     for kept in slices:
         np.moveaxis(mask, kept.axis, 0)[kept.index] = True
     return mask
+
+
+def _are_all_slices_of(segment: np.ndarray, edits: Sequence[SliceEdit]) -> bool:
+    axis = edits[0].axis
+    filled = np.flatnonzero(segment.any(axis=tuple(a for a in range(3) if a != axis)))
+    return set(filled.tolist()) <= {edit.index for edit in edits}

@@ -11,7 +11,7 @@ from context_propagation.core.grid import GridMap
 from context_propagation.core.ready_image import ReadyImage
 from context_propagation.core.session import SessionSettings
 from context_propagation.core.split_model import SegmentationModel
-from context_propagation.core.window import available_bytes, plan_windows
+from context_propagation.core.window import USABLE_SHARE, available_bytes, plan_windows
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,9 @@ def memory_forecast(
     around = _middle(grid.network_shape) if inside is None else grid.support(inside)
     margin = 0 if inside is None else settings.window_margin
     budget = settings.memory_budget_bytes
-    usable = available_bytes(model.device) + freed_bytes if budget is None else budget
+    usable = available_bytes(model.device) + int(USABLE_SHARE * freed_bytes) if budget is None else budget
+    if target is not None and inside is None:  # nothing of it is seen; the first edit places a window
+        return MemoryForecast(0, 0, usable, True)
     plan = plan_windows(model, around, grid.network_shape, margin, settings.level, usable)
     if inside is not None:
         return MemoryForecast(plan.cached_bytes, plan.peak_bytes, usable, True, plan.messages)

@@ -220,7 +220,7 @@ class EditSection:
         self._ui.progressBar.visible = self._ui.cancelButton.visible = True
         self._ui.cancelButton.enabled = not job.cancelled
         self._ui.progressBar.value = int(100 * job.stage[1])
-        self._ui.stateLabel.text = ": ".join(word for word in progress_words(job) if word)
+        self._ui.stateLabel.text = ": ".join(progress_words(job))
         self._show_memory()
 
     def _show_memory(self) -> None:

@@ -223,7 +223,7 @@ class EffectPanel:
     def _job_changed(self, job: Job | None) -> None:
         if job is not None:
             self._notice_selection()  # before its result is handed over
-            self.widgets.show_progress(job, self._logic.memory)
+            self.widgets.show_progress(job, None if self._logic.propagation else self._logic.memory)
             self._allow()
             return
         self._free_dead_session()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import slicer
 from slicer.i18n import tr as _
 
-from context_propagation.core.kept_slices import KeptSlice
+from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.gui.messages import confirmed
 from context_propagation.gui.texts import translated
 from context_propagation.mrml.start_check import StartCheck
@@ -55,7 +55,7 @@ def asked(check: StartCheck, volume_node: slicer.vtkMRMLScalarVolumeNode) -> Ans
     return Answers(keeps_drawn=confirmed(question.format(slices=_listed(drawn, volume_node))))
 
 
-def _listed(slices: Sequence[KeptSlice], volume_node: slicer.vtkMRMLScalarVolumeNode) -> str:
+def _listed(slices: Sequence[SliceEdit], volume_node: slicer.vtkMRMLScalarVolumeNode) -> str:
     """Slices by plane: "axial 7, 8; coronal 3"."""
     planes = planes_of_volume(volume_node)
     by_axis = {axis: [str(s.index) for s in slices if s.axis == axis] for axis in range(3)}

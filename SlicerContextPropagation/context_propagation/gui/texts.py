@@ -66,7 +66,8 @@ def translated(words: str) -> str:
 def progress_words(job: Job) -> list[str]:
     """What runs, its stage, and whether it is being stopped."""
     stopping = [_("stopping")] if job.cancelled else []
-    return [translated(job.operation.title), translated(job.stage[0]), *stopping]
+    stage = [translated(job.stage[0])] if job.stage[0] else []
+    return [translated(job.operation.title), *stage, *stopping]
 
 
 def memory_text(memory: MemoryForecast) -> str:

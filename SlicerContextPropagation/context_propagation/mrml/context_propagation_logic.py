@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,15 +14,15 @@ import slicer
 
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.device_memory import free_device_memory
-from context_propagation.core.edited_slices import SliceEdit
+from context_propagation.core.edited_slices import SliceEdit, find_edited_slices
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.kept_slices import KeptSlice, slices_to_keep
+from context_propagation.core.kept_slices import slices_to_keep
 from context_propagation.core.model_listing import describe_model
 from context_propagation.core.operation import Operation
 from context_propagation.core.source_volume import axis_of_plane
 from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
 from context_propagation.mrml.late_writer import close_own
-from context_propagation.mrml.live_session import LiveSession, LoadedModel, SliceDoubt, drawn_slices
+from context_propagation.mrml.live_session import LiveSession, LoadedModel, SliceDoubt
 from context_propagation.mrml.measurements import Measurements, Reference, measurement_operation
 from context_propagation.mrml.propagation_logic import PendingPropagation, Propagation, PropagationLogic
 from context_propagation.mrml.scenes import prepare_scene
@@ -38,6 +39,7 @@ from context_propagation.mrml.session_node import (
 from context_propagation.mrml.session_start import SessionStart, own_writer, session_settings
 from context_propagation.mrml.start_check import Earlier, StartCheck, check_operation
 from context_propagation.mrml.volume_nodes import deferred_source_volume, planes_of_volume, volume_shape_kji
+from context_propagation.mrml.world_matrices import relative_place
 
 if TYPE_CHECKING:
     from context_propagation.core.memory_forecast import MemoryForecast
@@ -45,6 +47,10 @@ if TYPE_CHECKING:
 
 
 Result = TypeVar("Result")
+PLACE_TOLERANCE_VOXELS = 0.01
+"""Of matrices from a saved scene, which are rounded."""
+PLACED_OTHERWISE = "Volume and segmentation lay otherwise to each other when this segment was edited"
+logger = logging.getLogger(__name__)
 
 
 class ContextPropagationLogic:
@@ -89,7 +95,7 @@ class ContextPropagationLogic:
         return self._live.doubt if self._live else None
 
     @property
-    def kept(self) -> tuple[KeptSlice, ...]:
+    def kept(self) -> tuple[SliceEdit, ...]:
         """Slices drawn before the session began, which propagation leaves alone."""
         return self._live.kept if self._live else ()
 
@@ -100,8 +106,8 @@ class ContextPropagationLogic:
 
     @property
     def memory(self) -> MemoryForecast | None:
-        """What caching needs: as the last check foresaw it, or as it was then planned around a predicted target."""
-        plan = self.session.plan if self.session else None
+        """What caching the image needs: as the last check foresaw it, then as it was planned; None without a check."""
+        plan = self._starting.session.plan if self._starting else None
         if plan is None or self._forecast is None:
             return self._forecast
         return replace(
@@ -207,6 +213,7 @@ class ContextPropagationLogic:
         self._require_idle()
         volume_of = deferred_source_volume(selection.volume_nodes)
         live = self._live
+        free_device_memory()
         freed_bytes = live.session.cache.cached_bytes(live.session.settings.level) if live else 0
         settings, segment, nodes = session_settings(loaded), self.segment_mask(), selection.volume_nodes
 
@@ -242,9 +249,11 @@ class ContextPropagationLogic:
         """
         start = self._new_start(writer)
         selection = self._require_selection()
-        kept = self._earlier(self.segment_mask()).drawn if keep_drawn else ()
-        ready = check.image_of(selection.volume_nodes) if check else None
-        return self._becoming_live(start, start.predict_operation(kept, ready))
+        earlier = self._earlier(self.segment_mask())
+        if earlier.trouble and check is None:
+            logger.warning(earlier.trouble)
+        ready = check.image_for(self._require_loaded(), selection.volume_nodes) if check else None
+        return self._becoming_live(start, start.predict_operation(earlier.drawn if keep_drawn else (), ready))
 
     # -- edits -------------------------------------------------------------------------------------------------------
 
@@ -406,8 +415,10 @@ class ContextPropagationLogic:
         if saved is None:
             raise UserInputError("The scene holds no edits of this segment; predict, and redraw a slice")
         loaded.require_made(saved)
+        if not self._is_placed_as(saved.place):
+            raise UserInputError(f"{PLACED_OTHERWISE}; put them back, or predict anew")
         start = self._new_start(writer)
-        ready = check.image_of(self._require_selection().volume_nodes) if check else None
+        ready = check.image_for(loaded, self._require_selection().volume_nodes) if check else None
         return self._becoming_live(start, start.replay_operation(saved, ready))
 
     # -- end ---------------------------------------------------------------------------------------------------------
@@ -415,6 +426,8 @@ class ContextPropagationLogic:
     def close_session(self) -> None:
         """Free the cached features; selection, segment and scene stay as they are."""
         if self._live is not None:
+            with suppress(UserInputError):  # what was moved, changed or deleted has no last step to follow
+                self._live.follow()
             close_own(self._live.propagation.writer)
         self._live = self._starting = self._forecast = None
         free_device_memory()
@@ -448,10 +461,10 @@ class ContextPropagationLogic:
 
         def finish(computed: Any) -> Result:
             try:
-                live, result = operation.finish(computed)
+                self._live, result = operation.finish(computed)
+                self._forecast = self.memory
             finally:
                 end()
-            self._live = live
             return result
 
         def abandon() -> None:
@@ -461,19 +474,39 @@ class ContextPropagationLogic:
         return Operation(operation.title, operation.compute, finish, abandon)
 
     def _earlier(self, segment: np.ndarray) -> Earlier:
-        """What the scene knows of earlier edits of a segment (bool `[K, J, I]`), up to its last propagation."""
-        if self._live is not None:
-            with suppress(UserInputError):  # moved or changed since: then the record says what there was
-                self._live.follow()
+        """What is known of earlier edits of a segment (bool `[K, J, I]`): from the session in use, or the scene."""
+        live = self._live
+        if live is not None:
+            with suppress(UserInputError):  # moved or changed since: then its last steps are what there is
+                live.follow()
+            return self._earlier_edits(segment, live.drawings, live.propagation.place, None)
         try:
             saved = self.saved_session()
         except UserInputError as error:
             return Earlier(trouble=f"{error}. Slices drawn before are not known.")
         if saved is None:
             return Earlier()
-        axis = self._axis(self.plane) if self.plane else None
-        drawn = slices_to_keep(drawn_slices(saved.kept, saved.propagations), saved.known, segment, axis)
-        return Earlier(drawn, saved if saved.propagations and self._live is None else None)
+        return self._earlier_edits(segment, saved.drawings, saved.place, saved if saved.propagations else None)
+
+    def _earlier_edits(
+        self, segment: np.ndarray, drawings: Sequence[SliceEdit], place: np.ndarray, replayable: SavedSession | None
+    ) -> Earlier:
+        if not self._is_placed_as(place):
+            return Earlier(trouble=f"{PLACED_OTHERWISE}. Slices drawn then are not kept.")
+        known = self._live.propagation.last_known if self._live else None
+        redrawn: list[SliceEdit] = []
+        trouble = ""
+        if known is not None and not np.array_equal(known, segment):
+            try:
+                redrawn = find_edited_slices(known, segment, self._axis(self.plane) if self.plane else None)
+            except UserInputError as error:
+                trouble = f"{error}. What was redrawn since the last propagation is not kept."
+        return Earlier(slices_to_keep(drawings, segment, redrawn), replayable, trouble)
+
+    def _is_placed_as(self, place: np.ndarray) -> bool:
+        selection = self._require_selection()
+        now = relative_place(selection.volume_nodes[0], selection.segmentation_node)
+        return bool(np.allclose(place, now, atol=PLACE_TOLERANCE_VOXELS))
 
     def _axis(self, plane: str) -> int:
         """The array axis of a plane's slices in the first volume."""

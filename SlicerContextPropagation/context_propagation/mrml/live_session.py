@@ -11,9 +11,9 @@ import numpy as np
 import slicer
 
 from context_propagation.core.callbacks import CancelCheck, Progress
+from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.installed_versions import installed_versions
-from context_propagation.core.kept_slices import KeptSlice
 from context_propagation.core.model_listing import ModelDescription
 from context_propagation.core.operation import Operation
 from context_propagation.mrml.propagation_logic import PendingPropagation, Propagation, PropagationLogic
@@ -88,14 +88,14 @@ class LiveSession:
         session: Session,
         propagation: PropagationLogic,
         doubt: SliceDoubt,
-        kept: Sequence[KeptSlice] = (),
+        kept: Sequence[SliceEdit] = (),
         restored: Sequence[SavedPropagation] = (),
     ) -> None:
         self._scene, self._loaded, self._selection = scene, loaded, selection
         self.session, self.propagation, self.doubt = session, propagation, doubt
         self.kept = tuple(kept)
         self._made, self._restored = list(restored), len(restored)
-        self._record()
+        self._save()
 
     @property
     def history(self) -> list[SavedPropagation]:
@@ -103,9 +103,9 @@ class LiveSession:
         return self._made[: self._restored + self.propagation.done_count]
 
     @property
-    def drawn(self) -> set[KeptSlice]:
-        """All slices that were drawn, in this session or before."""
-        return drawn_slices(self.kept, self.history)
+    def drawings(self) -> list[SliceEdit]:
+        """All slices that were drawn, in this session or before, in their order."""
+        return [*self.kept, *(edit for done in self.history for edit in done.edits)]
 
     def propagate_operation(self, plane: str | None) -> Operation[PendingPropagation]:
         """See `PropagationLogic.propagation_operation`; looks for undecided slices as well."""
@@ -113,7 +113,7 @@ class LiveSession:
 
         def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceDoubt]:
             result = inner.compute(progress, cancelled)
-            return result, slice_doubt(self.session, result.axis, progress, cancelled)
+            return result, slice_doubt(self.session, result.axis, self.kept, progress, cancelled)
 
         def finish(computed: tuple[Any, SliceDoubt]) -> PendingPropagation:
             pending = inner.finish(computed[0])
@@ -135,30 +135,30 @@ class LiveSession:
                 done.report.refused,
             )
         )
-        self._record()
+        self._save()
         return done
 
     def undo(self) -> None:
         """See `PropagationLogic.undo`."""
         self.propagation.undo()
-        self._record()
+        self._save()
 
     def redo(self) -> None:
         """See `PropagationLogic.redo`."""
         self.propagation.redo()
-        self._record()
+        self._save()
 
     def follow(self) -> None:
         """See `PropagationLogic.follow_segment`."""
         before = self.propagation.done_count
         self.propagation.follow_segment()
         if self.propagation.done_count != before:
-            self._record()
+            self._save()
 
-    def _record(self) -> None:
-        """Put what was done so far into the scene."""
+    def record(self) -> SavedSession:
+        """What was done so far."""
         loaded, selection = self._loaded, self._selection
-        saved = SavedSession(
+        return SavedSession(
             model_path=str(loaded.description.path),
             model_sha256=loaded.model.content_hash,
             fusion_sha256=loaded.fusion_sha256,
@@ -168,24 +168,32 @@ class LiveSession:
             segment_id=selection.segment_id,
             initial=self.session.initial,
             known=self.propagation.known,
+            place=self.propagation.place,
             kept=self.kept,
             propagations=tuple(self.history),
         )
-        write_session(self._scene, saved, selection.volume_nodes, selection.segmentation_node)
+
+    def _save(self) -> None:
+        """Put what was done so far into the scene."""
+        selection = self._selection
+        write_session(self._scene, self.record(), selection.volume_nodes, selection.segmentation_node)
 
 
-def drawn_slices(kept: Sequence[KeptSlice], propagations: Sequence[SavedPropagation]) -> set[KeptSlice]:
-    """The slices kept from before, and those of each propagation."""
-    return {*kept, *(KeptSlice(edit.axis, edit.index) for done in propagations for edit in done.edits)}
-
-
-def slice_doubt(session: Session, axis: int, progress: Progress, cancelled: CancelCheck) -> SliceDoubt:
-    """Look for undecided slices; may take a second.
+def slice_doubt(
+    session: Session, axis: int, kept: Sequence[SliceEdit], progress: Progress, cancelled: CancelCheck
+) -> SliceDoubt:
+    """Look for undecided slices; may take a second. Kept slices and their near ones have no doubt, as drawn ones.
 
     Raises:
         Cancelled: `cancelled` returned true.
     """
+    from context_propagation.core.composition import near_indices
+
+    progress("look for undecided slices", 0.0)
     if cancelled():
         raise Cancelled
-    progress("look for undecided slices", 0.0)
-    return SliceDoubt(axis, session.slice_doubt_mm2(axis))
+    per_slice = session.slice_doubt_mm2(axis)
+    on_axis = [edit.index for edit in kept if edit.axis == axis]
+    if on_axis:
+        per_slice[near_indices(on_axis, session.settings.neighbours, len(per_slice))] = 0.0
+    return SliceDoubt(axis, per_slice)

@@ -25,7 +25,7 @@ from context_propagation.mrml.volume_nodes import (
     planes_of_volume,
     volume_shape_kji,
 )
-from context_propagation.mrml.world_matrices import node_to_world, volume_ijk_to_world
+from context_propagation.mrml.world_matrices import relative_place
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,9 @@ class PropagationLogic:
         segmentation_node: Holds the segment.
         segment_id: The segment.
         writer: Who writes; without it, an `EditorLogicWriter` without masks.
+
+    Attributes:
+        place: `[4, 4]`, from the segmentation's own RAS to the first volume's indices, when the image was set.
     """
 
     def __init__(
@@ -92,7 +95,7 @@ class PropagationLogic:
         self._segment_id = segment_id
         self.writer = writer or EditorLogicWriter(scene, segmentation_node, volume_nodes[0])
         self._known: np.ndarray | None = None
-        self._place = np.eye(4)
+        self.place = np.eye(4)
         self._image_times: tuple[int, ...] = ()
         self._history = PropagationHistory()
         self._computing = False
@@ -343,6 +346,11 @@ class PropagationLogic:
         """
         return self._require_image().copy()
 
+    @property
+    def last_known(self) -> np.ndarray | None:
+        """As `known`, whatever was moved or changed since; None where no image was set. Not to be written to."""
+        return self._known
+
     def follow_segment(self) -> None:
         """Bring the engine in step where the Segment Editor's Undo or Redo was pressed, which tells no one.
 
@@ -361,7 +369,7 @@ class PropagationLogic:
 
     def _start(self, known: np.ndarray) -> None:
         self._known = known
-        self._place, self._image_times = self._relative_place(), image_times(self._volumes)
+        self.place, self._image_times = relative_place(self._volumes[0], self._node), image_times(self._volumes)
         self.pending = None
         self._history.done.clear()
         self._history.undone.clear()
@@ -428,7 +436,7 @@ class PropagationLogic:
         self._require_nodes()
         if self._known is None:
             raise UserInputError("No image is set; set the image before propagating")
-        if not np.allclose(self._place, self._relative_place(), atol=1e-4):
+        if not np.allclose(self.place, relative_place(self._volumes[0], self._node), atol=1e-4):
             raise UserInputError(
                 f"'{self._node.GetName()}' and '{self._volumes[0].GetName()}' were moved against each other; "
                 "set the image again"
@@ -436,10 +444,6 @@ class PropagationLogic:
         if self._image_times != image_times(self._volumes):
             raise UserInputError("The voxels of a volume were changed since the image was set; set the image again")
         return self._known
-
-    def _relative_place(self) -> np.ndarray:
-        """From the segmentation's own RAS to the volume's voxel indices: unchanged where both move together."""
-        return np.asarray(np.linalg.inv(volume_ijk_to_world(self._volumes[0])) @ node_to_world(self._node))
 
 
 def _given(**callbacks: Any) -> dict[str, Any]:

@@ -13,9 +13,8 @@ import slicer
 from context_propagation.core.boxed_mask import BoxedMask
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.kept_slices import KeptSlice
 
-FORMAT = "context-propagation scene session 1"
+FORMAT = "context-propagation scene session 2"
 ATTRIBUTE, ARCHIVED = "ContextPropagation.Session", "ContextPropagation.EarlierSession"
 SEGMENTATION_ROLE, VOLUME_ROLE = "ContextPropagation.Segmentation", "ContextPropagation.Volume"
 MAX_TEXT_BYTES = 500_000_000
@@ -54,6 +53,7 @@ class SavedSession:
         segment_id: The segment in the referenced segmentation.
         initial: The segmentation before the first edit.
         known: The segment as it was read after the last propagation.
+        place: float64 `[4, 4]`, from the segmentation's own RAS to the first volume's indices (i, j, k).
         kept: Slices drawn before the session began, which propagation leaves alone.
         propagations: In their order, those that were undone left out.
     """
@@ -67,8 +67,14 @@ class SavedSession:
     segment_id: str
     initial: np.ndarray
     known: np.ndarray
-    kept: tuple[KeptSlice, ...] = ()
+    place: np.ndarray
+    kept: tuple[SliceEdit, ...] = ()
     propagations: tuple[SavedPropagation, ...] = ()
+
+    @property
+    def drawings(self) -> list[SliceEdit]:
+        """All slices that were drawn, in their order."""
+        return [*self.kept, *(edit for done in self.propagations for edit in done.edits)]
 
 
 def write_session(
@@ -117,7 +123,7 @@ def find_session_node(
 def archive_session(node: slicer.vtkMRMLTextNode) -> None:
     """Keep a session's record as text, but no longer as the segment's session: a new one takes its place.
 
-    A record without a propagation is removed: it says nothing.
+    A record without a propagation is removed: what it keeps, the new one keeps or was told not to.
     """
     if '"propagations": []' in (node.GetText() or ""):
         node.GetScene().RemoveNode(node)
@@ -185,12 +191,11 @@ def _plain(session: SavedSession) -> dict[str, Any]:
         "segment_id": session.segment_id,
         "initial": BoxedMask.of(session.initial).plain(),
         "known": BoxedMask.of(session.known).plain(),
-        "kept": [[kept.axis, kept.index] for kept in session.kept],
+        "place": session.place.tolist(),
+        "kept": _plain_edits(session.kept),
         "propagations": [
             {
-                "edits": [
-                    {"axis": e.axis, "index": e.index, "mask": BoxedMask.of(e.mask[None]).plain()} for e in done.edits
-                ],
+                "edits": _plain_edits(done.edits),
                 "made_at": done.made_at,
                 "scope": done.scope,
                 "changed_per_slice": {str(index): count for index, count in done.changed_per_slice.items()},
@@ -213,27 +218,30 @@ def _session(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> SavedS
         segment_id=str(content["segment_id"]),
         initial=BoxedMask.from_plain(content["initial"], shape_kji).mask,
         known=BoxedMask.from_plain(content["known"], shape_kji).mask,
-        kept=tuple(_slice_in(shape_kji, axis, index) for axis, index in content["kept"]),
+        place=np.array(content["place"], np.float64).reshape(4, 4),
+        kept=_edits(content["kept"], shape_kji),
         propagations=tuple(_propagation(done, shape_kji) for done in content["propagations"]),
     )
 
 
 def _propagation(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> SavedPropagation:
-    edits = []
-    for edit in content["edits"]:
-        drawn = _slice_in(shape_kji, edit["axis"], edit["index"])
-        height, width = (n for a, n in enumerate(shape_kji) if a != drawn.axis)
-        edits.append(SliceEdit(drawn.axis, drawn.index, BoxedMask.from_plain(edit["mask"], (1, height, width)).mask[0]))
+    edits = _edits(content["edits"], shape_kji)
     if not edits:
         raise UserInputError("A saved propagation has no drawn slice; the session cannot be restored")
     per_slice = {int(index): int(count) for index, count in content["changed_per_slice"].items()}
-    return SavedPropagation(
-        tuple(edits), str(content["made_at"]), str(content["scope"]), per_slice, int(content["refused"])
-    )
+    return SavedPropagation(edits, str(content["made_at"]), str(content["scope"]), per_slice, int(content["refused"]))
 
 
-def _slice_in(shape_kji: tuple[int, int, int], axis: Any, index: Any) -> KeptSlice:
-    found = KeptSlice(int(axis), int(index))
-    if found.axis not in (0, 1, 2) or not 0 <= found.index < shape_kji[found.axis]:
-        raise UserInputError(f"A saved edit is on slice {found.index} of axis {found.axis}, outside the volume")
-    return found
+def _plain_edits(edits: Sequence[SliceEdit]) -> list[dict[str, Any]]:
+    return [{"axis": e.axis, "index": e.index, "mask": BoxedMask.of(e.mask[None]).plain()} for e in edits]
+
+
+def _edits(content: list[dict[str, Any]], shape_kji: tuple[int, int, int]) -> tuple[SliceEdit, ...]:
+    edits = []
+    for edit in content:
+        axis, index = int(edit["axis"]), int(edit["index"])
+        if axis not in (0, 1, 2) or not 0 <= index < shape_kji[axis]:
+            raise UserInputError(f"A saved edit is on slice {index} of axis {axis}, outside the volume")
+        height, width = (n for a, n in enumerate(shape_kji) if a != axis)
+        edits.append(SliceEdit(axis, index, BoxedMask.from_plain(edit["mask"], (1, height, width)).mask[0]))
+    return tuple(edits)

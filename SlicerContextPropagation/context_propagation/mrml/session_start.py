@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import slicer
 
 from context_propagation.core.callbacks import CancelCheck, Progress
-from context_propagation.core.kept_slices import KeptSlice, mask_of_slices
+from context_propagation.core.edited_slices import SliceEdit
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.kept_slices import mask_of_slices
 from context_propagation.core.operation import Operation
 from context_propagation.core.source_volume import axis_of_plane
 from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
@@ -18,7 +20,12 @@ from context_propagation.mrml.propagation_logic import PropagationLogic
 from context_propagation.mrml.segment_writer import SegmentWriter, WriteReport
 from context_propagation.mrml.selection import Selection
 from context_propagation.mrml.session_node import SavedPropagation, SavedSession, archive_session, find_session_node
-from context_propagation.mrml.volume_nodes import deferred_source_volume, planes_of_volume, volume_shape_kji
+from context_propagation.mrml.volume_nodes import (
+    deferred_source_volume,
+    image_times,
+    planes_of_volume,
+    volume_shape_kji,
+)
 
 if TYPE_CHECKING:
     from context_propagation.core.ready_image import ReadyImage
@@ -56,7 +63,7 @@ class SessionStart:
         )
 
     def predict_operation(
-        self, kept: Sequence[KeptSlice], ready: ReadyImage | None
+        self, kept: Sequence[SliceEdit], ready: ReadyImage | None
     ) -> Operation[tuple[LiveSession, WriteReport]]:
         """Cache the image around the segment as it is; one that is empty is filled with the model's prediction.
 
@@ -72,7 +79,7 @@ class SessionStart:
         def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceDoubt]:
             computed = image.compute(progress, cancelled)
             self.session.protect(protected)
-            return computed, slice_doubt(self.session, axis, progress, cancelled)
+            return computed, slice_doubt(self.session, axis, kept, progress, cancelled)
 
         def finish(computed: tuple[Any, SliceDoubt]) -> tuple[LiveSession, WriteReport]:
             try:
@@ -99,7 +106,7 @@ class SessionStart:
             ready: As in `predict_operation`.
         """
         nodes = self._selection.volume_nodes
-        volume_of = deferred_source_volume(nodes)
+        volume_of, times = deferred_source_volume(nodes), image_times(nodes)
         axial = axis_of_plane(planes_of_volume(nodes[0]), "axial")
         axis = saved.propagations[-1].edits[0].axis if saved.propagations else axial
 
@@ -110,10 +117,13 @@ class SessionStart:
             for done in saved.propagations:
                 session.propagate(done.edits, progress, cancelled)
             session.accept_manual_changes(saved.known)
-            return slice_doubt(session, axis, progress, cancelled)
+            return slice_doubt(session, axis, saved.kept, progress, cancelled)
 
         def finish(doubt: SliceDoubt) -> tuple[LiveSession, SavedSession]:
             try:
+                self._selection.require_nodes()
+                if image_times(nodes) != times:
+                    raise UserInputError("The voxels of a volume were changed while edits were replayed; do it again")
                 self._propagation.resume(saved.known)
                 return self._live(doubt, saved.kept, saved.propagations), saved
             except BaseException:
@@ -127,7 +137,7 @@ class SessionStart:
         close_own(self._propagation.writer)
 
     def _live(
-        self, doubt: SliceDoubt, kept: Sequence[KeptSlice], restored: Sequence[SavedPropagation] = ()
+        self, doubt: SliceDoubt, kept: Sequence[SliceEdit], restored: Sequence[SavedPropagation] = ()
     ) -> LiveSession:
         propagation = self._propagation
         if isinstance(propagation.writer, LateWriter):

@@ -10,8 +10,8 @@ import numpy as np
 import slicer
 
 from context_propagation.core.callbacks import CancelCheck, Progress
+from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled
-from context_propagation.core.kept_slices import KeptSlice
 from context_propagation.core.operation import Operation
 from context_propagation.core.source_volume import SourceVolume
 from context_propagation.mrml.live_session import LoadedModel
@@ -31,10 +31,10 @@ class Earlier:
     Attributes:
         drawn: Slices that are still as they were drawn.
         replayable: Edits that can be replayed; None where there are none, or where they are in use.
-        trouble: Why they cannot be read, or empty.
+        trouble: What is not kept, and why; or empty.
     """
 
-    drawn: tuple[KeptSlice, ...] = ()
+    drawn: tuple[SliceEdit, ...] = ()
     replayable: SavedSession | None = None
     trouble: str = ""
 
@@ -48,6 +48,7 @@ class StartCheck:
         memory: What caching will need.
         earlier: What was drawn before.
         image: The volumes as the model sees them, not to be made twice.
+        model_sha256: The model's content hash.
         state: Of the volumes when they were looked at; see `image_state`.
     """
 
@@ -55,11 +56,15 @@ class StartCheck:
     memory: MemoryForecast
     earlier: Earlier
     image: ReadyImage
+    model_sha256: str
     state: tuple[tuple[int, bytes], ...]
 
-    def image_of(self, volume_nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> ReadyImage | None:
-        """The image, if it still is that of these volumes."""
-        return self.image if image_state(volume_nodes) == self.state else None
+    def image_for(
+        self, loaded: LoadedModel, volume_nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]
+    ) -> ReadyImage | None:
+        """The image, if it was made for this model and still is that of these volumes."""
+        same = self.model_sha256 == loaded.model.content_hash and image_state(volume_nodes) == self.state
+        return self.image if same else None
 
 
 def check_operation(
@@ -89,6 +94,7 @@ def check_operation(
     def compute(progress: Progress, cancelled: CancelCheck) -> StartCheck:
         from context_propagation.core.intensity_check import intensity_warnings
         from context_propagation.core.memory_forecast import memory_forecast
+        from context_propagation.core.out_of_memory import out_of_memory_reported
         from context_propagation.core.ready_image import ready_image
         from context_propagation.core.session_checks import check_channels
 
@@ -99,10 +105,11 @@ def check_operation(
         if cancelled():
             raise Cancelled
         progress("preprocess", 0.0)
-        image = ready_image(loaded.model, volume)
+        with out_of_memory_reported("Preparing the image"):
+            image = ready_image(loaded.model, volume)
         memory = memory_forecast(loaded.model, settings, image, segment, freed_bytes)
         if earlier.trouble:
             warnings.append(earlier.trouble)
-        return StartCheck(tuple(warnings), memory, earlier, image, state)
+        return StartCheck(tuple(warnings), memory, earlier, image, loaded.model.content_hash, state)
 
     return Operation("Check volumes", compute, finish)

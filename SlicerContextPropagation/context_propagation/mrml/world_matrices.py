@@ -55,3 +55,16 @@ def volume_ijk_to_world(node: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return np.asarray(node_to_world(node) @ to_numpy(matrix))
+
+
+def relative_place(
+    volume_node: slicer.vtkMRMLScalarVolumeNode, other_node: slicer.vtkMRMLTransformableNode
+) -> np.ndarray:
+    """The matrix `[4, 4]` from another node's own RAS to a volume's voxel indices (i, j, k).
+
+    It is unchanged where both are moved together.
+
+    Raises:
+        UserInputError: A parent transform is not linear.
+    """
+    return np.asarray(np.linalg.inv(volume_ijk_to_world(volume_node)) @ node_to_world(other_node))
