@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import vtk
 
 from as_a_user import click, process_events, screenshot
 
@@ -460,8 +461,28 @@ def test_what_is_deleted_during_a_run_ends_it_and_the_panel_goes_on(ready, ct, m
     left = [module.scene.GetNthNode(n) for n in range(module.scene.GetNumberOfNodes())]
     assert not [node.GetName() for node in left if node.GetName() == "ContextPropagationSegmentWriter"]
     assert all("deleted" in text for text in module.texts("error"))
+    assert ready.shared.logic.session is None  # and what it cached is freed
     ready.predict(add_ct("another CT"))
     assert ready.mask().any()
+
+
+def test_a_transform_without_planes_stops_neither_the_panel_nor_the_session(ready, ct, module):
+    ready.redraw(7, a_slice())
+    bent = module.scene.AddNewNodeByClass("vtkMRMLBSplineTransformNode")
+    bent.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
+
+    ct.SetAndObserveTransformNodeID(bent.GetID())
+    ready.panel.update()
+    assert ready.ui.suggestionLabel.text == ""
+    ready.click("propagateButton")
+    assert "is not linear" in module.texts("error")[0]
+    ct.SetAndObserveTransformNodeID(None)
+    ready.panel.update()
+
+    assert "Suggested next" in ready.ui.suggestionLabel.text
+    ready.click("propagateButton")
+    ready.wait()
+    assert len(ready.shared.logic.history) == 1
 
 
 def test_the_choices_are_kept_in_the_scene(ready, ct, module, bundle):
@@ -483,9 +504,10 @@ def test_missing_packages_are_listed_and_installed_after_a_yes(module, ct, bundl
     class Installer:
         """pip itself is run in test_dependencies."""
 
-        wanted = (MissingPackage(Requirement("nnunetv2>=2.5"), None),)
+        wanted, looked = (MissingPackage(Requirement("nnunetv2>=2.5"), None),), 0
 
         def missing(self, *files):
+            self.looked += 1
             return self.wanted
 
         def install(self, plan, progress):
@@ -499,6 +521,9 @@ def test_missing_packages_are_listed_and_installed_after_a_yes(module, ct, bundl
     user.panel.update()
     assert "nnunetv2>=2.5 (not installed)" in user.ui.packagesLabel.text
     assert not user.ui.predictButton.enabled
+    looked = installer.looked
+    user.panel.update()
+    assert installer.looked == looked  # it takes a fraction of a second
 
     module.answers = [False]
     user.widget.enter()

@@ -330,21 +330,28 @@ def test_closing_the_scene_is_survived(ready, case):
     ready.close()
 
 
-def test_the_masks_of_the_module_segment_editor_are_obeyed_and_refused_voxels_are_counted(
-    logic, case, bundle, target, redrawn
+@pytest.mark.parametrize("opened_first", [True, False])
+def test_the_masks_of_the_module_segment_editor_are_obeyed_whenever_it_was_opened(
+    logic, case, bundle, target, redrawn, opened_first
 ):
     allowed = np.zeros(SHAPE, bool)
     allowed[7] = True  # the drawn slice alone
     mask_id = case.add(allowed, name="editable")
-    node = slicer.vtkMRMLSegmentEditorNode()
-    node.SetSingletonTag("SegmentEditor")
-    node = case.scene.AddNode(node)
-    node.SetAndObserveSegmentationNode(case.segmentation)
-    node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)
-    node.SetMaskSegmentID(mask_id)
+
+    def open_editor():
+        node = slicer.vtkMRMLSegmentEditorNode()
+        node.SetSingletonTag("SegmentEditor")
+        node = case.scene.AddNode(node)
+        node.SetAndObserveSegmentationNode(case.segmentation)
+        node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)
+        node.SetMaskSegmentID(mask_id)
+        return node
+
+    editor = open_editor() if opened_first else None
     logic.load_model(bundle, device="cpu")
     logic.select([case.volume], case.segmentation, case.add(target))
     logic.predict()
+    editor = editor or open_editor()
     logic.edit_slice(7, redrawn, plane_of(case))
     drawn = logic.segment_mask()
 
@@ -354,6 +361,9 @@ def test_the_masks_of_the_module_segment_editor_are_obeyed_and_refused_voxels_ar
     assert done.report.written == 0
     assert np.array_equal(logic.segment_mask(), drawn)
     assert np.array_equal(case.read(mask_id), allowed)
+    editor.SetAndObserveSegmentationNode(None)  # it edits something else now
+    logic.undo()
+    assert logic.propagate().report.refused == 0
 
 
 def test_a_drawing_after_a_propagation_makes_undo_refuse_and_nothing_is_lost(ready, case, redrawn):

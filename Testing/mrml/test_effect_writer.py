@@ -104,7 +104,7 @@ def test_an_intensity_range_is_obeyed_and_stays_as_the_user_set_it(case, target,
     told = []
     effect.node.SetSourceVolumeIntensityMask(on)
     effect.node.SetSourceVolumeIntensityMaskRange(-0.5, 0.5)
-    effect.node.AddObserver("ModifiedEvent", lambda *_: told.append(1))
+    effect.node.AddObserver("ModifiedEvent", lambda node, _: told.append(bool(node.GetSourceVolumeIntensityMask())))
     ct = volume_array(case.volume)
     inside = (ct >= -0.5) & (ct <= 0.5) if on else np.ones(case.shape, bool)
     wanted = np.roll(case.target, 3, axis=2)
@@ -113,4 +113,5 @@ def test_an_intensity_range_is_obeyed_and_stays_as_the_user_set_it(case, target,
 
     assert np.array_equal(case.read(target), np.where(inside, wanted, case.target))
     assert bool(effect.node.GetSourceVolumeIntensityMask()) is on
-    assert not told
+    assert all(told)  # nobody is told while it is off, and each write ends with telling that it is on
+    assert bool(told) is on

@@ -3,8 +3,10 @@ import pytest
 import slicer
 import vtk
 
-from context_propagation.mrml.preview_node import PropagationPreview
+from context_propagation.mrml.preview_node import PropagationPreview, remove_dead_previews
+from context_propagation.mrml.scenes import new_scene
 from context_propagation.mrml.segments import segment_mask, segment_named
+from context_propagation.mrml.slice_plot import show_in_plot
 
 
 @pytest.fixture
@@ -55,6 +57,37 @@ def test_it_is_added_before_it_is_hidden(case, masks):
     case.scene.RemoveObserver(tag)
 
     assert hidden_when_added == [False]
+
+
+def test_neither_a_preview_nor_a_plot_leaves_a_dead_entry_in_a_scene_that_was_saved(case, masks, tmp_path):
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(case.scene)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def added(caller, event, node):  # as Slicer's plug-ins do
+        if not node.GetHideFromEditors():
+            hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+
+    for node in (case.volume, case.segmentation):
+        hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+    tag = case.scene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, added)
+    preview = PropagationPreview(case.scene, case.volume, *masks)
+    show_in_plot(case.scene, None, {"undecided, mm²": np.arange(3.0)}, "axial slice")
+    case.scene.RemoveObserver(tag)
+    assert hierarchy.GetItemByDataNode(preview.node)  # while it is shown, Slicer asks for it
+
+    case.scene.SetURL(str(tmp_path / "scene.mrml"))
+    case.scene.Commit()
+
+    loaded = new_scene()
+    loaded.SetURL(str(tmp_path / "scene.mrml"))
+    loaded.Import()
+    remove_dead_previews(loaded)
+    items = vtk.vtkIdList()
+    other = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(loaded)
+    other.GetItemChildren(other.GetSceneItemID(), items, True)
+    names = [other.GetItemName(items.GetId(n)) for n in range(items.GetNumberOfIds())]
+    assert not {name for name in names if "preview" in name or "undecided" in name or "Slices" in name}
+    assert {"CT", "Segmentation"} <= set(names)
 
 
 def test_a_side_without_voxels_has_no_segment(case, masks):

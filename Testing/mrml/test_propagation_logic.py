@@ -161,7 +161,7 @@ def test_refused_voxels_are_reported_and_are_no_edit_later(case, session, segmen
     editor = case.scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
     editor.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)
     editor.SetMaskSegmentID(case.add(area, "Area"))
-    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, editor)
+    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, lambda: editor)
     logic = PropagationLogic(case.scene, session, [case.volume], case.segmentation, segment_id, writer)
     logic.set_image()
     case.paint(segment_id, drawn)

@@ -39,7 +39,7 @@ def foreseen_and_refused(case, editor):
     wanted = np.roll(case.target, (1, 2, 2), axis=(0, 1, 2))
     changed = wanted ^ case.target
     foreseen = count_refused(editor, case.segmentation, case.gtv, case.volume, changed)
-    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, editor)
+    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, lambda: editor)
     report = write_changed_voxels(writer, case.segmentation, case.gtv, case.volume, wanted, changed)
     return foreseen, report.refused, int(changed.sum())
 

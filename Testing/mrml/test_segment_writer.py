@@ -47,6 +47,33 @@ def test_only_changed_voxels_are_written(case, moved):
     assert np.array_equal(case.read(segment_id), np.where(changed, moved, case.target))
 
 
+def test_the_3d_surfaces_of_all_segments_stay(case, moved):
+    segment_id, other = case.add(case.target), case.add(np.roll(case.target, 4, axis=1), "other")
+    segmentation = case.segmentation.GetSegmentation()
+    surface = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
+    segmentation.CreateRepresentation(surface)
+    before = segmentation.GetSegment(segment_id).GetRepresentation(surface).GetBounds()
+
+    write(case, segment_id, moved)
+
+    points = [segmentation.GetSegment(s).GetRepresentation(surface).GetNumberOfPoints() for s in (segment_id, other)]
+    assert min(points) > 0
+    assert segmentation.GetSegment(segment_id).GetRepresentation(surface).GetBounds() != before
+    assert case.segmentation.GetDisplayNode().GetDisplayRepresentationName3D() == surface
+
+
+def test_who_watches_the_segmentation_is_told(case, moved):
+    segment_id, told = case.add(case.target), []
+    event = slicer.vtkSegmentation.SourceRepresentationModified
+    segmentation = case.segmentation.GetSegmentation()
+    tag = segmentation.AddObserver(event, lambda caller, name: told.append(name))
+
+    write(case, segment_id, moved)
+
+    segmentation.RemoveObserver(tag)
+    assert told
+
+
 def test_an_empty_segment_is_filled(case):
     segment_id = case.segmentation.GetSegmentation().AddEmptySegment("", "Empty")
 
@@ -164,7 +191,7 @@ def test_the_editable_area_refuses_voxels_and_they_are_reported(case, moved, edi
     mask_id = case.add(area, "Area")
     editor.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)
     editor.SetMaskSegmentID(mask_id)
-    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, editor)
+    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, lambda: editor)
 
     report = write(case, segment_id, moved, writer=writer)
 
@@ -181,7 +208,7 @@ def test_editing_outside_all_segments_refuses_their_voxels(case, moved, editor):
     organ = np.roll(case.target, 5, axis=2) & ~case.target
     organ_id = case.add(organ, "Organ")
     editor.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedOutsideAllSegments)
-    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, editor)
+    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, lambda: editor)
 
     report = write(case, segment_id, moved, writer=writer)
 
@@ -194,7 +221,7 @@ def test_the_intensity_range_refuses_voxels(case, moved, editor):
     segment_id = case.add(case.target)
     editor.SetSourceVolumeIntensityMask(True)
     editor.SetSourceVolumeIntensityMaskRange(0.0, 100.0)
-    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, editor)
+    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, lambda: editor)
 
     report = write(case, segment_id, moved, writer=writer)
 
@@ -209,7 +236,7 @@ def test_the_intensity_range_is_obeyed_on_a_segment_grid_of_its_own(case, moved,
     segment_id = case.add_on_grid(fine, tuple(3 * n for n in case.shape), case.nearest(case.target))
     editor.SetSourceVolumeIntensityMask(True)
     editor.SetSourceVolumeIntensityMaskRange(0.0, 100.0)
-    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, editor)
+    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, lambda: editor)
 
     write(case, segment_id, moved, writer=writer)
 
@@ -218,7 +245,7 @@ def test_the_intensity_range_is_obeyed_on_a_segment_grid_of_its_own(case, moved,
 
 def test_the_editor_node_of_the_user_is_not_touched(case, moved, editor):
     segment_id = case.add(case.target)
-    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, editor)
+    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, lambda: editor)
     before = editor.GetMTime()
 
     write(case, segment_id, moved, writer=writer)

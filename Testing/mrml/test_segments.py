@@ -156,6 +156,8 @@ def test_closed_surfaces_are_readable_after_the_conversion(case):
 
     convert_to_binary_labelmap(case.segmentation, case.volume)
 
+    segment = case.segmentation.GetSegmentation().GetSegment(segment_id)
+    assert segment.GetRepresentation("Closed surface").GetNumberOfPoints() > 0  # shown in 3D as before
     mask = case.read(segment_id)
     assert 2 * (mask & case.target).sum() / (mask.sum() + case.target.sum()) > 0.85
 

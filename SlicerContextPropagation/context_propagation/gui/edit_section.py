@@ -236,9 +236,10 @@ class EditSection:
     def _suggestion(self) -> str:
         logic = self._shared.logic
         index = logic.suggested_slice()
-        if index is None or logic.doubt is None or logic.selection is None:
+        planes = self._planes()
+        if index is None or logic.doubt is None or not planes:
             return ""
-        plane = translated(planes_of_volume(logic.selection.volume_nodes[0])[logic.doubt.axis])
+        plane = translated(planes[logic.doubt.axis])
         return _("Suggested next: {plane} slice {index}, where the model is least decided.").format(
             plane=plane, index=index
         )
@@ -268,13 +269,21 @@ class EditSection:
         rows = [(edit.axis, edit.index, _("redrawn")) for edit in edits]
         rows += [(e.axis, e.index, _("propagated")) for done in logic.history for e in done.edits]
         rows += [(kept.axis, kept.index, _("kept")) for kept in logic.kept]
-        rows = rows if logic.selection is not None else []  # the scene was closed during a run
+        planes = self._planes()
+        rows = rows if planes else []
         table.setRowCount(len(rows))
-        planes = planes_of_volume(logic.selection.volume_nodes[0]) if logic.selection and rows else ()
         for number, (axis, index, state) in enumerate(rows):
             for column, text in enumerate((translated(planes[axis]), str(index), state)):
                 table.setItem(number, column, qt.QTableWidgetItem(text))
         self._ui.propagateButton.enabled = bool(edits) and not self._shared.runner.busy
+
+    def _planes(self) -> tuple[str, ...]:
+        """The plane of slices along each array axis; none where the volume is gone or under a transform with none."""
+        selection = self._shared.logic.selection
+        try:
+            return planes_of_volume(selection.volume_nodes[0]) if selection is not None else ()
+        except UserInputError:
+            return ()
 
     def _guarded(self, act: Callable[[], None]) -> Callable[[], None]:
         return guarded(act, self._on_changed)

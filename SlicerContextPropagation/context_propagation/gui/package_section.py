@@ -50,6 +50,7 @@ class PackageSection:
     ) -> None:
         self._ui, self._shared, self._inputs, self._installer_of = ui, shared, inputs, installer_of
         self._missing: tuple[MissingPackage, ...] | None = None
+        self._prevents: bool | None = None
         self._shown = False
         self._installing = self._offered = False
         ui.installButton.connect("clicked()", self.install)
@@ -64,11 +65,15 @@ class PackageSection:
         return self._missing
 
     def prevents_running(self) -> bool:
-        """Whether something is missing without which no model runs; measuring needs more."""
-        try:
-            return bool(self._installer_of().missing(REQUIREMENTS)) if self.missing else False
-        except UserInputError:
-            return True
+        """Whether something is missing without which no model runs; measuring needs more. Looked up once, as it takes
+        a fraction of a second.
+        """
+        if self._prevents is None:
+            try:
+                self._prevents = bool(self._installer_of().missing(REQUIREMENTS)) if self.missing else False
+            except UserInputError:
+                self._prevents = True
+        return self._prevents
 
     def offer(self) -> None:
         """At first use: say what is missing, and install it if the user wants to."""
@@ -138,7 +143,7 @@ class PackageSection:
         try:
             return act()
         finally:
-            self._installing, self._missing = False, None
+            self._installing, self._missing, self._prevents = False, None, None
             self.update()
             self._inputs.update()
 

@@ -15,6 +15,7 @@ from context_propagation.gui.measure_section import MeasureSection
 from context_propagation.gui.package_section import PackageSection
 from context_propagation.gui.shared import Shared
 from context_propagation.gui.timer import Timer
+from context_propagation.mrml.preview_node import remove_dead_previews
 from context_propagation.mrml.session_node import remove_orphaned_sessions
 
 
@@ -78,7 +79,7 @@ class Panel:
         self._shared.runner.cancel()
         if not self._shared.runner.busy:  # else the run's end frees what it holds
             self._shared.logic.close_session()
-        self._shared.logic.selection = None
+            self._shared.logic.selection = None
         self.inputs.show_parameters(self._parameters_of())
         self.update()
 
@@ -89,6 +90,7 @@ class Panel:
         self._after_import.start()  # after Slicer's selectors, which fill themselves anew on the same event
 
     def _show_added_scene(self) -> None:
+        remove_dead_previews(slicer.mrmlScene)
         self.inputs.show_parameters(self._parameters_of())
         self.update()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import slicer
 
 from context_propagation.core.errors import UserInputError
@@ -19,14 +21,16 @@ from context_propagation.mrml.world_matrices import node_to_world
 class EditorLogicWriter:
     """A `SegmentWriter` with its own undo history.
 
-    Voxels are never taken from other segments (OverwriteNone). Masks are those of a given segment editor node, read at
-    each write. The user's node is not touched: a hidden node, which is not saved with the scene, carries the settings.
+    Voxels are never taken from other segments (OverwriteNone). Masks are those of a segment editor node, looked up and
+    read at each write. The user's node is not touched: a hidden node, which is not saved with the scene, carries the
+    settings.
 
     Args:
         scene: Holds the nodes.
         segmentation_node: The segmentation that is written.
         volume_node: For the intensity-range mask, where the editor node has no source volume.
-        editor_node: Whose editable area and intensity range are obeyed; without it, all voxels are editable.
+        editor_node_of: Gives the node whose editable area and intensity range are obeyed; where it gives None, all
+            voxels are editable.
     """
 
     def __init__(
@@ -34,12 +38,12 @@ class EditorLogicWriter:
         scene: slicer.vtkMRMLScene,
         segmentation_node: slicer.vtkMRMLSegmentationNode,
         volume_node: slicer.vtkMRMLScalarVolumeNode,
-        editor_node: slicer.vtkMRMLSegmentEditorNode | None = None,
+        editor_node_of: Callable[[], slicer.vtkMRMLSegmentEditorNode | None] = lambda: None,
     ) -> None:
         self._scene = prepare_scene(scene)
         self._node = segmentation_node
         self._volume = volume_node
-        self._masks = editor_node
+        self._editor_node_of = editor_node_of
         self._settings = _private_editor_node(scene, segmentation_node, volume_node)
         self._logic = slicer.vtkSlicerSegmentEditorLogic()
         self._logic.SetMRMLScene(scene)
@@ -66,9 +70,10 @@ class EditorLogicWriter:
 
     def modify(self, segment_id: str, modifier: slicer.vtkOrientedImageData, mode: WriteMode) -> None:
         """Add or remove the voxels of a modifier on the segment's own grid, as far as masks allow."""
-        self._copy_masks(segment_id)
-        if self._masks is not None:
-            modifier = masked_by_intensity(modifier, self._node, self._masks, self._volume)
+        editor_node = self._editor_node_of()
+        self._copy_masks(segment_id, editor_node)
+        if editor_node is not None:
+            modifier = masked_by_intensity(modifier, self._node, editor_node, self._volume)
         if mode is WriteMode.REMOVE and is_masked_by_single_segment(self._settings):
             modifier = masked_by_single_segment(modifier, self._node, self._settings.GetMaskSegmentID())
             self._settings.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
@@ -122,12 +127,11 @@ class EditorLogicWriter:
                 f"Nothing to {word} in '{name}'; no propagation was written since it was last edited otherwise"
             )
 
-    def _copy_masks(self, segment_id: str) -> None:
+    def _copy_masks(self, segment_id: str, editor_node: slicer.vtkMRMLSegmentEditorNode | None) -> None:
+        everywhere = slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere
         self._settings.SetSelectedSegmentID(segment_id)
-        if self._masks is None:
-            return
-        self._settings.SetMaskMode(self._masks.GetMaskMode())
-        self._settings.SetMaskSegmentID(self._masks.GetMaskSegmentID() or "")
+        self._settings.SetMaskMode(everywhere if editor_node is None else editor_node.GetMaskMode())
+        self._settings.SetMaskSegmentID("" if editor_node is None else editor_node.GetMaskSegmentID() or "")
 
 
 def _private_editor_node(

@@ -86,3 +86,5 @@ def _without_intensity_range(editor_node: slicer.vtkMRMLSegmentEditorNode) -> It
     finally:
         editor_node.SetSourceVolumeIntensityMask(on)
         editor_node.SetDisableModifiedEvent(silent)
+        if on:
+            editor_node.Modified()  # the editor may have looked meanwhile, and shows the range as off

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import slicer
+import vtk
 
 from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation
 from context_propagation.mrml.volume_nodes import volume_shape_kji
@@ -62,3 +63,16 @@ class PropagationPreview:
     @property
     def _is_there(self) -> bool:
         return self.node.GetScene() is not None
+
+
+def remove_dead_previews(scene: slicer.vtkMRMLScene) -> None:
+    """Take entries out of the subject hierarchy that were saved while a preview was open: the preview itself was not.
+
+    While it is open, Slicer asks for its entry at each of its events.
+    """
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    items = vtk.vtkIdList()
+    hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), items, False)
+    for item in [items.GetId(number) for number in range(items.GetNumberOfIds())]:
+        if hierarchy.GetItemDataNode(item) is None and hierarchy.GetItemName(item).startswith(NAME):
+            hierarchy.RemoveItem(item, False, True)

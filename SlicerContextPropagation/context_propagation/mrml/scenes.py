@@ -24,3 +24,16 @@ def prepare_scene(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLScene:
 def new_scene() -> slicer.vtkMRMLScene:
     """A scene of its own, for the command line and tests."""
     return prepare_scene(slicer.vtkMRMLScene())
+
+
+def leave_hierarchy(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> None:
+    """Take a node that is not saved out of the subject hierarchy, which saves its items all the same.
+
+    Args:
+        scene: Holds the node.
+        node: Stays in the scene.
+    """
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    item = hierarchy.GetItemByDataNode(node) if hierarchy is not None else 0
+    if item:
+        hierarchy.RemoveItem(item, False, True)

@@ -159,11 +159,17 @@ def _modify(
 def _mark_modified(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
     """Slicer removes voxels in place and leaves the labelmap's time as it was; its history would then take the next
     state for the one before the removal, and one Undo would take back two steps.
+
+    The labelmap's own event would throw away all 3D surfaces, which Slicer has just brought in step: so its voxels are
+    marked, which are part of its time, and the segmentation tells of the change.
     """
-    segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
-    labelmap = segment.GetRepresentation(slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName())
+    segmentation = segmentation_node.GetSegmentation()
+    labelmap = segmentation.GetSegment(segment_id).GetRepresentation(
+        slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+    )
     if labelmap is not None:
-        labelmap.Modified()
+        labelmap.GetPointData().Modified()
+        segmentation.InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified)
 
 
 def _count_per_slice(refused: np.ndarray, box: Box, volume_from_segment_ijk: np.ndarray, axis: int) -> dict[int, int]:

@@ -216,13 +216,17 @@ def convert_to_binary_labelmap(
     source = segmentation.GetSourceRepresentationName()
     if source == _binary_labelmap():
         return
+    surface = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
+    had_surface = segmentation.ContainsRepresentation(surface)
     segmentation_node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
     if not segmentation.CreateRepresentation(_binary_labelmap(), True):
         raise UserInputError(
             f"Segmentation '{segmentation_node.GetName()}' ({source}) cannot be converted to binary labelmap; "
             "export it to a labelmap, with SlicerRT for planar contours, and import that"
         )
-    segmentation.SetSourceRepresentationName(_binary_labelmap())
+    segmentation.SetSourceRepresentationName(_binary_labelmap())  # drops all other representations
+    if had_surface:
+        segmentation.CreateRepresentation(surface)
 
 
 def is_binary_labelmap(segmentation_node: slicer.vtkMRMLSegmentationNode) -> bool:

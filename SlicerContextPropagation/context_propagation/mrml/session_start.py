@@ -161,8 +161,11 @@ def session_settings(loaded: LoadedModel) -> SessionSettings:
 
 
 def own_writer(scene: slicer.vtkMRMLScene, selection: Selection) -> EditorLogicWriter:
-    """A writer that obeys the masks of the module Segment Editor where that edits the segmentation."""
-    editor_node = scene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
-    if editor_node is not None and editor_node.GetSegmentationNode() is not selection.segmentation_node:
-        editor_node = None
+    """A writer that obeys the masks of the module Segment Editor while that edits the segmentation."""
+
+    def editor_node() -> slicer.vtkMRMLSegmentEditorNode | None:
+        node = scene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
+        edits_it = node is not None and node.GetSegmentationNode() is selection.segmentation_node
+        return node if edits_it else None
+
     return EditorLogicWriter(scene, selection.segmentation_node, selection.volume_nodes[0], editor_node)

@@ -9,6 +9,8 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
+from context_propagation.mrml.scenes import leave_hierarchy
+
 TABLE, CHART = "Slices", "Context propagation: slices"
 
 
@@ -70,4 +72,6 @@ def _add_column(table: slicer.vtkMRMLTableNode, title: str, values: np.ndarray) 
 def _add(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode, name: str) -> slicer.vtkMRMLNode:
     node.SetName(scene.GenerateUniqueName(name))
     node.SetSaveWithScene(False)
-    return scene.AddNode(node)
+    node = scene.AddNode(node)
+    leave_hierarchy(scene, node)
+    return node
