@@ -23,3 +23,22 @@ def application(tmp_path):
         raise_failures()
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="module")
+def effect_bundle(tmp_path_factory):
+    """A small model with fusion networks."""
+    pytest.importorskip("nnunetv2")
+    from effect_bench import write_models
+
+    return write_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def bench(application, effect_bundle):
+    """The application with the module loaded, and "Propagate Edit" with one model."""
+    from effect_bench import EffectBench
+
+    bench = EffectBench(application, effect_bundle)
+    yield bench
+    bench.close()

@@ -7,20 +7,7 @@ import numpy as np
 import pytest
 
 from as_a_user import click, process_events
-from effect_bench import DRAWN, EFFECT, SHAPE, SLICE, EffectBench, ball, write_models
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    pytest.importorskip("nnunetv2")
-    return write_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture
-def bench(application, bundle):
-    bench = EffectBench(application, bundle)
-    yield bench
-    bench.close()
+from effect_bench import DRAWN, EFFECT, SHAPE, SLICE, ball
 
 
 def loading(bench):

@@ -6,23 +6,10 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from as_a_user import process_events
-from effect_bench import DRAWN, IJK_TO_LPS, SHAPE, SLICE, EffectBench, ball, on_slices, write_models
+from effect_bench import DRAWN, IJK_TO_LPS, SHAPE, SLICE, ball, on_slices
 
 ORGAN = ball((8, 8, 8), (8, 8, 8)) & ~ball((8, 8, 8), (5, 6, 6))
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    pytest.importorskip("nnunetv2")
-    return write_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture
-def bench(application, bundle):
-    bench = EffectBench(application, bundle)
-    yield bench
-    bench.close()
 
 
 @pytest.fixture

@@ -8,20 +8,7 @@ import pytest
 from PySide6 import QtCore, QtGui, QtTest
 
 from as_a_user import click, process_events, screenshot
-from effect_bench import DRAWN, EFFECT, SLICE, EffectBench, ball, on_slices, write_models
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    pytest.importorskip("nnunetv2")
-    return write_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture
-def bench(application, bundle):
-    bench = EffectBench(application, bundle)
-    yield bench
-    bench.close()
+from effect_bench import DRAWN, EFFECT, SLICE, ball, on_slices
 
 
 @pytest.fixture

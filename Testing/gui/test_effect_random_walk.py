@@ -4,23 +4,10 @@ import numpy as np
 import pytest
 
 from as_a_user import click, process_events
-from effect_bench import EFFECT, SHAPE, EffectBench, ball, on_slices, write_models
+from effect_bench import EFFECT, SHAPE, ball, on_slices
 
 ACTIONS = 90
 ORGAN = ball((8, 8, 8), (8, 8, 8)) & ~ball((8, 8, 8), (5, 6, 6))
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    pytest.importorskip("nnunetv2")
-    return write_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture
-def bench(application, bundle):
-    bench = EffectBench(application, bundle)
-    yield bench
-    bench.close()
 
 
 class Walk:

@@ -129,3 +129,15 @@ def make_session(model):
 
     settings = SessionSettings(window_margin=4, update=UpdateSettings(iterations=4))
     return lambda fusion=None: Session(model, settings, fusion)
+
+
+@pytest.fixture(scope="module")
+def tiny_bundle(tmp_path_factory):
+    """A bundle that computes in milliseconds."""
+    pytest.importorskip("nnunetv2")
+    from bundles import write_bundle
+    from nnunet_folders import write_nnunet_folder
+
+    folder = tmp_path_factory.mktemp("tiny")
+    base = write_nnunet_folder(folder / "base", seed=1, spacing=(2.5, 1.1, 0.8), features=(2, 4, 4))
+    return write_bundle(folder / "bundle", base, channels=4, width=0.5, neighbours=1)

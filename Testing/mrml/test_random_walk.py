@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import slicer
 
-from bundles import write_bundle
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.worker import Worker
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
@@ -16,7 +15,6 @@ from context_propagation.mrml.scenes import new_scene
 from context_propagation.mrml.segmentation_files import load_segmentation
 from context_propagation.mrml.segments import part_of_segment
 from context_propagation.mrml.world_matrices import node_to_world, volume_ijk_to_world
-from nnunet_folders import write_nnunet_folder
 from walk_world import World
 
 SHAPE = (12, 12, 12)
@@ -355,17 +353,9 @@ ACTIONS = {
 }
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    pytest.importorskip("nnunetv2")
-    folder = tmp_path_factory.mktemp("walk")
-    base = write_nnunet_folder(folder / "base", seed=1, spacing=(2.5, 1.1, 0.8), features=(2, 4, 4))
-    return write_bundle(folder / "bundle", base, channels=4, width=0.5, neighbours=1)
-
-
 @pytest.mark.parametrize("seed", range(2))
-def test_1000_random_actions_leave_every_segment_as_the_model_in_numpy_says(make_case, bundle, seed, tmp_path):
-    walk = Walk(make_case, bundle, seed, tmp_path)
+def test_1000_random_actions_leave_every_segment_as_the_model_in_numpy_says(make_case, tiny_bundle, seed, tmp_path):
+    walk = Walk(make_case, tiny_bundle, seed, tmp_path)
     actions, weights = list(ACTIONS), np.array(list(ACTIONS.values()), float)
 
     for number in range(1000):

@@ -8,11 +8,9 @@ import copy
 import numpy as np
 import pytest
 
-from bundles import write_bundle
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 from context_propagation.mrml.segments import part_of_segment
-from nnunet_folders import write_nnunet_folder
 
 SHAPE = (12, 12, 12)
 MAX_UNDO_STATES = 5  # of Slicer's segmentation history
@@ -199,17 +197,9 @@ ACTIONS = {
 }
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    pytest.importorskip("nnunetv2")
-    folder = tmp_path_factory.mktemp("walk")
-    base = write_nnunet_folder(folder / "base", seed=1, spacing=(2.5, 1.1, 0.8), features=(2, 4, 4))
-    return write_bundle(folder / "bundle", base, channels=4, width=0.5, neighbours=1)
-
-
 @pytest.mark.parametrize("seed", range(2))
-def test_250_random_actions_of_scripts_and_others_are_as_the_model_in_numpy_says(make_case, bundle, seed):
-    walk = Walk(make_case, bundle, seed)
+def test_250_random_actions_of_scripts_and_others_are_as_the_model_in_numpy_says(make_case, tiny_bundle, seed):
+    walk = Walk(make_case, tiny_bundle, seed)
     actions, weights = list(ACTIONS), np.array(list(ACTIONS.values()), float)
     counts = dict.fromkeys(actions, 0)
 
