@@ -113,6 +113,40 @@ def test_the_preview_counts_what_other_segments_would_lose_and_apply_takes_that(
     assert np.array_equal(drawn.voxels("organ"), ORGAN)
 
 
+def test_an_organ_that_is_shown_or_drawn_meanwhile_is_counted_anew(drawn):
+    node, display = drawn.editor.node, drawn.segmentation.GetDisplayNode()
+    display.SetSegmentVisibility("organ", False)
+    node.SetOverwriteMode(node.OverwriteVisibleSegments)
+    drawn.propagate()
+    (added, _) = drawn.preview_masks()
+    assert "would lose" not in drawn.status
+
+    display.SetSegmentVisibility("organ", True)
+    process_events(0.02)
+    assert f"'Organ' would lose {(added & ORGAN).sum()} voxels." in drawn.status
+
+    drawn.select("organ")
+    drawn.paint(added)
+    drawn.select("gtv")
+    assert f"'Organ' would lose {added.sum()} voxels." in drawn.status
+    drawn.apply()
+    assert not (drawn.voxels("organ") & added).any()
+
+
+def test_a_bent_ct_is_told_and_freezes_nothing(drawn):
+    drawn.propagate()
+    bent = drawn.application.scene.AddNewNodeByClass("vtkMRMLBSplineTransformNode")
+    bent.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
+
+    drawn.ct.SetAndObserveTransformNodeID(bent.GetID())
+    drawn.panel.update()
+
+    assert "is not linear" in drawn.status
+    drawn.ct.SetAndObserveTransformNodeID(None)
+    drawn.panel.update()
+    assert "would change" in drawn.status.lower()
+
+
 def test_another_overwrite_mode_is_counted_anew(drawn):
     node, display = drawn.editor.node, drawn.segmentation.GetDisplayNode()
     drawn.propagate()

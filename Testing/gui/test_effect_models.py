@@ -1,9 +1,12 @@
 """What "Propagate Edit" asks for before it starts: models, a second volume, voxels in place of surfaces, old edits."""
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from as_a_user import choose, process_events
+from as_a_user import choose, click, process_events
 from effect_bench import DRAWN, EFFECT, SLICE, EffectBench, ball, write_models
 
 
@@ -81,6 +84,28 @@ def test_a_model_without_a_fusion_network_says_near_slices_only(bench, bundles):
     bench.propagate()
 
     assert "near slices only" in bench.status
+
+
+def test_a_folder_that_cannot_be_looked_at_is_listed_and_stops_nothing(application, bundles, monkeypatch):
+    bench = EffectBench(application, *bundles)
+    real = Path.is_dir
+
+    def is_dir(path):
+        if path.name == "two channels":
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return real(path)
+
+    monkeypatch.setattr(Path, "is_dir", is_dir)
+    bench.open_segment(ball())
+
+    assert bench.widgets.model.count == 3
+    bench.choose_model("two channels")
+    click(bench.widgets.start)
+    (error,) = application.texts("error")
+    assert f"'{bundles[1]}' cannot be looked at" in error
+    assert "Stale file handle" in error
+    monkeypatch.setattr(Path, "is_dir", real)
+    bench.close()
 
 
 # -- a second channel

@@ -12,7 +12,7 @@ from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 from context_propagation.mrml.scenes import new_scene
 from context_propagation.mrml.segmentation_files import load_segmentation
-from context_propagation.mrml.session_node import find_session_node, read_session, volumes_of
+from context_propagation.mrml.session_node import find_session_node, read_session, remove_orphaned_sessions, volumes_of
 from nnunet_folders import write_nnunet_folder
 
 SHAPE = (16, 16, 16)
@@ -711,6 +711,42 @@ def test_a_damaged_record_of_earlier_edits_is_told_by_the_check(ready, case):
     (warning,) = ready.check().warnings
 
     assert "Slices drawn before are not known" in warning
+
+
+def test_a_segment_that_is_removed_and_brought_back_by_undo_still_has_its_record(ready, case, redrawn):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    ready.close_session()
+    segmentation, segment_id = case.segmentation.GetSegmentation(), ready.selection.segment_id
+    segment = segmentation.GetSegment(segment_id)
+    segmentation.RemoveSegment(segment_id)
+    remove_orphaned_sessions(case.scene)
+    segmentation.AddSegment(segment, segment_id)  # as Undo does
+
+    assert [kept.index for kept in ready.check().earlier.drawn] == [7]
+
+    case.scene.RemoveNode(case.segmentation)
+    remove_orphaned_sessions(case.scene)
+    assert not [name for name in nodes(case.scene) if name.startswith("Context propagation")]
+
+
+def test_a_volume_that_loses_its_voxels_stops_no_other_start(ready, case, make_case, target):
+    other = make_case(shape=SHAPE, scene=case.scene)
+    case.volume.SetAndObserveImageData(None)  # as a reload that failed leaves it
+
+    ready.select([other.volume], other.segmentation, other.add(target))
+    ready.predict()
+
+    assert ready.propagation is not None
+
+
+def test_closing_after_the_scene_takes_no_id_from_a_node_that_came_since(ready, case):
+    case.scene.Clear(0)
+    newer = case.scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+
+    ready.close()
+
+    assert case.scene.GetNodeByID(newer.GetID()) is newer
 
 
 def test_a_preview_is_not_lost_to_another_selection_or_model(ready, case, bundle, target, redrawn):

@@ -59,9 +59,9 @@ def describe_model(path: str | Path) -> ModelDescription:
         UserInputError: The folder holds none of them, or its files cannot be read.
     """
     path = Path(path)
-    if not path.is_dir():
-        raise UserInputError(f"'{path}' is no folder; give a bundle, or a trained model's folder")
     try:
+        if not path.is_dir():
+            raise UserInputError(f"'{path}' is no folder; give a bundle, or a trained model's folder")
         return _bundle(path) if (path / "bundle.json").is_file() else _base(path, path)
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, OSError) as error:
         if isinstance(error, UserInputError):

@@ -51,7 +51,7 @@ class EffectPanel:
         self._message = ""
         self._propagating = self._redrawn_meanwhile = self.closed = False
         self._run = GuardedRun(self._runner, self._run_ended)
-        self._watch = SegmentationWatch(self._segment_changed, self._nodes_gone)
+        self._watch = SegmentationWatch(self._segment_changed, self._nodes_gone, self._others_changed)
         self._editor_watch = EditorWatch(self.update)
         self._redrawn = RedrawnSlices(self._logic, self._propagate_by_itself)
         self._shortcut: Any = None
@@ -246,6 +246,11 @@ class EffectPanel:
         self._find_redrawn(after_stroke=True)
         self.update()
 
+    def _others_changed(self) -> None:
+        """What a preview says of other segments may be untrue now."""
+        if self._preview is not None:
+            self.update()
+
     def _plane_chosen(self, index: int) -> None:
         self._logic.plane = PLANES[index] or None
         self._find_redrawn()
@@ -320,7 +325,11 @@ class EffectPanel:
         if self._preview is not None and (propagation is None or propagation.pending is not self._preview.pending):
             self._drop_preview()  # somebody else closed the session
         if not self._runner.busy:
-            self.widgets.status.text = "\n".join(text for text in (self._message, self._state()) if text)
+            try:
+                state = self._state()
+            except UserInputError as error:  # such as a CT under a transform that is not linear
+                state = str(error)
+            self.widgets.status.text = "\n".join(text for text in (self._message, state) if text)
         self._allow()
 
     def _allow(self) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from context_propagation.core.boxes import slices_of
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.mrml.overlaps import lost_by_others
 from context_propagation.mrml.preview_node import PropagationPreview
@@ -30,11 +31,13 @@ class OpenPreview:
     def __init__(self, scene: slicer.vtkMRMLScene, selection: Selection, pending: PendingPropagation) -> None:
         self.selection, self.pending = selection, pending
         result, volume = pending.result, selection.volume_nodes[0]
-        self._added, removed = result.changed & result.segmentation, result.changed & ~result.segmentation
-        self._counts = int(self._added.sum()), int(removed.sum())
-        self._lost: dict[str, int] = {}
-        self._refused = 0
-        self._counted_for: tuple[Any, ...] = ()
+        self._added, removed = np.zeros_like(result.changed), np.zeros_like(result.changed)
+        self._counts = 0, 0
+        if result.changed_box_kji is not None:  # the whole of a large volume would take a tenth of a second
+            part = slices_of(result.changed_box_kji)
+            changed, wanted = result.changed[part], result.segmentation[part]
+            self._added[part], removed[part] = changed & wanted, changed & ~wanted
+            self._counts = int(self._added[part].sum()), int(removed[part].sum())
         self._node = PropagationPreview(scene, volume, self._added, removed)
 
     def show(self, on: bool) -> None:
@@ -57,21 +60,16 @@ class OpenPreview:
         Args:
             editor_node: Its overwrite mode says whether other segments would lose voxels, its masks what is refused.
         """
-        volume = self.selection.volume_nodes[0]
-        if _settings(editor_node) != self._counted_for:
-            self._counted_for = _settings(editor_node)
-            self._count(editor_node)
+        selection, volume = self.selection, self.selection.volume_nodes[0]
+        where = selection.segmentation_node, selection.segment_id, volume
+        lost = lost_by_others(*where, self._added, editor_node.GetOverwriteMode())
+        refused = count_refused(editor_node, *where, self.pending.result.changed)
         lines = [_("Redrawn: {slices}; kept exactly as drawn.").format(slices=slices_text(volume, self.pending.edits))]
         lines.append(self._changes())
-        lines += [_("'{name}' would lose {count} voxels.").format(name=n, count=c) for n, c in self._lost.items()]
-        if self._refused:
-            lines.append(_("Masking would refuse {count} of these voxels.").format(count=self._refused))
+        lines += [_("'{name}' would lose {count} voxels.").format(name=n, count=c) for n, c in lost.items()]
+        if refused:
+            lines.append(_("Masking would refuse {count} of these voxels.").format(count=refused))
         return "\n".join([*lines, *self.pending.result.messages])
-
-    def _count(self, editor_node: slicer.vtkMRMLSegmentEditorNode) -> None:
-        where = self.selection.segmentation_node, self.selection.segment_id, self.selection.volume_nodes[0]
-        self._lost = lost_by_others(*where, self._added, editor_node.GetOverwriteMode())
-        self._refused = count_refused(editor_node, *where, self.pending.result.changed)
 
     def _changes(self) -> str:
         per_slice = self.pending.result.changed_per_slice
@@ -87,17 +85,6 @@ class OpenPreview:
             removed=self._counts[1],
             scope=self.pending.result.scope,
         )
-
-
-def _settings(editor_node: slicer.vtkMRMLSegmentEditorNode) -> tuple[Any, ...]:
-    """What the counts depend on."""
-    return (
-        editor_node.GetOverwriteMode(),
-        editor_node.GetMaskMode(),
-        editor_node.GetMaskSegmentID(),
-        editor_node.GetSourceVolumeIntensityMask(),
-        *editor_node.GetSourceVolumeIntensityMaskRange(),
-    )
 
 
 def slices_text(volume_node: slicer.vtkMRMLScalarVolumeNode, edits: Sequence[SliceEdit]) -> str:

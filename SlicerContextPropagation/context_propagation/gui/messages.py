@@ -44,10 +44,10 @@ def guarded(act: Callable[[], None], afterwards: Callable[[], None]) -> Callable
     """An action of a button: what it raises is told to the user, and then the widgets are brought in step."""
 
     def run() -> None:
-        try:
-            act()
-        except Exception as error:  # whatever it is, the user must see it
-            show_error(error)
-        afterwards()
+        for step in (act, afterwards):
+            try:
+                step()
+            except Exception as error:  # whatever it is, the user must see it
+                show_error(error)
 
     return run

@@ -107,8 +107,9 @@ def _listed(path: Path, name: str) -> list[ListedModel]:
     """An entry for each label of a folder."""
     try:
         description = _described(path)
-    except UserInputError as error:
-        return [ListedModel(path, "", name, None, str(error))]
+    except (UserInputError, OSError) as error:  # such as a share that is not there
+        trouble = str(error) if isinstance(error, UserInputError) else f"'{path}' cannot be looked at ({error})"
+        return [ListedModel(path, "", name, None, trouble)]
     if len(description.labels) < 2 or description.label:
         return [ListedModel(path, "", name, description)]
     return [ListedModel(path, label, f"{name}: {label}", description) for label in description.labels]
@@ -119,7 +120,7 @@ _descriptions: dict[Path, tuple[float, ModelDescription]] = {}
 
 def _described(path: Path) -> ModelDescription:
     """As `describe_model`; read again only where a file in the folder is newer: it looks at every file's size."""
-    newest = max((file.stat().st_mtime for file in path.iterdir()), default=0.0) if path.is_dir() else 0.0
+    newest = max((file.lstat().st_mtime for file in path.iterdir()), default=0.0) if path.is_dir() else 0.0
     known = _descriptions.get(path)
     if known is None or known[0] != newest:
         known = _descriptions[path] = (newest, describe_model(path))

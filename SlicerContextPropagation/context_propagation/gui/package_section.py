@@ -26,8 +26,11 @@ from context_propagation.gui.slicer_packages import PyTorchExtension, SlicerPack
 
 
 def application_installer() -> DependencyInstaller:
-    """The one that uses Slicer's pip and the PyTorch extension, and remembers beside Slicer's settings."""
-    folder = Path(qt.QFileInfo(slicer.app.slicerRevisionUserSettingsFilePath).absolutePath()) / "ContextPropagation"
+    """The one that uses Slicer's pip and the PyTorch extension, and remembers beside this Slicer's own settings, which
+    other versions may keep in the same folder under other names.
+    """
+    settings = qt.QFileInfo(slicer.app.slicerRevisionUserSettingsFilePath)
+    folder = Path(settings.absolutePath()) / f"{settings.completeBaseName()}-ContextPropagation"
     return DependencyInstaller(SlicerPackages.of_application(), PyTorchExtension(), folder)
 
 

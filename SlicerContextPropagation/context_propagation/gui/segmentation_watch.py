@@ -62,10 +62,13 @@ class SegmentationWatch:
     Args:
         on_changed: Called after voxels of the segment changed.
         on_gone: Called after segment, segmentation or a volume were removed, or the scene was closed.
+        on_others: Called after something else in the segmentation changed: other segments, or what is shown.
     """
 
-    def __init__(self, on_changed: Callable[[], None], on_gone: Callable[[], None]) -> None:
-        self._on_changed, self._on_gone = on_changed, on_gone
+    def __init__(
+        self, on_changed: Callable[[], None], on_gone: Callable[[], None], on_others: Callable[[], None]
+    ) -> None:
+        self._on_changed, self._on_gone, self._on_others = on_changed, on_gone, on_others
         self._events = GatheredEvents(self._look)
         self.selection: Selection | None = None
         self._seen: Any = None
@@ -77,6 +80,7 @@ class SegmentationWatch:
         segmentation, scene = selection.segmentation_node.GetSegmentation(), selection.segmentation_node.GetScene()
         for name in SEGMENTATION_EVENTS:
             self._events.observe(segmentation, getattr(slicer.vtkSegmentation, name))
+        self._events.observe(selection.segmentation_node, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent)
         self._events.observe(scene, slicer.vtkMRMLScene.NodeRemovedEvent)
         self._events.observe(scene, slicer.vtkMRMLScene.EndCloseEvent)
 
@@ -114,6 +118,8 @@ class SegmentationWatch:
         if content != self._seen:
             self._seen = content
             self._on_changed()
+        else:
+            self._on_others()
 
 
 class EditorWatch:

@@ -425,12 +425,16 @@ class ContextPropagationLogic:
 
     def close_session(self) -> None:
         """Free the cached features; selection, segment and scene stay as they are."""
-        if self._live is not None:
-            with suppress(UserInputError):  # what was moved, changed or deleted has no last step to follow
-                self._live.follow()
-            close_own(self._live.propagation.writer)
-        self._live = self._starting = self._forecast = None
-        free_device_memory()
+        live, self._live = self._live, None
+        self._starting = self._forecast = None
+        try:
+            if live is not None:
+                with suppress(UserInputError):  # what was moved, changed or deleted has no last step to follow
+                    live.follow()
+                close_own(live.propagation.writer)
+        finally:
+            del live
+            free_device_memory()
 
     def close(self) -> None:
         """Free the session and the model, and forget the selection."""

@@ -53,7 +53,8 @@ class EditorLogicWriter:
     def close(self) -> None:
         """Take the hidden node out of the scene; the history is lost."""
         self._logic.SetSegmentEditorNode(None)
-        self._scene.RemoveNode(self._settings)
+        if self._settings.GetScene() is not None:  # a scene that was closed may have given its ID to another node
+            self._scene.RemoveNode(self._settings)
 
     def save_state(self) -> None:
         """Save the segmentation, so that one `undo` returns to it.

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import slicer
 
-from context_propagation.mrml.segments import part_of_segment, segment_name
+from context_propagation.core.boxes import bounding_box, slices_of
+from context_propagation.mrml.layers import layers_over
+from context_propagation.mrml.segments import segment_name
 
 
 def lost_by_others(
@@ -29,12 +31,17 @@ def lost_by_others(
     Returns:
         Voxels of the volume by the segment's name; segments that lose nothing are left out.
     """
+    box = bounding_box(added)
+    if box is None:
+        return {}
     lost = {}
-    for other in _overwritten(segmentation_node, segment_id, overwrite_mode) if added.any() else ():
-        count = int((part_of_segment(segmentation_node, other, volume_node) & added).sum())
-        if count:
-            lost[segment_name(segmentation_node, other)] = count
-    return lost
+    inside = added[slices_of(box)]
+    others = _overwritten(segmentation_node, segment_id, overwrite_mode)
+    for values, labels in layers_over(segmentation_node, others, volume_node, box):
+        found, counts = np.unique(labels[inside], return_counts=True)
+        count_of = dict(zip(found.tolist(), counts.tolist(), strict=True))
+        lost |= {other: count_of[value] for other, value in values.items() if value in count_of}
+    return {segment_name(segmentation_node, other): lost[other] for other in others if other in lost}
 
 
 def _overwritten(

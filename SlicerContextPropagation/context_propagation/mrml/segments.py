@@ -81,7 +81,7 @@ def part_of_segment(
     (k, j, i) = ((a + start, b + start) for (a, b), start in zip(filled, starts, strict=True))
     box = intersection(mapped_box((k, j, i), mapping.volume_from_segment_ijk), whole(shape))
     if box is not None:
-        index_from_volume = _shifted(mapping.segment_from_volume_ijk, starts)
+        index_from_volume = index_of_array(mapping.segment_from_volume_ijk, starts)
         mask[slices_of(box)] = pull_nearest(labelmap.voxels, index_from_volume, box)
     return mask
 
@@ -291,7 +291,7 @@ def _volume_in_segmentation(
     return np.asarray(np.linalg.inv(node_to_world(segmentation_node)) @ volume_ijk_to_world(volume_node))
 
 
-def _shifted(matrix: np.ndarray, starts_kji: list[int]) -> np.ndarray:
+def index_of_array(matrix: np.ndarray, starts_kji: list[int]) -> np.ndarray:
     """A matrix to indices of a grid, made one to indices of an array that starts at `starts_kji` of the grid."""
     shifted = matrix.copy()
     shifted[:3, 3] -= starts_kji[::-1]

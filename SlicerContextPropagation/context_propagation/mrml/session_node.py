@@ -134,15 +134,15 @@ def archive_session(node: slicer.vtkMRMLTextNode) -> None:
 
 
 def remove_orphaned_sessions(scene: slicer.vtkMRMLScene) -> None:
-    """Take sessions out of the scene whose segmentation or segment was deleted."""
+    """Take sessions out of the scene whose segmentation was deleted.
+
+    Where only the segment was, Undo of the Segment Editor may bring it back under its ID: its record waits for it.
+    """
     count = scene.GetNumberOfNodesByClass("vtkMRMLTextNode")
     nodes = [scene.GetNthNodeByClass(number, "vtkMRMLTextNode") for number in range(count)]
     for node in nodes:
-        segment_id = node.GetAttribute(ATTRIBUTE) or node.GetAttribute(ARCHIVED)
-        segmentation_node = node.GetNodeReference(SEGMENTATION_ROLE)
-        if segment_id is not None and (
-            segmentation_node is None or segmentation_node.GetSegmentation().GetSegment(segment_id) is None
-        ):
+        is_session = node.GetAttribute(ATTRIBUTE) or node.GetAttribute(ARCHIVED)
+        if is_session and node.GetNodeReference(SEGMENTATION_ROLE) is None:
             scene.RemoveNode(node)
 
 

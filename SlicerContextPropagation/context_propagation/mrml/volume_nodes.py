@@ -91,8 +91,9 @@ def volume_shape_kji(node: slicer.vtkMRMLScalarVolumeNode) -> tuple[int, int, in
 
 
 def image_times(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> tuple[int, ...]:
-    """When the voxels of each volume were last changed, or the image replaced: VTK's modification times."""
-    return tuple(node.GetImageData().GetMTime() for node in nodes)
+    """When the voxels of each volume were last changed, or the image replaced: VTK's modification times; -1 without."""
+    images = [node.GetImageData() for node in nodes]
+    return tuple(-1 if image is None else image.GetMTime() for image in images)
 
 
 def image_state(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> tuple[tuple[int, bytes], ...]:
