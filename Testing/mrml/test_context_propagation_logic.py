@@ -438,16 +438,75 @@ def start_and_kept(logic):
     return [(kept.axis, kept.index) for kept in logic.kept]
 
 
-def test_where_the_whole_segment_was_made_anew_nothing_is_kept(ready, case, target, redrawn):
-    """As by a tool that works in 3D: no slice is as it was drawn, and no edit was made on a few."""
+def test_a_segment_corrected_on_every_slice_keeps_them_all(ready, case, target, redrawn):
+    for index in np.flatnonzero(target.any(axis=(1, 2))):
+        ready.edit_slice(int(index), np.roll(target[index], 1, 0), plane_of(case))
+    ready.plane = plane_of(case)
+
+    assert start_and_kept(ready) == [(0, int(index)) for index in np.flatnonzero(target.any(axis=(1, 2)))]
+
+
+@pytest.mark.parametrize("propagated_before", [True, False])
+def test_what_was_redrawn_before_the_session_was_closed_is_kept(ready, case, bundle, redrawn, propagated_before):
+    if propagated_before:
+        ready.edit_slice(7, redrawn, plane_of(case))
+        ready.propagate()
+    stroke = ready.segment_mask()[10].copy()
+    stroke[2:5, 2:5] ^= True
+    ready.edit_slice(10, stroke, plane_of(case))
+
+    ready.load_model(bundle, device="cpu")
+
+    assert [kept.index for kept in ready.check().earlier.drawn] == ([7, 10] if propagated_before else [10])
+
+
+def test_a_start_that_fails_at_its_end_leaves_the_record_of_the_earlier_one(ready, case, redrawn, monkeypatch):
     ready.edit_slice(7, redrawn, plane_of(case))
     ready.propagate()
-    case.paint(ready.selection.segment_id, np.roll(target, (2, 2), (1, 2)))
 
-    for plane in (None, plane_of(case)):
-        ready.plane = plane
-        assert ready.check().earlier.drawn == ()
-    assert start_and_kept(ready) == []
+    def fail(*args):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("context_propagation.mrml.live_session.write_session", fail)
+        with pytest.raises(MemoryError):
+            ready.predict()
+
+    assert len(ready.saved_session().propagations) == 1
+    assert [kept.index for kept in ready.check().earlier.drawn] == [7]
+
+
+def test_nothing_else_is_selected_or_started_while_an_image_is_cached(ready, case, target):
+    other = case.add(target, name="other")
+    operation = ready.predict_operation()
+    computed = operation.compute(lambda stage, fraction: None, lambda: False)
+
+    with pytest.raises(UserInputError, match="A computation is running"):
+        ready.select([case.volume], case.segmentation, other)
+    with pytest.raises(UserInputError, match="A computation is running"):
+        ready.predict_operation()
+    operation.finish(computed)
+    assert ready.propagation is not None
+
+
+def test_a_session_that_was_closed_while_its_image_was_cached_does_not_come_alive(ready):
+    operation = ready.predict_operation()
+    computed = operation.compute(lambda stage, fraction: None, lambda: False)
+    ready.close_session()
+
+    with pytest.raises(UserInputError, match="closed while its image was cached"):
+        operation.finish(computed)
+
+    assert ready.session is None
+
+
+def test_a_segmentation_turned_a_little_is_told_to_lie_otherwise(ready, case, redrawn, rotate):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    ready.close_session()
+    case.segmentation.SetAndObserveTransformNodeID(case.transform(rotate(0.4, (0, 0, 1))).GetID())
+
+    assert "lay otherwise to each other" in ready.check().warnings[-1]
 
 
 def test_in_a_segment_that_was_emptied_nothing_is_kept(ready, case, target, redrawn):

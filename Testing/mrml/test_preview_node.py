@@ -81,9 +81,12 @@ def test_neither_a_preview_nor_a_plot_leaves_a_dead_entry_in_a_scene_that_was_sa
     loaded = new_scene()
     loaded.SetURL(str(tmp_path / "scene.mrml"))
     loaded.Import()
-    remove_dead_previews(loaded)
-    items = vtk.vtkIdList()
     other = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(loaded)
+    folder = other.CreateFolderItem(other.GetSceneItemID(), "Propagation preview_2")
+    remove_dead_previews(loaded)
+    assert other.GetItemName(folder) == "Propagation preview_2"  # a user's own
+    other.RemoveItem(folder)
+    items = vtk.vtkIdList()
     other.GetItemChildren(other.GetSceneItemID(), items, True)
     names = [other.GetItemName(items.GetId(n)) for n in range(items.GetNumberOfIds())]
     assert not {name for name in names if "preview" in name or "undecided" in name or "Slices" in name}

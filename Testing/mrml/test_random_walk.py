@@ -110,6 +110,8 @@ class Walk:
         check = self.logic.check() if self.rng.random() < 0.5 else None
         self.world.start(keeps, goes_on)
         self.run(self.logic.predict_operation(self.writer(), check, keeps))
+        if keeps and not goes_on and not empty:
+            self.world.keep_as_well({kept.index for kept in self.logic.kept})
         if empty:
             self.world.stroke(self.logic.session.segmentation, NOTHING)
             self.world.start(keep_drawn=False)

@@ -78,6 +78,13 @@ def test_under_transforms_what_is_foreseen_is_what_is_refused(case, editor, rota
     assert 0 < foreseen == refused
 
 
+def test_inside_a_segment_that_is_gone_all_is_refused(case, editor):
+    editor.SetMaskMode(NODE.EditAllowedInsideSingleSegment)
+    editor.SetMaskSegmentID("gone")
+
+    assert count_refused(editor, case.segmentation, case.gtv, case.volume, case.target) == case.target.sum()
+
+
 def test_nothing_is_refused_where_nothing_changes(case, editor):
     editor.SetMaskMode(NODE.EditAllowedInsideSingleSegment)
     nothing = np.zeros(case.shape, bool)

@@ -45,8 +45,7 @@ class Record:
         drawings = dict(self.kept)
         for one in self.applied:
             drawings |= {index: one.drawn[index] for index in one.slices}
-        if len(redrawn) <= 2 or _slices(mask) - redrawn:  # else it is another segmentation, not an edit
-            drawings |= {index: mask[index] for index in redrawn}
+        drawings |= {index: mask[index] for index in redrawn}
         return {index: drawn for index, drawn in drawings.items() if np.array_equal(mask[index], drawn)}
 
 
@@ -150,11 +149,16 @@ class World:
     # -- sessions
 
     def start(self, keep_drawn=True, goes_on=False):
-        """The segment as it is now is the new start. What was redrawn is known of a session that goes on alone."""
+        """The segment as it is now is the new start. What was redrawn is known for sure of a session that goes on."""
         kept, record = {}, self.records.get(self.selected)
         if record is not None and keep_drawn and self.mask.any():
             kept = record.still_drawn(self.mask, self.redrawn if goes_on else set())
         self.records[self.selected] = Record(self.mask.copy(), kept)
+
+    def keep_as_well(self, indices):
+        """Beside a closed session an Undo of several steps looks as if more had been drawn: that may be kept too."""
+        assert set(self.record.kept) <= indices, "a slice that was drawn is not kept"
+        self.record.kept = {index: self.mask[index] for index in indices}
 
     def replay(self):
         """Edits are replayed from the scene: they stay drawn, and cannot be undone."""

@@ -8,17 +8,13 @@ import numpy as np
 
 from context_propagation.core.edited_slices import SliceEdit
 
-FEW_SLICES = 2
-"""As many redrawn slices are edits even where the segment has no others."""
-
 
 def slices_to_keep(
     drawings: Iterable[SliceEdit], segment: np.ndarray, redrawn: Sequence[SliceEdit] = ()
 ) -> tuple[SliceEdit, ...]:
     """The slices of a segment that still are as a clinician drew them.
 
-    An empty segment has none. Where every slice of the segment was redrawn, it is another segmentation, and none of
-    them is an edit.
+    An empty segment has none.
 
     Args:
         drawings: Slices drawn and propagated, in their order; a later one counts where two cross.
@@ -30,8 +26,6 @@ def slices_to_keep(
     """
     if not segment.any():
         return ()
-    if len(redrawn) > FEW_SLICES and _are_all_slices_of(segment, redrawn):
-        redrawn = ()
     in_order = [*drawings, *redrawn]
     expected = segment.copy()
     for edit in in_order:
@@ -47,9 +41,3 @@ def mask_of_slices(shape_kji: tuple[int, int, int], slices: Iterable[SliceEdit])
     for kept in slices:
         np.moveaxis(mask, kept.axis, 0)[kept.index] = True
     return mask
-
-
-def _are_all_slices_of(segment: np.ndarray, edits: Sequence[SliceEdit]) -> bool:
-    axis = edits[0].axis
-    filled = np.flatnonzero(segment.any(axis=tuple(a for a in range(3) if a != axis)))
-    return set(filled.tolist()) <= {edit.index for edit in edits}

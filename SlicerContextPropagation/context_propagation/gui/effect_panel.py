@@ -51,7 +51,9 @@ class EffectPanel:
         self._message = ""
         self._propagating = self._redrawn_meanwhile = self.closed = False
         self._run = GuardedRun(self._runner, self._run_ended)
-        self._watch = SegmentationWatch(self._segment_changed, self._nodes_gone, self._others_changed)
+        self._watch = SegmentationWatch(
+            self._segment_changed, self._nodes_gone, self._others_changed, self._shown_otherwise
+        )
         self._editor_watch = EditorWatch(self.update)
         self._redrawn = RedrawnSlices(self._logic, self._propagate_by_itself)
         self._shortcut: Any = None
@@ -248,6 +250,11 @@ class EffectPanel:
 
     def _others_changed(self) -> None:
         """What a preview says of other segments may be untrue now."""
+        if self._preview is not None:
+            self._preview.recount()
+            self.update()
+
+    def _shown_otherwise(self) -> None:
         if self._preview is not None:
             self.update()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import slicer
@@ -33,6 +34,9 @@ class OpenPreview:
         result, volume = pending.result, selection.volume_nodes[0]
         self._added, removed = np.zeros_like(result.changed), np.zeros_like(result.changed)
         self._counts = 0, 0
+        self._lost: dict[str, int] = {}
+        self._refused = 0
+        self._counted_for: tuple[Any, ...] = ()
         if result.changed_box_kji is not None:  # the whole of a large volume would take a tenth of a second
             part = slices_of(result.changed_box_kji)
             changed, wanted = result.changed[part], result.segmentation[part]
@@ -61,15 +65,35 @@ class OpenPreview:
             editor_node: Its overwrite mode says whether other segments would lose voxels, its masks what is refused.
         """
         selection, volume = self.selection, self.selection.volume_nodes[0]
-        where = selection.segmentation_node, selection.segment_id, volume
-        lost = lost_by_others(*where, self._added, editor_node.GetOverwriteMode())
-        refused = count_refused(editor_node, *where, self.pending.result.changed)
+        counted_for = self._settings(editor_node)
+        if counted_for != self._counted_for:
+            where = selection.segmentation_node, selection.segment_id, volume
+            self._lost = lost_by_others(*where, self._added, editor_node.GetOverwriteMode())
+            self._refused = count_refused(editor_node, *where, self.pending.result.changed)
+            self._counted_for = counted_for
         lines = [_("Redrawn: {slices}; kept exactly as drawn.").format(slices=slices_text(volume, self.pending.edits))]
         lines.append(self._changes())
-        lines += [_("'{name}' would lose {count} voxels.").format(name=n, count=c) for n, c in lost.items()]
-        if refused:
-            lines.append(_("Masking would refuse {count} of these voxels.").format(count=refused))
+        lines += [_("'{name}' would lose {count} voxels.").format(name=n, count=c) for n, c in self._lost.items()]
+        if self._refused:
+            lines.append(_("Masking would refuse {count} of these voxels.").format(count=self._refused))
         return "\n".join([*lines, *self.pending.result.messages])
+
+    def recount(self) -> None:
+        """Other segments were edited: count anew when the text is asked for."""
+        self._counted_for = ()
+
+    def _settings(self, editor_node: slicer.vtkMRMLSegmentEditorNode) -> tuple[Any, ...]:
+        """What the counts depend on, beside the voxels of other segments."""
+        node = self.selection.segmentation_node
+        display, ids = node.GetDisplayNode(), node.GetSegmentation().GetSegmentIDs()
+        return (
+            editor_node.GetOverwriteMode(),
+            editor_node.GetMaskMode(),
+            editor_node.GetMaskSegmentID(),
+            editor_node.GetSourceVolumeIntensityMask(),
+            editor_node.GetSourceVolumeIntensityMaskRange(),
+            tuple((one, display is None or display.GetSegmentVisibility(one)) for one in ids),
+        )
 
     def _changes(self) -> str:
         per_slice = self.pending.result.changed_per_slice

@@ -67,6 +67,7 @@ class Start:
         answers = asked(check, logic.selection.volume_nodes[0])
         if answers is None:
             return
+        self._run.require_idle()  # something may have been started while the user was asked
         writer = self._new_writer()
         if answers.replays:
             self._run.start(logic.restore_operation(writer, check), lambda saved: self._on_ready(0))

@@ -49,6 +49,12 @@ class GuardedRun:
         self._runner.start(operation, finished, self._cancelled, self._failed)
         self._why_stopped, self.going = "", True
 
+    def require_idle(self) -> None:
+        """Raises:
+        UserInputError: An operation runs, of whomever.
+        """
+        self._runner.require_idle()
+
     def stop(self, why: str) -> None:
         """Cancel it if it runs."""
         if self.going:

@@ -62,13 +62,19 @@ class SegmentationWatch:
     Args:
         on_changed: Called after voxels of the segment changed.
         on_gone: Called after segment, segmentation or a volume were removed, or the scene was closed.
-        on_others: Called after something else in the segmentation changed: other segments, or what is shown.
+        on_others: Called after something else in the segmentation may have changed, such as other segments.
+        on_shown: Called after segments were shown or hidden, or otherwise displayed.
     """
 
     def __init__(
-        self, on_changed: Callable[[], None], on_gone: Callable[[], None], on_others: Callable[[], None]
+        self,
+        on_changed: Callable[[], None],
+        on_gone: Callable[[], None],
+        on_others: Callable[[], None],
+        on_shown: Callable[[], None],
     ) -> None:
         self._on_changed, self._on_gone, self._on_others = on_changed, on_gone, on_others
+        self._display_events = GatheredEvents(on_shown)
         self._events = GatheredEvents(self._look)
         self.selection: Selection | None = None
         self._seen: Any = None
@@ -80,19 +86,22 @@ class SegmentationWatch:
         segmentation, scene = selection.segmentation_node.GetSegmentation(), selection.segmentation_node.GetScene()
         for name in SEGMENTATION_EVENTS:
             self._events.observe(segmentation, getattr(slicer.vtkSegmentation, name))
-        self._events.observe(selection.segmentation_node, slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent)
+        display_event = slicer.vtkMRMLDisplayableNode.DisplayModifiedEvent
+        self._display_events.observe(selection.segmentation_node, display_event)
         self._events.observe(scene, slicer.vtkMRMLScene.NodeRemovedEvent)
         self._events.observe(scene, slicer.vtkMRMLScene.EndCloseEvent)
 
     def stop(self) -> None:
         """Watch nothing."""
         self._events.stop()
+        self._display_events.stop()
         self.selection = None
 
     def close(self) -> None:
         """Watch nothing, for good."""
         self.stop()
         self._events.close()
+        self._display_events.close()
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 
 Result = TypeVar("Result")
-PLACE_TOLERANCE_VOXELS = 0.01
+PLACE_TOLERANCE_VOXELS = 0.05
 """Of matrices from a saved scene, which are rounded."""
 PLACED_OTHERWISE = "Volume and segmentation lay otherwise to each other when this segment was edited"
 logger = logging.getLogger(__name__)
@@ -464,6 +465,9 @@ class ContextPropagationLogic:
             free_device_memory()
 
         def finish(computed: Any) -> Result:
+            if self._starting is not start:
+                operation.abandon()
+                raise UserInputError("The session was closed while its image was cached; start again")
             try:
                 self._live, result = operation.finish(computed)
                 self._forecast = self.memory
@@ -483,21 +487,27 @@ class ContextPropagationLogic:
         if live is not None:
             with suppress(UserInputError):  # moved or changed since: then its last steps are what there is
                 live.follow()
-            return self._earlier_edits(segment, live.drawings, live.propagation.place, None)
+            known = live.propagation.last_known
+            return self._earlier_edits(segment, live.drawings, known, live.propagation.place, None)
         try:
             saved = self.saved_session()
         except UserInputError as error:
             return Earlier(trouble=f"{error}. Slices drawn before are not known.")
         if saved is None:
             return Earlier()
-        return self._earlier_edits(segment, saved.drawings, saved.place, saved if saved.propagations else None)
+        replayable = saved if saved.propagations else None
+        return self._earlier_edits(segment, saved.drawings, saved.known_in(segment), saved.place, replayable)
 
     def _earlier_edits(
-        self, segment: np.ndarray, drawings: Sequence[SliceEdit], place: np.ndarray, replayable: SavedSession | None
+        self,
+        segment: np.ndarray,
+        drawings: Sequence[SliceEdit],
+        known: np.ndarray | None,
+        place: np.ndarray,
+        replayable: SavedSession | None,
     ) -> Earlier:
         if not self._is_placed_as(place):
             return Earlier(trouble=f"{PLACED_OTHERWISE}. Slices drawn then are not kept.")
-        known = self._live.propagation.last_known if self._live else None
         redrawn: list[SliceEdit] = []
         trouble = ""
         if known is not None and not np.array_equal(known, segment):
@@ -509,15 +519,18 @@ class ContextPropagationLogic:
 
     def _is_placed_as(self, place: np.ndarray) -> bool:
         selection = self._require_selection()
-        now = relative_place(selection.volume_nodes[0], selection.segmentation_node)
-        return bool(np.allclose(place, now, atol=PLACE_TOLERANCE_VOXELS))
+        volume_node = selection.volume_nodes[0]
+        now = relative_place(volume_node, selection.segmentation_node)
+        corners = np.array(list(itertools.product(*[(0, n) for n in volume_shape_kji(volume_node)[::-1]], [1]))).T
+        then = place @ np.linalg.inv(now) @ corners  # where the volume's corners lay then, in voxels
+        return bool(np.abs(then - corners).max() <= PLACE_TOLERANCE_VOXELS)
 
     def _axis(self, plane: str) -> int:
         """The array axis of a plane's slices in the first volume."""
         return axis_of_plane(planes_of_volume(self._require_selection().volume_nodes[0]), plane)
 
     def _require_idle(self) -> None:
-        if self.propagation is not None and self.propagation.busy:
+        if self._starting is not None or (self.propagation is not None and self.propagation.busy):
             raise UserInputError("A computation is running, or a preview is open; finish, cancel or discard it first")
 
     def _require_loaded(self) -> LoadedModel:

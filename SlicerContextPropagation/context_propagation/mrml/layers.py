@@ -31,13 +31,15 @@ def layers_over(
         The label value of each of the segments in the layer, and the layer's values over the box, of the nearest voxel.
     """
     segmentation = segmentation_node.GetSegmentation()
+    labelmaps = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
     by_layer: dict[int, dict[str, int]] = {}
     for segment_id in segment_ids:
-        layer = segmentation.GetLayerIndex(segment_id)
+        there = segmentation.GetSegment(segment_id) is not None
+        layer = segmentation.GetLayerIndex(segment_id, labelmaps) if there else -1
         if layer >= 0:
             by_layer.setdefault(layer, {})[segment_id] = segmentation.GetSegment(segment_id).GetLabelValue()
     for layer, values in by_layer.items():
-        image = segmentation.GetLayerDataObject(layer)
+        image = segmentation.GetLayerDataObject(layer, labelmaps)
         labelmap = labelmap_from_image(image)
         if labelmap.voxels.size:
             mapping = grid_mapping(segmentation_node, labelmap.ijk_to_ras, volume_node)

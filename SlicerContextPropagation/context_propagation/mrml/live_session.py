@@ -129,6 +129,7 @@ class LiveSession:
         self._made.append(
             SavedPropagation(
                 done.edits,
+                pending.drawn,
                 datetime.now(timezone.utc).isoformat(timespec="seconds"),
                 done.result.scope,
                 done.result.changed_per_slice,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import slicer
 import vtk
@@ -74,5 +76,7 @@ def remove_dead_previews(scene: slicer.vtkMRMLScene) -> None:
     items = vtk.vtkIdList()
     hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), items, False)
     for item in [items.GetId(number) for number in range(items.GetNumberOfIds())]:
-        if hierarchy.GetItemDataNode(item) is None and hierarchy.GetItemName(item).startswith(NAME):
-            hierarchy.RemoveItem(item, False, True)
+        named = re.fullmatch(rf"{NAME}(_\d+)?", hierarchy.GetItemName(item)) is not None
+        folder = hierarchy.GetItemLevel(item) == "Folder" or hierarchy.GetNumberOfItemChildren(item) > 0
+        if named and not folder and hierarchy.GetItemDataNode(item) is None:
+            hierarchy.RemoveItem(item, False, False)

@@ -16,6 +16,7 @@ from context_propagation.core.errors import UserInputError
 
 FORMAT = "context-propagation scene session 2"
 ATTRIBUTE, ARCHIVED = "ContextPropagation.Session", "ContextPropagation.EarlierSession"
+EARLIER = " (earlier)"
 SEGMENTATION_ROLE, VOLUME_ROLE = "ContextPropagation.Segmentation", "ContextPropagation.Volume"
 MAX_TEXT_BYTES = 500_000_000
 
@@ -26,6 +27,7 @@ class SavedPropagation:
 
     Attributes:
         edits: The drawn slices.
+        drawn: bool `[K, J, I]`, the segment as it was drawn, before it was propagated.
         made_at: UTC, ISO 8601.
         scope: How far it reached.
         changed_per_slice: Voxels that it changed, by slice along the edited axis.
@@ -33,6 +35,7 @@ class SavedPropagation:
     """
 
     edits: tuple[SliceEdit, ...]
+    drawn: np.ndarray
     made_at: str
     scope: str
     changed_per_slice: dict[int, int]
@@ -75,6 +78,18 @@ class SavedSession:
     def drawings(self) -> list[SliceEdit]:
         """All slices that were drawn, in their order."""
         return [*self.kept, *(edit for done in self.propagations for edit in done.edits)]
+
+    def known_in(self, segment: np.ndarray) -> np.ndarray:
+        """What a segment (bool `[K, J, I]`) is compared with to find what was drawn since.
+
+        That is `known`, unless the last propagation was undone meanwhile: where all voxels that it wrote are as drawn.
+        """
+        if not self.propagations:
+            return self.known
+        drawn = self.propagations[-1].drawn
+        written = self.known ^ drawn
+        undone = written.any() and np.array_equal(segment[written], drawn[written])
+        return drawn if undone else self.known
 
 
 def write_session(
@@ -130,7 +145,15 @@ def archive_session(node: slicer.vtkMRMLTextNode) -> None:
         return
     node.SetAttribute(ARCHIVED, node.GetAttribute(ATTRIBUTE))
     node.RemoveAttribute(ATTRIBUTE)
-    node.SetName(f"{node.GetName()} (earlier)")
+    node.SetName(f"{node.GetName()}{EARLIER}")
+
+
+def take_back_archived(node: slicer.vtkMRMLTextNode) -> None:
+    """Make an archived record the segment's session again: what was to take its place came to nothing."""
+    if node.GetScene() is not None and node.GetAttribute(ARCHIVED):
+        node.SetAttribute(ATTRIBUTE, node.GetAttribute(ARCHIVED))
+        node.RemoveAttribute(ARCHIVED)
+        node.SetName(node.GetName().removesuffix(EARLIER))
 
 
 def remove_orphaned_sessions(scene: slicer.vtkMRMLScene) -> None:
@@ -196,6 +219,7 @@ def _plain(session: SavedSession) -> dict[str, Any]:
         "propagations": [
             {
                 "edits": _plain_edits(done.edits),
+                "drawn": BoxedMask.of(done.drawn).plain(),
                 "made_at": done.made_at,
                 "scope": done.scope,
                 "changed_per_slice": {str(index): count for index, count in done.changed_per_slice.items()},
@@ -229,7 +253,9 @@ def _propagation(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> Sa
     if not edits:
         raise UserInputError("A saved propagation has no drawn slice; the session cannot be restored")
     per_slice = {int(index): int(count) for index, count in content["changed_per_slice"].items()}
-    return SavedPropagation(edits, str(content["made_at"]), str(content["scope"]), per_slice, int(content["refused"]))
+    drawn = BoxedMask.from_plain(content["drawn"], shape_kji).mask
+    made_at, scope, refused = str(content["made_at"]), str(content["scope"]), int(content["refused"])
+    return SavedPropagation(edits, drawn, made_at, scope, per_slice, refused)
 
 
 def _plain_edits(edits: Sequence[SliceEdit]) -> list[dict[str, Any]]:

@@ -19,7 +19,13 @@ from context_propagation.mrml.live_session import LiveSession, LoadedModel, Slic
 from context_propagation.mrml.propagation_logic import PropagationLogic
 from context_propagation.mrml.segment_writer import SegmentWriter, WriteReport
 from context_propagation.mrml.selection import Selection
-from context_propagation.mrml.session_node import SavedPropagation, SavedSession, archive_session, find_session_node
+from context_propagation.mrml.session_node import (
+    SavedPropagation,
+    SavedSession,
+    archive_session,
+    find_session_node,
+    take_back_archived,
+)
 from context_propagation.mrml.volume_nodes import (
     deferred_source_volume,
     image_times,
@@ -84,8 +90,7 @@ class SessionStart:
         def finish(computed: tuple[Any, SliceDoubt]) -> tuple[LiveSession, WriteReport]:
             try:
                 report = image.finish(computed[0])
-                self._archive_record()
-                return self._live(computed[1], kept), report
+                return self._in_place_of_the_record(computed[1], kept), report
             except BaseException:
                 self.drop()
                 raise
@@ -144,11 +149,17 @@ class SessionStart:
             propagation.writer = propagation.writer.made()
         return LiveSession(self._scene, self._loaded, self._selection, self.session, propagation, doubt, kept, restored)
 
-    def _archive_record(self) -> None:
-        """Keep the record of edits that a new start leaves behind, under another name."""
+    def _in_place_of_the_record(self, doubt: SliceDoubt, kept: Sequence[SliceEdit]) -> LiveSession:
+        """The record of edits that a new start leaves behind is kept under another name."""
         node = find_session_node(self._scene, self._selection.segmentation_node, self._selection.segment_id)
-        if node is not None:
-            archive_session(node)
+        if node is None:
+            return self._live(doubt, kept)
+        archive_session(node)
+        try:
+            return self._live(doubt, kept)
+        except BaseException:
+            take_back_archived(node)
+            raise
 
 
 def session_settings(loaded: LoadedModel) -> SessionSettings:
