@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import slicer
 
+from context_propagation.core.boxed_mask import BoxedMask
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled, UserInputError
@@ -129,7 +130,7 @@ class LiveSession:
         self._made.append(
             SavedPropagation(
                 done.edits,
-                pending.drawn,
+                BoxedMask.of(pending.drawn),
                 datetime.now(timezone.utc).isoformat(timespec="seconds"),
                 done.result.scope,
                 done.result.changed_per_slice,

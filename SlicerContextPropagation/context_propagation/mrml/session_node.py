@@ -27,7 +27,7 @@ class SavedPropagation:
 
     Attributes:
         edits: The drawn slices.
-        drawn: bool `[K, J, I]`, the segment as it was drawn, before it was propagated.
+        drawn: The segment as it was drawn, before it was propagated.
         made_at: UTC, ISO 8601.
         scope: How far it reached.
         changed_per_slice: Voxels that it changed, by slice along the edited axis.
@@ -35,7 +35,7 @@ class SavedPropagation:
     """
 
     edits: tuple[SliceEdit, ...]
-    drawn: np.ndarray
+    drawn: BoxedMask
     made_at: str
     scope: str
     changed_per_slice: dict[int, int]
@@ -86,7 +86,7 @@ class SavedSession:
         """
         if not self.propagations:
             return self.known
-        drawn = self.propagations[-1].drawn
+        drawn = self.propagations[-1].drawn.mask
         written = self.known ^ drawn
         undone = written.any() and np.array_equal(segment[written], drawn[written])
         return drawn if undone else self.known
@@ -219,7 +219,7 @@ def _plain(session: SavedSession) -> dict[str, Any]:
         "propagations": [
             {
                 "edits": _plain_edits(done.edits),
-                "drawn": BoxedMask.of(done.drawn).plain(),
+                "drawn": done.drawn.plain(),
                 "made_at": done.made_at,
                 "scope": done.scope,
                 "changed_per_slice": {str(index): count for index, count in done.changed_per_slice.items()},
@@ -253,7 +253,7 @@ def _propagation(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> Sa
     if not edits:
         raise UserInputError("A saved propagation has no drawn slice; the session cannot be restored")
     per_slice = {int(index): int(count) for index, count in content["changed_per_slice"].items()}
-    drawn = BoxedMask.from_plain(content["drawn"], shape_kji).mask
+    drawn = BoxedMask.from_plain(content["drawn"], shape_kji)
     made_at, scope, refused = str(content["made_at"]), str(content["scope"]), int(content["refused"])
     return SavedPropagation(edits, drawn, made_at, scope, per_slice, refused)
 
