@@ -137,4 +137,5 @@ class ContextPropagationTest(ScriptedLoadableModuleTest):
     def test_one_edit_propagates_and_the_drawn_slice_stays(self):
         from context_propagation.mrml.self_test import run_self_test
 
-        run_self_test(slicer.mrmlScene, self.delayDisplay)
+        before, after = run_self_test(slicer.mrmlScene, self.delayDisplay)
+        assert after.comparison.dsc > before.comparison.dsc

@@ -37,9 +37,9 @@ from context_propagation.mrml.session_node import (
     find_session_node,
     read_session,
 )
-from context_propagation.mrml.session_start import SessionStart, own_writer, session_settings
+from context_propagation.mrml.session_start import SessionStart, own_writer
 from context_propagation.mrml.start_check import Earlier, StartCheck, check_operation
-from context_propagation.mrml.volume_nodes import deferred_source_volume, planes_of_volume, volume_shape_kji
+from context_propagation.mrml.volume_nodes import planes_of_volume, volume_shape_kji
 from context_propagation.mrml.world_matrices import relative_place
 
 if TYPE_CHECKING:
@@ -212,17 +212,17 @@ class ContextPropagationLogic:
         """
         loaded, selection = self._require_loaded(), self._require_selection()
         self._require_idle()
-        volume_of = deferred_source_volume(selection.volume_nodes)
         live = self._live
         free_device_memory()
         freed_bytes = live.session.cache.cached_bytes(live.session.settings.level) if live else 0
-        settings, segment, nodes = session_settings(loaded), self.segment_mask(), selection.volume_nodes
+        segment = self.segment_mask()
+        operation = check_operation(loaded, selection.volume_nodes, segment, self._earlier(segment), freed_bytes)
 
         def finish(check: StartCheck) -> StartCheck:
             self._forecast = check.memory
             return check
 
-        return check_operation(loaded, settings, nodes, volume_of, segment, self._earlier(segment), freed_bytes, finish)
+        return replace(operation, finish=finish)
 
     # -- the image ---------------------------------------------------------------------------------------------------
 
@@ -240,7 +240,8 @@ class ContextPropagationLogic:
         Args:
             writer: Who writes voxels; without it, a writer with a history of its own that takes nothing from others.
             check: What was found before, if it was looked at; it saves doing it again.
-            keep_drawn: Whether propagation leaves alone the slices that were drawn before and not changed since.
+            keep_drawn: Whether propagation leaves alone the slices that still are as they were drawn before, and those
+                redrawn since.
 
         Returns:
             An operation that reports what was written.

@@ -78,7 +78,10 @@ class LiveSession:
         restored: Propagations that were replayed from the scene: those cannot be undone.
 
     Attributes:
+        session: The engine.
+        propagation: Keeps it in step with the segment.
         doubt: After the last propagation that was computed.
+        kept: Slices drawn before, which propagation leaves alone.
     """
 
     def __init__(
@@ -157,7 +160,7 @@ class LiveSession:
         if self.propagation.done_count != before:
             self._save()
 
-    def record(self) -> SavedSession:
+    def _record(self) -> SavedSession:
         """What was done so far."""
         loaded, selection = self._loaded, self._selection
         return SavedSession(
@@ -178,7 +181,7 @@ class LiveSession:
     def _save(self) -> None:
         """Put what was done so far into the scene."""
         selection = self._selection
-        write_session(self._scene, self.record(), selection.volume_nodes, selection.segmentation_node)
+        write_session(self._scene, self._record(), selection.volume_nodes, selection.segmentation_node)
 
 
 def slice_doubt(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,15 +13,14 @@ from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled
 from context_propagation.core.operation import Operation
-from context_propagation.core.source_volume import SourceVolume
 from context_propagation.mrml.live_session import LoadedModel
 from context_propagation.mrml.session_node import SavedSession
-from context_propagation.mrml.volume_nodes import image_state
+from context_propagation.mrml.session_start import session_settings
+from context_propagation.mrml.volume_nodes import deferred_source_volume, image_state
 
 if TYPE_CHECKING:
     from context_propagation.core.memory_forecast import MemoryForecast
     from context_propagation.core.ready_image import ReadyImage
-    from context_propagation.core.session import SessionSettings
 
 
 @dataclass(frozen=True)
@@ -69,27 +68,24 @@ class StartCheck:
 
 def check_operation(
     loaded: LoadedModel,
-    settings: SessionSettings,
     volume_nodes: Sequence[slicer.vtkMRMLScalarVolumeNode],
-    volume_of: Callable[[], SourceVolume],
     segment: np.ndarray,
     earlier: Earlier,
     freed_bytes: int,
-    finish: Callable[[StartCheck], StartCheck],
 ) -> Operation[StartCheck]:
     """Look at the volumes, and plan the cache.
 
     Args:
         loaded: The model.
-        settings: Of the session to come.
         volume_nodes: One per channel.
-        volume_of: Gives their voxels, on any thread.
         segment: bool `[K, J, I]` of the first volume, the segment as it is.
         earlier: What was drawn before.
         freed_bytes: What the session in use gives back.
-        finish: Takes what was found, on the scene's thread.
+
+    Raises:
+        UserInputError: Volumes cannot be used, or the cache does not fit into memory, now or when it runs.
     """
-    state = image_state(volume_nodes)
+    volume_of, state = deferred_source_volume(volume_nodes), image_state(volume_nodes)
 
     def compute(progress: Progress, cancelled: CancelCheck) -> StartCheck:
         from context_propagation.core.intensity_check import intensity_warnings
@@ -107,9 +103,9 @@ def check_operation(
         progress("preprocess", 0.0)
         with out_of_memory_reported("Preparing the image"):
             image = ready_image(loaded.model, volume)
-        memory = memory_forecast(loaded.model, settings, image, segment, freed_bytes)
+        memory = memory_forecast(loaded.model, session_settings(loaded), image, segment, freed_bytes)
         if earlier.trouble:
             warnings.append(earlier.trouble)
         return StartCheck(tuple(warnings), memory, earlier, image, loaded.model.content_hash, state)
 
-    return Operation("Check volumes", compute, finish)
+    return Operation("Check volumes", compute, lambda check: check)
