@@ -54,7 +54,7 @@ class ErrorWatch:
             text = file.read().decode("utf-8", "replace")
             self._read_up_to = file.tell()
         starts = [m.start() for m in ENTRY.finditer(text)]
-        entries = [text[a:b].strip() for a, b in zip(starts, [*starts[1:], len(text)], strict=True)]
+        entries = [text[a:b].strip() for a, b in zip(starts, [*starts, len(text)][1:], strict=True)]
         return [entry for entry in entries if ENTRY.match(entry)["level"] in LEVELS]
 
 

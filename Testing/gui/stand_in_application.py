@@ -42,6 +42,12 @@ class qSlicerCoreApplication(mirror(QtWidgets.QApplication)):
     def processEvents(self):
         QtWidgets.QApplication.processEvents()
 
+    def coreIOManager(self):
+        return self._own.io
+
+    def errorLogModel(self):
+        return self._own.log
+
     @staticmethod
     def testingEnabled():
         return False

@@ -1,0 +1,45 @@
+"""What the suite of Testing/app needs of the application beyond what other tests do: modules, tools, files, dialogs."""
+
+import contextlib
+
+import slicer
+import slicer.util
+from PySide6 import QtWidgets
+
+from stand_in_brushes import mouse_tools
+from stand_in_files import CoreIOManager, ErrorLogModel
+from stand_in_module_switch import ModuleSwitch
+from stand_in_segment_editor import qSlicerSegmentEditorEffectFactory
+from stand_in_slots import failures
+
+
+class Furnished:
+    """The application with all that was put into it; `close` as Slicer does at its end."""
+
+    def __init__(self, application):
+        self.application = application
+        slicer.app._own.io = CoreIOManager()
+        slicer.app._own.log = ErrorLogModel(application.folder)
+        for tool in mouse_tools():
+            qSlicerSegmentEditorEffectFactory.instance().registerEffect(tool)
+        self.modules = ModuleSwitch(application)
+        application.changes.set_attribute(slicer.util, "selectModule", self.modules.select)
+
+    def close(self):
+        """Quit: modules clean up, and whoever waits for the end is told."""
+        self.modules.clean_up()
+        QtWidgets.QApplication.instance().aboutToQuit.emit()
+        slicer.app._own.log.close()
+
+
+def furnish(application):
+    """Furnish an application; real dialogs open, as nobody answers in a test's place here."""
+    for name in ("messageBox", "delayDisplay"):
+        with contextlib.suppress(AttributeError):
+            application.changes.set_attribute(slicer.util, name, REAL[name])
+    failures.clear()
+    return Furnished(application)
+
+
+REAL = {name: getattr(slicer.util, name) for name in ("messageBox", "delayDisplay")}
+"""Slicer's own functions, read before an application replaces them."""
