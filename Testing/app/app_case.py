@@ -20,6 +20,8 @@ ASSERT_HOLDS = "CONTEXT_PROPAGATION_APP_ASSERT_HOLDS"
 class AppTestCase(unittest.TestCase):
     """Each test begins with an empty scene and ends with one; nothing is assumed of those before it."""
 
+    _in_step = False
+
     def setUp(self):
         process_events(0.05)
         self.dialogs, self.errors = Dialogs(), ErrorWatch()
@@ -59,7 +61,7 @@ class AppTestCase(unittest.TestCase):
         test, start = self.id().partition(".")[2] or self.id(), time.monotonic()
         report().began(test, name)
         holds.forget()
-        row, why = None, ""
+        row, why, self._in_step = None, "", True
         try:
             yield
             why = self._complaints()
@@ -75,6 +77,7 @@ class AppTestCase(unittest.TestCase):
             row = Row(test, name, FAILED, why=why)
             raise
         finally:
+            self._in_step = False
             seconds = time.monotonic() - start
             report().ended(Row(row.test, row.step, row.state, seconds, holds.longest, holds.held_by, row.why))
             report().picture(slicer.util.mainWindow(), f"{test} {name}")
@@ -95,6 +98,8 @@ class AppTestCase(unittest.TestCase):
 
     def skip(self, reason):
         """Skip the rest of this test, and tell why in the table."""
+        if self._in_step:
+            self.skipTest(reason)
         with self.step("all of it"):
             self.skipTest(reason)
 

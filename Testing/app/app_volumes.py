@@ -3,6 +3,7 @@
 import numpy as np
 import slicer
 import vtk
+from vtk.util.numpy_support import vtk_to_numpy
 
 SHAPE = (16, 16, 16)
 SPACING_MM = (0.8, 1.1, 2.5)
@@ -37,20 +38,16 @@ def write_segment(node, segment_id, mask, volume):
     image = slicer.vtkOrientedImageData()
     image.SetDimensions(mask.shape[::-1])
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-    image.GetPointData().GetScalars().SetVoidArray(np.ascontiguousarray(mask, np.uint8), mask.size, 1)
+    vtk_to_numpy(image.GetPointData().GetScalars())[:] = mask.ravel()
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     image.SetImageToWorldMatrix(matrix)
-    copy = slicer.vtkOrientedImageData()
-    copy.DeepCopy(image)
     replace = slicer.vtkSlicerSegmentationsModuleLogic.MODE_REPLACE
-    slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(copy, node, segment_id, replace)
+    slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(image, node, segment_id, replace)
 
 
 def voxels(node, segment_id, shape=SHAPE):
     """A segment's voxels (k, j, i) on the grid that it is stored on; all outside its extent is empty."""
-    from vtk.util.numpy_support import vtk_to_numpy
-
     image, mask = slicer.vtkOrientedImageData(), np.zeros(shape, bool)
     node.GetBinaryLabelmapRepresentation(segment_id, image)
     if image.IsEmpty():

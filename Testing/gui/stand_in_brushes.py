@@ -124,7 +124,7 @@ def _filled_up(points, distance):
 
 
 class DrawTool(MouseTool):
-    """Draw: the left button adds points, the right one closes the outline and writes what lies inside."""
+    """Draw: the left button adds points, in the view's pixels; the right one writes what lies inside the outline."""
 
     def _interact(self, interactor, event, widget):
         own = self._own
@@ -132,10 +132,10 @@ class DrawTool(MouseTool):
             if self.confirmCurrentSegmentVisible() == self.ConfirmedWithDialog:
                 return True
             own.drawing = True
-            own.points.append(self._world(interactor, widget))
+            own.points.append((*interactor.GetEventPosition(), 0.0))
             return True
         if event == "MouseMoveEvent" and getattr(own, "drawing", False):
-            own.points.append(self._world(interactor, widget))
+            own.points.append((*interactor.GetEventPosition(), 0.0))
             return True
         if event == "LeftButtonReleaseEvent":
             own.drawing = False

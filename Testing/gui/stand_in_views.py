@@ -51,9 +51,9 @@ def slice_widget(scene, name, orientation):
     widget._own.logic.AddSliceNode(name)
     widget.mrmlSliceNode().SetOrientation(orientation)
     widget._own.logic.ResizeSliceNode(*SIZE)
-    widget._own.style, interactor = vtk.vtkInteractorStyleUser(), vtk.vtkGenericRenderWindowInteractor()
-    widget._own.style.SetInteractor(interactor)
-    interactor.Enable()  # as a view that is shown: it tells those who listen of the mouse
+    widget._own.style, widget._own.interactor = vtk.vtkInteractorStyleUser(), vtk.vtkGenericRenderWindowInteractor()
+    widget._own.style.SetInteractor(widget._own.interactor)
+    widget._own.interactor.Enable()  # as a view that is shown: it tells those who listen of the mouse
     return widget
 
 

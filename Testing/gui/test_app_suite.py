@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("slicer")
+QtCore = pytest.importorskip("PySide6.QtCore")
+from stand_in_suite import furnish  # before any application runs, which replaces functions of Slicer's
+
 APP = Path(__file__).parents[1] / "app"
 SHIPPED = Path(__file__).parents[2] / "SlicerContextPropagation"
 SCRIPTS = sorted(file.stem for file in APP.glob("App*Test.py"))
@@ -24,8 +28,6 @@ def running(application, tmp_path, monkeypatch):
     """The application with its modules, views, tools and files, as far as the suite needs them."""
     pytest.importorskip("nnunetv2")
     pytest.importorskip("monai")
-    from stand_in_suite import furnish
-
     monkeypatch.syspath_prepend(str(APP))
     monkeypatch.setenv("CONTEXT_PROPAGATION_APP_OUTPUT", str(tmp_path / "output"))
     monkeypatch.setenv("CONTEXT_PROPAGATION_APP_CT", "48,64,64")
@@ -44,12 +46,29 @@ def test_the_script_passes_over_the_stand_ins(running, script):
     module = importlib.import_module(script)
     result = unittest.TestResult()
 
-    unittest.defaultTestLoader.loadTestsFromModule(module).run(result)
+    in_an_event_loop(lambda: unittest.defaultTestLoader.loadTestsFromModule(module).run(result))
 
     broken = "\n".join(f"{test.id()}\n{trace}" for test, trace in [*result.errors, *result.failures])
     assert not broken, broken
     assert result.testsRun > 0
     assert bool(result.skipped) == (script in MISSING_HERE), result.skipped
+
+
+def in_an_event_loop(run):
+    """As in the application: what is deleted later, is deleted after the script has come back."""
+    loop, broken = QtCore.QEventLoop(), []
+
+    def call():
+        try:
+            run()
+        except BaseException as error:
+            broken.append(error)
+        loop.quit()
+
+    QtCore.QTimer.singleShot(0, call)
+    loop.exec()
+    if broken:
+        raise broken[0]
 
 
 def steps_of(script):
