@@ -16,6 +16,7 @@ import slicer
 from app_models import write_model
 from app_panel import AppTestCase, small_model
 from app_user import process_events
+from app_volumes import add_ct
 
 ROOT = Path(__file__).resolve().parents[2]
 READ_ONLY = ("docs/bundle.md", "docs/psnn.md")
@@ -120,14 +121,11 @@ class AppDocumentationTest(AppTestCase):
 
     def logic_with_an_edit(self):
         """The scripts' logic, with a redrawn slice that waits."""
-        from context_propagation.core.shipped_bundle import shipped_bundle
-        from context_propagation.mrml.phantom_scene import add_phantom
         from ContextPropagation import ContextPropagationLogic
 
         logic = ContextPropagationLogic()
-        volume, _truth = add_phantom(logic.scene)
-        logic.load_model(shipped_bundle())
-        logic.select([volume])
+        logic.load_model(small_model())
+        logic.select([add_ct()])
         logic.predict()
         mask = logic.segment_mask()
         index = int(mask.sum(axis=(1, 2)).argmax())

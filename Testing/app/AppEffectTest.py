@@ -38,11 +38,11 @@ class AppEffectTest(PanelTestCase):
         self.started(ball())
         with self.step("paint and propagate"):
             self.painted()
-            self.assertIn(f"Redrawn: axial slice {SLICE}.", self.editor.status)
+            self.eventually_in(f"Redrawn: axial slice {SLICE}.", lambda: self.editor.status)
             self.editor.propagate()
             self.assertEqual(len(self.editor.previews()), 1)
             self.assertTrue(np.array_equal(self.editor.voxels(), self.drawn), "the preview changed the segment")
-            self.assertIn("Would change", self.editor.status)
+            self.eventually_in("Would change", lambda: self.editor.status)
 
     def test_a_preview_is_shown_hidden_and_applied_and_undo_returns_the_drawing(self):
         self.previewed()
@@ -55,10 +55,10 @@ class AppEffectTest(PanelTestCase):
         with self.step("apply"):
             self.editor.apply()
             result = self.editor.voxels()
-            self.assertEqual(self.editor.previews(), [])
+            self.eventually(self.editor.previews, [])
             self.assertTrue(np.array_equal(result[SLICE], self.drawn[SLICE]), "the drawn slice was changed")
             self.assertTrue((result ^ self.drawn).any(), "nothing was written")
-            self.assertIn("voxels changed", self.editor.status)
+            self.eventually_in("voxels changed", lambda: self.editor.status)
         with self.step("the editor's undo, twice"):
             self.editor.undo()
             self.assertTrue(np.array_equal(self.editor.voxels(), self.drawn), "the first Undo did not keep the drawing")
@@ -73,9 +73,9 @@ class AppEffectTest(PanelTestCase):
         self.previewed()
         with self.step("discard"):
             self.editor.discard()
-            self.assertEqual(self.editor.previews(), [])
+            self.eventually(self.editor.previews, [])
             self.assertTrue(np.array_equal(self.editor.voxels(), self.drawn))
-            self.assertIn(f"Redrawn: axial slice {SLICE}.", self.editor.status)
+            self.eventually_in(f"Redrawn: axial slice {SLICE}.", lambda: self.editor.status)
         with self.step("propagate once more"):
             self.editor.propagate()
             self.assertEqual(len(self.editor.previews()), 1)
@@ -84,15 +84,15 @@ class AppEffectTest(PanelTestCase):
         self.previewed()
         with self.step("paint while the preview is open"):
             self.editor.paint(0, 11, BESIDE)
-            self.assertEqual(self.editor.previews(), [])
+            self.eventually(self.editor.previews, [])
             self.editor.open_effect()
-            self.assertIn("11", self.editor.status)
+            self.eventually_in("11", lambda: self.editor.status)
 
     def test_an_empty_segment_is_filled_with_the_prediction(self):
         self.started()
         with self.step("look at the prediction"):
             self.assertTrue(self.editor.voxels().any())
-            self.assertIn("Filled with the prediction", self.editor.status)
+            self.eventually_in("Filled with the prediction", lambda: self.editor.status)
         with self.step("undo the prediction"):
             self.editor.undo()
             self.assertFalse(self.editor.voxels().any())
@@ -119,7 +119,7 @@ class AppEffectTest(PanelTestCase):
         with self.step("press it again"):
             press_shortcut(self.editor.frame, SHORTCUT)
             process_events(0.1)
-            self.assertEqual(self.editor.previews(), [])
+            self.eventually(self.editor.previews, [])
             self.assertTrue((self.editor.voxels() ^ self.drawn).any())
         with self.step("with another tool it is gone"):
             self.editor.tool("Paint")
@@ -133,8 +133,8 @@ class AppEffectTest(PanelTestCase):
             if runner().busy:
                 click(self.editor.effect.cancel)
                 wait()
-                self.assertEqual(self.editor.previews(), [])
-                self.assertIn("Cancelled", self.editor.status)
+                self.eventually(self.editor.previews, [])
+                self.eventually_in("Cancelled", lambda: self.editor.status)
             self.assertTrue(np.array_equal(self.editor.voxels(), self.drawn))
 
     def test_nothing_redrawn_is_told(self):
@@ -142,7 +142,7 @@ class AppEffectTest(PanelTestCase):
         with self.step("press Propagate"):
             self.dialogs.answer("redraw at least one slice")
             self.editor.propagate()
-            self.assertEqual(self.editor.previews(), [])
+            self.eventually(self.editor.previews, [])
 
     def test_several_slices_and_several_segments(self):
         self.started(ball())
@@ -158,7 +158,7 @@ class AppEffectTest(PanelTestCase):
             click(self.editor_child("AddSegmentButton"))
             other = self.editor.segmentation.GetSegmentation().GetNthSegmentID(1)
             self.editor.select(other)
-            self.assertIn("Press Start", self.editor.status)
+            self.eventually_in("Press Start", lambda: self.editor.status)
             self.editor.select("GTV")
             self.assertTrue(np.array_equal(self.editor.voxels(), result))
 

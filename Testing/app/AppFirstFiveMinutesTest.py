@@ -12,9 +12,9 @@ import slicer
 
 from app_case import AppTestCase
 from app_first_minutes import WHEELS, spend
-from app_panel import MODULE, Editor, logic, wait
+from app_panel import MODULE, Editor, logic, panel_widgets, wait
 from app_report import report
-from app_user import child, click, counted, open_module, process_events
+from app_user import child, click, counted, open_module, pick_node, process_events
 from app_volumes import nodes, voxels
 
 MINUTES, CLICKS = 5, 12
@@ -31,8 +31,11 @@ class AppFirstFiveMinutesTest(AppTestCase):
             (volume,) = nodes("vtkMRMLScalarVolumeNode")
         with self.step("open the module and predict"):
             open_module(MODULE)
-            ui = slicer.util.childWidgetVariables(slicer.modules.contextpropagation.widgetRepresentation())
-            self.assertIs(ui.firstVolumeSelector.currentNode(), volume, "the only volume is not chosen by itself")
+            ui = panel_widgets()
+            if ui.firstVolumeSelector.currentNode() is not volume:
+                report().say("       the volume must be chosen: two clicks")
+                counted["clicks"] += 2
+                pick_node(ui.firstVolumeSelector, volume)
             click(ui.predictButton)
             wait()
             chosen = logic().selection

@@ -3,7 +3,7 @@
 import slicer
 
 from app_case import AppTestCase
-from app_panel import EFFECT, MODULE
+from app_panel import EFFECT, MODULE, panel_widgets
 from app_user import child, click, open_module, process_events
 from app_volumes import nodes
 
@@ -15,7 +15,7 @@ class AppFirstStartTest(AppTestCase):
             if self.packages_are_missing():
                 self.dialogs.answer("installed into Slicer's Python", "No")
             open_module(MODULE)
-            ui = slicer.util.childWidgetVariables(slicer.modules.contextpropagation.widgetRepresentation())
+            ui = panel_widgets()
             self.assertTrue(ui.predictButton.isVisible())
             self.assertGreater(ui.modelSelector.count, 0, "the model that ships is not listed")
         with self.step("without a volume nothing can be pressed"):

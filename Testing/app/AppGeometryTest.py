@@ -9,6 +9,9 @@ from app_user import click, process_events
 from app_volumes import add_ct, add_segmentation, ball, show, voxels
 
 STROKES = {0: [(13, 5), (13, 11)], 1: [(5, 13), (11, 13)], 2: [(5, 13), (11, 13)]}
+FINE = (32, 32, 32)
+MARGIN = 4
+"""Voxels that the editor may add around a finer grid, so that it covers the volume."""
 PLANES = {0: "axial", 1: "coronal", 2: "sagittal"}
 
 
@@ -30,7 +33,7 @@ class AppGeometryTest(PanelTestCase):
         drawn = editor.voxels()
         self.assertEqual(changed_slices(before, drawn, axis), [8])
         editor.open_effect()
-        self.assertIn(f"Redrawn: {PLANES[axis]} slice 8.", editor.status)
+        self.eventually_in(f"Redrawn: {PLANES[axis]} slice 8.", lambda: editor.status)
         editor.propagate()
         editor.apply()
         result = editor.voxels()
@@ -65,24 +68,24 @@ class AppGeometryTest(PanelTestCase):
     def test_a_segmentation_on_a_finer_grid(self):
         with self.step("redraw on a finer grid, propagate and apply"):
             volume = add_ct()
-            fine = add_ct("fine", (32, 32, 32), (0.4, 0.55, 1.25))
-            node = add_segmentation(fine, GTV=ball((16, 16, 16), (8, 8, 8), (32, 32, 32)))
+            fine = add_ct("fine", FINE, (0.4, 0.55, 1.25))
+            node = add_segmentation(fine, GTV=ball((16, 16, 16), (8, 8, 8), FINE))
             slicer.mrmlScene.RemoveNode(fine)
             show(volume)
             self.started(volume, node)
             editor = self.editor
-            before = voxels(node, "GTV", (32, 32, 32))
+            before = voxels(node, "GTV", FINE, MARGIN)
             editor.paint(0, 8, STROKES[0])
-            drawn = voxels(node, "GTV", (32, 32, 32))
+            drawn = voxels(node, "GTV", FINE, MARGIN)
             self.assertTrue((before ^ drawn).any(), "the stroke changed nothing")
             editor.open_effect()
-            self.assertIn("Redrawn: axial slice", editor.status)
+            self.eventually_in("Redrawn: axial slice", lambda: editor.status)
             editor.propagate()
             self.assertEqual(len(editor.previews()), 1)
             editor.apply()
-            result = voxels(node, "GTV", (32, 32, 32))
+            result, middle = voxels(node, "GTV", FINE, MARGIN), 16 + MARGIN
             self.assertTrue((result ^ drawn).any(), "nothing was written")
-            self.assertTrue(np.array_equal(result[16], drawn[16]), "a slice in the middle of the drawn one was changed")
+            self.assertTrue(np.array_equal(result[middle], drawn[middle]), "the middle of the drawn slice was changed")
 
     def test_two_segments_of_one_segmentation(self):
         with self.step("redraw the second segment"):
@@ -105,7 +108,7 @@ class AppGeometryTest(PanelTestCase):
             if "no plane stands out" in self.editor.status:
                 self.editor.effect.plane.setCurrentIndex(1)
                 process_events(0.1)
-            self.assertIn("Redrawn: axial slices 7, 8, 9.", self.editor.status)
+            self.eventually_in("Redrawn: axial slices 7, 8, 9.", lambda: self.editor.status)
             click(self.editor.effect.propagate)
             process_events(until=lambda: self.editor.previews(), at_most=60)
 

@@ -12,7 +12,7 @@ import slicer
 
 from app_case import AppTestCase
 from app_first_minutes import WHEELS, spend
-from app_panel import MODULE
+from app_panel import MODULE, panel_widgets
 from app_user import click, open_module, process_events
 
 
@@ -25,7 +25,7 @@ class AppInstallTest(AppTestCase):
         with self.step("open the module; say no to the network"):
             self.dialogs.answer("installed into Slicer's Python from the network", "No")
             open_module(MODULE)
-            ui = slicer.util.childWidgetVariables(slicer.modules.contextpropagation.widgetRepresentation())
+            ui = panel_widgets()
             self.assertIn("Needed and missing", ui.packagesLabel.text, "all is installed: take a fresh Slicer")
         with self.step("name the folder and install"):
             self.assertTrue(Path(folder).is_dir(), folder)

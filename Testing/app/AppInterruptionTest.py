@@ -101,9 +101,9 @@ class AppInterruptionTest(PanelTestCase):
             self.editor.paint(0, 10, BESIDE)
             wait()
             self.editor.open_effect()
-            self.assertEqual(self.editor.previews(), [])
+            self.eventually(self.editor.previews, [])
             if busy:
-                self.assertIn("10", self.editor.status)
+                self.eventually_in("10", lambda: self.editor.status)
 
     def test_another_module_is_opened_in_the_middle_of_a_run(self):
         with self.step("press Predict and open Sample Data"):

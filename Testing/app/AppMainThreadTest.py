@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 
 from app_case import AppTestCase
-from app_panel import MODULE, Editor, logic, wait
+from app_panel import MODULE, Editor, logic, panel_widgets, wait
 from app_user import choose_node, click, open_module, process_events
 from app_volumes import show, voxels
 
@@ -37,7 +37,7 @@ class AppMainThreadTest(AppTestCase):
             show(volume)
         with self.step("open the module and choose the CT"):
             open_module(MODULE)
-            ui = slicer.util.childWidgetVariables(slicer.modules.contextpropagation.widgetRepresentation())
+            ui = panel_widgets()
             ui.modelSelector.setCurrentIndex(0)
             choose_node(ui.firstVolumeSelector, volume)
         with self.step("predict"):
@@ -50,11 +50,11 @@ class AppMainThreadTest(AppTestCase):
             editor = Editor(node, volume, segment)
         middle, rows, columns = shape[0] // 2, shape[1] // 2, shape[2] // 2
         with self.step("draw an outline"):
-            editor.draw(0, middle, outline(rows, columns, shape[1] // 16))
+            redraw(editor, middle, rows, columns, shape[1] // 16)
         drawn = voxels(node, segment, shape)
         with self.step("back to the module"):
             open_module(MODULE)
-            process_events(1.0)
+            process_events(until=lambda: ui.propagateButton.isEnabled(), at_most=60)
         with self.step("propagate from the panel"):
             click(ui.propagateButton)
             wait()
@@ -76,8 +76,9 @@ class AppMainThreadTest(AppTestCase):
             editor.open_effect()
             process_events(1.0)
         with self.step("draw another outline"):
-            editor.draw(0, middle + 2, outline(rows, columns, shape[1] // 20))
+            redraw(editor, middle + 4, rows, columns, shape[1] // 16)
             editor.open_effect()
+            process_events(until=lambda: "Redrawn" in editor.status, at_most=60)
         with self.step("propagate from the effect"):
             editor.propagate()
             self.assertEqual(len(editor.previews()), 1)
@@ -90,6 +91,16 @@ class AppMainThreadTest(AppTestCase):
         with self.step("the editor's undo"):
             editor.undo()
             process_events(1.0)
+
+
+def redraw(editor, index, row, column, radius):
+    """Draw an outline's inside, or erase there where all of it is drawn already."""
+    before = editor.voxels()
+    editor.draw(0, index, outline(row, column, radius))
+    if not (editor.voxels() ^ before).any():
+        editor.erase(0, index, [(row, column - radius), (row, column + radius)], millimetres=radius * SPACING_MM[1])
+    if not (editor.voxels() ^ before)[index].any():
+        raise AssertionError("neither drawing nor erasing changed the slice")
 
 
 def outline(row, column, radius):

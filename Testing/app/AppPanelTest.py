@@ -18,7 +18,7 @@ class AppPanelTest(PanelTestCase):
             self.volume = self.open_ct()
             self.predict()
             self.assertTrue(self.segment().any())
-            self.assertIn("filled with the prediction", self.state)
+            self.eventually_in("filled with the prediction", lambda: self.state)
 
     def redrawn(self):
         """With one slice painted and erased with the mouse."""
@@ -31,7 +31,7 @@ class AppPanelTest(PanelTestCase):
             self.assertEqual(changed_slices(before, painted), [SLICE], "the stroke is not on one slice alone")
             self.assertTrue((painted & ~before).any())
             self.back_to_panel()
-            self.assertEqual(self.rows, [("axial", str(SLICE), "redrawn")])
+            self.eventually(lambda: self.rows, [("axial", str(SLICE), "redrawn")])
         self.drawn = self.segment()
 
     @staticmethod
@@ -49,12 +49,12 @@ class AppPanelTest(PanelTestCase):
             result = self.segment()
             self.assertTrue(np.array_equal(result[SLICE], self.drawn[SLICE]), "the drawn slice was changed")
             self.assertTrue((result ^ self.drawn).any(), "nothing was propagated")
-            self.assertEqual(self.rows, [("axial", str(SLICE), "propagated")])
-            self.assertIn("voxels changed", self.state)
+            self.eventually(lambda: self.rows, [("axial", str(SLICE), "propagated")])
+            self.eventually_in("voxels changed", lambda: self.state)
         with self.step("undo"):
             click(self.ui.undoButton)
             self.assertTrue(np.array_equal(self.segment(), self.drawn), "Undo did not return the drawing")
-            self.assertEqual(self.rows, [("axial", str(SLICE), "redrawn")])
+            self.eventually(lambda: self.rows, [("axial", str(SLICE), "redrawn")])
         with self.step("redo"):
             click(self.ui.redoButton)
             self.assertTrue(np.array_equal(self.segment(), result))
@@ -69,7 +69,7 @@ class AppPanelTest(PanelTestCase):
             self.assertEqual(changed_slices(before, editor.voxels()), [SLICE])
             self.assertFalse((editor.voxels() & ~before).any())
             self.back_to_panel()
-            self.assertEqual(self.rows, [("axial", str(SLICE), "redrawn")])
+            self.eventually(lambda: self.rows, [("axial", str(SLICE), "redrawn")])
         drawn = self.segment()
         with self.step("propagate what was erased"):
             self.propagate()
@@ -120,7 +120,7 @@ class AppPanelTest(PanelTestCase):
         with self.step("predict again and keep what was drawn"):
             self.dialogs.answer("Keep them as they are?", "Yes")
             self.predict()
-            self.assertIn(("axial", str(SLICE), "kept"), self.rows)
+            self.eventually_in(("axial", str(SLICE), "kept"), lambda: self.rows)
 
     def test_the_suggested_slice_is_shown_and_plotted(self):
         self.predicted()
@@ -155,7 +155,7 @@ class AppPanelTest(PanelTestCase):
             choose_node(self.ui.segmentSelector, node)
             self.predict()
             self.assertTrue(np.array_equal(self.segment(), ball()))
-            self.assertIn("Ready", self.state)
+            self.eventually_in("Ready", lambda: self.state)
 
     def test_contours_are_asked_about_before_they_become_voxels(self):
         with self.step("predict on a surface, and refuse"):

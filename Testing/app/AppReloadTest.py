@@ -53,6 +53,7 @@ class AppReloadTest(PanelTestCase):
             editor = Editor(node, volume, "GTV")
             editor.open_effect()
             editor.choose_model(self.model.name)
+            self.dialogs.answer("Keep them as they are?", "Yes", must_be_asked=False)
             editor.start()
-            self.assertIn("Redraw a slice", editor.status)
+            self.eventually_in("Redraw a slice", lambda: editor.status)
             self.assertTrue(hasattr(slicer.modules, MODULE.lower()))

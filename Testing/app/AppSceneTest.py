@@ -25,7 +25,7 @@ class AppSceneTest(PanelTestCase):
             editor.draw(0, SLICE, OUTLINE)
             self.back_to_panel()
             self.propagate()
-            self.assertEqual(self.rows, [("axial", str(SLICE), "propagated")])
+            self.eventually(lambda: self.rows, [("axial", str(SLICE), "propagated")])
         self.result = self.segment()
 
     def saved_closed_and_loaded(self):
@@ -52,7 +52,7 @@ class AppSceneTest(PanelTestCase):
             self.dialogs.answer("propagated edit(s)", "Yes")
             self.predict()
             self.assertTrue(np.array_equal(self.segment(), self.result), "replaying changed the segment")
-            self.assertEqual(self.rows, [("axial", str(SLICE), "propagated")])
+            self.eventually(lambda: self.rows, [("axial", str(SLICE), "propagated")])
         with self.step("go on from there"):
             editor = self.open_editor()
             editor.draw(0, 4, OUTLINE)

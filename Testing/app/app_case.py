@@ -96,6 +96,21 @@ class AppTestCase(unittest.TestCase):
             said.append(f"the main thread was held for {1000 * holds.longest:.0f} ms by {holds.held_by}")
         return "\n".join(said)
 
+    def eventually(self, get, expected, at_most=20):
+        """Wait until something is as expected: it may be looked at now and then, or told later."""
+        self._wait_until(lambda: get() == expected, at_most)
+        self.assertEqual(get(), expected)
+
+    def eventually_in(self, part, get, at_most=20):
+        """Wait until a text says something."""
+        self._wait_until(lambda: part in get(), at_most)
+        self.assertIn(part, get())
+
+    @staticmethod
+    def _wait_until(holds_true, at_most):
+        end = time.monotonic() + at_most
+        process_events(until=lambda: holds_true() or time.monotonic() > end, at_most=at_most + 10)
+
     def skip(self, reason):
         """Skip the rest of this test, and tell why in the table."""
         if self._in_step:

@@ -37,7 +37,7 @@ class Answer:
 
     part: str
     button: str
-    asked: str = ""
+    must_be_asked: bool = True
 
 
 class Dialogs:
@@ -70,13 +70,13 @@ class Dialogs:
             setattr(slicer.util, name, function)
         self._real.clear()
 
-    def answer(self, part, button="OK"):
+    def answer(self, part, button="OK", must_be_asked=True):
         """Press a button ("Yes", "No", "OK", "Cancel", "Retry", "Close") when a text with this part is shown, once."""
-        self._answers.append(Answer(part, button))
+        self._answers.append(Answer(part, button, must_be_asked))
 
     def never_shown(self):
-        """The parts of those answers that nobody asked for; forgets them."""
-        left, self._answers = [a.part for a in self._answers], []
+        """The parts of those answers that should have been asked for and were not; forgets all of them."""
+        left, self._answers = [a.part for a in self._answers if a.must_be_asked], []
         return left
 
     # with --testing

@@ -1,13 +1,11 @@
 """How long the main thread was held, and by what.
 
-A person feels each click, stroke and turn of the event loop that takes longer than a tenth of a second. What runs then
-is found by a thread of `faulthandler`: it needs no lock of Python's, which Slicer's C++ code never lets go of.
+A person feels each click, stroke and turn of the event loop that takes longer than a tenth of a second. A thread looks
+at what runs then. Where C++ code holds Python's lock all the time, as most of Slicer's does, the thread sees the Python
+line that called it, in the moment in which the call comes back.
 """
 
-import faulthandler
-import os
-import re
-import tempfile
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -15,10 +13,7 @@ from contextlib import contextmanager
 GOAL = 0.1
 """Seconds: nobody feels less."""
 
-NO_SAMPLES = "CONTEXT_PROPAGATION_APP_NO_SAMPLES"
-"""Environment variable: holds are measured, and not what caused them."""
-
-FRAME = re.compile(r'File "(.*?)", line (\d+) in (.*)')
+LOOK_SECONDS = 0.02
 OURS = ("context_propagation", "ContextPropagation.py", "SegmentEditorPropagateEditLib")
 
 
@@ -27,8 +22,9 @@ class Holds:
 
     def __init__(self):
         self.longest, self.held_by = 0.0, ""
-        self._inside = self._waited = False
-        self._samples = None if os.environ.get(NO_SAMPLES) else tempfile.TemporaryFile("w+", encoding="utf-8")
+        self._since, self._sample, self._waited = None, "", False
+        self._main = threading.get_ident()
+        threading.Thread(target=self._look, name="who holds the main thread", daemon=True).start()
 
     def forget(self):
         """Start anew."""
@@ -41,51 +37,37 @@ class Holds:
     @contextmanager
     def measured(self, what):
         """Measure one action, or one turn of the event loop; those inside it are part of it."""
-        if self._inside:
+        if self._since is not None:
             yield
             return
-        self._inside, self._waited = True, False
-        self._start_sampling()
-        start = time.monotonic()
+        self._sample, self._waited, self._since = "", False, time.monotonic()
         try:
             yield
         finally:
-            seconds = time.monotonic() - start
-            sample = self._stop_sampling()
-            self._inside = False
+            seconds, self._since = time.monotonic() - self._since, None
             if seconds > self.longest and not self._waited:
                 self.longest = seconds
-                self.held_by = f"{what}; {sample}" if seconds > GOAL else ""
+                self.held_by = f"{what}; in {self._sample or 'Slicer'}" if seconds > GOAL else ""
 
-    def _start_sampling(self):
-        if self._samples is not None:
-            self._samples.seek(0)
-            self._samples.truncate()
-            faulthandler.dump_traceback_later(GOAL, file=self._samples)
-
-    def _stop_sampling(self):
-        if self._samples is None:
-            return "not sampled"
-        faulthandler.cancel_dump_traceback_later()
-        self._samples.seek(0)
-        return innermost_frame(self._samples.read(), threading.get_ident())
+    def _look(self):
+        while True:
+            time.sleep(LOOK_SECONDS)
+            since = self._since
+            if since is not None and not self._sample and time.monotonic() - since > GOAL:
+                self._sample = innermost_place(sys._current_frames().get(self._main))
 
 
-def innermost_frame(dump, thread):
-    """The innermost frame of ours in a thread's stack as `faulthandler` writes it; else the innermost of all."""
-    stacks = re.split(r"^(?=(?:Current thread|Thread) 0x)", dump, flags=re.MULTILINE)
-    stack = next((s for s in stacks if f"{thread:x} (" in s), "")
-    frames = FRAME.findall(stack)
-    ours = [f for f in frames if any(part in f[0] for part in OURS)]
-    if not frames:
-        return "no Python"
-    inside = _place(frames[0])
-    return f"{_place(ours[0])}, in {inside}" if ours and ours[0] != frames[0] else inside
-
-
-def _place(frame):
-    file, line, function = frame
-    return f"{'/'.join(file.replace(os.sep, '/').split('/')[-2:])}:{line} {function}"
+def innermost_place(frame):
+    """Where a frame is: the innermost of our functions, and what it called; empty where none of ours runs."""
+    places = []
+    while frame is not None:
+        file = frame.f_code.co_filename.replace("\\", "/")
+        place = f"{'/'.join(file.split('/')[-2:])}:{frame.f_lineno} {frame.f_code.co_name}"
+        if any(part in file for part in OURS):
+            return " < ".join([place, *places[-1:]])
+        places.append(place)
+        frame = frame.f_back
+    return ""
 
 
 holds = Holds()

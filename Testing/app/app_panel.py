@@ -39,9 +39,11 @@ def logic():
 
 
 def wait():
-    """Until nothing runs, and the panel has looked at the segment again."""
+    """Until nothing runs."""
     process_events(until=lambda: not runner().busy)
-    process_events(0.7)
+    process_events(0.1)
+    if runner().busy:  # what comes next may start a moment later
+        wait()
 
 
 def list_model(folder):
@@ -49,6 +51,17 @@ def list_model(folder):
     from context_propagation.gui.model_list import ModelList
 
     return ModelList().add(folder)
+
+
+def panel_widgets():
+    """The panel's widgets by name; those of before a reload stay in the same place, hidden."""
+    panel = slicer.modules.contextpropagation.widgetRepresentation()
+    for container in panel.children():
+        if container.isWidgetType() and container.isVisible():
+            found = slicer.util.childWidgetVariables(container)
+            if hasattr(found, "predictButton"):
+                return found
+    raise AssertionError("the module's panel is empty; see the log")
 
 
 class PanelTestCase(AppTestCase):
@@ -74,8 +87,7 @@ class PanelTestCase(AppTestCase):
     def open_panel(self):
         """Switch to the module; its widgets by name are `self.ui`."""
         self.widget = open_module(MODULE)
-        panel = slicer.modules.contextpropagation.widgetRepresentation()
-        self.ui = slicer.util.childWidgetVariables(panel)
+        self.ui = panel_widgets()
 
     def open_ct(self, **how):
         """Add a volume, show it, and choose it in the panel."""
@@ -119,9 +131,9 @@ class PanelTestCase(AppTestCase):
         return self.editor
 
     def back_to_panel(self):
-        """Switch to the module again, and let it look at the segment."""
+        """Switch to the module again."""
         self.open_panel()
-        process_events(0.7)
+        process_events(0.1)
 
 
 class Editor:
@@ -152,9 +164,9 @@ class Editor:
         """Slicer's node with masks and modes."""
         return self.widget.mrmlSegmentEditorNode()
 
-    def voxels(self, segment_id=None, shape=None):
+    def voxels(self, segment_id=None):
         """A segment's voxels, by default those of the selected one."""
-        return voxels(self.segmentation, segment_id or self.segment_id, shape or self.shape)
+        return voxels(self.segmentation, segment_id or self.segment_id, self.shape)
 
     def tool(self, name):
         """Press a tool's button, if it is not pressed yet."""
@@ -173,7 +185,7 @@ class Editor:
 
     # -- drawing with the mouse
 
-    def paint(self, axis, index, points, millimetres=3.0, erase=False):
+    def paint(self, axis, index, points, millimetres=6.0, erase=False):
         """Paint or erase on one slice along a stroke; `points` are the slice's two other array axes, in their order."""
         effect = self.tool("Erase" if erase else "Paint")
         effect.setCommonParameter("BrushDiameterIsRelative", 0)
@@ -181,7 +193,7 @@ class Editor:
         SliceView(self.volume, axis, index).stroke([_on_slice(axis, index, p) for p in points])
         process_events(0.05)
 
-    def erase(self, axis, index, points, millimetres=3.0):
+    def erase(self, axis, index, points, millimetres=6.0):
         """Erase on one slice along a stroke."""
         self.paint(axis, index, points, millimetres, erase=True)
 

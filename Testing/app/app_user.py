@@ -61,6 +61,19 @@ def choose_node(selector, node):
     process_events()
 
 
+def pick_node(selector, node):
+    """Choose a node as a person does with the keyboard: selectors tell a person's choice from a script's."""
+    (combo,) = [c for c in slicer.util.findChildren(selector) if c.inherits("QComboBox")]
+    for key in [qt.Qt.Key_Home] + [qt.Qt.Key_Down] * combo.count:
+        if selector.currentNode() is node:
+            break
+        with holds.measured(f"choice of {node.GetName()!r}"):
+            slicer.app.sendEvent(combo, qt.QKeyEvent(qt.QEvent.KeyPress, key, qt.Qt.NoModifier))
+        process_events()
+    if selector.currentNode() is not node:
+        raise AssertionError(f"{node.GetName()!r} is not offered")
+
+
 def child(widget, name, class_name=""):
     """A widget inside another one, by its name."""
     found = slicer.util.findChildren(widget, name=name, className=class_name)
@@ -81,10 +94,9 @@ def open_module(name):
 def press_shortcut(frame, keys):
     """Press a key sequence that a `QShortcut` inside a widget waits for: Python cannot press real keys in Slicer."""
     sequence = qt.QKeySequence(keys)
-    shortcuts = [c for c in slicer.util.findChildren(frame) if c.className() == "QShortcut"]
-    found = [s for s in shortcuts if s.key.toString() == sequence.toString()]
-    if len(found) != 1 or not found[0].enabled:
-        raise AssertionError(f"{len(found)} shortcuts wait for {keys}")
+    found = [s for s in _shortcuts(frame) if s.key.toString() == sequence.toString()]
+    if len(found) != 1:
+        raise AssertionError(f"{len(found)} shortcuts wait for {keys}; Qt calls none of several")
     with holds.measured(f"keys {keys}"):
         slicer.app.sendEvent(found[0], qt.QShortcutEvent(sequence, found[0].id()))
     process_events()
@@ -92,7 +104,12 @@ def press_shortcut(frame, keys):
 
 def has_shortcut(frame):
     """Whether any shortcut waits inside a widget."""
-    return any(c.className() == "QShortcut" and c.enabled for c in slicer.util.findChildren(frame))
+    return bool(_shortcuts(frame))
+
+
+def _shortcuts(frame):
+    """Those that are enabled; others wait to be deleted."""
+    return [c for c in slicer.util.findChildren(frame) if c.className() == "QShortcut" and c.enabled]
 
 
 VIEWS = {0: "Red", 1: "Green", 2: "Yellow"}

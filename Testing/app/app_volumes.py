@@ -46,13 +46,17 @@ def write_segment(node, segment_id, mask, volume):
     slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(image, node, segment_id, replace)
 
 
-def voxels(node, segment_id, shape=SHAPE):
-    """A segment's voxels (k, j, i) on the grid that it is stored on; all outside its extent is empty."""
+def voxels(node, segment_id, shape=SHAPE, margin=0):
+    """A segment's voxels (k, j, i) on the grid that it is stored on; all outside its extent is empty.
+
+    With a margin, the array is larger by so many voxels on each side.
+    """
+    shape = tuple(n + 2 * margin for n in shape)
     image, mask = slicer.vtkOrientedImageData(), np.zeros(shape, bool)
     node.GetBinaryLabelmapRepresentation(segment_id, image)
     if image.IsEmpty():
         return mask
-    i0, i1, j0, j1, k0, k1 = image.GetExtent()
+    i0, i1, j0, j1, k0, k1 = (n + margin for n in image.GetExtent())
     if min(i0, j0, k0) < 0 or k1 >= shape[0] or j1 >= shape[1] or i1 >= shape[2]:
         raise AssertionError(f"segment {segment_id!r} has the extent {image.GetExtent()}, outside {shape} (k, j, i)")
     found = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])

@@ -10,6 +10,13 @@ import vtk
 class CoreIOManager:
     """`slicer.app.coreIOManager()`, for scenes alone: what Slicer's scene reader and writer call."""
 
+    def __init__(self, folder):
+        self._data, cache = slicer.vtkDataIOManager(), slicer.vtkCacheManager()  # a bundle is unpacked into the cache
+        cache.SetRemoteCacheDirectory(str(folder))
+        self._data.SetCacheManager(cache)
+        slicer.mrmlScene.SetCacheManager(cache)
+        slicer.mrmlScene.SetDataIOManager(self._data)
+
     def saveNodes(self, file_type, properties, messages=None):
         self._require_scene(file_type)
         path = Path(properties["fileName"])

@@ -25,7 +25,7 @@ class Furnished:
 
     def __init__(self, application):
         self.application = application
-        slicer.app._own.io = CoreIOManager()
+        slicer.app._own.io = CoreIOManager(application.folder)
         slicer.app._own.log = ErrorLogModel(application.folder)
         for tool in mouse_tools():
             qSlicerSegmentEditorEffectFactory.instance().registerEffect(tool)
