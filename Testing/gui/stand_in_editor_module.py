@@ -28,6 +28,7 @@ class SegmentEditorWidget:
 
     def enter(self):
         self._select_node()
+        self.editor.updateWidgetFromMRML()
         if self.editor.segmentationNode() is None:
             scene = slicer.mrmlScene
             node = scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
@@ -62,6 +63,7 @@ class SegmentEditorWidget:
     def _closed(self, caller, event):
         if self.parent.isEntered:
             self._select_node()
+            self.editor.updateWidgetFromMRML()
 
 
 def segment_editor_module():

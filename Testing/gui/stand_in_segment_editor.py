@@ -237,6 +237,9 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def setActiveEffect(self, effect):
         self._own.editor.setActiveEffect(effect.name if effect is not None else None)
 
+    def updateWidgetFromMRML(self):
+        self._own.editor._node_modified()
+
     def setupViewObservations(self):
         self._own.buttons.listen(True)
 
