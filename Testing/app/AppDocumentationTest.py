@@ -93,6 +93,7 @@ class AppDocumentationTest(AppTestCase):
 
     def test_the_example_of_the_readme(self):
         import SimpleITK as sitk
+
         from context_propagation import NnunetModel, Session, SliceEdit, SourceVolume
 
         names = {"NnunetModel": NnunetModel, "Session": Session, "SliceEdit": SliceEdit, "SourceVolume": SourceVolume}

@@ -1,4 +1,4 @@
-"""The effect "Propagate Edit" in the Segment Editor: start, preview, apply, discard, undo, redo, by itself, shortcut."""
+"""The effect "Propagate Edit" in the Segment Editor: start, preview, apply, discard, undo, by itself, shortcut."""
 
 import numpy as np
 

@@ -8,8 +8,6 @@ import os
 import time
 from pathlib import Path
 
-import slicer
-
 from app_case import AppTestCase
 from app_first_minutes import WHEELS, spend
 from app_panel import MODULE, panel_widgets

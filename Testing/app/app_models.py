@@ -18,8 +18,9 @@ def write_model(folder, channels=1, seed=1):
         `folder`.
     """
     import torch
-    from context_propagation.core.shipped_bundle import shipped_bundle
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+
+    from context_propagation.core.shipped_bundle import shipped_bundle
 
     folder, source = Path(folder), shipped_bundle() / "model"
     plans = json.loads((source / "plans.json").read_text("utf-8"))

@@ -62,14 +62,13 @@ def choose_node(selector, node):
 
 
 def pick_node(selector, node):
-    """Choose a node as a person does with the keyboard: selectors tell a person's choice from a script's."""
+    """Choose a node in the list that a selector opens: selectors tell a person's choice from a script's."""
     (combo,) = [c for c in slicer.util.findChildren(selector) if c.inherits("QComboBox")]
-    for key in [qt.Qt.Key_Home] + [qt.Qt.Key_Down] * combo.count:
-        if selector.currentNode() is node:
-            break
-        with holds.measured(f"choice of {node.GetName()!r}"):
-            slicer.app.sendEvent(combo, qt.QKeyEvent(qt.QEvent.KeyPress, key, qt.Qt.NoModifier))
-        process_events()
+    index = combo.findText(node.GetName())
+    with holds.measured(f"choice of {node.GetName()!r}"):
+        combo.setCurrentIndex(index)
+        combo.activated(index)  # calling a signal sends it
+    process_events()
     if selector.currentNode() is not node:
         raise AssertionError(f"{node.GetName()!r} is not offered")
 
@@ -92,13 +91,16 @@ def open_module(name):
 
 
 def press_shortcut(frame, keys):
-    """Press a key sequence that a `QShortcut` inside a widget waits for: Python cannot press real keys in Slicer."""
+    """Press a key sequence that a `QShortcut` inside a widget waits for.
+
+    Python cannot press real keys in Slicer: what one such shortcut sends when it is pressed is sent.
+    """
     sequence = qt.QKeySequence(keys)
     found = [s for s in _shortcuts(frame) if s.key.toString() == sequence.toString()]
     if len(found) != 1:
         raise AssertionError(f"{len(found)} shortcuts wait for {keys}; Qt calls none of several")
     with holds.measured(f"keys {keys}"):
-        slicer.app.sendEvent(found[0], qt.QShortcutEvent(sequence, found[0].id()))
+        found[0].activated()  # calling a signal sends it
     process_events()
 
 

@@ -40,7 +40,9 @@ def arguments():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("slicer", type=Path, help="Slicer's launcher")
-    parser.add_argument("--module-paths", nargs="*", default=[], help="more folders with modules, such as PyTorch's")
+    parser.add_argument(
+        "--module-paths", nargs="*", default=[], metavar="FOLDER", help="more folders with modules, such as PyTorch's"
+    )
     parser.add_argument("--only", nargs="*", choices=SCRIPTS, default=SCRIPTS, help="scripts to run, by default all")
     parser.add_argument("--output", type=Path, help="folder for log and pictures; by default a new temporary one")
     parser.add_argument("--step-seconds", type=float, default=900, help="a step that takes longer hangs")

@@ -80,10 +80,9 @@ class BrushTool(MouseTool):
         near = self._near(modifier, _filled_up(points, POINT_DISTANCE * diameter), diameter / 2, widget)
         mask[:] = near
         modifier.Modified()
-        i0, _, j0, _, k0, _ = modifier.GetExtent()
-        where = np.argwhere(near)
-        low, high = where.min(axis=0)[::-1] + (i0, j0, k0), where.max(axis=0)[::-1] + (i0, j0, k0)
-        extent = [int(n) for pair in zip(low, high, strict=True) for n in pair]
+        offset, where = modifier.GetExtent()[::2], np.argwhere(near)[:, ::-1]
+        ends = zip(np.add(where.min(axis=0), offset), np.add(where.max(axis=0), offset), strict=True)
+        extent = [int(n) for pair in ends for n in pair]
         remove = self.name == "Erase"
         mode = LOGIC.ModificationModeRemove if remove else LOGIC.ModificationModeAdd
         self.modifySelectedSegmentByLabelmap(modifier, mode, extent)

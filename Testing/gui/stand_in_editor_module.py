@@ -8,6 +8,7 @@ from stand_in_segment_editor import qMRMLSegmentEditorWidget
 from stand_in_slots import as_slot
 from stand_in_wrapped import wrap
 
+
 class SegmentEditorWidget:
     """What `slicer.modules.segmenteditor.widgetRepresentation().self()` is."""
 

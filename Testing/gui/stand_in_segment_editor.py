@@ -11,8 +11,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from stand_in_api import implements
 from stand_in_editor_buttons import EditorButtons
-from stand_in_effect import LOGIC
-from stand_in_effect import qSlicerSegmentEditorScriptedEffect as SCRIPTED
+from stand_in_effect import LOGIC, qSlicerSegmentEditorScriptedEffect
 from stand_in_node_widgets import qMRMLWidget
 from stand_in_qt import mirror
 from stand_in_slots import as_slot, raise_failures
@@ -85,7 +84,9 @@ class SegmentEditorStandIn:
         for registered in self._factory.registeredEffects():
             if registered.name in self.effects:
                 continue
-            effect = (registered.self() if isinstance(registered, SCRIPTED) else registered).clone()
+            effect = (
+                registered.self() if isinstance(registered, qSlicerSegmentEditorScriptedEffect) else registered
+            ).clone()
             if type(effect) is not type(registered):
                 raise TypeError(
                     f"clone() of effect {registered.name!r} must return a new scripted effect, not {effect!r}"

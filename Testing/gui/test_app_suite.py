@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("slicer")
 QtCore = pytest.importorskip("PySide6.QtCore")
-from stand_in_suite import furnish  # before any application runs, which replaces functions of Slicer's
+furnish = importlib.import_module("stand_in_suite").furnish  # before an application replaces functions of Slicer's
 
 APP = Path(__file__).parents[1] / "app"
 SHIPPED = Path(__file__).parents[2] / "SlicerContextPropagation"
