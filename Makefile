@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := nnunet,monai,mrml,cli,dicom,evaluation,test,dev
 
-.PHONY: demo test lint benchmark install clean
+.PHONY: demo test test-slicer lint benchmark install clean
 
 demo: $(STAMP)
 	$(BIN)/context-propagation demo --output output/demo
@@ -13,6 +13,12 @@ demo: $(STAMP)
 # A process per core with one thread each: faster than the same processes fighting over threads.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# In a real Slicer: make test-slicer SLICER=/path/to/Slicer [MODULE_PATHS=/folder/of/PyTorch's/module]
+# It installs nothing and needs no .venv; see Testing/app/README.md.
+test-slicer:
+	@test -n "$(SLICER)" || { echo "Say where Slicer is: make test-slicer SLICER=/path/to/Slicer"; exit 2; }
+	$(PYTHON) Testing/app/run_slicer.py "$(SLICER)" --module-paths $(MODULE_PATHS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """What stands in Slicer's place in `sys.modules` and in `slicer`: `slicer.app`, `qt`, `ctk` and their like."""
 
 import functools
+import sys
 import types
 import typing
 
@@ -41,6 +42,12 @@ class qSlicerCoreApplication(mirror(QtWidgets.QApplication)):
 
     def processEvents(self):
         QtWidgets.QApplication.processEvents()
+
+    def coreIOManager(self):
+        return self._own.io
+
+    def errorLogModel(self):
+        return self._own.log
 
     @staticmethod
     def testingEnabled():
@@ -103,6 +110,13 @@ class SampleDataLogic:
 class qSlicerScriptedLoadableModuleWidget(api_class("qSlicerAbstractModuleWidget")):
     def self(self):
         return self._own.python
+
+    def reload(self):
+        """As Slicer's: a new Python object of the module's class, which was loaded anew."""
+        name = self._own.python.moduleName
+        self._own.python = getattr(sys.modules[name], f"{name}Widget")(self)
+        setattr(slicer.modules, f"{name}Widget", self._own.python)
+        self._own.python.setup()
 
 
 class Modules:

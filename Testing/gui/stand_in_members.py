@@ -92,6 +92,13 @@ class BoundSignal:
     def __init__(self, instance, name):
         self._instance, self._name = instance, name
 
+    def __call__(self, *args):
+        """Emit it, as PythonQt does where a signal is called."""
+        if any(s.partition("(")[0] == self._name for s in self._instance._qt_signals):
+            getattr(self._instance._qt, self._name).emit(*unwrap(args))
+        else:
+            self._instance._emit(self._signature(), *args)
+
     def connect(self, function):
         return self._instance.connect(self._signature(), function)
 

@@ -21,8 +21,11 @@ from stand_in_names import Kind, is_listed, kinds, listed
 from stand_in_wrapped import ClassMirror, Wrapped, unwrap, wrap
 
 UNUSABLE = {"QThread": "qt.QThread cannot be used from Python in Slicer; keep a Python thread and a QTimer"}
-if sys.version_info < (3, 12):  # PySide6 6.12 gives back references to True and False that it never took: without a
-    for _constant in (True, False):  # stock of them, Python ends with "bool_dealloc: deallocating True or False"
+if sys.version_info < (
+    3,
+    12,
+):  # PySide6 6.12 gives back references to True, False and None that it never took: without a
+    for _constant in (True, False, None):  # stock of them, Python ends with "bool_dealloc", "none_dealloc"
         ctypes.c_ssize_t.from_address(id(_constant)).value += 1 << 40
 
 NOT_MIRRORED = ("connect", "disconnect", "className", "delete")  # done by `Wrapped`

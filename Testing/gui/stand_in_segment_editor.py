@@ -10,7 +10,8 @@ from PySide6 import QtCore, QtWidgets
 from vtk.util.numpy_support import vtk_to_numpy
 
 from stand_in_api import implements
-from stand_in_effect import LOGIC
+from stand_in_editor_buttons import EditorButtons
+from stand_in_effect import LOGIC, qSlicerSegmentEditorScriptedEffect
 from stand_in_node_widgets import qMRMLWidget
 from stand_in_qt import mirror
 from stand_in_slots import as_slot, raise_failures
@@ -52,6 +53,7 @@ class SegmentEditorStandIn:
 
     def __init__(self, scene, node=None, views=()):
         self.effects, self.effect, self.views = {}, None, views
+        self.listeners = []  # called when something that buttons show has changed
         self._segmentation = self._volume = None
         self.options = QtWidgets.QWidget()
         QtWidgets.QVBoxLayout(self.options)
@@ -82,7 +84,9 @@ class SegmentEditorStandIn:
         for registered in self._factory.registeredEffects():
             if registered.name in self.effects:
                 continue
-            effect = registered.self().clone()
+            effect = (
+                registered.self() if isinstance(registered, qSlicerSegmentEditorScriptedEffect) else registered
+            ).clone()
             if type(effect) is not type(registered):
                 raise TypeError(
                     f"clone() of effect {registered.name!r} must return a new scripted effect, not {effect!r}"
@@ -131,11 +135,17 @@ class SegmentEditorStandIn:
 
     def undo(self):
         self.logic.Undo()
+        self._tell()
         raise_failures()
 
     def redo(self):
         self.logic.Redo()
+        self._tell()
         raise_failures()
+
+    def _tell(self):
+        for listener in self.listeners:
+            listener()
 
     def _modifier(self, where):
         if not self.logic.ResetModifierLabelmapToDefault():
@@ -169,6 +179,7 @@ class SegmentEditorStandIn:
                 for method in ("sourceVolumeNodeChanged", "masterVolumeNodeChanged", "referenceGeometryChanged"):
                     effect._call(method)
         self._switch_effect(self.effects.get(self.node.GetActiveEffectName()))
+        self._tell()
 
     def _switch_effect(self, effect):
         if effect is self.effect:
@@ -192,9 +203,10 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     """Slicer's editor as a widget in a module, on a `SegmentEditorStandIn`."""
 
     def setMRMLSegmentEditorNode(self, node):
-        self._own.editor = SegmentEditorStandIn(self.mrmlScene(), node)
+        self._own.editor = SegmentEditorStandIn(self.mrmlScene() or slicer.mrmlScene, node)
         layout = self._qt.layout() or QtWidgets.QVBoxLayout(self._qt)
         layout.addWidget(self._own.editor.options)
+        self._own.buttons = EditorButtons(self)
 
     def mrmlSegmentEditorNode(self):
         return self._own.editor.node if hasattr(self._own, "editor") else None
@@ -222,6 +234,18 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
 
     def setActiveEffectByName(self, name):
         self._own.editor.setActiveEffect(name or None)
+
+    def setActiveEffect(self, effect):
+        self._own.editor.setActiveEffect(effect.name if effect is not None else None)
+
+    def updateWidgetFromMRML(self):
+        self._own.editor._node_modified()
+
+    def setupViewObservations(self):
+        self._own.buttons.listen(True)
+
+    def removeViewObservations(self):
+        self._own.buttons.listen(False)
 
     def activeEffect(self):
         return self._own.editor.effect

@@ -8,6 +8,8 @@ from stand_in_api import api_class, implements
 from stand_in_qt import mirror
 
 SLICES = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
+SIZE = (400, 400)
+"""Of each slice view, in pixels."""
 DEFAULT_LAYOUT = 3  # vtkMRMLLayoutNode::SlicerLayoutFourUpView
 
 
@@ -34,8 +36,11 @@ class qMRMLSliceWidget(api_class("qMRMLAbstractViewWidget")):
     def sliceView(self):
         return self._own.view
 
+    def interactorStyle(self):
+        return self._own.style
+
     def fitSliceToBackground(self):
-        pass
+        self._own.logic.FitSliceToBackground(*SIZE)
 
 
 def slice_widget(scene, name, orientation):
@@ -45,6 +50,10 @@ def slice_widget(scene, name, orientation):
     widget._own.logic.SetMRMLScene(scene)
     widget._own.logic.AddSliceNode(name)
     widget.mrmlSliceNode().SetOrientation(orientation)
+    widget._own.logic.ResizeSliceNode(*SIZE)
+    widget._own.style, widget._own.interactor = vtk.vtkInteractorStyleUser(), vtk.vtkGenericRenderWindowInteractor()
+    widget._own.style.SetInteractor(widget._own.interactor)
+    widget._own.interactor.Enable()  # as a view that is shown: it tells those who listen of the mouse
     return widget
 
 
@@ -86,7 +95,8 @@ class qMRMLLayoutManager(mirror(QtCore.QObject)):
         self.layout = layout
 
     def resetSliceViews(self):
-        pass
+        for widget in self._own.slices.values():
+            widget.fitSliceToBackground()
 
     def resetThreeDViews(self):
         pass

@@ -10,6 +10,7 @@ import pytest
 from stand_in_names import Kind, is_listed, kinds
 
 SHIPPED = Path(__file__).parents[2] / "SlicerContextPropagation"
+APP = Path(__file__).parents[1] / "app"
 LIST = Path(__file__).with_name("pythonqt_names.json")
 
 pytestmark = pytest.mark.usefixtures("application")
@@ -158,8 +159,10 @@ def test_a_stand_in_cannot_make_a_property_of_what_is_a_method():
 
 
 def used_names():
-    """What shipped code asks of `qt`, `ctk` and classes of Slicer's: (file, module, class, name or None)."""
-    for path in SHIPPED.rglob("*.py"):
+    """What shipped code and the suite for the application ask of `qt`, `ctk` and Slicer's classes: (file, module,
+    class, name or None).
+    """
+    for path in [*SHIPPED.rglob("*.py"), *APP.glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             words = attribute_words(node)
             if len(words) >= 2 and words[0] in ("qt", "ctk", "slicer") and is_gui_class(*words[:2]):
@@ -178,7 +181,7 @@ def is_gui_class(module, name):
     return module != "slicer" or re.match("q(MRML|Slicer)", name) is not None
 
 
-def test_every_name_that_ships_is_listed():
+def test_every_name_that_ships_or_runs_in_the_application_is_listed():
     unknown = [used for used in used_names() if not is_listed(used[2])]
     unknown += [used for used in used_names() if used[3] and is_listed(used[2]) and used[3] not in kinds(used[2])]
 

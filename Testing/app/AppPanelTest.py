@@ -1,0 +1,189 @@
+"""The module's panel: predict, redraw with the mouse, propagate, undo, redo, cancel, measure, suggest, plot."""
+
+import numpy as np
+import slicer
+
+from app_panel import PanelTestCase, changed_slices, list_model, logic, runner, small_model, wait
+from app_user import choose, choose_node, click, process_events
+from app_volumes import SHAPE, add_segmentation, ball, nodes
+
+SLICE = 8
+STROKE = [(8, 5), (8, 8), (8, 11)]
+
+
+class AppPanelTest(PanelTestCase):
+    def predicted(self):
+        """With a prediction of a CT."""
+        with self.step("predict"):
+            self.volume = self.open_ct()
+            self.predict()
+            self.assertTrue(self.segment().any())
+            self.eventually_in("filled with the prediction", lambda: self.state)
+
+    def redrawn(self):
+        """With one slice painted and erased with the mouse."""
+        with self.step("redraw a slice with the brush"):
+            before = self.segment()
+            editor = self.open_editor()
+            row, column = self.free_row(before)
+            editor.paint(0, SLICE, [(row, column), (row, column + 3)])
+            painted = editor.voxels()
+            self.assertEqual(changed_slices(before, painted), [SLICE], "the stroke is not on one slice alone")
+            self.assertTrue((painted & ~before).any())
+            self.back_to_panel()
+            self.eventually(lambda: self.rows, [("axial", str(SLICE), "redrawn")])
+        self.drawn = self.segment()
+
+    @staticmethod
+    def free_row(mask):
+        """A place on the slice where the prediction is thin: a stroke there adds something."""
+        row = int(mask[SLICE, 2:-2].sum(axis=1).argmin()) + 2
+        columns = [mask[SLICE, row, c : c + 4].sum() for c in range(2, SHAPE[2] - 6)]
+        return row, int(np.argmin(columns)) + 2
+
+    def test_a_redrawn_slice_is_propagated_undone_and_redone(self):
+        self.predicted()
+        self.redrawn()
+        with self.step("propagate"):
+            self.propagate()
+            result = self.segment()
+            self.assertTrue(np.array_equal(result[SLICE], self.drawn[SLICE]), "the drawn slice was changed")
+            self.assertTrue((result ^ self.drawn).any(), "nothing was propagated")
+            self.eventually(lambda: self.rows, [("axial", str(SLICE), "propagated")])
+            self.eventually_in("voxels changed", lambda: self.state)
+        with self.step("undo"):
+            click(self.ui.undoButton)
+            self.assertTrue(np.array_equal(self.segment(), self.drawn), "Undo did not return the drawing")
+            self.eventually(lambda: self.rows, [("axial", str(SLICE), "redrawn")])
+        with self.step("redo"):
+            click(self.ui.redoButton)
+            self.assertTrue(np.array_equal(self.segment(), result))
+            self.assertFalse(self.ui.redoButton.enabled)
+
+    def test_an_erased_slice_is_found_and_propagated(self):
+        self.predicted()
+        with self.step("erase on a slice"):
+            before = self.segment()
+            editor = self.open_editor()
+            editor.erase(0, SLICE, [(4, 4), (4, 11), (11, 11)], millimetres=4)
+            self.assertEqual(changed_slices(before, editor.voxels()), [SLICE])
+            self.assertFalse((editor.voxels() & ~before).any())
+            self.back_to_panel()
+            self.eventually(lambda: self.rows, [("axial", str(SLICE), "redrawn")])
+        drawn = self.segment()
+        with self.step("propagate what was erased"):
+            self.propagate()
+            self.assertTrue(np.array_equal(self.segment()[SLICE], drawn[SLICE]))
+
+    def test_an_outline_drawn_with_the_mouse_is_found_and_propagated(self):
+        self.predicted()
+        with self.step("draw an outline"):
+            before = self.segment()
+            editor = self.open_editor()
+            editor.draw(0, SLICE, [(2, 2), (2, 9), (9, 9), (9, 2)])
+            self.assertEqual(changed_slices(before, editor.voxels()), [SLICE])
+            self.assertTrue(editor.voxels()[SLICE, 4:8, 4:8].all(), "the inside of the outline was not filled")
+            self.back_to_panel()
+        drawn = self.segment()
+        with self.step("propagate the outline"):
+            self.propagate()
+            self.assertTrue(np.array_equal(self.segment()[SLICE], drawn[SLICE]))
+
+    def test_cancel_changes_nothing(self):
+        self.predicted()
+        self.redrawn()
+        with self.step("cancel a propagation"):
+            click(self.ui.propagateButton)
+            if runner().busy:  # a small network may be through by now
+                click(self.ui.cancelButton)
+                wait()
+                self.assertTrue(np.array_equal(self.segment(), self.drawn))
+            self.assertFalse(self.ui.cancelButton.visible)
+
+    def test_undo_is_refused_where_someone_painted_since(self):
+        self.predicted()
+        self.redrawn()
+        with self.step("propagate, paint on, and press undo"):
+            self.propagate()
+            editor = self.open_editor()
+            editor.paint(0, SLICE + 3, STROKE)
+            painted = editor.voxels()
+            self.back_to_panel()
+            self.dialogs.answer("undo that edit first")
+            click(self.ui.undoButton)
+            self.assertTrue(np.array_equal(self.segment(), painted))
+
+    def test_slices_drawn_before_are_asked_about(self):
+        self.predicted()
+        self.redrawn()
+        self.propagate()
+        with self.step("predict again and keep what was drawn"):
+            self.dialogs.answer("Keep them as they are?", "Yes")
+            self.predict()
+            self.eventually_in(("axial", str(SLICE), "kept"), lambda: self.rows)
+
+    def test_the_suggested_slice_is_shown_and_plotted(self):
+        self.predicted()
+        with self.step("show the suggested slice"):
+            index = logic().suggested_slice()
+            self.assertIn(f"slice {index}", self.ui.suggestionLabel.text)
+            click(self.ui.goToButton)
+            red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+            self.assertAlmostEqual(red.GetSliceToRAS().GetElement(2, 3) / 2.5, index, places=2)
+        with self.step("plot"):
+            self.needs("the module Plots", hasattr(slicer.modules, "plots"))
+            click(self.ui.plotButton)
+            self.assertEqual(len(nodes("vtkMRMLPlotChartNode")), 1)
+
+    def test_the_volume_is_measured_and_compared(self):
+        self.needs_packages("monai")
+        self.predicted()
+        with self.step("measure against another segment"):
+            node = add_segmentation(self.volume, "Truth", expert=self.segment())
+            self.ui.measureSection.collapsed = False
+            choose_node(self.ui.referenceSelector, node)
+            click(self.ui.measureButton)
+            wait()
+            table = self.ui.measureTable
+            shown = {table.item(row, 0).text(): table.item(row, 1).text() for row in range(table.rowCount)}
+            self.assertEqual(shown["DSC"], "1.000")
+
+    def test_a_segment_that_was_drawn_stays_as_it_is(self):
+        with self.step("predict on a drawn segment"):
+            volume = self.open_ct()
+            node = add_segmentation(volume, "Clinic", GTV=ball())
+            choose_node(self.ui.segmentSelector, node)
+            self.predict()
+            self.assertTrue(np.array_equal(self.segment(), ball()))
+            self.eventually_in("Ready", lambda: self.state)
+
+    def test_contours_are_asked_about_before_they_become_voxels(self):
+        with self.step("predict on a surface, and refuse"):
+            volume = self.open_ct()
+            node = add_segmentation(volume, "RTSTRUCT", GTV=ball())
+            surface = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
+            node.GetSegmentation().CreateRepresentation(surface)
+            node.GetSegmentation().SetSourceRepresentationName(surface)
+            choose_node(self.ui.segmentSelector, node)
+            self.dialogs.answer("stored as contours or surface", "No")
+            self.predict()
+            self.assertEqual(node.GetSegmentation().GetSourceRepresentationName(), surface)
+        with self.step("agree"):
+            self.dialogs.answer("stored as contours or surface", "Yes")
+            self.predict()
+            self.assertTrue(self.segment().any())
+
+    def test_a_model_is_taken_from_the_list(self):
+        with self.step("remove a model from the list"):
+            added = list_model(small_model(2))
+            self.widget.panel.inputs._fill_models(added.path)
+            count = self.ui.modelSelector.count
+            choose(self.ui.modelSelector, added.name)
+            click(self.ui.removeModelButton)
+            self.assertEqual(self.ui.modelSelector.count, count - 1)
+            self.assertTrue(added.path.is_dir())
+        with self.step("the model that ships stays"):
+            self.ui.modelSelector.setCurrentIndex(0)
+            process_events()
+            self.dialogs.answer("part of the extension")
+            click(self.ui.removeModelButton)
