@@ -22,10 +22,12 @@ _WORDS = {
     "Measure": _("Measure"),
     "Resample PET": _("Resample PET"),
     "Register PET": _("Register PET"),
+    "Sample case": _("Sample case"),
     # stages
     "load model": _("load model"),
     "read": _("read"),
     "check": _("check"),
+    "generate": _("generate"),
     "preprocess": _("preprocess"),
     "predict": _("predict"),
     "encode": _("encode"),
