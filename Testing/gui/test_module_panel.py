@@ -815,21 +815,6 @@ def test_the_state_line_forgets_what_is_gone(ready, ct, module, event):
         assert not getattr(ready.ui, button).enabled, button
 
 
-def test_a_segment_that_comes_back_by_undo_is_worked_on_again(ready):
-    editor = ready.redraw(7, a_slice())
-    segmentation, segment_id = ready.selection.segmentation_node.GetSegmentation(), ready.selection.segment_id
-    editor.logic.SaveStateForUndo()
-    segmentation.RemoveSegment(segment_id)
-    assert "is gone" in sentence(ready)
-
-    editor.logic.Undo()
-    ready.widget.exit()
-    ready.widget.enter()  # back from the Segment Editor
-
-    assert ready.rows() == [("axial", "7", "redrawn")]
-    assert sentence(ready) == "Press Propagate."
-
-
 @pytest.mark.parametrize("chosen", ["segment", "model", "volume", "device"])
 def test_another_choice_is_told_from_what_is_worked_on(ready, ct, module, add_ct, base, chosen):
     from context_propagation.mrml.segments import add_segment_from_mask
@@ -894,7 +879,7 @@ def test_a_run_that_was_cancelled_or_failed_is_said_and_not_what_was_before(read
 
 
 def test_after_a_reload_nothing_is_said_of_the_session_that_was_let_go(ready, module):
-    ready.widget.onReload()
+    ready.widget.cleanup()  # the first that a reload does
     again = module.open_module("ContextPropagation")
     process_events(0.1)
 
@@ -1001,7 +986,7 @@ def test_one_click_shows_the_segment_in_3d_and_another_hides_it(ready):
 
     node = ready.selection.segmentation_node
     assert not ready.ui.show3dBox.checked
-    assert "Closed surface" not in node.GetSegmentation().GetContainedRepresentationNames()  # surfaces take time
+    assert not node.GetSegmentation().ContainsRepresentation("Closed surface")  # surfaces take time
     node.GetDisplayNode().SetSegmentVisibility3D(ready.selection.segment_id, True)
 
     ready.click("show3dBox")
@@ -1026,6 +1011,72 @@ def test_the_box_follows_who_else_shows_and_hides_in_3d(ready):
 
     ready.click("show3dBox")
     assert is_shown_in_3d(node)
+
+
+NARROW = 360
+"""Pixels: what a panel of 400 leaves beside a scroll bar."""
+
+
+def narrowest(widget):
+    process_events(0.1)
+    widget._qt.layout().activate()
+    return widget._qt.minimumSizeHint().width()
+
+
+def test_the_panel_fits_400_pixels_whatever_its_texts_say(module, pet_model, add_ct, tmp_path):
+    import slicer
+
+    folder = tmp_path / "a_folder_with_a_rather_long_name_such_as_nnUNetTrainer__nnUNetResEncUNetLPlans__3d_fullres"
+    (folder / "fold_0").mkdir(parents=True)
+    user = User(module, [pet_model])
+    import qt
+
+    qt.QSettings().setValue("ContextPropagation/ModelFolders", [str(pet_model), str(folder)])
+    user.panel.inputs._fill_models()
+    long = "20260821 CT THORAX ABDOMEN with contrast, reconstructed with an iterative kernel "
+    ct, pet = add_ct(long), add_ct(f"{long} PET")
+    user.choose_model(pet_model)
+    user.ui.firstVolumeSelector.setCurrentNode(ct)
+    user.ui.secondVolumeSelector.setCurrentNode(pet)
+    for section in ("measureSection", "installSection"):
+        getattr(user.ui, section).collapsed = False
+    widget = slicer.modules.contextpropagation.widgetRepresentation()
+    assert narrowest(widget) <= NARROW
+
+    user.click("predictButton")
+    assert narrowest(widget) <= NARROW  # while something runs
+    user.wait()
+    user.redraw(7, np.roll(user.mask()[7], 2, 0))
+    user.click("propagateButton")
+    user.wait()
+    user.ui.referenceSelector.setCurrentNode(user.selection.segmentation_node)
+    user.click("measureButton")
+    user.wait()
+    assert narrowest(widget) <= NARROW
+
+    user.choose_model(folder)
+    assert "is no model" in user.ui.modelDescription.text.replace("\u200b", "")
+    user.ui.packagesLabel.text = f"Step 1 of 2, PyTorch: Downloading {folder.name}.whl"
+    assert narrowest(widget) <= NARROW
+
+
+def test_every_text_of_the_panel_can_be_read_at_400_pixels(ready):
+    import slicer
+    from PySide6 import QtWidgets
+
+    real = slicer.modules.contextpropagation.widgetRepresentation()._qt
+    for section in ("measureSection", "installSection"):
+        getattr(ready.ui, section).collapsed = False
+    process_events(0.1)
+    real.resize(NARROW, real.layout().totalHeightForWidth(NARROW))
+    process_events(0.1)
+
+    cut = [w.text() for w in real.findChildren(QtWidgets.QPushButton) if w.width() < w.minimumSizeHint().width()]
+    labels = [w for w in real.findChildren(QtWidgets.QLabel) if w.isVisible() and w.text()]
+    cut += [w.text() for w in labels if not w.wordWrap() and w.width() < w.sizeHint().width()]
+    cut += [w.text() for w in labels if w.wordWrap() and w.height() < w.heightForWidth(w.width())]
+    assert real.width() == NARROW
+    assert cut == []
 
 
 def test_a_picture_of_the_panel_is_written_for_people(ready, tmp_path):

@@ -273,6 +273,7 @@ class EditSection:
         ui.undoButton.enabled = free and there and propagation is not None and propagation.can_undo
         ui.redoButton.enabled = free and there and propagation is not None and propagation.can_redo
         ui.suggestionLabel.text = self._suggestion()
+        ui.suggestionLabel.visible = bool(ui.suggestionLabel.text)
         ui.plotButton.enabled = ui.goToButton.enabled = idle and bool(ui.suggestionLabel.text)
         ui.cancelButton.visible = ui.progressBar.visible = not idle
         if idle:

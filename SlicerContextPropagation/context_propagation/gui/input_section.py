@@ -16,6 +16,7 @@ from context_propagation.gui.model_list import ListedModel, ModelList
 from context_propagation.gui.sample_data import Nodes, say_added, sample_case_operation
 from context_propagation.gui.segment_choice import chosen_segment
 from context_propagation.gui.shared import Shared
+from context_propagation.gui.texts import breakable
 from context_propagation.mrml.pet_alignment import align_operation
 from context_propagation.mrml.segments import convert_to_binary_labelmap, is_binary_labelmap
 from context_propagation.mrml.selection import Selection
@@ -164,7 +165,7 @@ class InputSection:
         if model is None:
             return _("No model; add one.")
         if model.description is None:
-            return model.trouble
+            return breakable(model.trouble)
         if len(model.description.channels) > 2:
             return _("This model reads {count} volumes; the module takes two. Use the command line.").format(
                 count=len(model.description.channels)

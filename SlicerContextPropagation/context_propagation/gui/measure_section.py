@@ -53,6 +53,7 @@ class MeasureSection:
         self._events = GatheredEvents(self._segments_changed)
         ui.measureTable.setHorizontalHeaderLabels([_("Measure"), _("Value")])
         ui.measureButton.connect("clicked()", self.measure)
+        ui.measureSection.connect("contentsCollapsed(bool)", lambda collapsed: self.update())
         ui.referenceSelector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self.update())
         ui.referenceSelector.connect("currentSegmentChanged(QString)", lambda segment: self.update())
 

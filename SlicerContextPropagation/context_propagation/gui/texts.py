@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
@@ -81,3 +82,8 @@ def memory_text(memory: MemoryForecast) -> str:
     )
     kept, peak, usable = (round(n / MIB) for n in (memory.kept_bytes, memory.peak_bytes, memory.usable_bytes))
     return text.format(kept=kept, peak=peak, usable=usable)
+
+
+def breakable(text: str) -> str:
+    """The same text, whose paths may be broken into lines: Qt breaks at spaces alone."""
+    return re.sub(r"([/\\_])(?=\S)", "\\1\u200b", text)
