@@ -40,7 +40,7 @@ class qSlicerCoreApplication(mirror(QtWidgets.QApplication)):
         return self.settings()
 
     def processEvents(self, flags=QtCore.QEventLoop.ProcessEventsFlag.AllEvents):
-        QtWidgets.QApplication.processEvents(flags)
+        QtCore.QEventLoop().processEvents(flags)  # PySide's static one takes a reference to None with each call
 
     @staticmethod
     def testingEnabled():

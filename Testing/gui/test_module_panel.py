@@ -90,7 +90,7 @@ class User:
         self.ui.modelSelector.setCurrentIndex(paths.index(folder))
 
     def wait(self):
-        process_events(until=lambda: not self.shared.runner.busy)
+        process_events(until=lambda: not self.shared.runner.busy, at_most=60)
         process_events(0.05)
 
     def click(self, name):
@@ -516,7 +516,7 @@ def test_missing_packages_are_listed_and_installed_after_a_yes(module, ct, bundl
             return InstallationRecord({}, {})
 
     user, installer = User(module, [bundle]), Installer()
-    user.panel.packages = PackageSection(user.ui, user.shared, user.panel.inputs, lambda: installer)
+    user.panel.packages = PackageSection(user.ui, user.shared, user.panel.update, lambda: installer)
     user.ui.firstVolumeSelector.setCurrentNode(ct)
     user.panel.update()
     assert "nnunetv2>=2.5 (not installed)" in user.ui.packagesLabel.text

@@ -33,6 +33,7 @@ from context_propagation.mrml.slice_plot import remove_plot, show_in_plot
 from context_propagation.mrml.start_check import StartCheck
 from context_propagation.mrml.volume_nodes import planes_of_volume
 
+
 class EditSection:
     """Buttons and tables around one session.
 

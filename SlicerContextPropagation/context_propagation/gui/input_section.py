@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from context_propagation.core.errors import UserInputError
 from context_propagation.gui.messages import confirmed, show_error
 from context_propagation.gui.model_list import ListedModel, ModelList
-from context_propagation.gui.sample_data import Nodes, say_added, sample_case_operation
+from context_propagation.gui.sample_data import Nodes, sample_case_operation, say_added
 from context_propagation.gui.segment_choice import chosen_segment
 from context_propagation.gui.shared import Shared
 from context_propagation.gui.texts import breakable

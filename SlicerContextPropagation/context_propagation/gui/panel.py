@@ -32,7 +32,7 @@ class Panel:
         self._shared, self._parameters_of = shared, parameters_of
         self._observed: list[tuple[Any, int]] = []
         self.inputs = InputSection(ui, shared, parameters_of(), self.update)
-        self.packages = PackageSection(ui, shared, self.inputs)
+        self.packages = PackageSection(ui, shared, self.update)
         self.edits = EditSection(ui, shared, self.inputs, self.update, lambda: self.packages.prevents_running())
         self.measures = MeasureSection(ui, shared, self.inputs)
         shared.runner.listeners.append(self._job_changed)
@@ -69,6 +69,7 @@ class Panel:
         self._observed.clear()
         self._soon.close()
         self._after_import.close()
+        self.packages.stop()
         self.edits.close()
         self.measures.close()
         if self._job_changed in self._shared.runner.listeners:
