@@ -120,5 +120,7 @@ def stand_in_modules():
             "SampleData",
             SampleDataLogic=stand_in_sample_data.SampleDataLogic,
             SampleDataSource=stand_in_sample_data.SampleDataSource,
+            downloadSample=stand_in_sample_data.download_sample,
+            downloadSamples=stand_in_sample_data.download_samples,
         ),
     }

@@ -100,3 +100,13 @@ class SampleDataLogic:
             raise ValueError(f"{path} could not be read")
         node.CreateDefaultDisplayNodes()
         return node
+
+
+def download_samples(name):
+    """`SampleData.downloadSamples`."""
+    return SampleDataLogic().downloadSamples(name)
+
+
+def download_sample(name):
+    """`SampleData.downloadSample`."""
+    return SampleDataLogic().downloadSample(name)
