@@ -63,7 +63,9 @@ class Turns:
         self._stacks_ms = stacks_ms
         self.steps: list[Step] = []
 
-    def step(self, name: str, act: Callable[[], object], until: Callable[[], bool], settle_seconds: float = 0.1) -> None:
+    def step(
+        self, name: str, act: Callable[[], object], until: Callable[[], bool], settle_seconds: float = 0.1
+    ) -> None:
         """Time an action, and each turn of Qt's loop until it is over.
 
         Args:
@@ -82,7 +84,8 @@ class Turns:
             self._turn(step)
         step.seconds = time.perf_counter() - begun - settle_seconds
         self.steps.append(step)
-        print(f"{name}: {step.longest_ms:.0f} ms at most ({step.longest_own_ms:.0f} worked), {step.seconds:.1f} s", file=sys.stderr, flush=True)
+        longest = f"{step.longest_ms:.0f} ms at most, {step.longest_own_ms:.0f} of work"
+        print(f"{name}: {longest}; {step.seconds:.1f} s", file=sys.stderr, flush=True)
 
     def _turn(self, step: Step) -> None:
         time.sleep(PAUSE_SECONDS)

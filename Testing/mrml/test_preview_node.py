@@ -3,6 +3,7 @@ import pytest
 import slicer
 import vtk
 
+from context_propagation.core.boxed_mask import BoxedMask
 from context_propagation.mrml.preview_node import PropagationPreview, remove_dead_previews
 from context_propagation.mrml.scenes import new_scene
 from context_propagation.mrml.segments import segment_mask, segment_named
@@ -13,14 +14,14 @@ from context_propagation.mrml.slice_plot import show_in_plot
 def masks(case):
     added, removed = np.zeros(case.shape, bool), np.zeros(case.shape, bool)
     added[4, 5, 6], removed[6, 2:4, 3] = True, True
-    return added, removed
+    return BoxedMask.of(added), BoxedMask.of(removed)
 
 
 def test_it_shows_what_is_added_and_removed_on_the_volumes_grid(case, masks):
     preview = PropagationPreview(case.scene, case.volume, *masks)
 
     for name, mask in zip(("would be added", "would be removed"), masks, strict=True):
-        assert np.array_equal(segment_mask(preview.node, segment_named(preview.node, name), case.volume), mask)
+        assert np.array_equal(segment_mask(preview.node, segment_named(preview.node, name), case.volume), mask.mask)
     assert preview.shown
 
 
@@ -29,7 +30,7 @@ def test_it_moves_with_the_volume(case, masks, rotate):
     preview = PropagationPreview(case.scene, case.volume, *masks)
 
     added = segment_mask(preview.node, segment_named(preview.node, "would be added"), case.volume)
-    assert np.array_equal(added, masks[0])
+    assert np.array_equal(added, masks[0].mask)
 
 
 def test_it_is_neither_saved_nor_offered_and_toggles(case, masks):
@@ -94,7 +95,7 @@ def test_neither_a_preview_nor_a_plot_leaves_a_dead_entry_in_a_scene_that_was_sa
 
 
 def test_a_side_without_voxels_has_no_segment(case, masks):
-    preview = PropagationPreview(case.scene, case.volume, masks[0], np.zeros(case.shape, bool))
+    preview = PropagationPreview(case.scene, case.volume, masks[0], BoxedMask.of(np.zeros(case.shape, bool)))
 
     assert preview.node.GetSegmentation().GetNumberOfSegments() == 1
 
