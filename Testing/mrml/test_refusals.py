@@ -83,7 +83,9 @@ def test_inside_a_segment_that_is_gone_all_is_refused(case, editor):
     editor.SetMaskMode(NODE.EditAllowedInsideSingleSegment)
     editor.SetMaskSegmentID("gone")
 
-    assert count_refused(editor, case.segmentation, case.gtv, case.volume, BoxedMask.of(case.target)) == case.target.sum()
+    assert (
+        count_refused(editor, case.segmentation, case.gtv, case.volume, BoxedMask.of(case.target)) == case.target.sum()
+    )
 
 
 def test_nothing_is_refused_where_nothing_changes(case, editor):

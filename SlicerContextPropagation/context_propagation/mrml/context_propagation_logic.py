@@ -23,6 +23,7 @@ from context_propagation.core.kept_slices import slices_to_keep
 from context_propagation.core.model_listing import describe_model
 from context_propagation.core.operation import Operation
 from context_propagation.core.source_volume import axis_of_plane
+from context_propagation.core.torch_library import load_torch_library
 from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
 from context_propagation.mrml.late_writer import close_own
 from context_propagation.mrml.live_session import LiveSession, LoadedModel, SliceDoubt
@@ -147,9 +148,11 @@ class ContextPropagationLogic:
         self._require_idle()
 
         def compute(progress: Progress, cancelled: CancelCheck) -> LoadedModel:
+            progress("load model", 0.0)
+            load_torch_library()
+            import context_propagation.core.session  # noqa: F401  (here: a start would import it on the main thread)
             from context_propagation.core.bundle import load_model
 
-            progress("load model", 0.0)
             return LoadedModel(description, *load_model(folder, label, device, trust))
 
         def finish(loaded: LoadedModel) -> LoadedModel:
