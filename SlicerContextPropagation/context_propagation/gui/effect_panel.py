@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.worker import Job
+from context_propagation.gui.busy_cursor import busy_cursor
 from context_propagation.gui.editor_choice import EditorChoice
 from context_propagation.gui.effect_preview import OpenPreview
 from context_propagation.gui.effect_start import Start
@@ -176,7 +177,7 @@ class EffectPanel:
         preview.close()
         self._preview = None
         try:
-            with self._watch.paused():
+            with self._watch.paused(), busy_cursor():
                 self._logic.use_writer(self._new_writer())
                 done = self._logic.apply(preview.pending)
             self._message = "\n".join([done.report.message, *done.result.messages])
