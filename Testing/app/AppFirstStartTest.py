@@ -13,7 +13,7 @@ class AppFirstStartTest(AppTestCase):
         with self.step("open the module"):
             self.assertTrue(hasattr(slicer.modules, MODULE.lower()), "the module was not loaded; see the log")
             if self.packages_are_missing():
-                self.dialogs.answer("installed into Slicer's Python", "No")
+                self.dialogs.answer("installed into Slicer's Python", "No", must_be_asked=False)
             open_module(MODULE)
             ui = panel_widgets()
             self.assertTrue(ui.predictButton.isVisible())
@@ -49,6 +49,6 @@ class AppFirstStartTest(AppTestCase):
     def test_modules_can_be_switched_back_and_forth(self):
         with self.step("switch six times"):
             if self.packages_are_missing():
-                self.dialogs.answer("installed into Slicer's Python", "No")
+                self.dialogs.answer("installed into Slicer's Python", "No", must_be_asked=False)
             for name in (MODULE, "SegmentEditor", "SampleData") * 2:
                 open_module(name)

@@ -36,7 +36,7 @@ class AppInterruptionTest(PanelTestCase):
         process_events(until=lambda: not runner().busy, at_most=60)
         process_events(0.3)
         self.assertEqual(nodes("vtkMRMLSegmentationNode", "Propagation preview"), [])
-        self.assertIsNone(logic().propagation)
+        self.eventually(lambda: logic().propagation, None)
 
     def test_the_segment_is_removed_while_its_preview_is_open(self):
         self.previewed()

@@ -37,13 +37,14 @@ class AppSceneTest(PanelTestCase):
         with self.step("close the scene"):
             slicer.mrmlScene.Clear(0)
             process_events(0.2)
-            self.assertIsNone(logic().propagation)
-            self.assertFalse(self.ui.predictButton.enabled)
+            self.eventually(lambda: logic().propagation, None)
+            self.eventually(lambda: self.ui.predictButton.enabled, False)
         with self.step("load the scene"):
             slicer.util.loadScene(str(folder / "case.mrb"))
             process_events(0.3)
             self.assertEqual(nodes("vtkMRMLScalarVolumeNode")[0].GetName(), "CT")
-            self.assertIs(self.ui.firstVolumeSelector.currentNode(), nodes("vtkMRMLScalarVolumeNode")[0])
+            loaded = nodes("vtkMRMLScalarVolumeNode")[0]
+            self.eventually(lambda: self.ui.firstVolumeSelector.currentNode() is loaded, True)
 
     def test_a_saved_scene_is_replayed(self):
         self.propagated()

@@ -28,6 +28,7 @@ class AppTestCase(unittest.TestCase):
         self.dialogs.start()
         self.addCleanup(self._clean_up)
         slicer.mrmlScene.Clear(0)
+        slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
         process_events(0.05)
         self.errors.new()
 
@@ -40,7 +41,7 @@ class AppTestCase(unittest.TestCase):
 
     def _close_scene(self):
         self._stop_runs()
-        open_module("Data" if hasattr(slicer.modules, "data") else "SampleData")
+        open_module("SampleData")  # what the Segment Editor shows is let go of
         slicer.mrmlScene.Clear(0)
         process_events(0.1)
 

@@ -66,6 +66,7 @@ class Dialogs:
     def stop(self):
         """Let the user be asked again."""
         self._timer.stop()
+        self._timer.disconnect("timeout()", self._look)  # a connection keeps what it calls alive
         for name, function in self._real.items():
             setattr(slicer.util, name, function)
         self._real.clear()

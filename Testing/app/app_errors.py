@@ -1,6 +1,5 @@
 """Every error since a moment: exceptions that Slicer prints and forgets, and what its log says."""
 
-import logging
 import os
 import re
 import sys
@@ -36,7 +35,6 @@ class ErrorWatch:
 
     def new(self):
         """The errors since the last call, without noise."""
-        logging.getLogger().debug("The suite reads the log up to here")
         slicer.app.processEvents()  # messages of other threads wait for the event loop
         found, self._raised = self._raised + self._logged(), []
         more = os.environ.get(NOISE)

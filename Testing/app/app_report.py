@@ -73,8 +73,11 @@ class Report:
         self._pictures += 1
         clean = "".join(c if c.isalnum() else "-" for c in name)[:80]
         file = self.folder / f"{self._pictures:03}-{clean}.png"
-        if widget is None or not widget.grab().save(str(file)):
-            self.say(f"no picture of {name}")
+        try:
+            if widget is None or not widget.grab().save(str(file)):
+                self.say(f"       no picture of {name}")
+        except Exception as error:
+            self.say(f"       no picture of {name}: {error}")
 
 
 def table(rows):
@@ -100,4 +103,5 @@ def report():
     """The run's; made when it is first asked for."""
     if not _report:
         _report.append(Report(os.environ.get(FOLDER) or tempfile.mkdtemp(prefix="context-propagation-app-")))
+        print(f"Log and pictures: {_report[0].folder}")
     return _report[0]

@@ -54,6 +54,8 @@ def arguments():
 def main():
     """Run the scripts; 0 where all passed."""
     given = arguments()
+    if shutil.which(given.slicer) is None:
+        raise SystemExit(f"'{given.slicer}' is no program that can be started; name Slicer's launcher")
     output = given.output or Path(tempfile.mkdtemp(prefix="context-propagation-app-"))
     output = output.resolve()
     output.mkdir(parents=True, exist_ok=True)

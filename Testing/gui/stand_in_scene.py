@@ -28,6 +28,13 @@ class SceneObserver:
             thing.RemoveObserver(tag)
         self._observed.clear()
 
+    def forget(self, gone):
+        """Let go of what has left the scene: it must be able to die, as its entries in the hierarchy do with it."""
+        for thing, tag in self._observed:
+            if thing is gone:
+                thing.RemoveObserver(tag)
+        self._observed = [one for one in self._observed if one[0] is not gone]
+
     def observe(self, thing, event, function, data=None, priority=0.0):
         """Call a function with the event's data, or with what it came from."""
 
@@ -120,6 +127,7 @@ class SubjectHierarchy(SceneObserver):
             hierarchy.RemoveItem(item, False, False)
 
     def _node_gone(self, node):
+        self.forget(node)
         if node.IsA("vtkMRMLSubjectHierarchyNode") and not self.scene.IsClosing():
             HIERARCHY.ResolveSubjectHierarchy(self.scene)
             self._add_missing()

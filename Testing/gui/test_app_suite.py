@@ -90,3 +90,19 @@ def test_each_script_has_one_test_case_of_its_own_name():
     for script in SCRIPTS:
         tree = ast.parse((APP / f"{script}.py").read_text("utf-8"))
         assert [n.name for n in tree.body if isinstance(n, ast.ClassDef)] == [script]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_each_script_is_run_by_make_and_by_ctest_and_told_in_the_readme(script):
+    runner = (APP / "run_slicer.py").read_text("utf-8")
+    of_module = (SHIPPED / "CMakeLists.txt").read_text("utf-8")
+
+    assert f'"{script}"' in runner
+    assert script in of_module or script == "AppInstallTest"  # it changes the Slicer that it runs in
+    assert f"| `{script}` |" in (APP / "README.md").read_text("utf-8")
+
+
+def test_the_readme_lists_what_cannot_run_here():
+    told = (APP / "README.md").read_text("utf-8").split("## Over the stand-ins")[1]
+
+    assert all(f"| `{script}` | {what}" in told for script, what in MISSING_HERE.items())
