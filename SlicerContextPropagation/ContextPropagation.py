@@ -76,7 +76,7 @@ class ContextPropagationWidget(ScriptedLoadableModuleWidget):
             shared(),
             lambda: ContextPropagationParameters(owner.getParameterNode()),
         )
-        if self.parent.isEntered:  # after a reload: Slicer does not enter again
+        if getattr(self.parent, "isEntered", False):  # after a reload: Slicer does not enter again
             self.enter()
 
     def enter(self):

@@ -10,7 +10,7 @@ import stand_in_node_widgets  # noqa: F401  (before classes that derive from its
 import stand_in_parameter_node
 import stand_in_sample_data
 import stand_in_scripted_modules
-from stand_in_api import api_class, implements
+from stand_in_api import api_class, implements, is_visible
 from stand_in_effect import AbstractScriptedSegmentEditorEffect
 from stand_in_qt import QtModule, mirror
 from stand_in_ui import QUiLoader
@@ -63,9 +63,9 @@ class CtkModule(types.ModuleType):
     """`import ctk`."""
 
     def __getattr__(self, name):
-        if name.startswith("ctk"):
+        if name.startswith("ctk") and is_visible(name):
             return api_class(name)
-        raise AttributeError(f"module 'ctk' has no attribute {name!r}")
+        raise AttributeError(f"module 'ctk' has no attribute {name!r}: it is not in both lists of names")
 
 
 @implements

@@ -22,20 +22,28 @@ def stop_observing():
 class Observers:
     """VTK observers that call a method of a stand-in while its widget lives."""
 
-    def __init__(self, stand_in, method):
+    def __init__(self, stand_in, method, with_node=False):
         self._stand_in, self._method, self._tags = weakref.ref(stand_in), method, []
+        self._called = self._call_with if with_node else self._call
         _observers.append(self)
 
     def watch(self, *watched):
         """Observe (object, event) pairs instead of those before."""
         for thing, tag in self._tags:
             thing.RemoveObserver(tag)
-        self._tags = [(thing, thing.AddObserver(event, self._call)) for thing, event in watched if thing is not None]
+        self._tags = [(thing, thing.AddObserver(event, self._called)) for thing, event in watched if thing is not None]
 
     def _call(self, caller, event):
+        self._tell()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _call_with(self, caller, event, node):
+        self._tell(node)
+
+    def _tell(self, *node):
         stand_in = self._stand_in()
         if stand_in is not None and shiboken6.isValid(stand_in._qt):
-            getattr(stand_in, self._method)()
+            getattr(stand_in, self._method)(*node)
 
 
 def combo_inside(stand_in):
@@ -97,25 +105,44 @@ class qMRMLNodeComboBox(mirror(QtWidgets.QWidget)):
         super().__init__(*args)
         self._own.__dict__.update(scene=None, current=None, listed=[], attributes=[], noneDisplay="None")
         self._own.__dict__.update(addEnabled=True, removeEnabled=True, showChildNodeTypes=True)
-        self._own.observers, self._own.imports = Observers(self, "_refresh"), Observers(self, "_imported")
+        self._own.observers, self._own.resets = Observers(self, "_refresh"), Observers(self, "_listed_anew")
+        self._own.removals = Observers(self, "_node_goes", with_node=True)
         self._own.combo = combo_inside(self)
         self._own.combo.activated.connect(self._activated)
+        self._qt.setEnabled(False)
 
     def setMRMLScene(self, scene):
         self._own.scene = scene
-        self._own.imports.watch((scene, slicer.vtkMRMLScene.EndImportEvent))
+        events = slicer.vtkMRMLScene
+        self._own.resets.watch((scene, events.EndImportEvent), (scene, events.EndCloseEvent))
+        self._own.removals.watch((scene, events.NodeAboutToBeRemovedEvent))
         self._refresh()
+        self._qt.setEnabled(scene is not None)
 
     def _activated(self, index):
         """By the user alone."""
         self._choose(self._own.combo.currentData())
         self._emit("nodeActivated(vtkMRMLNode*)", self.currentNode())
 
-    def _imported(self):
-        """After a scene was added, Slicer's model lists all nodes anew, and what was chosen is lost on the way."""
+    def _listed_anew(self):
+        """After a scene was added or closed Slicer's model lists all nodes anew, and what was chosen is lost by it."""
         if self.noneEnabled:
             self._choose(None)
         self._refresh()
+
+    def _node_goes(self, node):
+        """The node is still in the scene. The one that takes its place in the list is chosen, also where None could be.
+
+        While a scene is closed, Slicer's model looks at no node.
+        """
+        if self._own.scene.IsClosing() or node.GetID() not in self._own.listed:
+            return
+        self._emit("nodeAboutToBeRemoved(vtkMRMLNode*)", node)
+        index, left = self._own.listed.index(node.GetID()), [n for n in self._own.listed if n != node.GetID()]
+        was_chosen = self._own.current == node.GetID()
+        self._list(left)
+        if was_chosen:
+            self._choose(left[min(index, len(left) - 1)] if left else None)
 
     def mrmlScene(self):
         return self._own.scene
@@ -178,19 +205,25 @@ class qMRMLNodeComboBox(mirror(QtWidgets.QWidget)):
 
     def _refresh(self):
         scene = self._own.scene
+        if scene is not None and (scene.IsImporting() or scene.IsClosing()):
+            return
         all_nodes = [scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes())] if scene else []
         nodes = [n for n in all_nodes if self._fits(n)]
-        events = ("NodeAddedEvent", "NodeRemovedEvent", "EndBatchProcessEvent")
-        renamed = [(n, vtk.vtkCommand.ModifiedEvent) for n in nodes]
-        self._own.observers.watch(*((scene, getattr(slicer.vtkMRMLScene, e)) for e in events), *renamed)
         added = [n for n in nodes if n.GetID() not in self._own.listed]
-        self._own.listed = [n.GetID() for n in nodes]
-        none = [(self.noneDisplay, None)] if self.noneEnabled else []
-        show_items(self._own.combo, none + [(n.GetName(), n.GetID()) for n in nodes], self._own.current)
+        self._list([n.GetID() for n in nodes])
         if scene is not None and self._own.current not in self._own.listed:
             self._choose(None if self.noneEnabled or not nodes else nodes[0].GetID())
         for node in added:
             self._emit("nodeAdded(vtkMRMLNode*)", node)
+
+    def _list(self, node_ids):
+        """Show these nodes, and follow their names."""
+        scene, self._own.listed = self._own.scene, node_ids
+        nodes = [scene.GetNodeByID(i) for i in node_ids]
+        renamed = [(n, vtk.vtkCommand.ModifiedEvent) for n in nodes]
+        self._own.observers.watch((scene, slicer.vtkMRMLScene.NodeAddedEvent), *renamed)
+        none = [(self.noneDisplay, None)] if self.noneEnabled else []
+        show_items(self._own.combo, none + [(n.GetName(), n.GetID()) for n in nodes], self._own.current)
 
 
 @implements

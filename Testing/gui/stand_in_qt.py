@@ -1,10 +1,12 @@
 """The `qt` module as PythonQt shows it, on real Qt (PySide6).
 
-Each Qt class is mirrored by a class whose objects hold a PySide6 object. A name that is a Qt property is an attribute,
-all other public methods are methods.
+Each Qt class is mirrored by a class whose objects hold a PySide6 object, and which has the names that the running
+application shows (stand_in_names.py): properties are attributes, methods are methods, enums' values are on the class.
 """
 
 import ctypes
+import enum
+import functools
 import inspect
 import sys
 import types
@@ -13,6 +15,9 @@ import weakref
 import shiboken6
 from PySide6 import QtCore, QtGui, QtWidgets
 
+from stand_in_enums import EnumClass, EnumValue
+from stand_in_members import Hidden, NotDone, QtProperty, QtStatic, Signal, method_not_done, qt_function, qt_member
+from stand_in_names import Kind, is_listed, kinds, listed
 from stand_in_wrapped import ClassMirror, Wrapped, unwrap, wrap
 
 UNUSABLE = {"QThread": "qt.QThread cannot be used from Python in Slicer; keep a Python thread and a QTimer"}
@@ -20,7 +25,7 @@ if sys.version_info < (3, 12):  # PySide6 6.12 gives back references to True and
     for _constant in (True, False):  # stock of them, Python ends with "bool_dealloc: deallocating True or False"
         ctypes.c_ssize_t.from_address(id(_constant)).value += 1 << 40
 
-NOT_MIRRORED = ("connect", "disconnect", "emit", "exec", "exec_")  # done here, or only where someone may answer
+NOT_MIRRORED = ("connect", "disconnect", "className", "delete")  # done by `Wrapped`
 SECONDS_TO_ANSWER = 10
 _mirrors = {}
 _timers = weakref.WeakSet()
@@ -29,60 +34,6 @@ _timers = weakref.WeakSet()
 def live_timers():
     """The timers that were made through `qt` and still exist."""
     return [t for t in _timers if shiboken6.isValid(t)]
-
-
-class QtProperty:
-    """A Qt property as an attribute. Python's typed getters and setters are used where Qt has them."""
-
-    def __init__(self, name, writable, static):
-        self.name, self.writable, self.static = name, writable, static
-
-    def __get__(self, instance, owner):
-        if instance is None:  # QTimer.singleShot is a property and a static function
-            return self.static.__get__(None, owner) if isinstance(self.static, QtStatic) else self
-        capital = self.name[0].upper() + self.name[1:]
-        for getter in (f"is{capital}", self.name, f"has{capital}"):
-            if inspect.isroutine(getattr(instance._qt, getter, None)):
-                return wrap(getattr(instance._qt, getter)())
-        return wrap(instance._qt.property(self.name))
-
-    def __set__(self, instance, value):
-        if not self.writable:
-            raise AttributeError(f"{type(instance).__name__}.{self.name} is a read-only property")
-        setter = getattr(instance._qt, f"set{self.name[0].upper()}{self.name[1:]}", None)
-        if setter is not None:
-            setter(unwrap(value))
-        elif not instance._qt.setProperty(self.name, unwrap(value)):
-            raise TypeError(f"{type(instance).__name__}.{self.name} cannot be {value!r}")
-
-
-def _method(real, name):
-    def call(self, *args):
-        # A class derived by the code under test may call the base's version of what it overrides.
-        function = getattr(self._qt, name) if type(self).is_stand_in else getattr(real, name).__get__(self._qt)
-        return wrap(function(*unwrap(args)))
-
-    call.__name__ = name
-    return call
-
-
-class QtStatic:
-    """A static function, and the method of the same name that some classes have."""
-
-    def __init__(self, real, name):
-        self.real, self.name = real, name
-        self.asks = issubclass(real, QtWidgets.QDialog) and (
-            name.startswith(("get", "about")) or name in ("information", "question", "warning", "critical")
-        )
-
-    def __get__(self, instance, owner):
-        def call(*args):
-            if self.asks:
-                raise AssertionError(f"qt.{owner.__name__}.{self.name} waits for a user: replace it in the test")
-            holder = self.real if instance is None else instance._qt
-            return wrap(getattr(holder, self.name)(*unwrap(args)))
-
-        return call
 
 
 def _property(self, name):
@@ -116,43 +67,91 @@ def _exec(self):
 
 
 def mirror(real):
-    """The class in PythonQt's manners for a class of PySide6."""
+    """The class in PythonQt's manners for a class of PySide6: with the names that the running application shows.
+
+    One that the list has not is there only for others to be derived from it.
+    """
     real = next(c for c in real.__mro__ if c.__module__.startswith("PySide6"))
     if real not in _mirrors:
         bases = tuple(mirror(b) for b in real.__bases__ if b.__module__.startswith("PySide6")) or (Wrapped,)
-        names = {"_qt_class": real, "_stands_for": real.__name__}
-        _mirrors[real] = ClassMirror(real.__name__, bases, names | _members(real, bases))
+        members = {"_qt_class": real, "_stands_for": real.__name__, **_signatures(real), **_special(real)}
+        if is_listed(real.__name__):
+            members["_kinds"] = kinds(real.__name__)
+            members = _members(real, bases, members["_kinds"]) | members
+        _mirrors[real] = ClassMirror(real.__name__, bases, members)
     return _mirrors[real]
 
 
-def _members(real, bases):
-    properties, members = {}, {}
-    if issubclass(real, QtCore.QObject):
-        meta = real.staticMetaObject
-        own = (meta.property(i) for i in range(meta.propertyOffset(), meta.propertyCount()))
-        properties = {p.name(): p.isWritable() for p in own}
-        methods = [meta.method(i) for i in range(meta.methodCount())]
-        signatures = {bytes(m.methodSignature().data()).decode(): m.methodType() for m in methods}
-        signals = {s for s, kind in signatures.items() if kind == QtCore.QMetaMethod.MethodType.Signal}
-        members = {"_qt_signals": signals, "_qt_methods": set(signatures)}
-    for name, member in vars(real).items():
-        inherited = any(isinstance(inspect.getattr_static(b, name, None), QtProperty) for b in bases)
-        if name.startswith("_") or name in NOT_MIRRORED or inherited or isinstance(member, QtCore.Signal):
-            continue
-        if isinstance(member, staticmethod):
-            members[name] = QtStatic(real, name)
-        elif inspect.isroutine(member):
-            members[name] = _method(real, name)
-    for name, writable in properties.items():
-        members[name] = QtProperty(name, writable, members.get(name))
-    if real in (QtWidgets.QDialog, QtCore.QEventLoop):
-        members["exec"] = members["exec_"] = _exec
-    if real is QtCore.QObject:
-        members["name"] = members["objectName"]  # Slicer's own scripts read and set it
-        members["property"], members["setProperty"] = _property, _set_property
-    if real is QtCore.QTimer:
-        members["__init__"] = _remember_timer
+def shown_class(real):
+    """The class of an object that Qt gives; one that the list has not shows what its nearest listed base has."""
+    return _shown(mirror(real))
+
+
+@functools.cache
+def _shown(mirrored):
+    if is_listed(mirrored._stands_for):
+        return mirrored
+    names = {n: Hidden(n) for n in reached(mirrored) if n not in mirrored._kinds}
+    return ClassMirror(mirrored.__name__, (mirrored,), {"_stands_for": mirrored._stands_for, **names})
+
+
+def reached(*classes):
+    """All public names that classes and their bases have."""
+    return {n for c in classes for base in c.__mro__ if base is not object for n in vars(base) if n[0] != "_"}
+
+
+def _signatures(real):
+    if not issubclass(real, QtCore.QObject):
+        return {}
+    meta = real.staticMetaObject
+    methods = [meta.method(i) for i in range(meta.methodCount())]
+    found = {bytes(m.methodSignature().data()).decode(): m.methodType() for m in methods}
+    signals = {s for s, kind in found.items() if kind == QtCore.QMetaMethod.MethodType.Signal}
+    return {"_qt_signals": signals, "_qt_methods": set(found)}
+
+
+def _members(real, bases, of_kind):
+    """A descriptor for each name that the list has and no base, and one that hides what the list has not."""
+    members = {name: Hidden(name) for name in reached(*bases) if name not in of_kind}
+    for name, kind in of_kind.items():
+        inherited = next((f for b in bases if (f := inspect.getattr_static(b, name, None)) is not None), None)
+        if name not in NOT_MIRRORED and not _is_of(kind, inherited):
+            members[name] = member(real, name, kind)
     return members
+
+
+def _is_of(kind, member):
+    if kind in (Kind.PROPERTY, Kind.READ_ONLY):
+        return isinstance(member, QtProperty) and (kind is Kind.PROPERTY or not member.writable)
+    classes = {Kind.SLOT: (types.FunctionType, QtStatic), Kind.SIGNAL: Signal}
+    return isinstance(member, classes.get(kind, (EnumValue, EnumClass)))
+
+
+def member(real, name, kind):
+    """A name of a kind, on a class of PySide6."""
+    if kind in (Kind.PROPERTY, Kind.READ_ONLY):
+        found = qt_member(real, "objectName" if name == "name" else name)
+        if not isinstance(found, QtProperty):
+            return NotDone(real.__name__, name)
+        found.writable = found.writable and kind is Kind.PROPERTY
+        return found
+    if kind is Kind.SIGNAL:
+        return Signal(name)
+    if kind is Kind.SLOT:
+        found = None if name == "exec" else qt_function(real, name)  # `exec` waits: only where someone may answer
+        return found or method_not_done(real.__name__, name)
+    found = getattr(real, name, None)
+    if kind is Kind.NESTED_CLASS and isinstance(found, type) and issubclass(found, enum.Enum):
+        return EnumClass(found)
+    return EnumValue(found) if isinstance(found, enum.Enum) else NotDone(real.__name__, name)
+
+
+def _special(real):
+    if real in (QtWidgets.QDialog, QtCore.QEventLoop):
+        return {"exec": _exec}
+    if real is QtCore.QObject:
+        return {"property": _property, "setProperty": _set_property}
+    return {"__init__": _remember_timer} if real is QtCore.QTimer else {}
 
 
 class QtModule(types.ModuleType):
@@ -161,9 +160,9 @@ class QtModule(types.ModuleType):
     def __getattr__(self, name):
         if name in UNUSABLE:
             raise AttributeError(UNUSABLE[name])
-        for module in (QtCore, QtGui, QtWidgets):
-            found = None if name.startswith("_") else getattr(module, name, None)
-            if found is not None:
-                is_class = isinstance(found, type) and issubclass(found, shiboken6.Shiboken.Object)
-                return mirror(found) if is_class and found is not QtCore.Qt else found
-        raise AttributeError(f"module 'qt' has no attribute {name!r}")
+        if f"qt.{name}" not in listed():
+            raise AttributeError(f"module 'qt' has no attribute {name!r}: it is not in pythonqt_names.json")
+        found = next((f for m in (QtCore, QtGui, QtWidgets) if (f := getattr(m, name, None)) is not None), None)
+        if found is None:
+            raise NotImplementedError(f"the real qt has {name}; its stand-in does not do it yet")
+        return mirror(found)

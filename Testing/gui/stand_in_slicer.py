@@ -14,11 +14,12 @@ from PySide6 import QtCore, QtWidgets
 import stand_in_ctk  # noqa: F401  (registers its classes)
 import stand_in_scripted_modules
 import stand_in_segment_selector  # noqa: F401
-from stand_in_api import api, api_class
+from stand_in_api import api, api_class, is_visible
 from stand_in_application import LoadedModule, Modules, qSlicerApplication, stand_in_modules
 from stand_in_changes import Changes, running
 from stand_in_node_widgets import stop_observing
 from stand_in_qt import live_timers, mirror
+from stand_in_scene import DisplayableManagers, SubjectHierarchy
 from stand_in_segment_editor import SegmentEditorStandIn, close_editors, qSlicerSegmentEditorEffectFactory
 from stand_in_slots import failures
 from stand_in_user import user_functions
@@ -102,7 +103,7 @@ class Application:
         for name, module in stand_in_modules().items():
             self.changes.set_module(name, module)
         for name in api():
-            if not name.startswith("ctk") and not name.endswith("Decorators"):
+            if not name.startswith("ctk") and is_visible(name):
                 self.changes.set_attribute(slicer, name, api_class(name))
         scene = slicer.vtkMRMLScene()
         self.changes.set_attribute(slicer, "mrmlScene", scene)
@@ -111,6 +112,7 @@ class Application:
         scene.SetCacheManager(cache)
         self._segmentations = slicer.vtkSlicerSegmentationsModuleLogic()
         self._segmentations.SetMRMLScene(scene)
+        self._observers = SubjectHierarchy(scene), DisplayableManagers(scene)
         modules = Modules()
         modules.segmentations = LoadedModule("Segmentations", logic=self._segmentations)
         self.changes.set_attribute(slicer, "modules", modules)
@@ -136,6 +138,8 @@ class Application:
             widget.close()
             widget.deleteLater()
         QtWidgets.QApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
+        for observer in self._observers:
+            observer.stop()
         slicer.mrmlScene.Clear(True)
         slicer.mrmlScene.RemoveAllObservers()  # the scene may live on for a while, and tell of its end in another test
         qSlicerSegmentEditorEffectFactory._single = None

@@ -11,8 +11,10 @@ from operator import or_
 
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
-from stand_in_api import api_class, is_described
-from stand_in_qt import QtProperty, mirror
+from stand_in_api import api_class, is_described, is_visible
+from stand_in_members import QtProperty, is_property
+from stand_in_names import listed
+from stand_in_qt import mirror
 from stand_in_wrapped import normalized, wrap
 
 DESIGNER_PROPERTIES = {("QLabel", "buddy"), ("Line", "orientation")}  # no properties of Qt's; its loader knows them
@@ -23,11 +25,13 @@ OF_SLICER = ("qMRML", "qSlicer", "ctk")
 def widget_class(name):
     """The stand-in for a widget class in a .ui file; `LookupError` for one that does not exist."""
     if name.startswith(OF_SLICER):
+        if not is_visible(name):
+            raise LookupError(f"{name} is not in both lists of names (slicer_api.json, pythonqt_names.json)")
         return api_class(name)
-    found = getattr(QtWidgets, {"Line": "QFrame"}.get(name, name), None)
-    if found is None:
-        raise LookupError(f"there is no widget class {name!r}")
-    return mirror(found)
+    name = {"Line": "QFrame"}.get(name, name)
+    if f"qt.{name}" not in listed():
+        raise LookupError(f"there is no widget class {name!r} in pythonqt_names.json")
+    return mirror(getattr(QtWidgets, name))
 
 
 class Loader(QtUiTools.QUiLoader):
@@ -77,7 +81,7 @@ def check_and_strip(root):
         for prop in widget.findall("property"):
             member = inspect.getattr_static(kind, prop.get("name"), None)
             where = f"{widget.get('class')} {widget.get('name')!r}"
-            if not hasattr(type(member), "__set__") or not getattr(member, "writable", True):
+            if not is_property(member) or not getattr(member, "writable", True):
                 pseudo = (widget.get("class"), prop.get("name")) in DESIGNER_PROPERTIES
                 if prop.get("stdset") != "0" and not pseudo:  # stdset: a property that the file itself adds
                     errors.append(f"{where} has no property {prop.get('name')!r}")

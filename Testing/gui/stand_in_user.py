@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from PySide6 import QtWidgets
 
+from stand_in_wrapped import unwrap, wrap
+
 
 @dataclass(frozen=True)
 class Message:
@@ -23,17 +25,17 @@ def user_functions(application):
 
     def message_box(text, parent=None, **kwargs):
         kinds = {box.Icon.Warning: "warning", box.Icon.Critical: "error", box.Icon.Question: "question"}
-        kind = kinds.get(kwargs.get("icon"), "information")
+        kind = kinds.get(unwrap(kwargs.get("icon")), "information")
         application.messages.append(Message(kind, text, kwargs.get("detailedText") or ""))
-        buttons = box.StandardButton(kwargs.get("standardButtons") or box.StandardButton.Ok)
+        buttons = box.StandardButton(int(kwargs.get("standardButtons") or box.StandardButton.Ok))
         if buttons == box.StandardButton.Ok:
-            return buttons
+            return wrap(buttons)
         if not application.answers:
             raise AssertionError(f"the user is asked {text!r}: put the answer into application.answers before")
         answer = application.answers.pop(0)
         ways = {True: ("Ok", "Yes", "Retry"), False: ("Cancel", "No", "Close")}
         chosen = [getattr(box.StandardButton, n) for n in ways.get(answer, ())]
-        return next((b for b in chosen if b in buttons), answer)
+        return wrap(next((b for b in chosen if b in buttons), answer))
 
     def select_module(module):
         application.selected_module = module if isinstance(module, str) else module.name

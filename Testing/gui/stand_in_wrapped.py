@@ -1,7 +1,7 @@
 """Qt objects in PythonQt's manners: what an object of the `qt` module is, and how values pass to and from PySide6.
 
-A name that is a property is an attribute, signals are connected by their signature, and what the real class has not is
-refused: PythonQt would let many typing errors pass.
+A name that is a property is an attribute, signals are connected by their signature, and what the running application
+does not show is refused, in the words of PythonQt's PythonQtInstanceWrapper.cpp.
 """
 
 import enum
@@ -12,7 +12,11 @@ import types
 import shiboken6
 from PySide6 import QtCore
 
+from stand_in_enums import EnumClass, EnumValue
+from stand_in_names import Kind
 from stand_in_slots import as_slot
+
+REACHED = (Kind.SIGNAL, None)  # as a signal; or its kind is not known
 
 
 def normalized(signature):
@@ -25,8 +29,10 @@ def unwrap(value):
         raise RuntimeError("Qt is used outside the main thread; Slicer would crash")
     if isinstance(value, Wrapped):
         return value._qt
-    if isinstance(value, ClassMirror):
+    if isinstance(value, (ClassMirror, EnumClass)):
         return value._qt_class
+    if isinstance(value, EnumValue):
+        return value._qt
     if isinstance(value, (list, tuple)):
         return type(value)(unwrap(v) for v in value)
     if inspect.isroutine(value) or isinstance(value, types.LambdaType):
@@ -37,22 +43,26 @@ def unwrap(value):
 def wrap(value):
     """What PythonQt shows for a value of PySide6's; the same object each time for the same Qt object."""
     if isinstance(value, shiboken6.Shiboken.Object):
-        from stand_in_qt import mirror  # the mirrors are made of what is here
+        from stand_in_qt import shown_class  # the classes are made of what is here
 
-        return getattr(value, "_stand_in", None) or mirror(type(value))._around(value)
+        return getattr(value, "_stand_in", None) or shown_class(type(value))._around(value)
+    if isinstance(value, enum.Enum):
+        return EnumValue(value)
     if type(value) in (list, tuple):
         return type(value)(wrap(v) for v in value)
     return value
 
 
 class ClassMirror(type):
-    """The class of mirrored classes: finds enums and their values, which Qt keeps on the class."""
+    """The class of mirrored classes."""
 
     def __getattr__(cls, name):
-        value = None if name.startswith("_") else getattr(cls._qt_class, name, None)
-        if isinstance(value, enum.Enum) or (isinstance(value, type) and issubclass(value, enum.Enum)):
-            return value
-        raise AttributeError(f"class {cls.__name__} has no attribute {name!r}")
+        raise AttributeError(f"{cls.__name__} has no attribute named {name!r}")
+
+    @property
+    def stand_in(cls):
+        """The nearest of our own classes."""
+        return next(c for c in cls.__mro__ if c.is_stand_in)
 
     @property
     def is_stand_in(cls):
@@ -66,6 +76,7 @@ class Wrapped(metaclass=ClassMirror):
     _qt_class = QtCore.QObject
     _qt_signals = _qt_methods = frozenset()  # signatures
     _stands_for = "QObject"
+    _kinds = types.MappingProxyType({})  # what Python reaches on the real class
 
     def __init__(self, *args):
         self._hold(_instance_class(type(self))(*unwrap(args)))
@@ -81,24 +92,35 @@ class Wrapped(metaclass=ClassMirror):
         qt_object._stand_in = self
 
     def __getattr__(self, name):
-        kind = type(self).__name__
+        """Where nothing else is found: a property that was added to the object, or `exec_` for `exec`."""
         if name.startswith("__") or "_qt" not in self.__dict__:
-            raise AttributeError(f"{kind} has no attribute {name!r}")
-        if isinstance(self._qt, QtCore.QObject):
-            if name.encode() in [bytes(n.data()) for n in self._qt.dynamicPropertyNames()]:
-                return wrap(self._qt.property(name))
-            if any(signal.startswith(f"{name}(") for signal in self._signals()):
-                raise AttributeError(f"{kind}.{name} is a signal: use connect('{name}(...)', function)")
+            raise AttributeError(f"{type(self).__name__} has no attribute named {name!r}")
+        if self._has_added(name):
+            return wrap(self._qt.property(name))
+        if name.endswith("_") and self._kinds.get(name[:-1]) is Kind.SLOT:
+            return getattr(self, name[:-1])
         return getattr(type(self), name)
 
     def __setattr__(self, name, value):
-        base = next(c for c in type(self).__mro__ if c.is_stand_in)
+        base, kind = type(self).stand_in, self._kinds.get(name)
         if hasattr(type(inspect.getattr_static(type(self), name, None)), "__set__"):
             object.__setattr__(self, name, value)
-        elif type(self) is base or inspect.getattr_static(base, name, None) is not None:
-            raise AttributeError(f"{type(self).__name__} has no property {name!r} that could be set to {value!r}")
+        elif name in self._kinds:
+            what = "Slot" if kind is None else kind.value
+            raise AttributeError(f"{what} '{name}' can not be overwritten on {type(self).__name__} object")
+        elif self._has_added(name):
+            self._qt.setProperty(name, unwrap(value))
+        elif type(self) is base:
+            raise AttributeError(
+                f"'{name}' does not exist on {type(self).__name__} and creating new attributes on C++ objects is not "
+                "allowed"
+            )
         else:
             self.__dict__[name] = value
+
+    def _has_added(self, name):
+        of_qt = isinstance(self._qt, QtCore.QObject) and shiboken6.isValid(self._qt)
+        return of_qt and name.encode() in [bytes(n.data()) for n in self._qt.dynamicPropertyNames()]
 
     def __eq__(self, other):
         if isinstance(other, Wrapped) and not isinstance(self._qt, QtCore.QObject):
@@ -113,7 +135,8 @@ class Wrapped(metaclass=ClassMirror):
 
     def _signals(self):
         """The signatures of all signals that the real class has."""
-        return self._qt_signals | {s for c in type(self).__mro__ for s in vars(c).get("_api_signals", ())}
+        of_slicer = {s for c in type(self).__mro__ for s in vars(c).get("_api_signals", ())}
+        return {s for s in self._qt_signals | of_slicer if self._kinds.get(s.partition("(")[0], False) in REACHED}
 
     def connect(self, signal, function):
         signature = normalized(signal)
@@ -150,7 +173,7 @@ class Wrapped(metaclass=ClassMirror):
                 slot(*args)
 
     def className(self):
-        return next(c for c in type(self).__mro__ if c.is_stand_in)._stands_for
+        return type(self).stand_in._stands_for
 
     def delete(self):
         shiboken6.delete(self._qt)

@@ -683,6 +683,14 @@ def test_after_a_reload_the_panel_follows_the_drawing_at_once(module):
     assert started == [True]
 
 
+def test_a_panel_without_slicers_module_widget_around_it_is_set_up(module):
+    """As a developer makes one in the console: its parent is a plain `qMRMLWidget`, which cannot be entered."""
+    widget = sys.modules["ContextPropagation"].ContextPropagationWidget()
+
+    assert widget.panel is not None
+    widget.cleanup()
+
+
 def test_the_phantom_is_registered_as_sample_data_once_and_made_when_it_is_asked_for(module):
     sys.modules["ContextPropagation"].register_sample_case()
 

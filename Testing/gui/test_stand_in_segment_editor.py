@@ -220,7 +220,7 @@ def test_what_an_effect_writes_is_one_step_of_the_editors_undo(editor, effect, s
 
 
 def test_an_effect_cannot_call_what_python_cannot(effect):
-    with pytest.raises(AttributeError, match="no attribute 'icon'"):
+    with pytest.raises(AttributeError, match="no attribute named 'icon'"):
         effect.scriptedEffect.icon()
 
 

@@ -55,3 +55,11 @@ def test_closed_it_keeps_nothing_alive_and_may_be_closed_again(timer_class):
     del called, timer
     gc.collect()
     assert alive() is None
+
+
+def test_it_calls_once_by_what_python_reaches_of_qt(timer_class):
+    """In the application, `QTimer.singleShot = True` raises: panel and effect were dead."""
+    timer = timer_class(1, lambda: None, once=True)
+
+    assert timer._timer.isSingleShot()
+    assert not timer_class(1, lambda: None)._timer.isSingleShot()

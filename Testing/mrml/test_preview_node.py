@@ -7,6 +7,8 @@ from context_propagation.mrml.preview_node import PropagationPreview, remove_dea
 from context_propagation.mrml.scenes import new_scene
 from context_propagation.mrml.segments import segment_mask, segment_named
 from context_propagation.mrml.slice_plot import show_in_plot
+from stand_in_scene import DisplayableManagers, SubjectHierarchy, items_below
+from stand_in_slots import failures, raise_failures
 
 
 @pytest.fixture
@@ -59,38 +61,80 @@ def test_it_is_added_before_it_is_hidden(case, masks):
     assert hidden_when_added == [False]
 
 
-def test_neither_a_preview_nor_a_plot_leaves_a_dead_entry_in_a_scene_that_was_saved(case, masks, tmp_path):
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(case.scene)
+@pytest.fixture
+def application_in():
+    """What observes a scene in the running application."""
+    failures.clear()
+    observers = []
 
-    @vtk.calldata_type(vtk.VTK_OBJECT)
-    def added(caller, event, node):  # as Slicer's plug-ins do
-        if not node.GetHideFromEditors():
-            hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+    def observe(scene):
+        observers.extend([SubjectHierarchy(scene), DisplayableManagers(scene)])
 
-    for node in (case.volume, case.segmentation):
-        hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
-    tag = case.scene.AddObserver(slicer.vtkMRMLScene.NodeAddedEvent, added)
+    yield observe
+    for observer in observers:
+        observer.stop()
+    raise_failures()
+
+
+def entries(scene):
+    """Names of the entries in the subject hierarchy."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    return [hierarchy.GetItemName(item) for item in items_below(hierarchy, hierarchy.GetSceneItemID(), recursive=True)]
+
+
+def save_and_load(scene, application_in, folder):
+    scene.SetURL(str(folder / "scene.mrml"))
+    scene.Commit()
+    loaded = new_scene()
+    application_in(loaded)
+    loaded.SetURL(str(folder / "scene.mrml"))
+    loaded.Import()
+    return loaded
+
+
+def test_neither_a_preview_nor_a_plot_leaves_a_dead_entry_in_a_scene_that_was_saved(
+    application_in, case, masks, tmp_path
+):
+    application_in(case.scene)
     preview = PropagationPreview(case.scene, case.volume, *masks)
     show_in_plot(case.scene, None, {"undecided, mm²": np.arange(3.0)}, "axial slice")
-    case.scene.RemoveObserver(tag)
-    assert hierarchy.GetItemByDataNode(preview.node)  # while it is shown, Slicer asks for it
+    assert {preview.node.GetName(), "would be added", "would be removed"} <= set(entries(case.scene))
 
-    case.scene.SetURL(str(tmp_path / "scene.mrml"))
-    case.scene.Commit()
-
-    loaded = new_scene()
-    loaded.SetURL(str(tmp_path / "scene.mrml"))
-    loaded.Import()
-    other = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(loaded)
-    folder = other.CreateFolderItem(other.GetSceneItemID(), "Propagation preview_2")
+    loaded = save_and_load(case.scene, application_in, tmp_path)
+    assert "would be added" in entries(loaded)  # Slicer leaves what is in a virtual branch
     remove_dead_previews(loaded)
-    assert other.GetItemName(folder) == "Propagation preview_2"  # a user's own
-    other.RemoveItem(folder)
-    items = vtk.vtkIdList()
-    other.GetItemChildren(other.GetSceneItemID(), items, True)
-    names = [other.GetItemName(items.GetId(n)) for n in range(items.GetNumberOfIds())]
-    assert not {name for name in names if "preview" in name or "undecided" in name or "Slices" in name}
-    assert {"CT", "Segmentation"} <= set(names)
+
+    assert not {name for name in entries(loaded) if "would" in name or "preview" in name or "Slices" in name}
+    assert {"CT", "Segmentation"} <= set(entries(loaded))
+
+
+def test_a_users_own_entries_of_that_name_stay(application_in, case):
+    application_in(case.scene)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(case.scene)
+    hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), "Propagation preview_2")
+    patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "Propagation preview")
+    case.add(case.target)
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(case.segmentation), patient)
+
+    remove_dead_previews(case.scene)
+
+    assert {"Propagation preview", "Propagation preview_2", "Segmentation", "GTV"} <= set(entries(case.scene))
+    assert case.segmentation.GetSegmentation().GetNumberOfSegments() == 1
+
+
+def test_closing_takes_the_segmentation_out_of_the_scene_before_what_displays_it(application_in, case, masks):
+    application_in(case.scene)
+    preview = PropagationPreview(case.scene, case.volume, *masks)
+    left = []
+    observe = vtk.calldata_type(vtk.VTK_OBJECT)(lambda caller, event, node: left.append(node.GetClassName()))
+    tag = case.scene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, observe)
+
+    preview.close()
+    case.scene.RemoveObserver(tag)
+
+    assert left == ["vtkMRMLSegmentationNode", "vtkMRMLSegmentationDisplayNode"]
+    assert failures == []
+    assert not [name for name in entries(case.scene) if "would" in name or "preview" in name]
 
 
 def test_a_side_without_voxels_has_no_segment(case, masks):

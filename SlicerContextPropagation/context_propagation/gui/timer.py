@@ -20,7 +20,7 @@ class Timer:
         self._call = call
         self._timer = qt.QTimer()
         self._timer.interval = milliseconds
-        self._timer.singleShot = once
+        self._timer.setSingleShot(once)  # PythonQt hides the property of that name behind its static function
         self._timer.connect("timeout()", call)
         self._connected = True
 

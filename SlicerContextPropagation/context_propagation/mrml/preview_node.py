@@ -58,9 +58,14 @@ class PropagationPreview:
 
     def close(self) -> None:
         """Take the node out of the scene; nothing where it is gone, as after the scene was closed."""
-        if self._is_there:
-            self._scene.RemoveNode(self.node.GetDisplayNode())
-            self._scene.RemoveNode(self.node)
+        if not self._is_there:
+            return
+        display = self.node.GetDisplayNode()
+        # The segmentation first: until it goes, Slicer's 3D views hold on to what displays it, and at its next event
+        # they would look at a display node that is gone, which ends the application.
+        self._scene.RemoveNode(self.node)
+        if display is not None and display.GetScene() is not None:
+            self._scene.RemoveNode(display)
 
     @property
     def _is_there(self) -> bool:
@@ -70,13 +75,22 @@ class PropagationPreview:
 def remove_dead_previews(scene: slicer.vtkMRMLScene) -> None:
     """Take entries out of the subject hierarchy that were saved while a preview was open: the preview itself was not.
 
-    While it is open, Slicer asks for its entry at each of its events.
+    While it is open, Slicer asks for its entry at each of its events, and gives it a child for each of its segments.
     """
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    items = vtk.vtkIdList()
-    hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), items, False)
-    for item in [items.GetId(number) for number in range(items.GetNumberOfIds())]:
+    for item in _items_below(hierarchy, hierarchy.GetSceneItemID(), recursive=False):
         named = re.fullmatch(rf"{NAME}(_\d+)?", hierarchy.GetItemName(item)) is not None
-        folder = hierarchy.GetItemLevel(item) == "Folder" or hierarchy.GetNumberOfItemChildren(item) > 0
-        if named and not folder and hierarchy.GetItemDataNode(item) is None:
-            hierarchy.RemoveItem(item, False, False)
+        if named and hierarchy.GetItemLevel(item) != "Folder" and not _shows_nodes(hierarchy, item):
+            hierarchy.RemoveItem(item, False, True)
+
+
+def _shows_nodes(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int) -> bool:
+    """Whether an entry, or one below it, is that of a node in the scene."""
+    entries = [item, *_items_below(hierarchy, item, recursive=True)]
+    return any(hierarchy.GetItemDataNode(entry) is not None for entry in entries)
+
+
+def _items_below(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int, recursive: bool) -> list[int]:
+    items = vtk.vtkIdList()
+    hierarchy.GetItemChildren(item, items, recursive)
+    return [items.GetId(number) for number in range(items.GetNumberOfIds())]
