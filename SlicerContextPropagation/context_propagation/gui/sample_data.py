@@ -50,6 +50,7 @@ def register_sample_data() -> None:
 
     source = PhantomSource(
         sampleName=SAMPLE,
+        sampleDescription=_("Nasopharynx phantom"),
         uris=["generated", "generated"],
         fileNames=list(FILES),
         nodeNames=["Phantom CT", "Phantom truth"],
