@@ -15,7 +15,6 @@ LIBRARIES = (
     ("torch", "lib/libtorch_global_deps.so", "RTLD_GLOBAL"),  # as torch does it, and in its order
     ("torch", "lib/libtorch.so", "RTLD_LOCAL"),
     ("SimpleITK", "_SimpleITK*.so", "RTLD_LOCAL"),
-    ("blosc2", "blosc2_ext*.so", "RTLD_LOCAL"),
 )
 """Large ones: the package, where in it, and how the system loads it. None runs Python when it is loaded."""
 
