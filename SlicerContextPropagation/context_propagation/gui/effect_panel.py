@@ -49,7 +49,8 @@ class EffectPanel:
         self._last_selection: Selection | None = None
         self._writer: EffectWriter | None = None
         self._preview: OpenPreview | None = None
-        self._message, self._said_of = "", None
+        self._message = ""
+        self._said_of: tuple[Any, ...] | None = None
         self._propagating = self._redrawn_meanwhile = self.closed = False
         self._run = GuardedRun(self._runner, self._run_ended)
         self._watch = SegmentationWatch(
@@ -59,7 +60,7 @@ class EffectPanel:
         self._redrawn = RedrawnSlices(self._logic, self._propagate_by_itself)
         self._shortcut: Any = None
         self.widgets = EffectWidgets(scripted_effect)
-        self._choice = EditorChoice(scripted_effect, self.widgets, self._logic, self._chosen)
+        self._choice = EditorChoice(scripted_effect, self.widgets, self._logic, self.update)
         self._start = Start(self._choice, self._logic, self._run, self._new_writer, self._started)
         self._connect()
         self._runner.listeners.append(self._job_changed)
