@@ -14,6 +14,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.operation import Operation
 from context_propagation.core.reach import NEAR_SLICES_ONLY
 from context_propagation.core.worker import Job
+from context_propagation.gui.busy_cursor import busy_cursor
 from context_propagation.gui.input_section import InputSection
 from context_propagation.gui.messages import guarded, show_error
 from context_propagation.gui.segment_editor import open_segment_editor
@@ -153,12 +154,14 @@ class EditSection:
 
     def undo(self) -> None:
         """Take the last propagation back."""
-        self._shared.logic.undo()
+        with busy_cursor():
+            self._shared.logic.undo()
         self._say(_("Undone; what was drawn stays."))
 
     def redo(self) -> None:
         """Make it again."""
-        self._shared.logic.redo()
+        with busy_cursor():
+            self._shared.logic.redo()
         self._say(_("Done again."))
 
     def go_to_suggested(self) -> None:
@@ -198,7 +201,8 @@ class EditSection:
         self._say(_("{count} edit(s) replayed; the segment was not changed.").format(count=len(saved.propagations)))
 
     def _propagated(self, pending: PendingPropagation) -> None:
-        done = self._shared.logic.apply(pending)
+        with busy_cursor():
+            done = self._shared.logic.apply(pending)
         slices = len(done.result.changed_per_slice)
         self._say(
             "\n".join(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import slicer
 
 from context_propagation.core.phantom import Phantom, PhantomSettings, make_phantom
-from context_propagation.core.shipped_bundle import UNSEEN
 from context_propagation.core.source_volume import SourceVolume
+from context_propagation.core.unseen_phantoms import UNSEEN
 from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation
 from context_propagation.mrml.volume_nodes import add_volume
 
