@@ -12,7 +12,8 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,8 @@ def main() -> None:
     print(f"{' x '.join(map(str, SHAPE[::-1]))} voxels; medians of {arguments.runs} processes\n")
     print(pd.DataFrame(median_steps([steps for steps, _ in results])).to_string(index=False))
     print("\nSingle calls into Slicer, which cannot be split\n")
-    calls = [{name: run[name] for name in run} for _, run in results]
-    medians = [{"call": name, "ms": round(float(np.median([run[name] for run in calls])), 1)} for name in calls[0]]
-    print(pd.DataFrame(medians).to_string(index=False))
+    calls = pd.DataFrame([run for _, run in results])
+    print(calls.median().round(1).rename("ms").to_string())
 
 
 def _run(stacks_ms: float | None) -> tuple[list[Any], dict[str, float]]:
@@ -225,8 +225,47 @@ def _add_whole_grid_segment(node: Any, mask: np.ndarray, volume_node: Any, name:
 
 
 def _single_calls() -> dict[str, float]:
-    """Milliseconds of calls into Slicer, on a segment that fills the whole grid and on one in its box."""
-    return {}
+    """Milliseconds of calls into Slicer, on a labelmap of the whole grid and on one of the segment's box."""
+    from context_propagation.mrml.scenes import new_scene
+    from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation
+
+    scene = new_scene()
+    ct, truth = _add_case(scene)
+    found = {}
+    for kind, add in (("whole grid", _add_whole_grid_segment), ("its box", add_segment_from_mask)):
+        node = add_segmentation(scene, ct, kind)
+        found |= {f"{name}, {kind}": ms for name, ms in _calls_on(scene, node, ct, truth, add(node, truth, ct, "GTV"))}
+    return found
+
+
+def _calls_on(scene: Any, node: Any, ct: Any, truth: np.ndarray, segment_id: str) -> Iterator[tuple[str, float]]:
+    import slicer
+
+    from context_propagation.core.boxes import bounding_box, slices_of
+    from context_propagation.mrml.labelmap_images import image_from_mask
+    from context_propagation.mrml.world_matrices import volume_ijk_to_world
+
+    logic, editor = slicer.vtkSlicerSegmentEditorLogic(), scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    logic.SetMRMLScene(scene)
+    logic.SetSegmentEditorNode(editor)
+    editor.SetAndObserveSegmentationNode(node)
+    moved = np.roll(truth, 3, axis=2)
+    box = bounding_box(moved)
+    modifier = image_from_mask(moved[slices_of(box)], box, volume_ijk_to_world(ct))
+    write = node, segment_id, modifier, logic.ModificationModeAdd, list(modifier.GetExtent()), True, False
+    yield "SaveStateForUndo", _ms(logic.SaveStateForUndo)
+    yield "ModifySegmentByLabelmap", _ms(lambda: logic.ModifySegmentByLabelmap(*write))
+    yield "Undo", _ms(logic.Undo)
+    yield "Redo", _ms(logic.Redo)
+    yield "CreateClosedSurfaceRepresentation", _ms(node.CreateClosedSurfaceRepresentation)
+    yield "Undo, with the surface", _ms(logic.Undo)
+    yield "ModifySegmentByLabelmap, with the surface", _ms(lambda: logic.ModifySegmentByLabelmap(*write))
+
+
+def _ms(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - start)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ def register_sample_data() -> None:
 
     source = PhantomSource(
         sampleName=SAMPLE,
+        sampleDescription=_("Nasopharynx phantom"),
         uris=["generated", "generated"],
         fileNames=list(FILES),
         nodeNames=["Phantom CT", "Phantom truth"],
@@ -93,7 +94,7 @@ def say_added(nodes: Nodes) -> None:
 
 def _generate() -> Phantom:
     from context_propagation.core.phantom import make_phantom
-    from context_propagation.core.shipped_bundle import UNSEEN
+    from context_propagation.core.unseen_phantoms import UNSEEN
 
     return make_phantom(UNSEEN)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import slicer
 
+from context_propagation.gui.busy_cursor import busy_cursor
 from context_propagation.gui.segmentation_watch import GatheredEvents
 from context_propagation.mrml.surfaces import is_shown_in_3d, show_in_3d
 
@@ -50,5 +51,6 @@ class ShowIn3D:
 
     def _toggled(self, on: bool) -> None:
         if self._node is not None:
-            show_in_3d(self._node, on)
+            with busy_cursor():
+                show_in_3d(self._node, on)
         self._show()

@@ -20,10 +20,10 @@ from context_propagation.core.device_memory import free_device_memory
 from context_propagation.core.edited_slices import SliceEdit, find_edited_slices_in_boxes
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.kept_slices import slices_to_keep
+from context_propagation.core.long_imports import long_imports
 from context_propagation.core.model_listing import describe_model
 from context_propagation.core.operation import Operation
 from context_propagation.core.source_volume import axis_of_plane
-from context_propagation.core.torch_library import load_torch_library
 from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
 from context_propagation.mrml.late_writer import close_own
 from context_propagation.mrml.live_session import LiveSession, LoadedModel, SliceDoubt
@@ -31,7 +31,6 @@ from context_propagation.mrml.measurements import Measurements, Reference, measu
 from context_propagation.mrml.propagation_logic import PendingPropagation, Propagation, PropagationLogic
 from context_propagation.mrml.scenes import prepare_scene
 from context_propagation.mrml.segment_writer import SegmentWriter, WriteReport, write_changed_voxels
-from context_propagation.mrml.segmentation_files import save_segmentation
 from context_propagation.mrml.segments import add_segment_in_box, add_segmentation, boxed_segment, segment_named
 from context_propagation.mrml.selection import Selection
 from context_propagation.mrml.session_node import (
@@ -149,11 +148,11 @@ class ContextPropagationLogic:
 
         def compute(progress: Progress, cancelled: CancelCheck) -> LoadedModel:
             progress("load model", 0.0)
-            load_torch_library()
-            import context_propagation.core.session  # noqa: F401  (here: a start would import it on the main thread)
-            from context_propagation.core.bundle import load_model
+            with long_imports():
+                import context_propagation.core.session  # noqa: F401  (not on the main thread, when it is first needed)
+                from context_propagation.core.bundle import load_model
 
-            return LoadedModel(description, *load_model(folder, label, device, trust))
+                return LoadedModel(description, *load_model(folder, label, device, trust))
 
         def finish(loaded: LoadedModel) -> LoadedModel:
             self._require_idle()
@@ -360,9 +359,11 @@ class ContextPropagationLogic:
 
     def suggested_slice(self) -> int | None:
         """The slice to redraw next, along `doubt.axis`; None where nothing is in doubt or no image is set."""
+        if self.doubt is None:
+            return None  # before torch is imported: Slicer would wait seconds for it when the module is opened
         from context_propagation.core.slice_suggestion import suggested_slice
 
-        return suggested_slice(self.doubt.per_slice_mm2) if self.doubt else None
+        return suggested_slice(self.doubt.per_slice_mm2)
 
     # -- results -----------------------------------------------------------------------------------------------------
 
@@ -387,6 +388,8 @@ class ContextPropagationLogic:
 
     def save(self, path: str | Path) -> None:
         """Save the segmentation, all segments of it, to a `.seg.nrrd` file."""
+        from context_propagation.mrml.segmentation_files import save_segmentation  # with SimpleITK, a long import
+
         save_segmentation(path, self._require_selection().segmentation_node)
 
     # -- saved scenes ------------------------------------------------------------------------------------------------
