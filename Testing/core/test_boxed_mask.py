@@ -63,3 +63,39 @@ def test_what_is_no_mask_is_refused(changes):
 def test_what_is_no_object_is_refused(content):
     with pytest.raises(UserInputError, match="damaged"):
         BoxedMask.from_plain(content, (1, 2, 2))
+
+
+def masks(seed, shape=(5, 7, 9)):
+    """Two masks that overlap, each False outside a box of its own."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(2):
+        mask = np.zeros(shape, bool)
+        starts = [int(rng.integers(0, n)) for n in shape]
+        part = tuple(slice(a, int(rng.integers(a, n)) + 1) for a, n in zip(starts, shape, strict=True))
+        mask[part] = rng.random(mask[part].shape) < 0.5
+        found.append(mask)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_asked_of_a_box_is_what_the_whole_mask_says(seed):
+    mask, other = masks(seed)
+    boxed, box = BoxedMask.of(mask), ((1, 4), (0, 7), (3, 6))
+
+    assert np.array_equal(boxed.mask, mask)
+    assert np.array_equal(boxed.over(box), mask[1:4, :, 3:6])
+    assert boxed.count == mask.sum()
+    assert boxed.is_empty == (not mask.any())
+    flat = np.arange(0, mask.size, 3)
+    assert np.array_equal(boxed.at(flat), mask.reshape(-1)[flat])
+    assert boxed.is_same(BoxedMask.placed(mask.shape, ((0, 5), (0, 7), (0, 9)), mask))
+    assert boxed.is_same(BoxedMask.of(other)) == np.array_equal(mask, other)
+
+
+def test_a_mask_that_somebody_saved_in_a_wider_box_is_the_same():
+    mask = np.zeros((3, 4, 8), bool)
+    mask[1, 2, 3] = True
+    wide = BoxedMask(mask.shape, ((0, 3), (0, 4), (0, 8)), np.packbits(mask))
+
+    assert BoxedMask.from_plain(wide.plain(), mask.shape).is_same(BoxedMask.of(mask))

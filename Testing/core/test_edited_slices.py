@@ -1,11 +1,14 @@
 """Finding the slices that somebody redrew."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from context_propagation.core.edited_slices import edits_on_slices, find_edited_slices
+from context_propagation.core.boxed_mask import BoxedMask
+from context_propagation.core.edited_slices import edits_on_slices, find_edited_slices, find_edited_slices_in_boxes
 from context_propagation.core.errors import UserInputError
 
 SHAPE = (6, 8, 10)
@@ -116,3 +119,33 @@ def test_with_the_axis_given_exactly_the_differing_slices_are_found(data, axis):
     assert {edit.index for edit in found} == wanted
     for edit in found:
         assert np.array_equal(edit.mask, after.take(edit.index, axis))
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, 2])
+@pytest.mark.parametrize("seed", range(12))
+def test_masks_in_boxes_give_the_same_slices(seed, axis):
+    rng = np.random.default_rng(seed)
+    before, after = np.zeros((2, 9, 11, 13), bool)
+    before[2:6, 3:8, 4:9] = True
+    after[:] = before
+    after[int(rng.integers(0, 9)), 1:10, 2:12] ^= rng.random((9, 10)) < 0.3
+    if seed % 3 == 0:
+        after[:, int(rng.integers(0, 11)), 5] ^= True
+    boxed = BoxedMask.of(before), BoxedMask.of(after)
+    try:
+        expected = find_edited_slices(before, after, axis)
+    except UserInputError as error:
+        with pytest.raises(UserInputError, match=re.escape(str(error))):
+            find_edited_slices_in_boxes(*boxed, axis)
+        return
+
+    found = find_edited_slices_in_boxes(*boxed, axis)
+
+    assert [(e.axis, e.index) for e in found] == [(e.axis, e.index) for e in expected]
+    assert all(np.array_equal(a.mask, b.mask) for a, b in zip(found, expected, strict=True))
+
+
+def test_two_empty_masks_in_boxes_are_refused_in_the_same_words():
+    nothing = BoxedMask.of(np.zeros((3, 4, 5), bool))
+    with pytest.raises(UserInputError, match="equals the initial one; redraw at least one slice"):
+        find_edited_slices_in_boxes(nothing, nothing)
