@@ -18,11 +18,12 @@ from context_propagation.core.fusion_network import Fusion
 from context_propagation.core.measures import dice
 from context_propagation.core.phantom import PhantomSettings, make_phantom
 from context_propagation.core.session import Session, SessionSettings
-from context_propagation.core.shipped_bundle import FIRST_UNSEEN, UNSEEN, shipped_bundle
+from context_propagation.core.shipped_bundle import shipped_bundle
 from context_propagation.core.simulated_edit import largest_slice, redrawn_as, worst_slice
 from context_propagation.core.slice_suggestion import suggested_slice
 from context_propagation.core.source_volume import SourceVolume
 from context_propagation.core.split_model import SegmentationModel
+from context_propagation.core.unseen_phantoms import FIRST_UNSEEN, UNSEEN
 from provenance import provenance
 
 CASES = 12

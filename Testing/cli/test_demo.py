@@ -14,7 +14,8 @@ from context_propagation.cli.build_demo import BuildDemoRequest
 from context_propagation.cli.main import main
 from context_propagation.core.bundle import load_bundle
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.shipped_bundle import CONTROL, UNSEEN, shipped_bundle
+from context_propagation.core.shipped_bundle import CONTROL, shipped_bundle
+from context_propagation.core.unseen_phantoms import UNSEEN
 
 
 @pytest.fixture(scope="module")

@@ -40,9 +40,10 @@ def _shown(widget):
 def process_events(seconds=0.0, until=None, at_most=10.0):
     """Let Qt work: for some seconds, or until a condition holds."""
     end = time.monotonic() + (seconds if until is None else at_most)
+    loop = QtCore.QEventLoop()  # PySide's static `processEvents` takes a reference to None with each call
     while True:
         QtWidgets.QApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
-        QtWidgets.QApplication.processEvents()
+        loop.processEvents(QtCore.QEventLoop.ProcessEventsFlag.AllEvents)
         raise_failures()
         if until is not None and until():
             return

@@ -3,13 +3,13 @@
 import functools
 import sys
 import types
-import typing
 
 import slicer
 from PySide6 import QtCore, QtWidgets
 
 import stand_in_node_widgets  # noqa: F401  (before classes that derive from its)
 import stand_in_parameter_node
+import stand_in_sample_data
 import stand_in_scripted_modules
 from stand_in_api import api_class, implements, is_visible
 from stand_in_effect import AbstractScriptedSegmentEditorEffect
@@ -40,8 +40,8 @@ class qSlicerCoreApplication(mirror(QtWidgets.QApplication)):
     def revisionUserSettings(self):
         return self.settings()
 
-    def processEvents(self):
-        QtWidgets.QApplication.processEvents()
+    def processEvents(self, flags=QtCore.QEventLoop.ProcessEventsFlag.AllEvents):
+        QtCore.QEventLoop().processEvents(flags)  # PySide's static one takes a reference to None with each call
 
     def coreIOManager(self):
         return self._own.io
@@ -73,37 +73,6 @@ class CtkModule(types.ModuleType):
         if name.startswith("ctk") and is_visible(name):
             return api_class(name)
         raise AttributeError(f"module 'ctk' has no attribute {name!r}: it is not in both lists of names")
-
-
-class SampleDataLogic:
-    """Keeps what is registered."""
-
-    registered: typing.ClassVar = []
-
-    @staticmethod
-    def registerCustomSampleDataSource(
-        category="Custom",
-        sampleName=None,
-        uris=None,
-        fileNames=None,
-        nodeNames=None,
-        customDownloader=None,
-        thumbnailFileName=None,
-        loadFileTypes=None,
-        loadFiles=None,
-        loadFileProperties=None,
-        checksums=None,
-        loadFileType=None,
-    ):
-        """As Slicer's: lists of one length each, also where nothing is downloaded; once by category and name."""
-        each = [uris] if isinstance(uris, str) else uris
-        names = [fileNames] if isinstance(uris, str) else fileNames
-        if len(each) != len(names):
-            raise ValueError("All fields of sample data source must have the same length")
-        source = {"category": category, "sampleName": sampleName, "customDownloader": customDownloader}
-        source["thumbnailFileName"] = thumbnailFileName
-        if not any((s["category"], s["sampleName"]) == (category, sampleName) for s in SampleDataLogic.registered):
-            SampleDataLogic.registered.append(source)
 
 
 @implements
@@ -161,5 +130,11 @@ def stand_in_modules():
         "slicer.parameterNodeWrapper": _module("slicer.parameterNodeWrapper", parameterNodeWrapper=wrapper),
         "SegmentEditorEffects": _module("SegmentEditorEffects", AbstractScriptedSegmentEditorEffect=base),
         "qSlicerSegmentationsEditorEffectsPythonQt": _module("qSlicerSegmentationsEditorEffectsPythonQt", **effects),
-        "SampleData": _module("SampleData", SampleDataLogic=SampleDataLogic),
+        "SampleData": _module(
+            "SampleData",
+            SampleDataLogic=stand_in_sample_data.SampleDataLogic,
+            SampleDataSource=stand_in_sample_data.SampleDataSource,
+            downloadSample=stand_in_sample_data.download_sample,
+            downloadSamples=stand_in_sample_data.download_samples,
+        ),
     }

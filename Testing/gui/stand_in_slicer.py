@@ -48,8 +48,8 @@ class Application:
 
     @property
     def sample_data(self):
-        """The data sets that were registered, as keyword arguments."""
-        return sys.modules["SampleData"].SampleDataLogic.registered
+        """The data sets that were registered, of all categories."""
+        return [s for sources in vars(slicer.modules).get("sampleDataSources", {}).values() for s in sources]
 
     @property
     def scene(self):
@@ -102,12 +102,14 @@ class Application:
         self.changes.set_attribute(sys, "excepthook", _keep_failure)
         for name, module in stand_in_modules().items():
             self.changes.set_module(name, module)
-        self.sample_data.clear()
         for name in api():
             if not name.startswith("ctk") and is_visible(name):
                 self.changes.set_attribute(slicer, name, api_class(name))
         scene = slicer.vtkMRMLScene()
         self.changes.set_attribute(slicer, "mrmlScene", scene)
+        cache = slicer.vtkCacheManager()
+        cache.SetRemoteCacheDirectory(str(self.folder / "cache"))
+        scene.SetCacheManager(cache)
         self._segmentations = slicer.vtkSlicerSegmentationsModuleLogic()
         self._segmentations.SetMRMLScene(scene)
         self._observers = SubjectHierarchy(scene), DisplayableManagers(scene)

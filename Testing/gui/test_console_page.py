@@ -16,25 +16,34 @@ def the_code_of_the_page():
     return re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_the_script_of_the_page_does_the_whole_job_in_the_application(application, tmp_path, monkeypatch):
+def test_all_code_of_the_page_runs_in_the_application_one_block_after_the_other(application, tmp_path, monkeypatch):
     pytest.importorskip("nnunetv2")
     pytest.importorskip("monai")
     application.load_module(ROOT / "SlicerContextPropagation" / "ContextPropagation.py")
+    application.finish_startup()
     monkeypatch.chdir(tmp_path)
-    names = {}
+    names, blocks, after = {}, the_code_of_the_page(), {}
 
-    exec(the_code_of_the_page()[0], names)
+    for code in blocks:
+        exec(code, names)
+        logic = names["logic"]
+        after[code] = (len(logic.history), logic.segment_mask() if logic.selection else None)
 
-    logic, done = names["logic"], names["done"]
-    assert logic.scene is application.scene
-    assert np.array_equal(logic.segment_mask()[35], names["drawn"][35])
-    assert done.report.written > 0
-    assert logic.suggested_slice() is not None
+    first, *_, saved, last = blocks
+    assert logic.scene is names["volume"].GetScene() is application.scene
+    assert names["done"].report.written > 0
     assert (tmp_path / "refined.seg.nrrd").is_file()
-    logic.close()
+    assert names["ct"].GetName() == names["volume"].GetName() == "Phantom CT"
+    assert names["without_application"].scene is not application.scene
+    assert np.array_equal(after[first][1][35], names["drawn"][35])
+    assert "restore()" in saved
+    assert (after[first][0], after[saved][0]) == (1, 1)
+    assert np.array_equal(after[saved][1], after[first][1])  # replaying writes nothing
+    assert names["pending"].result.changed.any()
+    assert after[last] == (0, None)  # closed
 
 
-def test_the_script_of_the_page_has_at_most_15_lines():
+def test_the_whole_job_has_at_most_15_lines():
     assert len(the_code_of_the_page()[0].splitlines()) <= 15
 
 
@@ -42,10 +51,11 @@ def test_without_the_application_the_logic_takes_a_scene():
     slicer = pytest.importorskip("slicer")
     names = {}
 
-    exec(the_code_of_the_page()[1], names)
+    (code,) = (code for code in the_code_of_the_page() if "new_scene" in code)
+    exec(code, names)
 
     assert "ContextPropagation" not in sys.modules
-    assert isinstance(names["logic"].scene, slicer.vtkMRMLScene)
+    assert isinstance(names["without_application"].scene, slicer.vtkMRMLScene)
 
 
 def test_every_call_that_the_page_names_is_there_with_these_arguments():

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 import venv
 import zipfile
 from pathlib import Path
@@ -81,6 +82,13 @@ class ThrowAwayPython:
 
     def uninstall(self, names, log):
         self._pip(["uninstall", "--yes", *names], log)
+
+    def wait_until(self, done):
+        while not done():
+            time.sleep(0.01)
+
+    def stop(self):
+        raise NotImplementedError("test_downloads has what stops")
 
     def bring(self, *wheels):
         """Unpack wheels, in the place of other versions: what is there before the module comes."""

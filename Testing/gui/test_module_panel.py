@@ -90,7 +90,7 @@ class User:
         self.ui.modelSelector.setCurrentIndex(paths.index(folder))
 
     def wait(self):
-        process_events(until=lambda: not self.shared.runner.busy)
+        process_events(until=lambda: not self.shared.runner.busy, at_most=60)
         process_events(0.05)
 
     def click(self, name):
@@ -474,8 +474,8 @@ def test_a_transform_without_planes_stops_neither_the_panel_nor_the_session(read
     ct.SetAndObserveTransformNodeID(bent.GetID())
     ready.panel.update()
     assert ready.ui.suggestionLabel.text == ""
-    ready.click("propagateButton")
-    assert "is not linear" in module.texts("error")[0]
+    assert "is not linear" in ready.ui.editsLabel.text
+    assert not ready.ui.propagateButton.enabled
     ct.SetAndObserveTransformNodeID(None)
     ready.panel.update()
 
@@ -516,7 +516,7 @@ def test_missing_packages_are_listed_and_installed_after_a_yes(module, ct, bundl
             return InstallationRecord({}, {})
 
     user, installer = User(module, [bundle]), Installer()
-    user.panel.packages = PackageSection(user.ui, user.shared, user.panel.inputs, lambda: installer)
+    user.panel.packages = PackageSection(user.ui, user.shared, user.panel.update, lambda: installer)
     user.ui.firstVolumeSelector.setCurrentNode(ct)
     user.panel.update()
     assert "nnunetv2>=2.5 (not installed)" in user.ui.packagesLabel.text
@@ -525,11 +525,10 @@ def test_missing_packages_are_listed_and_installed_after_a_yes(module, ct, bundl
     user.panel.update()
     assert installer.looked == looked  # it takes a fraction of a second
 
+    assert "Python packages are missing" in user.ui.stateLabel.text
     module.answers = [False]
-    user.widget.enter()
-    user.widget.enter()  # asked at first use only
+    user.click("installButton")
     assert not hasattr(installer, "installed")
-    assert len(module.texts("question")) == 1
 
     module.answers = [True]
     user.click("installButton")
@@ -696,10 +695,45 @@ def test_the_phantom_is_registered_as_sample_data_once_and_made_when_it_is_asked
     sys.modules["ContextPropagation"].register_sample_case()
 
     (source,) = module.sample_data
-    assert (source["category"], source["sampleName"]) == ("Context Propagation", "NasopharynxPhantom")
-    assert Path(source["thumbnailFileName"]).is_file()
-    volume, truth = source["customDownloader"](source)
+    assert sys.modules["SampleData"].SampleDataLogic.sampleDataSourcesByCategory("Context Propagation") == [source]
+    assert source.sampleName == "NasopharynxPhantom"
+    assert Path(source.thumbnailFileName).is_file()
+    volume, truth = source.customDownloader(source)  # as its button does
     assert volume.GetScene() is truth.GetScene() is module.scene
+    assert module.status == "'Phantom CT' and 'Phantom truth' were added."
+
+
+def test_a_script_gets_the_same_phantom_by_name_each_time_and_nothing_is_downloaded(module):
+    from context_propagation.mrml.segments import segment_mask, segment_name, segment_named
+    from context_propagation.mrml.volume_nodes import deferred_source_volume
+
+    logic = sys.modules["SampleData"].SampleDataLogic()
+    of_button = module.sample_data[0].customDownloader(module.sample_data[0])
+    (Path(module.scene.GetCacheManager().GetRemoteCacheDirectory()) / "NasopharynxPhantom.nrrd").write_text("stale")
+
+    for of_script in (logic.downloadSamples("NasopharynxPhantom"), logic.downloadSamples("NasopharynxPhantom")):
+        (ct, truth), (other_ct, other_truth) = of_script, of_button
+        voxels, other_voxels = (deferred_source_volume([node])() for node in (ct, other_ct))
+        assert np.array_equal(voxels.channels, other_voxels.channels)
+        assert np.allclose(voxels.ijk_to_lps, other_voxels.ijk_to_lps)
+        segment, other = segment_named(truth, None), segment_named(other_truth, None)
+        assert segment_name(truth, segment) == segment_name(other_truth, other) == "GTV, truth"
+        assert np.array_equal(segment_mask(truth, segment, ct), segment_mask(other_truth, other, other_ct))
+    assert logic.downloadSample("NasopharynxPhantom").GetName() == "Phantom CT"
+    assert logic.sourceForSampleName("NasopharynxPhantom") is module.sample_data[0]
+
+
+def test_a_phantom_that_cannot_be_made_leaves_no_word_in_the_status_bar(module, monkeypatch):
+    from context_propagation.gui import sample_data
+
+    def fail():
+        raise MemoryError
+
+    monkeypatch.setattr(sample_data, "_generate", fail)
+    with pytest.raises(MemoryError):
+        sample_data.add_sample_case()
+
+    assert module.status == ""
 
 
 def test_measuring_another_segment_leaves_the_session_alone(ready, ct):
@@ -739,6 +773,318 @@ def test_the_worker_computes_although_the_event_loop_holds_the_lock(ready):
 
     assert results == ["done"]
     assert ticks < 30
+
+
+def sentence(user):
+    process_events(0.1)
+    return user.ui.stateLabel.text
+
+
+def test_before_anything_is_chosen_the_state_line_says_what_to_choose(user, add_ct):
+    assert sentence(user) == "Choose a model, and a volume for each of its channels."
+    add_ct("CT")
+    add_ct("CT 2")
+    user.ui.firstVolumeSelector.setCurrentNode(user.application.scene.GetFirstNodeByName("CT"))
+    assert sentence(user) == "Press Predict."
+
+
+def test_the_only_volume_is_chosen_by_itself_and_of_two_none(user, add_ct):
+    ct = add_ct()
+    process_events(0.1)
+    assert user.panel.inputs.volume_nodes == [ct]
+
+    user.ui.firstVolumeSelector.setCurrentNode(None)
+    add_ct("another")
+    process_events(0.1)
+    assert user.panel.inputs.volume_nodes == []
+
+
+@pytest.mark.parametrize("event", ["scene closed", "volume removed", "segmentation removed", "segment removed"])
+def test_the_state_line_forgets_what_is_gone(ready, ct, module, event):
+    assert "filled with the prediction" in sentence(ready)
+    node, segment_id = ready.selection.segmentation_node, ready.selection.segment_id
+
+    if event == "scene closed":
+        module.scene.Clear(0)
+    elif event == "segment removed":
+        node.GetSegmentation().RemoveSegment(segment_id)
+    else:
+        module.scene.RemoveNode(ct if event == "volume removed" else node)
+
+    said = sentence(ready)
+    choose = "Choose a model, and a volume for each of its channels."
+    gone = "What was worked on is gone. Choose a volume and a segment, and press Predict."
+    assert said == {"segmentation removed": "Press Predict.", "segment removed": gone}.get(event, choose)
+    assert ready.ui.suggestionLabel.text == ""
+    assert ready.ui.memoryLabel.text == "said before the image is cached" or event == "segment removed"
+    assert ready.rows() == []
+    assert ready.ui.editsLabel.text == "Edited slices:"
+    for button in ("propagateButton", "undoButton", "redoButton", "goToButton", "plotButton", "redrawButton"):
+        assert not getattr(ready.ui, button).enabled, button
+
+
+@pytest.mark.parametrize("chosen", ["segment", "model", "volume", "device"])
+def test_another_choice_is_told_from_what_is_worked_on(ready, ct, module, add_ct, base, chosen):
+    from context_propagation.mrml.segments import add_segment_from_mask
+
+    if chosen == "segment":
+        other = add_segment_from_mask(ready.selection.segmentation_node, ready.mask(), ct, "other")
+        ready.ui.segmentSelector.setCurrentSegmentID(other)
+    elif chosen == "model":
+        ready.choose_model(base)
+    elif chosen == "volume":
+        ready.ui.firstVolumeSelector.setCurrentNode(add_ct("another CT"))
+    else:
+        ready.ui.deviceSelector.setCurrentIndex(1)
+
+    assert sentence(ready).endswith("on 'CT' is being worked on. Predict begins with what is chosen above.")
+    assert (ready.ui.deviceInUse.text == "") == (chosen in ("model", "device"))
+    says_nothing = ready.ui.memoryLabel.text == "said before the image is cached"
+    assert says_nothing == (chosen != "segment")
+
+
+def test_the_state_line_follows_drawing_undo_and_redo_in_the_segment_editor(ready):
+    editor = ready.redraw(7, a_slice())
+    assert sentence(ready) == "Press Propagate."
+    editor.undo()
+    editor.undo()
+    assert sentence(ready) == "Ready: redraw a slice in the Segment Editor."
+    editor.redo()
+    editor.redo()
+    assert sentence(ready) == "Press Propagate."
+
+
+def test_what_a_propagation_did_is_said_until_the_segment_is_another(ready):
+    ready.redraw(7, a_slice())
+    ready.click("propagateButton")
+    ready.wait()
+    assert "voxels changed" in sentence(ready)
+    ready.panel.update()
+    assert "voxels changed" in sentence(ready)
+
+    ready.click("undoButton")
+    assert sentence(ready) == "Undone; what was drawn stays."
+    ready.redraw(9, a_slice())
+    assert sentence(ready) == "Press Propagate."
+
+
+def test_a_run_that_was_cancelled_or_failed_is_said_and_not_what_was_before(ready, monkeypatch):
+    ready.redraw(7, a_slice())
+    ready.click("propagateButton")
+    ready.click("cancelButton")
+    ready.wait()
+    assert sentence(ready) == "Propagate: cancelled; the segment is as it was."
+
+    def fail(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(ready.shared.logic.session, "propagate", fail)
+    ready.click("propagateButton")
+    ready.wait()
+    assert sentence(ready) == "Propagate: stopped by an error."
+    ready.redraw(8, a_slice())
+    assert sentence(ready) == "Press Propagate."
+
+
+def test_after_a_reload_nothing_is_said_of_the_session_that_was_let_go(ready, module):
+    ready.widget.cleanup()  # the first that a reload does
+    again = module.open_module("ContextPropagation")
+    process_events(0.1)
+
+    assert again.panel.inputs._ui.stateLabel.text == "Press Predict."
+
+
+def test_what_happened_while_another_module_was_shown_is_said_on_return(ready):
+    ready.widget.exit()
+    ready.redraw(7, a_slice())
+    ready.widget.enter()
+
+    assert ready.rows() == [("axial", "7", "redrawn")]
+    assert sentence(ready) == "Press Propagate."
+
+
+def test_figures_go_with_the_segments_they_are_of(ready, ct, module):
+    from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation
+
+    truth = add_segmentation(module.scene, ct, "Truth")
+    expert = add_segment_from_mask(truth, ready.mask(), ct, "expert")
+    ready.ui.referenceSelector.setCurrentNode(truth)
+    ready.ui.measureSection.collapsed = False
+    name = ready.selection.segmentation_node.GetSegmentation().GetSegment(ready.selection.segment_id).GetName()
+
+    ready.click("measureButton")
+    ready.wait()
+    assert ready.ui.measuredLabel.text == f"'{name}' compared with 'expert'"
+    ready.redraw(7, a_slice())
+    assert ready.ui.measuredLabel.text == f"'{name}' compared with 'expert', before it was changed"
+    assert ready.ui.measureTable.rowCount > 1
+
+    truth.GetSegmentation().RemoveSegment(expert)
+    process_events(0.1)
+    assert ready.ui.measureTable.rowCount == 0
+    assert not ready.ui.measuredLabel.visible
+
+
+@pytest.mark.parametrize("event", ["scene", "reference", "segment"])
+def test_figures_go_where_another_choice_is_made(ready, ct, module, event):
+    from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation
+
+    ready.ui.measureSection.collapsed = False
+    ready.click("measureButton")
+    ready.wait()
+    assert ready.ui.measureTable.rowCount == 1
+
+    if event == "scene":
+        module.scene.Clear(0)
+    elif event == "segment":
+        other = add_segment_from_mask(ready.selection.segmentation_node, ready.mask(), ct, "other")
+        ready.ui.segmentSelector.setCurrentSegmentID(other)
+    else:
+        ready.ui.referenceSelector.setCurrentNode(add_segmentation(module.scene, ct, "Truth"))
+    process_events(0.1)
+
+    assert ready.ui.measureTable.rowCount == 0
+
+
+def test_the_sample_case_is_added_and_chosen_with_one_click(user, module):
+    user.click("sampleButton")
+    user.wait()
+
+    (ct,) = user.panel.inputs.volume_nodes
+    assert ct.GetName() == "Phantom CT"
+    assert sentence(user) == "Press Predict."
+    assert module.status == "'Phantom CT' and 'Phantom truth' were added."
+    assert not user.ui.sampleButton.visible
+
+
+def test_after_a_prediction_the_views_are_on_the_slice_that_is_suggested(ready):
+    import slicer
+
+    red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+    assert round(red.GetSliceToRAS().GetElement(2, 3) / 2.5) == ready.shared.logic.suggested_slice()
+
+
+def test_redraw_opens_the_segment_editor_on_this_segment_ready_to_paint(ready, ct, module):
+    import slicer
+
+    calls = []
+
+    class Editor:
+        """Notes what it is told."""
+
+        def __getattr__(self, name):
+            return lambda value: calls.append((name, value))
+
+    widget = SimpleNamespace(self=lambda: SimpleNamespace(editor=Editor()))
+    slicer.modules.segmenteditor = SimpleNamespace(widgetRepresentation=lambda: widget)
+
+    ready.click("redrawButton")
+
+    assert module.selected_module == "SegmentEditor"
+    assert calls == [
+        ("setSegmentationNode", ready.selection.segmentation_node),
+        ("setSourceVolumeNode", ct),
+        ("setCurrentSegmentID", ready.selection.segment_id),
+        ("setActiveEffectByName", "Paint"),
+    ]
+
+
+def test_one_click_shows_the_segment_in_3d_and_another_hides_it(ready):
+    from context_propagation.mrml.surfaces import is_shown_in_3d
+
+    node = ready.selection.segmentation_node
+    assert not ready.ui.show3dBox.checked
+    assert not node.GetSegmentation().ContainsRepresentation("Closed surface")  # surfaces take time
+    node.GetDisplayNode().SetSegmentVisibility3D(ready.selection.segment_id, True)
+
+    ready.click("show3dBox")
+    assert is_shown_in_3d(node)
+    assert node.GetClosedSurfaceInternalRepresentation(ready.selection.segment_id).GetNumberOfPoints() > 0
+    ready.click("show3dBox")
+    assert not is_shown_in_3d(node)
+    assert node.GetDisplayNode().GetSegmentVisibility3D(ready.selection.segment_id)
+
+
+def test_the_box_follows_who_else_shows_and_hides_in_3d(ready):
+    from context_propagation.mrml.surfaces import is_shown_in_3d
+
+    node = ready.selection.segmentation_node
+    node.CreateClosedSurfaceRepresentation()  # as the Segment Editor's button does
+    process_events(0.1)
+    assert ready.ui.show3dBox.checked
+    node.GetDisplayNode().SetVisibility3D(False)
+    process_events(0.1)
+    assert not ready.ui.show3dBox.checked
+    assert not is_shown_in_3d(node)
+
+    ready.click("show3dBox")
+    assert is_shown_in_3d(node)
+
+
+NARROW = 360
+"""Pixels: what a panel of 400 leaves beside a scroll bar."""
+
+
+def narrowest(widget):
+    process_events(0.1)
+    widget._qt.layout().activate()
+    return widget._qt.minimumSizeHint().width()
+
+
+def test_the_panel_fits_400_pixels_whatever_its_texts_say(module, pet_model, add_ct, tmp_path):
+    import slicer
+
+    folder = tmp_path / "a_folder_with_a_rather_long_name_such_as_nnUNetTrainer__nnUNetResEncUNetLPlans__3d_fullres"
+    (folder / "fold_0").mkdir(parents=True)
+    user = User(module, [pet_model])
+    import qt
+
+    qt.QSettings().setValue("ContextPropagation/ModelFolders", [str(pet_model), str(folder)])
+    user.panel.inputs._fill_models()
+    long = "20260821 CT THORAX ABDOMEN with contrast, reconstructed with an iterative kernel "
+    ct, pet = add_ct(long), add_ct(f"{long} PET")
+    user.choose_model(pet_model)
+    user.ui.firstVolumeSelector.setCurrentNode(ct)
+    user.ui.secondVolumeSelector.setCurrentNode(pet)
+    for section in ("measureSection", "installSection"):
+        getattr(user.ui, section).collapsed = False
+    widget = slicer.modules.contextpropagation.widgetRepresentation()
+    assert narrowest(widget) <= NARROW
+
+    user.click("predictButton")
+    assert narrowest(widget) <= NARROW  # while something runs
+    user.wait()
+    user.redraw(7, np.roll(user.mask()[7], 2, 0))
+    user.click("propagateButton")
+    user.wait()
+    user.ui.referenceSelector.setCurrentNode(user.selection.segmentation_node)
+    user.click("measureButton")
+    user.wait()
+    assert narrowest(widget) <= NARROW
+
+    user.choose_model(folder)
+    assert "is no model" in user.ui.modelDescription.text.replace("\u200b", "")
+    user.ui.packagesLabel.text = f"Step 1 of 2, PyTorch: Downloading {folder.name}.whl"
+    assert narrowest(widget) <= NARROW
+
+
+def test_every_text_of_the_panel_can_be_read_at_400_pixels(ready):
+    import slicer
+    from PySide6 import QtWidgets
+
+    real = slicer.modules.contextpropagation.widgetRepresentation()._qt
+    for section in ("measureSection", "installSection"):
+        getattr(ready.ui, section).collapsed = False
+    process_events(0.1)
+    real.resize(NARROW, real.layout().totalHeightForWidth(NARROW))
+    process_events(0.1)
+
+    cut = [w.text() for w in real.findChildren(QtWidgets.QPushButton) if w.width() < w.minimumSizeHint().width()]
+    labels = [w for w in real.findChildren(QtWidgets.QLabel) if w.isVisible() and w.text()]
+    cut += [w.text() for w in labels if not w.wordWrap() and w.width() < w.sizeHint().width()]
+    cut += [w.text() for w in labels if w.wordWrap() and w.height() < w.heightForWidth(w.width())]
+    assert real.width() == NARROW
+    assert cut == []
 
 
 def test_a_picture_of_the_panel_is_written_for_people(ready, tmp_path):

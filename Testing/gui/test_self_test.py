@@ -89,7 +89,7 @@ class NotBetter(FastLogic):
 @pytest.fixture(scope="module")
 def phantom():
     from context_propagation.core.phantom import make_phantom
-    from context_propagation.core.shipped_bundle import UNSEEN
+    from context_propagation.core.unseen_phantoms import UNSEEN
 
     return make_phantom(UNSEEN)
 

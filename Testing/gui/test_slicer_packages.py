@@ -8,7 +8,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.gui.slicer_packages import PyTorchExtension, SlicerPackages, printed_lines
+from context_propagation.gui.slicer_packages import PyTorchExtension, SlicerPackages, imported, printed_lines
+from context_propagation.gui.slicer_processes import SlicerProcesses
 
 
 def nothing(*arguments):
@@ -16,7 +17,7 @@ def nothing(*arguments):
 
 
 def test_the_installed_packages_are_those_of_this_python():
-    installed = SlicerPackages(nothing, nothing).installed()
+    installed = SlicerPackages(nothing, nothing, SlicerProcesses()).installed()
 
     assert installed["numpy"].version == importlib.metadata.version("numpy")
     assert "numpy" in installed["nnunetv2"].needs
@@ -29,7 +30,7 @@ def test_what_a_failed_removal_left_behind_is_not_installed(tmp_path, monkeypatc
     (left / "METADATA").write_text("Metadata-Version: 2.1\nName: left_behind\nVersion: 1.0\n")
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    assert "left-behind" not in SlicerPackages(nothing, nothing).installed()
+    assert "left-behind" not in SlicerPackages(nothing, nothing, SlicerProcesses()).installed()
 
 
 @pytest.fixture
@@ -46,6 +47,7 @@ def slicer(monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
     modules["slicer"].util = modules["slicer.util"]
     modules["slicer"].__path__ = []
+    modules["slicer.util"].launchConsoleProcess = nothing
     modules["slicer.util"].pip_install = lambda requirements: calls.append(("util", requirements))
     modules["slicer.util"].pip_uninstall = lambda requirements: calls.append(("util", requirements))
     modules["slicer.packaging"].pip_install = lambda requirements, show_progress: calls.append(("new", requirements))
@@ -55,7 +57,7 @@ def slicer(monkeypatch):
 
 
 def test_slicer_5_12_installs_through_its_packaging_module(slicer):
-    packages = SlicerPackages.of_application()
+    packages = SlicerPackages.of_application(SlicerProcesses())
     packages.install(("psutil>=5.9",), nothing)
     packages.uninstall(("psutil",), nothing)
 
@@ -65,7 +67,7 @@ def test_slicer_5_12_installs_through_its_packaging_module(slicer):
 def test_an_older_slicer_installs_through_its_util_module(slicer, monkeypatch):
     monkeypatch.delitem(sys.modules, "slicer.packaging")
 
-    packages = SlicerPackages.of_application()
+    packages = SlicerPackages.of_application(SlicerProcesses())
     packages.install(("psutil>=5.9",), nothing)
     packages.uninstall(("psutil",), nothing)
 
@@ -76,10 +78,10 @@ def test_an_installation_by_another_extension_is_waited_for(slicer):
     slicer["slicer.packaging"].isPipInstallInProgress = lambda: True
 
     with pytest.raises(UserInputError, match="Another extension is installing"):
-        SlicerPackages.of_application().install(("psutil",), nothing)
+        SlicerPackages.of_application(SlicerProcesses()).install(("psutil",), nothing)
 
 
-def test_what_slicer_prints_reaches_the_log_also_when_it_fails(capsys):
+def test_what_slicer_prints_reaches_the_log_also_when_it_fails(slicer, capsys):
     def pip_install(arguments):
         print("Collecting psutil")
         sys.stdout.write("ERROR: No match")
@@ -87,7 +89,7 @@ def test_what_slicer_prints_reaches_the_log_also_when_it_fails(capsys):
 
     lines = []
     with pytest.raises(subprocess.CalledProcessError):
-        SlicerPackages(pip_install, nothing).install(["psutil"], lines.append)
+        SlicerPackages(pip_install, nothing, SlicerProcesses()).install(["psutil"], lines.append)
 
     assert lines == ["Collecting psutil", "ERROR: No match"]
     assert capsys.readouterr().out == "Collecting psutil\nERROR: No match"
@@ -98,6 +100,12 @@ def test_a_log_that_prints_does_not_call_itself(capsys):
         print("one")
 
     assert capsys.readouterr().out == "one\n[one]\n"
+
+
+def test_only_packages_that_python_has_loaded_need_a_restart():
+    import numpy  # noqa: F401
+
+    assert imported(["numpy", "no-such-package"]) == ["numpy"]
 
 
 def logic_of(signature):
@@ -122,11 +130,11 @@ def logic_of(signature):
         ),
     ],
 )
-def test_the_pytorch_extension_of_any_year_is_called_by_its_own_names(monkeypatch, signature, given):
+def test_the_pytorch_extension_of_any_year_is_called_by_its_own_names(slicer, monkeypatch, signature, given):
     monkeypatch.setitem(sys.modules, "PyTorchUtils", SimpleNamespace(PyTorchUtilsLogic=logic_of(signature)))
     lines = []
 
-    PyTorchExtension().install(">=2.4", lines.append)
+    PyTorchExtension(SlicerProcesses()).install(">=2.4", lines.append)
 
     assert lines == [str(given)]
 
@@ -135,4 +143,4 @@ def test_without_the_pytorch_extension_the_user_is_sent_to_the_extensions_manage
     monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
 
     with pytest.raises(UserInputError, match="Extensions Manager"):
-        PyTorchExtension().install(">=2.4", nothing)
+        PyTorchExtension(SlicerProcesses()).install(">=2.4", nothing)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import slicer
 
+from context_propagation.core.boxed_mask import BoxedMask
 from context_propagation.mrml.overlaps import lost_by_others
 
 EDITOR = slicer.vtkMRMLSegmentEditorNode
@@ -11,7 +12,7 @@ EDITOR = slicer.vtkMRMLSegmentEditorNode
 def added(case):
     mask = np.zeros(case.shape, bool)
     mask[5, 4:8, 4:8] = True  # 16 voxels
-    return mask
+    return BoxedMask.of(mask)
 
 
 @pytest.fixture
@@ -38,5 +39,5 @@ def test_what_others_lose_depends_on_the_overwrite_mode(case, segments, added, m
 
 
 def test_nothing_is_lost_where_nothing_is_added(case, segments):
-    nothing = np.zeros(case.shape, bool)
+    nothing = BoxedMask.of(np.zeros(case.shape, bool))
     assert lost_by_others(case.segmentation, segments, case.volume, nothing, EDITOR.OverwriteAllSegments) == {}

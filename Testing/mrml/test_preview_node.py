@@ -3,6 +3,7 @@ import pytest
 import slicer
 import vtk
 
+from context_propagation.core.boxed_mask import BoxedMask
 from context_propagation.mrml.preview_node import PropagationPreview, remove_dead_previews
 from context_propagation.mrml.scenes import new_scene
 from context_propagation.mrml.segments import segment_mask, segment_named
@@ -15,14 +16,14 @@ from stand_in_slots import failures, raise_failures
 def masks(case):
     added, removed = np.zeros(case.shape, bool), np.zeros(case.shape, bool)
     added[4, 5, 6], removed[6, 2:4, 3] = True, True
-    return added, removed
+    return BoxedMask.of(added), BoxedMask.of(removed)
 
 
 def test_it_shows_what_is_added_and_removed_on_the_volumes_grid(case, masks):
     preview = PropagationPreview(case.scene, case.volume, *masks)
 
     for name, mask in zip(("would be added", "would be removed"), masks, strict=True):
-        assert np.array_equal(segment_mask(preview.node, segment_named(preview.node, name), case.volume), mask)
+        assert np.array_equal(segment_mask(preview.node, segment_named(preview.node, name), case.volume), mask.mask)
     assert preview.shown
 
 
@@ -31,7 +32,7 @@ def test_it_moves_with_the_volume(case, masks, rotate):
     preview = PropagationPreview(case.scene, case.volume, *masks)
 
     added = segment_mask(preview.node, segment_named(preview.node, "would be added"), case.volume)
-    assert np.array_equal(added, masks[0])
+    assert np.array_equal(added, masks[0].mask)
 
 
 def test_it_is_neither_saved_nor_offered_and_toggles(case, masks):
@@ -138,7 +139,7 @@ def test_closing_takes_the_segmentation_out_of_the_scene_before_what_displays_it
 
 
 def test_a_side_without_voxels_has_no_segment(case, masks):
-    preview = PropagationPreview(case.scene, case.volume, masks[0], np.zeros(case.shape, bool))
+    preview = PropagationPreview(case.scene, case.volume, masks[0], BoxedMask.of(np.zeros(case.shape, bool)))
 
     assert preview.node.GetSegmentation().GetNumberOfSegments() == 1
 

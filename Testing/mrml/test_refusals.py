@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import slicer
 
+from context_propagation.core.boxed_mask import BoxedMask
 from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
 from context_propagation.mrml.refusals import count_refused
 from context_propagation.mrml.segment_writer import write_changed_voxels
@@ -38,7 +39,7 @@ def editor(case):
 def foreseen_and_refused(case, editor):
     wanted = np.roll(case.target, (1, 2, 2), axis=(0, 1, 2))
     changed = wanted ^ case.target
-    foreseen = count_refused(editor, case.segmentation, case.gtv, case.volume, changed)
+    foreseen = count_refused(editor, case.segmentation, case.gtv, case.volume, BoxedMask.of(changed))
     writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, lambda: editor)
     report = write_changed_voxels(writer, case.segmentation, case.gtv, case.volume, wanted, changed)
     return foreseen, report.refused, int(changed.sum())
@@ -82,10 +83,12 @@ def test_inside_a_segment_that_is_gone_all_is_refused(case, editor):
     editor.SetMaskMode(NODE.EditAllowedInsideSingleSegment)
     editor.SetMaskSegmentID("gone")
 
-    assert count_refused(editor, case.segmentation, case.gtv, case.volume, case.target) == case.target.sum()
+    assert (
+        count_refused(editor, case.segmentation, case.gtv, case.volume, BoxedMask.of(case.target)) == case.target.sum()
+    )
 
 
 def test_nothing_is_refused_where_nothing_changes(case, editor):
     editor.SetMaskMode(NODE.EditAllowedInsideSingleSegment)
     nothing = np.zeros(case.shape, bool)
-    assert count_refused(editor, case.segmentation, case.gtv, case.volume, nothing) == 0
+    assert count_refused(editor, case.segmentation, case.gtv, case.volume, BoxedMask.of(nothing)) == 0

@@ -15,7 +15,8 @@ from context_propagation.cli.progress import progress_bars
 from context_propagation.cli.train_fusion import TrainFusionRequest, train_fusion_bundle
 from context_propagation.core.bundle import check_bundle_destination
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.shipped_bundle import FIRST_UNSEEN, FOLDER, UNSEEN
+from context_propagation.core.shipped_bundle import FOLDER
+from context_propagation.core.unseen_phantoms import FIRST_UNSEEN, UNSEEN
 
 MOST_BYTES = 8 * 2**20
 TRAINING = {

@@ -19,7 +19,8 @@ from context_propagation.cli.provenance import provenance
 from context_propagation.core.bundle import load_bundle
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.session import SessionSettings
-from context_propagation.core.shipped_bundle import CONTROL, UNSEEN, shipped_bundle
+from context_propagation.core.shipped_bundle import CONTROL, shipped_bundle
+from context_propagation.core.unseen_phantoms import UNSEEN
 
 ROWS = ("baseline", "paste", "update", "fusion", "no-edit control")
 SCOPES = ("near", "far", "whole")

@@ -7,11 +7,21 @@ import binascii
 import math
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from context_propagation.core.boxes import Box, bounding_box, box_of, box_shape, slices_of
+from context_propagation.core.boxes import (
+    Box,
+    bounding_box,
+    box_of,
+    box_shape,
+    inside_of,
+    intersection,
+    offset,
+    slices_of,
+)
 from context_propagation.core.errors import UserInputError
 
 EMPTY: Box = ((0, 0), (0, 0), (0, 0))
@@ -35,21 +45,69 @@ class BoxedMask:
     def of(cls, mask: np.ndarray) -> BoxedMask:
         """Pack a bool mask `[K, J, I]`."""
         k, j, i = mask.shape
-        box = bounding_box(mask) or EMPTY
-        return cls((k, j, i), box, np.packbits(mask[slices_of(box)]))
+        return cls.placed((k, j, i), ((0, k), (0, j), (0, i)), mask)
+
+    @classmethod
+    def placed(cls, shape: tuple[int, int, int], box: Box, voxels: np.ndarray) -> BoxedMask:
+        """Pack a mask that is False outside a box.
+
+        Args:
+            shape: Of the whole mask.
+            box: Inside it.
+            voxels: bool, the box's shape.
+        """
+        tight = bounding_box(voxels)
+        if tight is None:
+            return cls(shape, EMPTY, np.packbits(voxels[:0]))
+        return cls(shape, offset(tight, box), np.packbits(voxels[slices_of(tight)]))
 
     @property
     def mask(self) -> np.ndarray:
-        """The mask again, bool `[K, J, I]`."""
+        """The mask again, bool `[K, J, I]`; only memory inside the box is touched."""
         mask = np.zeros(self.shape, bool)
-        inside = np.unpackbits(self.bits, count=math.prod(box_shape(self.box))).astype(bool)
-        mask[slices_of(self.box)] = inside.reshape(box_shape(self.box))
+        mask[slices_of(self.box)] = self.inside
         return mask
+
+    @property
+    def inside(self) -> np.ndarray:
+        """The voxels of its box, bool."""
+        shape = box_shape(self.box)
+        return np.unpackbits(self.bits, count=math.prod(shape)).astype(bool).reshape(shape)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no voxel is True."""
+        return self.box == EMPTY
+
+    @property
+    def count(self) -> int:
+        """How many voxels are True."""
+        return int(np.count_nonzero(self.inside))
+
+    def over(self, box: Box) -> np.ndarray:
+        """The voxels of a box inside `shape`, bool."""
+        voxels = np.zeros(box_shape(box), bool)
+        common = intersection(box, self.box)
+        if common is not None:
+            voxels[slices_of(inside_of(common, box))] = self.inside[slices_of(inside_of(common, self.box))]
+        return voxels
+
+    def at(self, flat: np.ndarray) -> np.ndarray:
+        """The voxels at flat indices (C order over `[K, J, I]`), bool."""
+        return np.asarray(self.mask.reshape(-1)[flat])
+
+    def is_same(self, other: BoxedMask) -> bool:
+        """Whether every voxel is the same; both are of one shape."""
+        return self.box == other.box and np.array_equal(self.bits, other.bits)
 
     def plain(self) -> dict[str, Any]:
         """As plain JSON: shape, box, and the bits compressed and in base 64."""
-        bits = base64.b64encode(zlib.compress(self.bits.tobytes(), 6)).decode("ascii")
-        return {"shape": list(self.shape), "box": [list(span) for span in self.box], "bits": bits}
+        return {"shape": list(self.shape), "box": [list(span) for span in self.box], "bits": self._text}
+
+    @cached_property
+    def _text(self) -> str:
+        """The bits as text, made once: a record is written again after each propagation."""
+        return base64.b64encode(zlib.compress(self.bits.tobytes(), 6)).decode("ascii")
 
     @classmethod
     def from_plain(cls, content: Any, shape: tuple[int, int, int]) -> BoxedMask:
@@ -72,7 +130,7 @@ class BoxedMask:
             data = zlib.decompressobj().decompress(base64.b64decode(content["bits"], validate=True), size + 1)
             if len(data) != size:
                 raise UserInputError("A saved mask is damaged; its session cannot be restored")
-            return cls(shape, box, np.frombuffer(data, np.uint8))
+            return cls.placed(shape, box, cls(shape, box, np.frombuffer(data, np.uint8)).inside)
         except (KeyError, TypeError, binascii.Error, zlib.error, ValueError) as error:
             if isinstance(error, UserInputError):
                 raise

@@ -37,6 +37,23 @@ def intersection(a: Box, b: Box) -> Box | None:
     return None if any(start >= stop for start, stop in spans) else box_of(spans)
 
 
+def around(a: Box, b: Box) -> Box:
+    """The box around both; an empty one does not count."""
+    if 0 in box_shape(a) or 0 in box_shape(b):
+        return b if 0 in box_shape(a) else a
+    return box_of([(min(p[0], q[0]), max(p[1], q[1])) for p, q in zip(a, b, strict=True)])
+
+
+def offset(box: Box, outer: Box) -> Box:
+    """A box given inside another one, in the outer one's indices."""
+    return box_of([(start + base, stop + base) for (start, stop), (base, _) in zip(box, outer, strict=True)])
+
+
+def inside_of(box: Box, outer: Box) -> Box:
+    """A box in the indices of another one that it lies in: the reverse of `offset`."""
+    return box_of([(start - base, stop - base) for (start, stop), (base, _) in zip(box, outer, strict=True)])
+
+
 def contains(outer: Box, inner: Box) -> bool:
     """Whether a box lies inside another."""
     return all(a <= c and d <= b for (a, b), (c, d) in zip(outer, inner, strict=True))

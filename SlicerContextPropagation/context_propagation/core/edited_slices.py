@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from context_propagation.core.boxed_mask import BoxedMask
+from context_propagation.core.boxes import Box, around
 from context_propagation.core.errors import UserInputError
 
 AMBIGUITY_RATIO = 1.5
@@ -66,6 +68,22 @@ def find_edited_slices(before: np.ndarray, after: np.ndarray, axis: int | None =
         axis = _edited_axis(difference)
     others = tuple(a for a in range(3) if a != axis)
     return edits_on_slices(after, axis, np.flatnonzero(difference.any(axis=others)).tolist())
+
+
+def find_edited_slices_in_boxes(before: BoxedMask, after: BoxedMask, axis: int | None = None) -> list[SliceEdit]:
+    """As `find_edited_slices`, which would look at the whole of a large volume; here only the masks' boxes are."""
+    box = around(before.box, after.box)
+    found = find_edited_slices(before.over(box), after.over(box), axis)
+    return [_on_whole_slice(edit, box, before.shape) for edit in found]
+
+
+def _on_whole_slice(edit: SliceEdit, box: Box, shape_kji: tuple[int, int, int]) -> SliceEdit:
+    """A slice of a box as a slice of the volume."""
+    height, width = (n for axis, n in enumerate(shape_kji) if axis != edit.axis)
+    rows, columns = (slice(*span) for axis, span in enumerate(box) if axis != edit.axis)
+    mask = np.zeros((height, width), bool)
+    mask[rows, columns] = edit.mask
+    return SliceEdit(edit.axis, edit.index + box[edit.axis][0], mask)
 
 
 def _edited_axis(difference: np.ndarray) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = (
     "slicer-context-propagation",
@@ -23,6 +22,8 @@ PACKAGES = (
 
 def installed_versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide the result; one that is missing is left out."""
+    from importlib.metadata import PackageNotFoundError, version  # itself a long import
+
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

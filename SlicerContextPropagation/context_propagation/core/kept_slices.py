@@ -24,9 +24,9 @@ def slices_to_keep(
     Returns:
         By axis and index.
     """
-    if not segment.any():
-        return ()
     in_order = [*drawings, *redrawn]
+    if not in_order or not segment.any():
+        return ()
     expected = segment.copy()
     for edit in in_order:
         np.moveaxis(expected, edit.axis, 0)[edit.index] = edit.mask

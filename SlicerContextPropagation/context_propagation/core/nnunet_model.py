@@ -17,6 +17,7 @@ from context_propagation.core.callbacks import CancelCheck, Progress, never_canc
 from context_propagation.core.device import select_device
 from context_propagation.core.direct_convolution import DirectConvolution
 from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.core.filled_holes import nnunet_fills_holes_so
 from context_propagation.core.grid import GridMap
 from context_propagation.core.intensity_check import ChannelExpectation, channel_expectations
 from context_propagation.core.nnunet_folder import NnunetFolder, load_nnunet_folder
@@ -103,9 +104,10 @@ class NnunetModel:
         plans, configuration = self._folder.plans_manager, self._folder.configuration_manager
         preprocessor = configuration.preprocessor_class(verbose=False)
         properties: dict[str, Any] = {"spacing": list(volume.spacing_kji_mm)}
-        data, _, properties = preprocessor.run_case_npy(
-            volume.channels, None, properties, plans, configuration, self._folder.dataset_json
-        )
+        with nnunet_fills_holes_so():
+            data, _, properties = preprocessor.run_case_npy(
+                volume.channels, None, properties, plans, configuration, self._folder.dataset_json
+            )
         first, second, third = (int(axis) for axis in plans.transpose_forward)
         d, h, w = (int(n) for n in data.shape[1:])
         crop = box_of([(int(start), int(stop)) for start, stop in properties["bbox_used_for_cropping"]])

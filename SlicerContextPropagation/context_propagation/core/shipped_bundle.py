@@ -8,18 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.phantom import PhantomSettings
 
 FOLDER = Path(__file__).resolve().parent.parent / "bundles" / "nasopharynx_phantom"
 CONTROL = Path("training") / "no-edit-control_all.safetensors"
 """The network of the no-edit control inside the bundle."""
-
-FIRST_UNSEEN = 900
-"""From here on, phantoms that neither the base model nor the fusion network was trained on."""
-
-UNSEEN = PhantomSettings("nasopharynx", seed=0, number=905)
-"""Of the twelve from `FIRST_UNSEEN` the one whose gain from one redrawn worst slice is the median, the upper of the two
-(`benchmarks/slice_suggestion.py` lists them); one of them loses."""
 
 
 def shipped_bundle() -> Path:

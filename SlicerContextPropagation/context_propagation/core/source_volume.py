@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
 from types import EllipsisType
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk
 
 from context_propagation.core.errors import UserInputError
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 PLANES = ("sagittal", "coronal", "axial")
 """The plane whose normal is closest to L, P and S, in this order."""
@@ -91,6 +94,8 @@ class SourceVolume:
                     f"Image {number} (size {image.GetSize()}, spacing {image.GetSpacing()}) is not on the grid of "
                     f"image 0 (size {images[0].GetSize()}, spacing {images[0].GetSpacing()}); resample it first"
                 )
+        import SimpleITK as sitk  # not above: Slicer would wait a sixth of a second for it when the effect is chosen
+
         channels = np.stack([sitk.GetArrayFromImage(image).astype(np.float32) for image in images])
         return cls(channels, ijk_to_lps_of(images[0]))
 
@@ -100,6 +105,8 @@ class SourceVolume:
         Raises:
             UserInputError: The grid is sheared, which an image file cannot hold.
         """
+        import SimpleITK as sitk
+
         image = sitk.GetImageFromArray(mask.astype(np.uint8))
         direction = _direction(self.ijk_to_lps)
         if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-4):
@@ -142,6 +149,8 @@ def sitk_from_channel(volume: SourceVolume, channel: int = 0) -> sitk.Image:
     Raises:
         UserInputError: The grid is sheared.
     """
+    import SimpleITK as sitk
+
     image = volume.mask_to_sitk(np.zeros(volume.shape_kji, bool))
     result = sitk.GetImageFromArray(volume.channels[channel])
     result.CopyInformation(image)

@@ -16,7 +16,8 @@ from typing import Protocol
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.gui.download_size import DownloadSize, addresses_in, download_size
 from context_propagation.gui.installation_plan import (
     PINS,
     REQUIREMENTS,
@@ -64,6 +65,12 @@ class Packages(Protocol):
     def uninstall(self, names: Sequence[str], log: Log) -> None:
         """Run `pip uninstall` without a question; raise one of `FAILURES` if it fails."""
 
+    def wait_until(self, done: Callable[[], bool]) -> None:
+        """Let the application work until something is done."""
+
+    def stop(self) -> None:
+        """Let what runs, and what would still be run, end without leaving anything half done."""
+
 
 class TorchInstaller(Protocol):
     """What chooses the build of torch for this computer."""
@@ -81,12 +88,14 @@ class StepProgress:
         steps: How many there are.
         title: The step's title.
         line: The last line that was printed, or "" at the start of the step.
+        size: What this step downloads, once that is known.
     """
 
     step: int
     steps: int
     title: str
     line: str = ""
+    size: DownloadSize | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,7 @@ class DependencyInstaller:
         self._packages = packages
         self._torch_installer = torch_installer
         self._settings_folder = settings_folder
+        self._stopped = False
 
     def missing(self, *files: Path) -> tuple[MissingPackage, ...]:
         """What is missing of torch and of requirement files, `REQUIREMENTS` where none is named."""
@@ -128,23 +138,27 @@ class DependencyInstaller:
     def install(self, plan: InstallationPlan, progress: Progress = lambda step: None) -> InstallationRecord:
         """Install what was planned, step by step; what earlier steps installed stays if a later one fails.
 
-        It cannot be cancelled: `progress` must not raise.
-
         Returns:
-            What was added and changed. Where something was changed, Slicer should be restarted.
+            What was added and changed. Where something was changed that is loaded, Slicer should be restarted.
 
         Raises:
             UserInputError: A step failed; the message says what to do.
+            Cancelled: `stop` was called.
         """
         _refuse_other_threads()
         at_start = self._versions()
         for number, step in enumerate(plan.steps, start=1):
             start = StepProgress(number, len(plan.steps), step.title)
             progress(start)
-            self._run_and_record(step, plan.wheel_folder, _Lines(_log_of(progress, start)))
+            self._run_and_record(step, plan.wheel_folder, _Lines(start, progress))
         return InstallationRecord.between(at_start, self._versions())
 
-    def uninstall(self, log: Log = lambda line: None) -> Uninstalled:
+    def stop(self) -> None:
+        """End `install` as soon as nothing is half done: `progress` may call it."""
+        self._stopped = True
+        self._packages.stop()
+
+    def uninstall(self) -> Uninstalled:
         """Remove what `install` added, and nothing else.
 
         A package stays if another one that is not ours needs it by now, or if someone replaced it with another version.
@@ -157,12 +171,12 @@ class DependencyInstaller:
         installed = self._packages.installed()
         left = _reasons_to_leave(record.added, installed)
         names = sorted(name for name in record.added if name in installed and name not in left)
-        lines = _Lines(log)
+        said: list[str] = []
         try:
             if names:
-                self._packages.uninstall(names, lines)
+                self._packages.uninstall(names, said.append)
         except FAILURES as error:
-            raise pip_error(f"Removing {', '.join(names)} failed", [*lines.said, str(error)], None) from error
+            raise pip_error(f"Removing {', '.join(names)} failed", [*said, str(error)], None) from error
         finally:
             still_there = self._versions()
             kept = {name: version for name, version in record.added.items() if name in still_there}
@@ -177,8 +191,10 @@ class DependencyInstaller:
         write_record(self._settings_folder, record)  # a folder that cannot be written is found before anything changes
         before = self._versions()
         try:
+            self._require_wanted()
             self._run(step, wheel_folder, log)
         except FAILURES as error:
+            self._require_wanted()
             raise pip_error(f"Installing {step.title} failed", [*log.said, str(error)], wheel_folder) from error
         finally:
             after = self._versions()
@@ -189,7 +205,11 @@ class DependencyInstaller:
             names = ", ".join(str(m) for m in still_missing)
             raise UserInputError(f"Installing {step.title} ended without {names}; restart Slicer and try again")
 
-    def _run(self, step: InstallationStep, wheel_folder: Path | None, log: Log) -> None:
+    def _require_wanted(self) -> None:
+        if self._stopped:
+            raise Cancelled
+
+    def _run(self, step: InstallationStep, wheel_folder: Path | None, log: _Lines) -> None:
         if step.through_pytorch_extension:
             self._torch_installer.install(str(step.requirements[0].specifier), log)
             return
@@ -199,23 +219,29 @@ class DependencyInstaller:
             constraints.write_text("".join(f"{line}\n" for line in lines), "utf-8")
             source = ["--no-index", "--find-links", str(wheel_folder)] if wheel_folder else ["--prefer-binary"]
             wanted = [str(r) for r in step.requirements]
-            self._packages.install([*wanted, *source, "--constraint", str(constraints), "--no-input"], log)
+            arguments = [*wanted, *source, "--constraint", str(constraints), "--no-input"]
+            if wheel_folder is None:
+                log.size = self._look_up(arguments, Path(folder) / "report.json", log)
+                self._require_wanted()
+            self._packages.install(arguments, log)
+
+    def _look_up(self, arguments: Sequence[str], report: Path, log: Log) -> DownloadSize:
+        """What these arguments make pip download; nothing is installed by it."""
+        self._packages.install([*arguments, "--dry-run", "--report", str(report)], log)
+        return download_size(addresses_in(report), self._packages.wait_until)
 
 
 class _Lines:
-    """A log that keeps what it passes on."""
+    """A log that keeps what it passes on, with the size of the download once that is known."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, start: StepProgress, progress: Progress) -> None:
         self.said: list[str] = []
-        self._log = log
+        self.size: DownloadSize | None = None
+        self._start, self._progress = start, progress
 
     def __call__(self, line: str) -> None:
         self.said.append(line)
-        self._log(line)
-
-
-def _log_of(progress: Progress, start: StepProgress) -> Log:
-    return lambda line: progress(replace(start, line=line))
+        self._progress(replace(self._start, line=line, size=self.size))
 
 
 def _refuse_other_threads() -> None:

@@ -11,25 +11,28 @@ from slicer.i18n import tr as _
 
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.operation import Operation
 from context_propagation.core.reach import NEAR_SLICES_ONLY
 from context_propagation.core.worker import Job
+from context_propagation.gui.busy_cursor import busy_cursor
 from context_propagation.gui.input_section import InputSection
-from context_propagation.gui.messages import guarded
-from context_propagation.gui.segmentation_watch import is_there, segment_content
+from context_propagation.gui.messages import guarded, show_error
+from context_propagation.gui.segment_editor import open_segment_editor
+from context_propagation.gui.segmentation_watch import SegmentationWatch, is_there, segment_content
 from context_propagation.gui.shared import Shared
+from context_propagation.gui.show_in_3d import ShowIn3D
 from context_propagation.gui.slice_views import jump_to_slice
 from context_propagation.gui.start_questions import asked
+from context_propagation.gui.state_line import StateLine
 from context_propagation.gui.texts import PLANES, memory_text, plane_choices, progress_words, translated
-from context_propagation.gui.timer import Timer
 from context_propagation.mrml.propagation_logic import PendingPropagation
 from context_propagation.mrml.segment_writer import WriteReport
+from context_propagation.mrml.segments import segment_name
+from context_propagation.mrml.selection import Selection
 from context_propagation.mrml.session_node import SavedSession
 from context_propagation.mrml.slice_plot import remove_plot, show_in_plot
 from context_propagation.mrml.start_check import StartCheck
 from context_propagation.mrml.volume_nodes import planes_of_volume
-
-LOOK_MS = 500
-"""How often the segment is looked at for redrawn slices while the panel is shown."""
 
 
 class EditSection:
@@ -54,9 +57,14 @@ class EditSection:
         self._ui, self._shared, self._inputs, self._on_changed = ui, shared, inputs, on_changed
         self._is_prevented = is_prevented
         self._edits: list[SliceEdit] = []
-        self._seen: Any = None
+        self._trouble = ""
+        self._shown = False
+        self._looked_at: Any = None
+        self._content: Any = None
         self._chart: Any = None
-        self._message = ""
+        self._line = StateLine(ui.stateLabel)
+        self._watch = SegmentationWatch(self._segment_changed, self._segment_changed, lambda: None, lambda: None)
+        self._in_3d = ShowIn3D(ui.show3dBox, ui.segmentSelector)
         ui.editsTable.setHorizontalHeaderLabels([_("Plane"), _("Slice"), _("State")])
         ui.planeSelector.addItems(plane_choices())
         ui.planeSelector.setCurrentIndex(PLANES.index(shared.logic.plane or ""))
@@ -68,18 +76,19 @@ class EditSection:
         ui.redoButton.connect("clicked()", self._guarded(self.redo))
         ui.goToButton.connect("clicked()", self._guarded(self.go_to_suggested))
         ui.plotButton.connect("clicked()", self._guarded(self.plot))
-        self._timer = Timer(LOOK_MS, self._look)
+        ui.redrawButton.connect("clicked()", self._guarded(self.redraw))
 
     def watch(self, on: bool) -> None:
-        """Look at the segment now and then, while the panel is shown."""
-        if on:
-            self._timer.start()
-        else:
-            self._timer.stop()
+        """Follow the segment, while the panel is shown."""
+        self._shown, self._looked_at = on, None
+        if not on:
+            self._watch.stop()
 
     def close(self) -> None:
-        """Stop looking at the segment."""
-        self._timer.close()
+        """Stop following the segment."""
+        self._shown = False
+        self._watch.close()
+        self._in_3d.close()
         if self._chart is not None and self._chart.GetScene() is not None:
             remove_plot(slicer.mrmlScene, self._chart)
 
@@ -91,49 +100,68 @@ class EditSection:
             model = self._inputs.model
             assert model is not None  # the button is disabled without one
             operation = model.load_operation(self._shared.logic, self._inputs.device)
-            self._shared.runner.start(operation, lambda loaded: self._guarded(self._set_image)())
+            self._run(operation, lambda loaded: self._guarded(self._set_image)())
             return
         self._set_image()
 
     def _set_image(self) -> None:
         if self._inputs.select():
-            self._shared.runner.start(self._shared.logic.check_operation(), self._checked)
+            self._run(self._shared.logic.check_operation(), self._checked)
 
     def _checked(self, check: StartCheck) -> None:
         self._guarded(lambda: self._cache(check))()
 
     def _cache(self, check: StartCheck) -> None:
-        logic, runner = self._shared.logic, self._shared.runner
+        logic = self._shared.logic
         assert logic.selection is not None  # it was just checked
         answers = asked(check, logic.selection.volume_nodes[0])
         if answers is None:
             return
-        runner.require_idle()  # something may have been started while the user was asked
+        self._shared.runner.require_idle()  # something may have been started while the user was asked
         if answers.replays:
-            runner.start(logic.restore_operation(check=check), self._restored)
+            self._run(logic.restore_operation(check=check), self._restored)
         else:
             operation = logic.predict_operation(check=check, keep_drawn=answers.keeps_drawn)
-            runner.start(operation, self._predicted)
+            self._run(operation, self._predicted)
 
     def propagate(self) -> None:
         """Propagate what was redrawn, and write it."""
         self._shared.logic.use_writer(None)
         operation = self._shared.logic.propagate_operation()
-        self._shared.runner.start(operation, self._propagated)
+        self._run(operation, self._propagated)
+
+    def _run(self, operation: Operation[Any], on_finished: Callable[[Any], None]) -> None:
+        """Start something; whatever becomes of it is said."""
+
+        def failed(error: BaseException) -> None:
+            show_error(error)
+            self._say(_("{title}: stopped by an error.").format(title=title))
+
+        title = translated(operation.title)
+        self._line.forget()
+        cancelled = _("{title}: cancelled; the segment is as it was.").format(title=title)
+        self._shared.runner.start(operation, on_finished, lambda: self._say(cancelled), failed)
 
     def _plane_chosen(self, index: int) -> None:
         self._shared.logic.plane = PLANES[index] or None
-        self._seen = None
         self._on_changed()
+
+    def redraw(self) -> None:
+        """Open the Segment Editor on the segment, with a brush in hand."""
+        selection = self._shared.logic.selection
+        if selection is not None:
+            open_segment_editor(selection)
 
     def undo(self) -> None:
         """Take the last propagation back."""
-        self._shared.logic.undo()
+        with busy_cursor():
+            self._shared.logic.undo()
         self._say(_("Undone; what was drawn stays."))
 
     def redo(self) -> None:
         """Make it again."""
-        self._shared.logic.redo()
+        with busy_cursor():
+            self._shared.logic.redo()
         self._say(_("Done again."))
 
     def go_to_suggested(self) -> None:
@@ -162,17 +190,19 @@ class EditSection:
     # -- what comes back
 
     def _predicted(self, report: WriteReport) -> None:
-        self._say(_("Ready: redraw a slice in the Segment Editor.") if not report.written else self._filled(report))
-
-    def _filled(self, report: WriteReport) -> str:
+        if not report.written:
+            self._say("")
+            return
         text = _("The segment was filled with the prediction ({count} voxels). Redraw a slice in the Segment Editor.")
-        return text.format(count=report.written)
+        self._say(text.format(count=report.written))
+        self.go_to_suggested()
 
     def _restored(self, saved: SavedSession) -> None:
         self._say(_("{count} edit(s) replayed; the segment was not changed.").format(count=len(saved.propagations)))
 
     def _propagated(self, pending: PendingPropagation) -> None:
-        done = self._shared.logic.apply(pending)
+        with busy_cursor():
+            done = self._shared.logic.apply(pending)
         slices = len(done.result.changed_per_slice)
         self._say(
             "\n".join(
@@ -186,32 +216,78 @@ class EditSection:
         )
 
     def _say(self, message: str) -> None:
-        self._message = message
-        self._seen = None
+        """What was done: it is shown until something that it is about changes."""
+        self._looked_at = None
+        self._look()
+        self._line.say(message, self._now())
         self._on_changed()
+
+    # -- what is true now
+
+    def _segment_changed(self) -> None:
+        """Voxels were changed, or segment or nodes are gone."""
+        self._looked_at = None
+        self._on_changed()
+
+    def _session_there(self) -> Selection | None:
+        """What the session is on, where nodes and segment are still there."""
+        logic = self._shared.logic
+        if logic.propagation is None or logic.selection is None or not is_there(logic.selection):
+            return None
+        return logic.selection
+
+    def _now(self) -> Any:
+        """All that a message may be about."""
+        logic, propagation = self._shared.logic, self._shared.logic.propagation
+        steps = propagation.done_count if propagation is not None else None
+        return self._inputs.choice, logic.selection, id(propagation), steps, self._content
+
+    def _next(self) -> str:
+        """What can be done now, or why nothing can."""
+        logic, selection = self._shared.logic, self._session_there()
+        if self._is_prevented():
+            return _("Python packages are missing: install them in the section Python packages.")
+        if logic.propagation is not None and selection is None:
+            return _("What was worked on is gone. Choose a volume and a segment, and press Predict.")
+        if not self._inputs.ready():
+            return _("Choose a model, and a volume for each of its channels.")
+        if selection is None:
+            return _("Press Predict.")
+        if not self._inputs.is_chosen(selection):
+            text = _("'{segment}' on '{volume}' is being worked on. Predict begins with what is chosen above.")
+            name = segment_name(selection.segmentation_node, selection.segment_id)
+            return text.format(segment=name, volume=selection.volume_nodes[0].GetName())
+        if self._trouble:
+            return ""  # said above the table
+        return _("Press Propagate.") if self._edits else _("Ready: redraw a slice in the Segment Editor.")
 
     # -- widgets
 
     def update(self) -> None:
         """Bring the widgets in step."""
         ui, logic, idle = self._ui, self._shared.logic, not self._shared.runner.busy
-        propagation = logic.propagation
+        self._follow()
         self._look()
+        self._show_edits()
+        self._in_3d.update()
+        there, propagation = self._session_there() is not None, logic.propagation
         free = idle and (propagation is None or not propagation.busy)  # not while the effect shows a preview
         ui.predictButton.enabled = free and self._inputs.ready() and not self._is_prevented()
-        ui.propagateButton.enabled = free and bool(self._edits)
-        ui.undoButton.enabled = free and propagation is not None and propagation.can_undo
-        ui.redoButton.enabled = free and propagation is not None and propagation.can_redo
-        ui.plotButton.enabled = ui.goToButton.enabled = idle and logic.suggested_slice() is not None
+        ui.propagateButton.enabled = free and there and bool(self._edits)
+        ui.redrawButton.enabled = idle and there
+        ui.undoButton.enabled = free and there and propagation is not None and propagation.can_undo
+        ui.redoButton.enabled = free and there and propagation is not None and propagation.can_redo
+        ui.suggestionLabel.text = self._suggestion()
+        ui.suggestionLabel.visible = bool(ui.suggestionLabel.text)
+        ui.plotButton.enabled = ui.goToButton.enabled = idle and bool(ui.suggestionLabel.text)
         ui.cancelButton.visible = ui.progressBar.visible = not idle
         if idle:
             waits = propagation is not None and propagation.pending is not None
             preview = _("A preview waits in the Segment Editor: apply or discard it there.")
-            ui.stateLabel.text = preview if waits else self._message
+            self._line.show(self._now(), preview if waits else self._next())
         self._show_memory()
         ui.reachLabel.text = self._reach()
         ui.reachLabel.visible = bool(ui.reachLabel.text)
-        ui.suggestionLabel.text = self._suggestion()
 
     def show_progress(self, job: Job | None) -> None:
         """Show the stage of what runs."""
@@ -220,12 +296,15 @@ class EditSection:
         self._ui.progressBar.visible = self._ui.cancelButton.visible = True
         self._ui.cancelButton.enabled = not job.cancelled
         self._ui.progressBar.value = int(100 * job.stage[1])
-        self._ui.stateLabel.text = ": ".join(progress_words(job))
+        self._line.show_running(": ".join(progress_words(job)))
         self._show_memory()
 
     def _show_memory(self) -> None:
-        memory = self._shared.logic.memory
-        self._ui.memoryLabel.text = memory_text(memory) if memory else _("said before the image is cached")
+        """What caching needs; said of the image that is being worked on, where that is the chosen one."""
+        logic = self._shared.logic
+        chosen = logic.selection is not None and self._inputs.volumes_are_chosen(logic.selection)
+        known = logic.memory if chosen and self._inputs.model_is_loaded() else None
+        self._ui.memoryLabel.text = memory_text(known) if known else _("said before the image is cached")
 
     def _reach(self) -> str:
         model = self._inputs.model
@@ -235,38 +314,46 @@ class EditSection:
 
     def _suggestion(self) -> str:
         logic = self._shared.logic
-        index = logic.suggested_slice()
         planes = self._planes()
-        if index is None or logic.doubt is None or not planes:
+        index = logic.suggested_slice() if planes else None
+        if index is None or logic.doubt is None:
             return ""
         plane = translated(planes[logic.doubt.axis])
         return _("Suggested next: {plane} slice {index}, where the model is least decided.").format(
             plane=plane, index=index
         )
 
-    def _look(self) -> None:
-        """Find redrawn slices, if the segment has changed since."""
-        logic = self._shared.logic
-        if self._shared.runner.busy or logic.propagation is None or logic.propagation.busy or logic.selection is None:
-            self._show_edits([] if logic.propagation is None else self._edits)
-            return
-        content = segment_content(logic.selection) if is_there(logic.selection) else None
-        if content == self._seen:
-            return
-        self._seen = content
-        try:
-            self._show_edits(logic.redrawn())
-            self._ui.editsLabel.text = _("Edited slices:")
-        except UserInputError as error:
-            self._show_edits([])
-            self._ui.editsLabel.text = str(error)
-        self._ui.undoButton.enabled = logic.propagation.can_undo
-        self._ui.redoButton.enabled = logic.propagation.can_redo
+    def _follow(self) -> None:
+        """Be told when the segment changes, while the panel is shown."""
+        selection = self._session_there() if self._shown else None
+        if selection is None:
+            self._watch.stop()
+        elif selection != self._watch.selection:
+            self._watch.start(selection)
+            self._looked_at = None
 
-    def _show_edits(self, edits: list[SliceEdit]) -> None:
-        self._edits = edits
+    def _look(self) -> None:
+        """Find redrawn slices, if anything that they depend on has changed since."""
+        logic, selection = self._shared.logic, self._session_there()
+        if selection is None:
+            self._edits, self._trouble, self._content = [], "", None
+            return
+        assert logic.propagation is not None  # there is a session
+        if self._shared.runner.busy or logic.propagation.busy:
+            return
+        wanted = (id(logic.propagation), logic.plane, self._planes())
+        if not self._shown or wanted == self._looked_at:
+            return
+        self._looked_at = wanted
+        try:
+            self._edits, self._trouble = logic.redrawn(), ""
+        except UserInputError as error:
+            self._edits, self._trouble = [], str(error)
+        self._content = segment_content(selection)
+
+    def _show_edits(self) -> None:
         table, logic = self._ui.editsTable, self._shared.logic
-        rows = [(edit.axis, edit.index, _("redrawn")) for edit in edits]
+        rows = [(edit.axis, edit.index, _("redrawn")) for edit in self._edits]
         rows += [(e.axis, e.index, _("propagated")) for done in logic.history for e in done.edits]
         rows += [(kept.axis, kept.index, _("kept")) for kept in logic.kept]
         planes = self._planes()
@@ -275,11 +362,13 @@ class EditSection:
         for number, (axis, index, state) in enumerate(rows):
             for column, text in enumerate((translated(planes[axis]), str(index), state)):
                 table.setItem(number, column, qt.QTableWidgetItem(text))
-        self._ui.propagateButton.enabled = bool(edits) and not self._shared.runner.busy
+        self._ui.editsLabel.text = self._trouble or _("Edited slices:")
 
     def _planes(self) -> tuple[str, ...]:
-        """The plane of slices along each array axis; none where the volume is gone or under a transform with none."""
-        selection = self._shared.logic.selection
+        """The plane of slices along each array axis; none where the volume or the segment is gone, or the volume is
+        under a transform with none.
+        """
+        selection = self._session_there()
         try:
             return planes_of_volume(selection.volume_nodes[0]) if selection is not None else ()
         except UserInputError:

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.worker import Job
+from context_propagation.gui.busy_cursor import busy_cursor
 from context_propagation.gui.editor_choice import EditorChoice
 from context_propagation.gui.effect_preview import OpenPreview
 from context_propagation.gui.effect_start import Start
@@ -49,6 +50,7 @@ class EffectPanel:
         self._writer: EffectWriter | None = None
         self._preview: OpenPreview | None = None
         self._message = ""
+        self._said_of: tuple[Any, ...] | None = None
         self._propagating = self._redrawn_meanwhile = self.closed = False
         self._run = GuardedRun(self._runner, self._run_ended)
         self._watch = SegmentationWatch(
@@ -126,7 +128,7 @@ class EffectPanel:
 
     def _begin(self) -> None:
         """Cache the image around the segment as it is now."""
-        self._message = ""
+        self._say("")
         selection = self._start.begin()
         if selection is not None:
             self._watch.start(selection)
@@ -135,7 +137,7 @@ class EffectPanel:
         assert self._logic.selection is not None  # it was just used
         self._watch.start(self._logic.selection)  # what was filled in is no stroke
         if predicted:
-            self._message = _("Filled with the prediction ({count} voxels).").format(count=predicted)
+            self._say(_("Filled with the prediction ({count} voxels).").format(count=predicted))
         self._find_redrawn()
 
     # -- propagate
@@ -146,7 +148,7 @@ class EffectPanel:
         if selection is None or not self._is_ours():
             raise UserInputError("This segment was not started on; press Start, then redraw a slice")
         self._drop_preview()
-        self._message = ""
+        self._say("")
         self._watch.start(selection)
         self._logic.use_writer(self._new_writer())
         self._run.start(self._logic.propagate_operation(), lambda pending: self._open_preview(selection, pending))
@@ -157,7 +159,7 @@ class EffectPanel:
         if selection != self._choice.selection:  # nobody had noticed yet
             self._logic.discard(pending)
             self._notice_selection()
-            self._message = self._message or _("Another segment or volume was selected, so it was stopped.")
+            self._say(self._message or _("Another segment or volume was selected, so it was stopped."))
             return
         try:
             self._preview = OpenPreview(self._logic.scene, selection, pending)
@@ -176,10 +178,10 @@ class EffectPanel:
         preview.close()
         self._preview = None
         try:
-            with self._watch.paused():
+            with self._watch.paused(), busy_cursor():
                 self._logic.use_writer(self._new_writer())
                 done = self._logic.apply(preview.pending)
-            self._message = "\n".join([done.report.message, *done.result.messages])
+            self._say("\n".join([done.report.message, *done.result.messages]))
         finally:
             self._find_redrawn()
             self._runner.tell()
@@ -190,7 +192,7 @@ class EffectPanel:
         self._drop_preview()
         if self._pending is pending is not None:
             self._logic.discard(pending)
-        self._message = _("Discarded; what was drawn stays.")
+        self._say(_("Discarded; what was drawn stays."))
         self._find_redrawn()
         self._runner.tell()
 
@@ -219,7 +221,8 @@ class EffectPanel:
 
     def _run_ended(self, why: str) -> None:
         self._propagating = False
-        self._message = why or self._message
+        if why:
+            self._say(why)
         self._end_our_session() if self.closed else self.update()
 
     def _job_changed(self, job: Job | None) -> None:
@@ -243,7 +246,7 @@ class EffectPanel:
         if self._runner.busy:
             self._redrawn_meanwhile = True
             return
-        self._message = _("The segment was changed, so the preview was dropped.") if self._preview else ""
+        self._say(_("The segment was changed, so the preview was dropped.") if self._preview else "")
         self._drop_preview()
         self._find_redrawn(after_stroke=True)
         self.update()
@@ -287,8 +290,9 @@ class EffectPanel:
     def _nodes_gone(self) -> None:
         """Segment, segmentation, volume or scene were removed: the session is closed and its memory freed."""
         self._last_selection = self._choice.selection
-        self._message = _("What was worked on is gone from the scene.")
-        self._run.stop(self._message)
+        gone = _("What was worked on is gone from the scene.")
+        self._say(gone)
+        self._run.stop(gone)
         self._drop_preview()
         self._redrawn.forget()
         remove_orphaned_sessions(self._logic.scene)
@@ -300,6 +304,7 @@ class EffectPanel:
         if selection is not None and not self._runner.busy and not is_there(selection):
             self._logic.close_session()
             self._logic.selection = None
+            self._said_of = None  # that it is gone is said of what is there now
 
     def _notice_selection(self) -> None:
         """Another segment or volume was selected: what runs is stopped, a preview waits."""
@@ -312,7 +317,7 @@ class EffectPanel:
         if self._run.going:
             self._run.stop(_("Another segment or volume was selected, so it was stopped."))
         else:
-            self._message = ""
+            self._say("")
             self._find_redrawn()
 
     # -- widgets
@@ -332,12 +337,27 @@ class EffectPanel:
         if self._preview is not None and (propagation is None or propagation.pending is not self._preview.pending):
             self._drop_preview()  # somebody else closed the session
         if not self._runner.busy:
+            self._forget_what_is_past()
             try:
                 state = self._state()
             except UserInputError as error:  # such as a CT under a transform that is not linear
                 state = str(error)
             self.widgets.status.text = "\n".join(text for text in (self._message, state) if text)
         self._allow()
+
+    def _say(self, message: str) -> None:
+        """Show what was done above the state, until what it was done to is another: see `_forget_what_is_past`."""
+        self._message, self._said_of = message, None
+
+    def _forget_what_is_past(self) -> None:
+        """Drop a message where model, segment, volume, session or the propagations in it are no longer those."""
+        model, propagation = self._choice.model, self._logic.propagation
+        steps = None if propagation is None else propagation.done_count
+        now = self._choice.selection, model and model.key, propagation, steps
+        if self._said_of is None:
+            self._said_of = now
+        elif self._said_of != now:
+            self._message, self._said_of = "", now
 
     def _allow(self) -> None:
         preview, busy = self._preview, self._runner.busy

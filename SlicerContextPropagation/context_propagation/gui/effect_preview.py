@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from context_propagation.core.boxed_mask import EMPTY, BoxedMask
 from context_propagation.core.boxes import slices_of
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.mrml.overlaps import lost_by_others
@@ -32,16 +32,16 @@ class OpenPreview:
     def __init__(self, scene: slicer.vtkMRMLScene, selection: Selection, pending: PendingPropagation) -> None:
         self.selection, self.pending = selection, pending
         result, volume = pending.result, selection.volume_nodes[0]
-        self._added, removed = np.zeros_like(result.changed), np.zeros_like(result.changed)
-        self._counts = 0, 0
         self._lost: dict[str, int] = {}
         self._refused = 0
         self._counted_for: tuple[Any, ...] = ()
-        if result.changed_box_kji is not None:  # the whole of a large volume would take a tenth of a second
-            part = slices_of(result.changed_box_kji)
-            changed, wanted = result.changed[part], result.segmentation[part]
-            self._added[part], removed[part] = changed & wanted, changed & ~wanted
-            self._counts = int(self._added[part].sum()), int(removed[part].sum())
+        box = result.changed_box_kji or EMPTY
+        changed, wanted = result.changed[slices_of(box)], result.segmentation[slices_of(box)]
+        self._changed, self._added, removed = (
+            BoxedMask.placed(result.changed.shape, box, voxels)
+            for voxels in (changed, changed & wanted, changed & ~wanted)
+        )
+        self._counts = self._added.count, removed.count
         self._node = PropagationPreview(scene, volume, self._added, removed)
 
     def show(self, on: bool) -> None:
@@ -69,7 +69,7 @@ class OpenPreview:
         if counted_for != self._counted_for:
             where = selection.segmentation_node, selection.segment_id, volume
             self._lost = lost_by_others(*where, self._added, editor_node.GetOverwriteMode())
-            self._refused = count_refused(editor_node, *where, self.pending.result.changed)
+            self._refused = count_refused(editor_node, *where, self._changed)
             self._counted_for = counted_for
         lines = [_("Redrawn: {slices}; kept exactly as drawn.").format(slices=slices_text(volume, self.pending.edits))]
         lines.append(self._changes())

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from context_propagation.core.memory_forecast import MemoryForecast
 
 SHORTCUT = "Ctrl+Shift+P"
+NARROWEST = 90
+"""Pixels that a list needs at least."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class EffectWidgets:
         self._add_labeled(
             _("Redrawn in:"), self.plane, _("The plane of redrawn slices. It is found by itself where it stands out.")
         )
+        for selector in (self.model, self.second, self.plane):
+            selector.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)  # long names do not widen the panel
+            selector.minimumWidth = NARROWEST
         self.start = _button(
             _("Start"), _("Cache the image around the segment as it is now; an empty one is predicted.")
         )

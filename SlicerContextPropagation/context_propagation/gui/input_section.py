@@ -13,10 +13,13 @@ from slicer.i18n import tr as _
 from context_propagation.core.errors import UserInputError
 from context_propagation.gui.messages import confirmed, show_error
 from context_propagation.gui.model_list import ListedModel, ModelList
+from context_propagation.gui.sample_data import Nodes, sample_case_operation, say_added
 from context_propagation.gui.segment_choice import chosen_segment
 from context_propagation.gui.shared import Shared
+from context_propagation.gui.texts import breakable
 from context_propagation.mrml.pet_alignment import align_operation
 from context_propagation.mrml.segments import convert_to_binary_labelmap, is_binary_labelmap
+from context_propagation.mrml.selection import Selection
 
 DEVICES = ("auto", "cuda", "cpu")
 
@@ -48,6 +51,7 @@ class InputSection:
         ui.segmentSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._changed)
         ui.segmentSelector.connect("currentSegmentChanged(QString)", self._changed)
         ui.alignButton.connect("clicked()", self._align)
+        ui.sampleButton.connect("clicked()", self._add_sample_case)
 
     # -- what is chosen
 
@@ -69,6 +73,22 @@ class InputSection:
         if self._channel_count() > 1:
             chosen.append(self._ui.secondVolumeSelector.currentNode())
         return [node for node in chosen if node is not None]
+
+    @property
+    def choice(self) -> tuple[Any, ...]:
+        """All that is chosen, to be compared by `==`."""
+        segmentation, segment = chosen_segment(self._ui.segmentSelector)
+        return self.model.key if self.model else "", self.device, tuple(self.volume_nodes), segmentation, segment
+
+    def volumes_are_chosen(self, selection: Selection) -> bool:
+        """Whether these volumes are the chosen ones."""
+        return selection.volume_nodes == tuple(self.volume_nodes)
+
+    def is_chosen(self, selection: Selection) -> bool:
+        """Whether just this is chosen, with the model that is loaded."""
+        segmentation, segment = chosen_segment(self._ui.segmentSelector)
+        same_segment = (selection.segmentation_node, selection.segment_id) == (segmentation, segment)
+        return same_segment and self.volumes_are_chosen(selection) and self.model_is_loaded()
 
     def ready(self) -> bool:
         """Whether all channels and a model that can be read are chosen."""
@@ -101,6 +121,12 @@ class InputSection:
         self._store_parameters()
         return True
 
+    def choose_only_volume(self) -> None:
+        """Where none is chosen and the scene has but one, take it."""
+        volumes = _volumes()
+        if len(volumes) == 1 and not self._filling and self._ui.firstVolumeSelector.currentNode() is None:
+            self._ui.firstVolumeSelector.setCurrentNode(volumes[0])
+
     def model_is_loaded(self) -> bool:
         """Whether the logic holds the chosen model on the chosen device."""
         return self.model is not None and self.model.is_loaded(self._shared.logic.loaded, self.device)
@@ -117,8 +143,10 @@ class InputSection:
             self._ui.firstVolumeSelector,
             self._ui.segmentSelector,
             self._ui.deviceSelector,
+            self._ui.sampleButton,
         ):
             widget.enabled = idle
+        self._ui.sampleButton.visible = not _volumes()
         self._ui.removeModelButton.enabled = idle and model is not None
         self._ui.secondVolumeSelector.enabled = idle and two
         self._ui.alignButton.enabled = idle and two and len(self.volume_nodes) == 2
@@ -129,7 +157,7 @@ class InputSection:
         self._ui.firstVolumeLabel.text = _("Volume ({name}):").format(name=channels[0])
         if two:
             self._ui.secondVolumeLabel.text = _("Volume ({name}):").format(name=channels[1])
-        loaded = self._shared.logic.loaded
+        loaded = self._shared.logic.loaded if self.model_is_loaded() else None
         self._ui.deviceInUse.text = _("in use: {device}").format(device=loaded.model.device) if loaded else ""
 
     def _description(self) -> str:
@@ -137,7 +165,7 @@ class InputSection:
         if model is None:
             return _("No model; add one.")
         if model.description is None:
-            return model.trouble
+            return breakable(model.trouble)
         if len(model.description.channels) > 2:
             return _("This model reads {count} volumes; the module takes two. Use the command line.").format(
                 count=len(model.description.channels)
@@ -224,6 +252,18 @@ class InputSection:
         self._fill_models()
         self._changed()
 
+    # -- sample case
+
+    def _add_sample_case(self) -> None:
+        try:
+            self._shared.runner.start(sample_case_operation(), self._sample_case_added)
+        except UserInputError as error:
+            show_error(error)
+
+    def _sample_case_added(self, nodes: Nodes) -> None:
+        say_added(nodes)
+        self._ui.firstVolumeSelector.setCurrentNode(nodes[0])
+
     # -- PET
 
     def _align(self) -> None:
@@ -248,3 +288,10 @@ class InputSection:
         node, messages = result
         self._ui.secondVolumeSelector.setCurrentNode(node)
         slicer.util.infoDisplay(_("'{name}' was made.").format(name=node.GetName()) + "\n" + "\n".join(messages))
+
+
+def _volumes() -> list[slicer.vtkMRMLScalarVolumeNode]:
+    """The scene's images: no label maps, no colours."""
+    kind = "vtkMRMLScalarVolumeNode"
+    found = (slicer.mrmlScene.GetNthNodeByClass(n, kind) for n in range(slicer.mrmlScene.GetNumberOfNodesByClass(kind)))
+    return [node for node in found if node.GetClassName() == kind and not node.GetHideFromEditors()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,20 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.gui.dependencies import DependencyInstaller, StepProgress
-from context_propagation.gui.input_section import InputSection
 from context_propagation.gui.installation_plan import (
     MONAI_REQUIREMENTS,
     REQUIREMENTS,
     MissingPackage,
     plan_installation,
 )
-from context_propagation.gui.messages import confirmed, show_error
+from context_propagation.gui.messages import confirmed, show_error, trusted
+from context_propagation.gui.pip_progress import PipProgress
 from context_propagation.gui.shared import Shared
-from context_propagation.gui.slicer_packages import PyTorchExtension, SlicerPackages
+from context_propagation.gui.slicer_packages import PyTorchExtension, SlicerPackages, imported
+from context_propagation.gui.slicer_processes import SlicerProcesses
+from context_propagation.gui.texts import breakable
 
 
 def application_installer() -> DependencyInstaller:
@@ -31,16 +33,17 @@ def application_installer() -> DependencyInstaller:
     """
     settings = qt.QFileInfo(slicer.app.slicerRevisionUserSettingsFilePath)
     folder = Path(settings.absolutePath()) / f"{settings.completeBaseName()}-ContextPropagation"
-    return DependencyInstaller(SlicerPackages.of_application(), PyTorchExtension(), folder)
+    processes = SlicerProcesses()
+    return DependencyInstaller(SlicerPackages.of_application(processes), PyTorchExtension(processes), folder)
 
 
 class PackageSection:
-    """A label, a folder and two buttons. Nothing is downloaded before the user agrees.
+    """A label, a folder, buttons and a bar. Nothing is downloaded before the user agrees.
 
     Args:
         ui: The panel's widgets.
         shared: Logic and worker.
-        inputs: What is chosen.
+        on_changed: Called after something was installed or removed.
         installer_of: Makes the installer; looked up only when packages are.
     """
 
@@ -48,15 +51,17 @@ class PackageSection:
         self,
         ui: Any,
         shared: Shared,
-        inputs: InputSection,
+        on_changed: Callable[[], None],
         installer_of: Callable[[], DependencyInstaller] = application_installer,
     ) -> None:
-        self._ui, self._shared, self._inputs, self._installer_of = ui, shared, inputs, installer_of
+        self._ui, self._shared, self._on_changed, self._installer_of = ui, shared, on_changed, installer_of
         self._missing: tuple[MissingPackage, ...] | None = None
         self._prevents: bool | None = None
         self._shown = False
-        self._installing = self._offered = False
+        self._running: DependencyInstaller | None = None
+        self._pip, self._step = PipProgress(), 0
         ui.installButton.connect("clicked()", self.install)
+        ui.stopInstallButton.connect("clicked()", self.stop)
         ui.uninstallButton.connect("clicked()", self.uninstall)
         ui.wheelFolder.filters = ctk.ctkPathLineEdit.Dirs  # else it browses for a file
 
@@ -78,32 +83,24 @@ class PackageSection:
                 self._prevents = True
         return self._prevents
 
-    def offer(self) -> None:
-        """At first use: say what is missing, and install it if the user wants to."""
-        if not self._offered and self._can_be_read() and self.missing:
-            self._offered = True
-            self.install()
-
-    def _can_be_read(self) -> bool:
-        """Whether the installed packages can be looked up; `update` shows why not."""
-        try:
-            return self.missing is not None
-        except UserInputError:
-            return False
-
     def update(self) -> None:
         """Bring the widgets in step."""
-        idle = not self._shared.runner.busy and not self._installing
+        running = self._running is not None
+        self._ui.installProgress.visible = self._ui.stopInstallButton.visible = running
+        if running:
+            return
+        idle = not self._shared.runner.busy
+        self._ui.uninstallButton.enabled = idle
         try:
             missing = self.missing
         except UserInputError as error:
-            self._ui.packagesLabel.text = str(error)
+            self._ui.packagesLabel.text = breakable(str(error))
+            self._ui.installButton.enabled = False
             return
         listed = "\n".join(str(package) for package in missing)
         needed = _("Needed and missing:") + f"\n{listed}"
         self._ui.packagesLabel.text = needed if missing else _("All that is needed is installed.")
         self._ui.installButton.enabled = idle and bool(missing)
-        self._ui.uninstallButton.enabled = idle
         if missing and not self._shown:
             self._shown = True
             self._ui.installSection.collapsed = False
@@ -120,9 +117,13 @@ class PackageSection:
             plan = plan_installation(self.missing, folder)
             if not confirmed(question.format(source=source, listed=listed)):
                 return
-            self._run(lambda: self._installer_of().install(plan, self._show_step))
+            done = self._run(lambda installer: installer.install(plan, self._show_step))
         except UserInputError as error:
             show_error(error)
+        except Cancelled:
+            slicer.util.infoDisplay(_("Cancelled. What was installed before stays; Remove... takes it away again."))
+        else:
+            self._offer_restart(done.changed)
 
     def uninstall(self) -> None:
         """Ask, then remove what this module installed."""
@@ -132,7 +133,7 @@ class PackageSection:
         if not confirmed(question):
             return
         try:
-            undone = self._run(lambda: self._installer_of().uninstall())
+            undone = self._run(lambda installer: installer.uninstall())
         except UserInputError as error:
             show_error(error)
             return
@@ -140,18 +141,47 @@ class PackageSection:
         removed = ", ".join(undone.removed) or _("nothing")
         slicer.util.infoDisplay("\n".join([_("Removed: {names}").format(names=removed), *left]))
 
-    def _run(self, act: Callable[[], Any]) -> Any:
-        self._installing = True
+    def stop(self) -> None:
+        """Cancel the installation; pip ends before it does anything else, and leaves nothing half done."""
+        if self._running is not None:
+            self._ui.stopInstallButton.enabled = False
+            self._running.stop()
+
+    def _run(self, act: Callable[[DependencyInstaller], Any]) -> Any:
+        self._running = installer = self._installer_of()
+        self._pip, self._step = PipProgress(), 0
         self._ui.installButton.enabled = self._ui.uninstallButton.enabled = False
+        self._ui.stopInstallButton.enabled = True
+        self._show_fraction(None)
+        self.update()
         try:
-            return act()
+            return act(installer)
         finally:
-            self._installing, self._missing, self._prevents = False, None, None
-            self.update()
-            self._inputs.update()
+            self._running, self._missing, self._prevents = None, None, None
+            self._on_changed()
 
     def _show_step(self, step: StepProgress) -> None:
-        self._ui.packagesLabel.text = _("Step {step} of {steps}, {title}: {line}").format(
-            step=step.step, steps=step.steps, title=step.title, line=step.line[:120]
+        if step.step != self._step:
+            self._pip, self._step = PipProgress(), step.step
+        self._pip.read(step.line, step.size)
+        text = _("Step {step} of {steps}, {title}: {words}").format(
+            step=step.step, steps=step.steps, title=step.title, words=self._pip.words or _("begins")
         )
+        self._ui.packagesLabel.text = breakable(text)
+        self._show_fraction(self._pip.fraction)
         slicer.app.processEvents()
+
+    def _show_fraction(self, fraction: float | None) -> None:
+        """A bar that only moves where nobody can say how much is done."""
+        self._ui.installProgress.maximum = 0 if fraction is None else 100
+        self._ui.installProgress.value = int(100 * (fraction or 0))
+
+    def _offer_restart(self, changed: Iterable[str]) -> None:
+        """Where Python has loaded another version of a package than is installed now."""
+        names = imported(changed)
+        question = _(
+            "{names} took effect in part only, as Slicer had loaded another version. Restart Slicer now? "
+            "What was not saved is lost."
+        )
+        if names and trusted(question.format(names=", ".join(names))):
+            slicer.util.restart()

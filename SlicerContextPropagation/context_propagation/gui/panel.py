@@ -32,23 +32,24 @@ class Panel:
         self._shared, self._parameters_of = shared, parameters_of
         self._observed: list[tuple[Any, int]] = []
         self.inputs = InputSection(ui, shared, parameters_of(), self.update)
-        self.packages = PackageSection(ui, shared, self.inputs)
+        self.packages = PackageSection(ui, shared, self.update)
         self.edits = EditSection(ui, shared, self.inputs, self.update, lambda: self.packages.prevents_running())
         self.measures = MeasureSection(ui, shared, self.inputs)
         shared.runner.listeners.append(self._job_changed)
         self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.EndCloseEvent, self._scene_closed)
         self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.StartImportEvent, self._scene_is_added)
         self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.EndImportEvent, self._scene_was_added)
-        self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.NodeRemovedEvent, self._node_removed)
-        self._soon = Timer(0, self._after_removal, once=True)
+        self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.NodeRemovedEvent, self._nodes_changed)
+        self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.NodeAddedEvent, self._nodes_changed)
+        self._soon = Timer(0, self._after_change, once=True)
         self._after_import = Timer(0, self._show_added_scene, once=True)
         self.update()
 
     def enter(self) -> None:
         """The panel is shown."""
         self.edits.watch(True)
+        self.inputs.choose_only_volume()
         self.update()
-        self.packages.offer()
 
     def exit(self) -> None:
         """Another module is shown."""
@@ -68,7 +69,9 @@ class Panel:
         self._observed.clear()
         self._soon.close()
         self._after_import.close()
+        self.packages.stop()
         self.edits.close()
+        self.measures.close()
         if self._job_changed in self._shared.runner.listeners:
             self._shared.runner.listeners.remove(self._job_changed)
 
@@ -94,10 +97,10 @@ class Panel:
         self.inputs.show_parameters(self._parameters_of())
         self.update()
 
-    def _node_removed(self, caller: vtk.vtkObject, event: str) -> None:
-        self._soon.start()  # many may be removed at once
+    def _nodes_changed(self, caller: vtk.vtkObject, event: str) -> None:
+        self._soon.start()  # many may be added or removed at once
 
-    def _after_removal(self) -> None:
+    def _after_change(self) -> None:
         remove_orphaned_sessions(slicer.mrmlScene)
         selection = self._shared.logic.selection
         nodes = (selection.segmentation_node, *selection.volume_nodes) if selection else ()
@@ -106,6 +109,7 @@ class Panel:
             if not self._shared.runner.busy:
                 self._shared.logic.close_session()
                 self._shared.logic.selection = None
+        self.inputs.choose_only_volume()
         self.update()
 
     def _job_changed(self, job: Job | None) -> None:

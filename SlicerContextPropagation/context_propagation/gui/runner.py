@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.operation import Operation
 from context_propagation.core.worker import Job, Worker
+from context_propagation.gui.busy_cursor import busy_cursor
 from context_propagation.gui.messages import show_error
 from context_propagation.gui.timer import Timer
 
@@ -62,7 +64,11 @@ class Runner:
             else:
                 on_failed(error)
 
-        self._worker.submit(operation, on_finished, failed)
+        def finish(computed: Any) -> Any:
+            with busy_cursor():
+                return operation.finish(computed)
+
+        self._worker.submit(replace(operation, finish=finish), on_finished, failed)
         self._timer.start()
         self.tell()
 

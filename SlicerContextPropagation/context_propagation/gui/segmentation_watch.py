@@ -9,7 +9,6 @@ from typing import Any
 import slicer
 import vtk
 
-from context_propagation.core.boxes import bounding_box, slices_of
 from context_propagation.core.errors import UserInputError
 from context_propagation.gui.timer import Timer
 from context_propagation.mrml.segments import segment_labelmap
@@ -170,9 +169,7 @@ def segment_content(selection: Selection) -> Any:
         labelmap = segment_labelmap(selection.segmentation_node, selection.segment_id)
     except UserInputError:  # no voxels any more, as after a change to surfaces
         return None
-    box = bounding_box(labelmap.voxels)
+    box = labelmap.filled_box
     if box is None:
         return ()
-    starts = tuple(start + outer for (start, _), (outer, _) in zip(box, labelmap.box, strict=True))
-    voxels = labelmap.voxels[slices_of(box)]
-    return starts, voxels.shape, hash(voxels.tobytes()), labelmap.ijk_to_ras.tobytes()
+    return box, hash(labelmap.over(box).tobytes()), labelmap.ijk_to_ras.tobytes()

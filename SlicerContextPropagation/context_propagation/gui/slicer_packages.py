@@ -7,45 +7,56 @@ import importlib
 import importlib.metadata
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.gui.dependencies import InstalledPackage, Log
+from context_propagation.gui.slicer_processes import SlicerProcesses
+
+FIRST_PIP_WITH_LINES = Version("24.1")
 
 
 class SlicerPackages:
     """The packages of the Python that runs Slicer."""
 
-    def __init__(self, pip_install: Callable[[list[str]], Any], pip_uninstall: Callable[[list[str]], Any]) -> None:
+    def __init__(
+        self,
+        pip_install: Callable[[list[str]], Any],
+        pip_uninstall: Callable[[list[str]], Any],
+        processes: SlicerProcesses,
+    ) -> None:
         """Hold the two functions; `of_application` finds Slicer's.
 
         Args:
             pip_install: Takes the arguments of `pip install`, prints what it does, raises if it fails.
             pip_uninstall: The same for `pip uninstall`.
+            processes: Watches what they start.
         """
         self._pip_install = pip_install
         self._pip_uninstall = pip_uninstall
+        self._processes = processes
 
     @classmethod
-    def of_application(cls) -> SlicerPackages:
+    def of_application(cls, processes: SlicerProcesses) -> SlicerPackages:
         """Slicer 5.12 has a module for it, older ones two functions; the application handles events meanwhile."""
         import slicer.util
 
         try:
             packaging = importlib.import_module("slicer.packaging")
         except ModuleNotFoundError:
-            return cls(slicer.util.pip_install, slicer.util.pip_uninstall)
+            return cls(slicer.util.pip_install, slicer.util.pip_uninstall, processes)
 
         def pip_install(arguments: list[str]) -> None:
             if packaging.isPipInstallInProgress():
                 raise UserInputError("Another extension is installing packages; wait until it is done, then try again")
             packaging.pip_install(arguments, show_progress=False)
 
-        return cls(pip_install, packaging.pip_uninstall)
+        return cls(pip_install, packaging.pip_uninstall, processes)
 
     def installed(self) -> dict[str, InstalledPackage]:
         """Every distribution that this Python can import."""
@@ -53,17 +64,34 @@ class SlicerPackages:
 
     def install(self, arguments: Sequence[str], log: Log) -> None:
         """Run `pip install`."""
-        with printed_lines(log):
+        with self._processes.watched(**pip_environment()), printed_lines(log):
             self._pip_install(list(arguments))
 
     def uninstall(self, names: Sequence[str], log: Log) -> None:
         """Run `pip uninstall`."""
-        with printed_lines(log):
+        with self._processes.watched(), printed_lines(log):
             self._pip_uninstall(list(names))
+
+    def wait_until(self, done: Callable[[], bool]) -> None:
+        """Let the application work until something is done."""
+        from context_propagation.gui.meanwhile import wait_until
+
+        wait_until(done, user_may_act=True)
+
+    def stop(self) -> None:
+        """Let what runs end at its next line of output."""
+        self._processes.stop()
 
 
 class PyTorchExtension:
-    """The PyTorch extension, which knows the build of torch for this computer."""
+    """The PyTorch extension, which knows the build of torch for this computer.
+
+    Args:
+        processes: Watches what it starts.
+    """
+
+    def __init__(self, processes: SlicerProcesses) -> None:
+        self._processes = processes
 
     def install(self, specifier: str, log: Log) -> None:
         """Install torch without asking again.
@@ -79,8 +107,23 @@ class PyTorchExtension:
                 "or install from a folder of wheels"
             ) from error
         install = utils.PyTorchUtilsLogic().installTorch
-        with printed_lines(log):
+        with self._processes.watched(**pip_environment()), printed_lines(log):
             install(**torch_arguments(install, specifier))
+
+
+def pip_environment() -> dict[str, str]:
+    """What makes pip say how far a download is, from the version on that can do so in lines."""
+    pip = next(iter(importlib.metadata.distributions(name="pip")), None)
+    speaks = pip is not None and Version(pip.version) >= FIRST_PIP_WITH_LINES
+    return {"PIP_PROGRESS_BAR": "raw"} if speaks else {}
+
+
+def imported(names: Iterable[str]) -> list[str]:
+    """Which of these distributions Python has loaded: another version of them takes effect after a restart."""
+    loaded = {module.split(".")[0] for module in sys.modules}
+    of_modules = importlib.metadata.packages_distributions()
+    in_use = {canonicalize_name(d) for module in loaded for d in of_modules.get(module, ())}
+    return sorted(in_use.intersection(names))
 
 
 def installed_packages(path: Sequence[str]) -> dict[str, InstalledPackage]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
@@ -22,10 +23,12 @@ _WORDS = {
     "Measure": _("Measure"),
     "Resample PET": _("Resample PET"),
     "Register PET": _("Register PET"),
+    "Sample case": _("Sample case"),
     # stages
     "load model": _("load model"),
     "read": _("read"),
     "check": _("check"),
+    "generate": _("generate"),
     "preprocess": _("preprocess"),
     "predict": _("predict"),
     "encode": _("encode"),
@@ -79,3 +82,8 @@ def memory_text(memory: MemoryForecast) -> str:
     )
     kept, peak, usable = (round(n / MIB) for n in (memory.kept_bytes, memory.peak_bytes, memory.usable_bytes))
     return text.format(kept=kept, peak=peak, usable=usable)
+
+
+def breakable(text: str) -> str:
+    """The same text, whose paths may be broken into lines: Qt breaks at spaces alone."""
+    return re.sub(r"([/\\_])(?=\S)", "\\1\u200b", text)

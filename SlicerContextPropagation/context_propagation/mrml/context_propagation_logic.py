@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import slicer
 
+from context_propagation.core.boxed_mask import BoxedMask
+from context_propagation.core.boxes import box_of, whole
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.device_memory import free_device_memory
-from context_propagation.core.edited_slices import SliceEdit, find_edited_slices
+from context_propagation.core.edited_slices import SliceEdit, find_edited_slices_in_boxes
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.kept_slices import slices_to_keep
+from context_propagation.core.long_imports import long_imports
 from context_propagation.core.model_listing import describe_model
 from context_propagation.core.operation import Operation
 from context_propagation.core.source_volume import axis_of_plane
@@ -28,8 +31,7 @@ from context_propagation.mrml.measurements import Measurements, Reference, measu
 from context_propagation.mrml.propagation_logic import PendingPropagation, Propagation, PropagationLogic
 from context_propagation.mrml.scenes import prepare_scene
 from context_propagation.mrml.segment_writer import SegmentWriter, WriteReport, write_changed_voxels
-from context_propagation.mrml.segmentation_files import save_segmentation
-from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation, segment_mask, segment_named
+from context_propagation.mrml.segments import add_segment_in_box, add_segmentation, boxed_segment, segment_named
 from context_propagation.mrml.selection import Selection
 from context_propagation.mrml.session_node import (
     SavedPropagation,
@@ -145,10 +147,12 @@ class ContextPropagationLogic:
         self._require_idle()
 
         def compute(progress: Progress, cancelled: CancelCheck) -> LoadedModel:
-            from context_propagation.core.bundle import load_model
-
             progress("load model", 0.0)
-            return LoadedModel(description, *load_model(folder, label, device, trust))
+            with long_imports():
+                import context_propagation.core.session  # noqa: F401  (not on the main thread, when it is first needed)
+                from context_propagation.core.bundle import load_model
+
+                return LoadedModel(description, *load_model(folder, label, device, trust))
 
         def finish(loaded: LoadedModel) -> LoadedModel:
             self._require_idle()
@@ -187,9 +191,9 @@ class ContextPropagationLogic:
             segmentation_node = add_segmentation(self.scene, volume_nodes[0], name)
         ids = segmentation_node.GetSegmentation().GetSegmentIDs()
         if segment is None and not ids:
-            empty = np.zeros(volume_shape_kji(volume_nodes[0]), bool)
+            empty = BoxedMask.of(np.zeros(volume_shape_kji(volume_nodes[0]), bool))
             name = self.loaded.model.target_name if self.loaded else "GTV"
-            segment_id = add_segment_from_mask(segmentation_node, empty, volume_nodes[0], name)
+            segment_id = add_segment_in_box(segmentation_node, empty, volume_nodes[0], name)
         else:
             segment_id = segment_named(segmentation_node, segment)
         selection = Selection(tuple(volume_nodes), segmentation_node, segment_id)
@@ -215,7 +219,7 @@ class ContextPropagationLogic:
         live = self._live
         free_device_memory()
         freed_bytes = live.session.cache.cached_bytes(live.session.settings.level) if live else 0
-        segment = self.segment_mask()
+        segment = self._boxed_segment()
         operation = check_operation(loaded, selection.volume_nodes, segment, self._earlier(segment), freed_bytes)
 
         def finish(check: StartCheck) -> StartCheck:
@@ -251,7 +255,7 @@ class ContextPropagationLogic:
         """
         start = self._new_start(writer)
         selection = self._require_selection()
-        earlier = self._earlier(self.segment_mask())
+        earlier = self._earlier(self._boxed_segment())
         if earlier.trouble and check is None:
             logger.warning(earlier.trouble)
         ready = check.image_for(self._require_loaded(), selection.volume_nodes) if check else None
@@ -287,7 +291,8 @@ class ContextPropagationLogic:
         writer = own_writer(self.scene, selection)  # whose history is not that of the propagations
         node, segment_id = selection.segmentation_node, selection.segment_id
         try:
-            return write_changed_voxels(writer, node, segment_id, volume_node, wanted, changed, axis=axis)
+            slab = box_of([(index, index + 1) if a == axis else span for a, span in enumerate(whole(shape))])
+            return write_changed_voxels(writer, node, segment_id, volume_node, wanted, changed, axis=axis, within=slab)
         finally:
             writer.close()
 
@@ -298,8 +303,7 @@ class ContextPropagationLogic:
 
     def redrawn(self) -> list[SliceEdit]:
         """As `edits`; nothing where nothing was redrawn."""
-        self.follow()
-        return self._require_propagation().redrawn(self.plane)
+        return self._require_live().redrawn(self.plane)
 
     def propagate(self, plane: str | None = None) -> Propagation:
         """`propagate_operation`, run here, and applied."""
@@ -314,7 +318,6 @@ class ContextPropagationLogic:
         Raises:
             UserInputError: No image is set, or nothing was redrawn, or no plane stands out.
         """
-        self.follow()
         return self._require_live().propagate_operation(plane or self.plane)
 
     def use_writer(self, writer: SegmentWriter | None) -> None:
@@ -356,16 +359,17 @@ class ContextPropagationLogic:
 
     def suggested_slice(self) -> int | None:
         """The slice to redraw next, along `doubt.axis`; None where nothing is in doubt or no image is set."""
+        if self.doubt is None:
+            return None  # before torch is imported: Slicer would wait seconds for it when the module is opened
         from context_propagation.core.slice_suggestion import suggested_slice
 
-        return suggested_slice(self.doubt.per_slice_mm2) if self.doubt else None
+        return suggested_slice(self.doubt.per_slice_mm2)
 
     # -- results -----------------------------------------------------------------------------------------------------
 
     def segment_mask(self) -> np.ndarray:
         """The selected segment on the first volume's grid, bool `[K, J, I]`."""
-        selection = self._require_selection()
-        return segment_mask(selection.segmentation_node, selection.segment_id, selection.volume_nodes[0])
+        return self._boxed_segment().mask
 
     def measure(self, reference: Reference | None = None) -> Measurements:
         """`measure_operation`, run here."""
@@ -384,6 +388,8 @@ class ContextPropagationLogic:
 
     def save(self, path: str | Path) -> None:
         """Save the segmentation, all segments of it, to a `.seg.nrrd` file."""
+        from context_propagation.mrml.segmentation_files import save_segmentation  # with SimpleITK, a long import
+
         save_segmentation(path, self._require_selection().segmentation_node)
 
     # -- saved scenes ------------------------------------------------------------------------------------------------
@@ -446,6 +452,10 @@ class ContextPropagationLogic:
 
     # -- parts -------------------------------------------------------------------------------------------------------
 
+    def _boxed_segment(self) -> BoxedMask:
+        selection = self._require_selection()
+        return boxed_segment(selection.segmentation_node, selection.segment_id, selection.volume_nodes[0])
+
     def _new_start(self, writer: SegmentWriter | None) -> SessionStart:
         """A session without an image; the one in use is untouched."""
         loaded, selection = self._require_loaded(), self._require_selection()
@@ -482,8 +492,8 @@ class ContextPropagationLogic:
 
         return Operation(operation.title, operation.compute, finish, abandon)
 
-    def _earlier(self, segment: np.ndarray) -> Earlier:
-        """What is known of earlier edits of a segment (bool `[K, J, I]`): from the session in use, or the scene."""
+    def _earlier(self, segment: BoxedMask) -> Earlier:
+        """What is known of earlier edits of a segment: from the session in use, or the scene."""
         live = self._live
         if live is not None:
             with suppress(UserInputError):  # moved or changed since: then its last steps are what there is
@@ -501,9 +511,9 @@ class ContextPropagationLogic:
 
     def _earlier_edits(
         self,
-        segment: np.ndarray,
+        segment: BoxedMask,
         drawings: Sequence[SliceEdit],
-        known: np.ndarray | None,
+        known: BoxedMask | None,
         place: np.ndarray,
         replayable: SavedSession | None,
     ) -> Earlier:
@@ -511,12 +521,12 @@ class ContextPropagationLogic:
             return Earlier(trouble=f"{PLACED_OTHERWISE}. Slices drawn then are not kept.")
         redrawn: list[SliceEdit] = []
         trouble = ""
-        if known is not None and not np.array_equal(known, segment):
+        if known is not None and not known.is_same(segment):
             try:
-                redrawn = find_edited_slices(known, segment, self._axis(self.plane) if self.plane else None)
+                redrawn = find_edited_slices_in_boxes(known, segment, self._axis(self.plane) if self.plane else None)
             except UserInputError as error:
                 trouble = f"{error}. What was redrawn since the last propagation is not kept."
-        return Earlier(slices_to_keep(drawings, segment, redrawn), replayable, trouble)
+        return Earlier(slices_to_keep(drawings, segment.mask, redrawn), replayable, trouble)
 
     def _is_placed_as(self, place: np.ndarray) -> bool:
         selection = self._require_selection()

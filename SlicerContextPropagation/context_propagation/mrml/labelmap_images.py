@@ -9,34 +9,52 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-from context_propagation.core.boxes import Box, box_shape
+from context_propagation.core.boxes import Box, bounding_box, box_shape, inside_of, intersection, offset, slices_of
 from context_propagation.mrml.world_matrices import to_numpy, to_vtk
 
 
 @dataclass(frozen=True)
 class Labelmap:
-    """A labelmap's voxels and where they lie.
+    """A labelmap's voxels and where they lie. It is a view: read what is needed before the image changes.
 
     Attributes:
-        voxels: bool `[K, J, I]`.
+        scalars: `[K, J, I]`, the image's own.
         box: Indices of the voxels on the labelmap's grid; may start below zero.
         ijk_to_ras: float64 `[4, 4]`, from indices of the grid to the segmentation's own RAS (no parent transform).
+        label_value: The value that counts; None for all above zero.
     """
 
-    voxels: np.ndarray
+    scalars: np.ndarray
     box: Box
     ijk_to_ras: np.ndarray
+    label_value: int | None = None
+
+    @property
+    def voxels(self) -> np.ndarray:
+        """All voxels, bool `[K, J, I]`; of a large image, this takes a while."""
+        return self._are_inside(self.scalars)
+
+    @property
+    def filled_box(self) -> Box | None:
+        """The box around what is inside, on the labelmap's grid; None where nothing is."""
+        bytes_only = self.scalars.dtype.itemsize == 1
+        outer = bounding_box(self.scalars.view(bool) if bytes_only else self.scalars)  # not one comparison per voxel
+        tight = None if outer is None else bounding_box(self._are_inside(self.scalars[slices_of(outer)]))
+        return None if outer is None or tight is None else offset(offset(tight, outer), self.box)
+
+    def crop(self, box: Box) -> np.ndarray:
+        """The scalars of a box that lies in the labelmap, a view."""
+        return self.scalars[slices_of(inside_of(box, self.box))]
 
     def over(self, box: Box) -> np.ndarray:
         """The voxels of another box of the same grid, bool; `False` outside the labelmap."""
-        result = np.zeros(box_shape(box), bool)
-        theirs, ours = [], []
-        for (start, stop), (own_start, own_stop) in zip(box, self.box, strict=True):
-            low, high = max(start, own_start), min(stop, own_stop)
-            theirs.append(slice(low - start, max(high, low) - start))
-            ours.append(slice(low - own_start, max(high, low) - own_start))
-        result[tuple(theirs)] = self.voxels[tuple(ours)]
+        result, common = np.zeros(box_shape(box), bool), intersection(box, self.box)
+        if common is not None:
+            result[slices_of(inside_of(common, box))] = self._are_inside(self.crop(common))
         return result
+
+    def _are_inside(self, scalars: np.ndarray) -> np.ndarray:
+        return np.asarray(scalars > 0 if self.label_value is None else scalars == self.label_value)
 
 
 def labelmap_from_image(image: slicer.vtkOrientedImageData, label_value: int | None = None) -> Labelmap:
@@ -45,10 +63,9 @@ def labelmap_from_image(image: slicer.vtkOrientedImageData, label_value: int | N
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     if i1 < i0 or j1 < j0 or k1 < k0 or image.GetPointData().GetScalars() is None:
-        return Labelmap(np.zeros((0, 0, 0), bool), ((0, 0), (0, 0), (0, 0)), to_numpy(matrix))
+        return Labelmap(np.zeros((0, 0, 0), np.uint8), ((0, 0), (0, 0), (0, 0)), to_numpy(matrix))
     box = ((k0, k1 + 1), (j0, j1 + 1), (i0, i1 + 1))
-    scalars = scalars_kji(image)
-    return Labelmap(scalars > 0 if label_value is None else scalars == label_value, box, to_numpy(matrix))
+    return Labelmap(scalars_kji(image), box, to_numpy(matrix), label_value)
 
 
 def image_from_mask(mask: np.ndarray, box: Box, ijk_to_ras: np.ndarray) -> slicer.vtkOrientedImageData:

@@ -8,7 +8,7 @@ import numpy as np
 import slicer
 
 from context_propagation.core.boxes import Box, box_shape
-from context_propagation.mrml.labelmap_images import labelmap_from_image, scalars_kji
+from context_propagation.mrml.labelmap_images import labelmap_from_image
 from context_propagation.mrml.nearest_pull import pull_nearest
 from context_propagation.mrml.segments import grid_mapping, index_of_array
 
@@ -41,10 +41,10 @@ def layers_over(
     for layer, values in by_layer.items():
         image = segmentation.GetLayerDataObject(layer, labelmaps)
         labelmap = labelmap_from_image(image)
-        if labelmap.voxels.size:
+        if labelmap.scalars.size:
             mapping = grid_mapping(segmentation_node, labelmap.ijk_to_ras, volume_node)
             index = index_of_array(mapping.segment_from_volume_ijk, [start for start, _ in labelmap.box])
-            yield values, pull_nearest(scalars_kji(image), index, box)
+            yield values, pull_nearest(labelmap.scalars, index, box)
 
 
 def any_segment_over(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +33,13 @@ class LoadedModel:
         description: What its folder says.
         model: The `SegmentationModel`.
         fusion: The fusion networks, or None: edits reach the near slices only.
+        versions: Of the programs that it was loaded with; to look for them takes time, so it is done with the loading.
     """
 
     description: ModelDescription
     model: Any
     fusion: Any
+    versions: dict[str, str] = field(default_factory=installed_versions)
 
     @property
     def fusion_sha256(self) -> str | None:
@@ -73,6 +75,7 @@ class LiveSession:
         selection: What is worked on.
         session: The engine, its image set.
         propagation: Keeps it in step with the segment.
+        initial: The segmentation before the first edit.
         doubt: How undecided the model is.
         kept: Slices drawn before, which propagation leaves alone.
         restored: Propagations that were replayed from the scene: those cannot be undone.
@@ -91,13 +94,14 @@ class LiveSession:
         selection: Selection,
         session: Session,
         propagation: PropagationLogic,
+        initial: BoxedMask,
         doubt: SliceDoubt,
         kept: Sequence[SliceEdit] = (),
         restored: Sequence[SavedPropagation] = (),
     ) -> None:
         self._scene, self._loaded, self._selection = scene, loaded, selection
         self.session, self.propagation, self.doubt = session, propagation, doubt
-        self.kept = tuple(kept)
+        self.kept, self._initial = tuple(kept), initial
         self._made, self._restored = list(restored), len(restored)
         self._save()
 
@@ -113,7 +117,8 @@ class LiveSession:
 
     def propagate_operation(self, plane: str | None) -> Operation[PendingPropagation]:
         """See `PropagationLogic.propagation_operation`; looks for undecided slices as well."""
-        inner = self.propagation.propagation_operation(plane=plane)
+        current = self.follow()
+        inner = self.propagation.propagation_operation(plane=plane, current=current)
 
         def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceDoubt]:
             result = inner.compute(progress, cancelled)
@@ -133,7 +138,7 @@ class LiveSession:
         self._made.append(
             SavedPropagation(
                 done.edits,
-                BoxedMask.of(pending.drawn),
+                pending.drawn,
                 datetime.now(timezone.utc).isoformat(timespec="seconds"),
                 done.result.scope,
                 done.result.changed_per_slice,
@@ -153,12 +158,17 @@ class LiveSession:
         self.propagation.redo()
         self._save()
 
-    def follow(self) -> None:
-        """See `PropagationLogic.follow_segment`."""
+    def follow(self) -> BoxedMask:
+        """See `PropagationLogic.follow_segment`; returns the segment as it was read for this."""
         before = self.propagation.done_count
-        self.propagation.follow_segment()
+        current = self.propagation.follow_segment()
         if self.propagation.done_count != before:
             self._save()
+        return current
+
+    def redrawn(self, plane: str | None) -> list[SliceEdit]:
+        """Follow, then see `PropagationLogic.redrawn`."""
+        return self.propagation.redrawn(plane, self.follow())
 
     def _record(self) -> SavedSession:
         """What was done so far."""
@@ -169,9 +179,9 @@ class LiveSession:
             fusion_sha256=loaded.fusion_sha256,
             label=loaded.model.target_name,
             device=str(loaded.model.device),
-            versions=installed_versions(),
+            versions=loaded.versions,
             segment_id=selection.segment_id,
-            initial=self.session.initial,
+            initial=self._initial,
             known=self.propagation.known,
             place=self.propagation.place,
             kept=self.kept,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import slicer
 
-from context_propagation.core.boxes import bounding_box, slices_of
+from context_propagation.core.boxed_mask import BoxedMask
 from context_propagation.mrml.layers import layers_over
 from context_propagation.mrml.segments import segment_name
 
@@ -16,7 +16,7 @@ def lost_by_others(
     segmentation_node: slicer.vtkMRMLSegmentationNode,
     segment_id: str,
     volume_node: slicer.vtkMRMLScalarVolumeNode,
-    added: np.ndarray,
+    added: BoxedMask,
     overwrite_mode: int,
 ) -> dict[str, int]:
     """Count the voxels that adding would take from other segments under an overwrite mode of the Segment Editor.
@@ -24,20 +24,19 @@ def lost_by_others(
     Args:
         segmentation_node: Holds the segments.
         segment_id: The segment that grows.
-        volume_node: The volume whose grid the mask lies on.
-        added: bool `[K, J, I]` of the volume.
+        volume_node: The volume.
+        added: On the volume's grid.
         overwrite_mode: Of `vtkMRMLSegmentEditorNode`.
 
     Returns:
         Voxels of the volume by the segment's name; segments that lose nothing are left out.
     """
-    box = bounding_box(added)
-    if box is None:
+    if added.is_empty:
         return {}
     lost = {}
-    inside = added[slices_of(box)]
+    inside = added.inside
     others = _overwritten(segmentation_node, segment_id, overwrite_mode)
-    for values, labels in layers_over(segmentation_node, others, volume_node, box):
+    for values, labels in layers_over(segmentation_node, others, volume_node, added.box):
         found, counts = np.unique(labels[inside], return_counts=True)
         count_of = dict(zip(found.tolist(), counts.tolist(), strict=True))
         lost |= {other: count_of[value] for other, value in values.items() if value in count_of}

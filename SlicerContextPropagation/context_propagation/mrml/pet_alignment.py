@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import SimpleITK as sitk
 import slicer
 
 from context_propagation.core.callbacks import CancelCheck, Progress
@@ -36,6 +35,8 @@ def align_operation(
     transform_id, name = ct_node.GetTransformNodeID(), f"{pet_node.GetName()} on {ct_node.GetName()}"
 
     def compute(progress: Progress, cancelled: CancelCheck) -> tuple[np.ndarray, tuple[str, ...]]:
+        import SimpleITK as sitk
+
         from context_propagation.core.pet_registration import register_pet, resample_pet
 
         progress("read", 0.0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import slicer
 
-from context_propagation.core.phantom import PhantomSettings, make_phantom
-from context_propagation.core.shipped_bundle import UNSEEN
+from context_propagation.core.phantom import Phantom, PhantomSettings, make_phantom
 from context_propagation.core.source_volume import SourceVolume
+from context_propagation.core.unseen_phantoms import UNSEEN
 from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation
 from context_propagation.mrml.volume_nodes import add_volume
 
@@ -19,7 +19,13 @@ def add_phantom(
     Returns:
         The CT's node, and the segmentation, whose only segment is "GTV, truth".
     """
-    phantom = make_phantom(settings)
+    return add_generated(scene, make_phantom(settings))
+
+
+def add_generated(
+    scene: slicer.vtkMRMLScene, phantom: Phantom
+) -> tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLSegmentationNode]:
+    """As `add_phantom`, of one that was generated before: that takes seconds, and may be done on any thread."""
     volume = SourceVolume.from_sitk([phantom.image(phantom.ct)])
     node = add_volume(scene, volume, "Phantom CT")
     truth = add_segmentation(scene, node, "Phantom truth")

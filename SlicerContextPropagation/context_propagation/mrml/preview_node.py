@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
 import slicer
 import vtk
 
-from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation
-from context_propagation.mrml.volume_nodes import volume_shape_kji
+from context_propagation.core.boxed_mask import BoxedMask
+from context_propagation.mrml.segments import add_segment_in_box, add_segmentation
 
 NAME = "Propagation preview"
 ADDED, REMOVED = "would be added", "would be removed"
@@ -23,24 +22,22 @@ class PropagationPreview:
     Args:
         scene: Where the node goes; it is not saved with the scene.
         volume_node: The volume whose grid the masks lie on.
-        added: bool `[K, J, I]` of the volume.
-        removed: bool `[K, J, I]` of the volume.
+        added: On the volume's grid.
+        removed: On the volume's grid.
     """
 
     def __init__(
         self,
         scene: slicer.vtkMRMLScene,
         volume_node: slicer.vtkMRMLScalarVolumeNode,
-        added: np.ndarray,
-        removed: np.ndarray,
+        added: BoxedMask,
+        removed: BoxedMask,
     ) -> None:
-        shape = volume_shape_kji(volume_node)
-        assert added.shape == removed.shape == shape  # both come from the engine, on this volume's grid
         self._scene = scene
         self.node = add_segmentation(scene, volume_node, NAME, shown_to_user=False)
         for mask, name, color in ((added, ADDED, GREEN), (removed, REMOVED, RED)):
-            if mask.any():
-                add_segment_from_mask(self.node, mask, volume_node, name, color)
+            if not mask.is_empty:
+                add_segment_in_box(self.node, mask, volume_node, name, color)
         display = self.node.GetDisplayNode()
         display.SetSaveWithScene(False)
         display.SetOpacity2DFill(OPACITY_2D_FILL)

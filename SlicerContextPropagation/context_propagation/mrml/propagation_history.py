@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from context_propagation.core.boxed_mask import BoxedMask
+from context_propagation.core.boxes import around
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,20 @@ class PropagationStep:
     saved_state: bool
 
     @classmethod
-    def of(cls, known: np.ndarray, drawn: np.ndarray, after: np.ndarray, saved_state: bool) -> PropagationStep:
-        """A step from the segment (bool `[K, J, I]`) before it was redrawn, as redrawn, and as propagated."""
-        flipped = np.flatnonzero(drawn != after)
-        return cls(BoxedMask.of(known), BoxedMask.of(after), flipped, after.reshape(-1)[flipped], saved_state)
+    def of(cls, known: BoxedMask, drawn: BoxedMask, after: BoxedMask, saved_state: bool) -> PropagationStep:
+        """A step from the segment before it was redrawn, as redrawn, and as propagated."""
+        box = around(drawn.box, after.box)
+        differs = np.argwhere(drawn.over(box) != after.over(box)) + [start for start, _ in box]
+        flipped = np.ravel_multi_index(tuple(differs.T), after.shape)
+        return cls(known, after, flipped, after.at(flipped), saved_state)
 
-    def is_in(self, segment: np.ndarray) -> bool:
+    def is_in(self, segment: BoxedMask) -> bool:
         """Whether a segment has what propagation wrote."""
-        return bool(np.array_equal(segment.reshape(-1)[self.flipped], self.values)) and self.flipped.size > 0
+        return self.flipped.size > 0 and np.array_equal(segment.at(self.flipped), self.values)
 
-    def is_undone_in(self, segment: np.ndarray) -> bool:
+    def is_undone_in(self, segment: BoxedMask) -> bool:
         """Whether a segment has again what was there before."""
-        return bool(np.array_equal(segment.reshape(-1)[self.flipped], ~self.values)) and self.flipped.size > 0
+        return self.flipped.size > 0 and np.array_equal(segment.at(self.flipped), ~self.values)
 
 
 class PropagationHistory:
@@ -52,17 +55,17 @@ class PropagationHistory:
         self.done: list[PropagationStep] = []
         self.undone: list[PropagationStep] = []
 
-    def step_back(self) -> np.ndarray:
+    def step_back(self) -> BoxedMask:
         """Take the last one back; returns the segment before it was redrawn."""
         self.undone.append(self.done.pop())
-        return self.undone[-1].known.mask
+        return self.undone[-1].known
 
-    def step_forward(self) -> np.ndarray:
+    def step_forward(self) -> BoxedMask:
         """Make it again; returns the segment after it."""
         self.done.append(self.undone.pop())
-        return self.done[-1].after.mask
+        return self.done[-1].after
 
-    def count_missing(self, segment: np.ndarray) -> int:
+    def count_missing(self, segment: BoxedMask) -> int:
         """How many steps a segment lacks at least: the last one that wrote something, and those after it; 0 for none.
 
         A step counts as undone where every voxel that it wrote has its old value again.
@@ -72,6 +75,6 @@ class PropagationHistory:
                 return count if step.is_undone_in(segment) else 0
         return 0
 
-    def has_again(self, segment: np.ndarray) -> bool:
+    def has_again(self, segment: BoxedMask) -> bool:
         """Whether a segment has what the step that was last taken back wrote."""
         return bool(self.undone) and self.undone[-1].is_in(segment)

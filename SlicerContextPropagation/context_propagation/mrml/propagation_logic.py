@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import slicer
 
+from context_propagation.core.boxed_mask import EMPTY, BoxedMask
+from context_propagation.core.boxes import Box, slices_of
 from context_propagation.core.callbacks import CancelCheck, Progress
-from context_propagation.core.edited_slices import SliceEdit, find_edited_slices
+from context_propagation.core.edited_slices import SliceEdit, find_edited_slices_in_boxes
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.operation import Operation
 from context_propagation.core.source_volume import axis_of_plane
@@ -18,7 +20,7 @@ from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
 from context_propagation.mrml.engine import Engine, UndoableWriter
 from context_propagation.mrml.propagation_history import PropagationHistory, PropagationStep
 from context_propagation.mrml.segment_writer import SegmentWriter, WriteReport, write_changed_voxels
-from context_propagation.mrml.segments import segment_mask
+from context_propagation.mrml.segments import boxed_segment
 from context_propagation.mrml.volume_nodes import (
     deferred_source_volume,
     image_times,
@@ -50,14 +52,14 @@ class PendingPropagation:
     Attributes:
         edits: The slices that were found redrawn.
         result: The engine's `PropagationResult`.
-        known: bool `[K, J, I]` of the volume, the segment before it was redrawn.
-        drawn: bool `[K, J, I]`, the segment as redrawn.
+        known: The segment before it was redrawn, on the volume's grid.
+        drawn: The segment as redrawn.
     """
 
     edits: tuple[SliceEdit, ...]
     result: Any
-    known: np.ndarray
-    drawn: np.ndarray
+    known: BoxedMask
+    drawn: BoxedMask
 
 
 class PropagationLogic:
@@ -94,7 +96,7 @@ class PropagationLogic:
         self._node = segmentation_node
         self._segment_id = segment_id
         self.writer = writer or EditorLogicWriter(scene, segmentation_node, volume_nodes[0])
-        self._known: np.ndarray | None = None
+        self._known: BoxedMask | None = None
         self.place = np.eye(4)
         self._image_times: tuple[int, ...] = ()
         self._history = PropagationHistory()
@@ -129,17 +131,17 @@ class PropagationLogic:
             UserInputError: Volumes or the segment cannot be used, now or when it finishes.
         """
         self._require_free()
-        volume_of = deferred_source_volume(self._volumes)
+        volume_of = deferred_source_volume(self._volumes) if ready is None else lambda: ready
         times = image_times(self._volumes)
-        current = self._read()
-        before = current if initial is None else initial.astype(bool)
-        predicts = not before.any() and not current.any()
-        replaced: list[bool] = []
+        current = self.read()
+        before = current if initial is None else BoxedMask.of(initial.astype(bool))
+        predicts = before.is_empty and current.is_empty
+        replaced: list[BoxedMask] = []
 
         def compute(progress: Progress, cancelled: CancelCheck) -> None:
             progress("read", 0.0)
-            self._session.set_image(ready or volume_of(), before if before.any() else None, progress, cancelled)
-            replaced.append(True)
+            self._session.set_image(volume_of(), None if before.is_empty else before.mask, progress, cancelled)
+            replaced.append(BoxedMask.of(self._session.segmentation))
 
         def finish(_: None) -> WriteReport:
             self._known = None
@@ -148,10 +150,11 @@ class PropagationLogic:
                 raise UserInputError("The voxels of a volume were changed while they were read; set the image again")
             report = WriteReport()
             if predicts:
-                if self._read().any():
+                if not self.read().is_empty:
                     raise UserInputError("The segment was drawn in while it was predicted; set the image again")
-                report = self._write(self._session.segmentation, self._session.segmentation, 0)
-            self._start(self._read() if predicts else before)
+                predicted = self._session.segmentation
+                report = self._write(predicted, predicted, 0, replaced[0].box)
+            self._start(self.read() if predicts else before)
             return report
 
         def abandon() -> None:
@@ -160,13 +163,13 @@ class PropagationLogic:
 
         return self._exclusive("Set image", compute, finish, abandon)
 
-    def resume(self, known: np.ndarray | None = None) -> None:
+    def resume(self, known: BoxedMask | None = None) -> None:
         """Go on with a session that holds an image already, e.g. one restored from a file.
 
         What the segment differs in from what is known counts as drawn.
 
         Args:
-            known: bool `[K, J, I]`, the segment as it was read after the last propagation; by default the session's
+            known: The segment as it was read after the last propagation, on the volume's grid; by default the session's
                 segmentation, which looks the same only where the segment's grid is the volume's.
 
         Raises:
@@ -174,13 +177,13 @@ class PropagationLogic:
         """
         deferred_source_volume(self._volumes)  # refuses what cannot be used
         shape = volume_shape_kji(self._volumes[0])
-        known = self._session.segmentation if known is None else known
+        known = BoxedMask.of(self._session.segmentation) if known is None else known
         if known.shape != shape:
             raise UserInputError(
                 f"The session's image has shape {known.shape} and volume '{self._volumes[0].GetName()}' has "
                 f"{shape} (k, j, i); select the volume that the session was saved with"
             )
-        self._start(known.copy())
+        self._start(known)
 
     def edits(self, axis: int | None = None, plane: str | None = None) -> list[SliceEdit]:
         """The slices that were redrawn since the last propagation, as they are in the segment now.
@@ -192,15 +195,22 @@ class PropagationLogic:
         Raises:
             UserInputError: No image is set, nothing was redrawn, no plane stands out, or nodes were moved or changed.
         """
-        known = self._require_image()
-        axis = self._axis(axis, plane)
-        return find_edited_slices(known, self._read(), axis)
+        self._require_image()
+        return self._edits_in(self.read(), self._axis(axis, plane))
 
-    def redrawn(self, plane: str | None = None) -> list[SliceEdit]:
-        """As `edits`; nothing where nothing was redrawn."""
-        known, current = self._require_image(), self._read()
+    def redrawn(self, plane: str | None = None, current: BoxedMask | None = None) -> list[SliceEdit]:
+        """As `edits`; nothing where nothing was redrawn.
+
+        Args:
+            plane: As in `edits`.
+            current: What `read` gave just now, so that it is not read again.
+        """
+        known, current = self._require_image(), current or self.read()
         axis = self._axis(None, plane)
-        return find_edited_slices(known, current, axis) if not np.array_equal(known, current) else []
+        return [] if known.is_same(current) else self._edits_in(current, axis)
+
+    def _edits_in(self, current: BoxedMask, axis: int | None) -> list[SliceEdit]:
+        return find_edited_slices_in_boxes(self._require_image(), current, axis)
 
     def propagate(
         self,
@@ -218,12 +228,15 @@ class PropagationLogic:
         operation = self.propagation_operation(axis, plane)
         return self.apply(operation.run(**_given(progress=progress, cancelled=cancelled)))
 
-    def propagation_operation(self, axis: int | None = None, plane: str | None = None) -> Operation[PendingPropagation]:
+    def propagation_operation(
+        self, axis: int | None = None, plane: str | None = None, current: BoxedMask | None = None
+    ) -> Operation[PendingPropagation]:
         """Propagate the redrawn slices; the segment stays as drawn until the result is applied.
 
         Args:
             axis: As in `edits`.
             plane: As in `edits`.
+            current: As in `redrawn`.
 
         Returns:
             An operation that gives what to `apply` or `discard`; until then nothing else may be done.
@@ -232,9 +245,11 @@ class PropagationLogic:
             UserInputError: As `edits`, or the engine refuses.
         """
         self._require_free()
-        self.follow_segment()
-        edits = self.edits(axis, plane)
-        known, drawn = self._require_image(), self._read()
+        self._require_image()
+        drawn = current or self.read()
+        self.follow_segment(drawn)
+        edits = self._edits_in(drawn, self._axis(axis, plane))
+        known = self._require_image()
         made: list[Any] = []
 
         def compute(progress: Progress, cancelled: CancelCheck) -> Any:
@@ -264,17 +279,19 @@ class PropagationLogic:
         edits = pending.edits
         try:
             self._require_image()
-            if not np.array_equal(self._read(), pending.drawn):
+            if not self.read().is_same(pending.drawn):
                 raise UserInputError("The segment was changed since it was propagated; propagate again")
-            to_write = pending.result.changed.copy()
+            result, box = pending.result, pending.result.changed_box_kji or EMPTY
+            to_write = np.zeros(result.changed.shape, bool)
+            to_write[slices_of(box)] = result.changed[slices_of(box)]
             for edit in edits:
                 np.moveaxis(to_write, edit.axis, 0)[edit.index] = False  # as drawn, whatever the engine says
-            report = self._write(pending.result.segmentation, to_write, edits[0].axis)
+            report = self._write(result.segmentation, to_write, edits[0].axis, box)
         except BaseException:
             self.discard(pending)
             raise
         self.pending = None
-        self._known = self._read()
+        self._known = self.read()
         saved_state = bool(report.written or report.refused)
         self._history.done.append(PropagationStep.of(pending.known, pending.drawn, self._known, saved_state))
         return Propagation(edits, pending.result, report)
@@ -338,27 +355,33 @@ class PropagationLogic:
         return bool(self._history.undone)
 
     @property
-    def known(self) -> np.ndarray:
-        """The segment as it was read after the last propagation, bool `[K, J, I]`; a copy.
+    def known(self) -> BoxedMask:
+        """The segment as it was read after the last propagation, on the volume's grid.
 
         Raises:
             UserInputError: No image is set, or nodes were moved or changed.
         """
-        return self._require_image().copy()
+        return self._require_image()
 
     @property
-    def last_known(self) -> np.ndarray | None:
-        """As `known`, whatever was moved or changed since; None where no image was set. Not to be written to."""
+    def last_known(self) -> BoxedMask | None:
+        """As `known`, whatever was moved or changed since; None where no image was set."""
         return self._known
 
-    def follow_segment(self) -> None:
+    def follow_segment(self, current: BoxedMask | None = None) -> BoxedMask:
         """Bring the engine in step where the Segment Editor's Undo or Redo was pressed, which tells no one.
 
         See `PropagationHistory` for what counts as undone; one that wrote nothing is undone with the one before it.
+
+        Args:
+            current: As in `redrawn`.
+
+        Returns:
+            The segment as it is.
         """
         self._require_free()
         self._require_image()
-        current, history = self._read(), self._history
+        current, history = current or self.read(), self._history
         while (count := history.count_missing(current)) > 0:
             for _ in range(count):
                 self._session.undo()
@@ -366,8 +389,17 @@ class PropagationLogic:
         while history.has_again(current):
             self._session.redo()
             self._known = history.step_forward()
+        return current
 
-    def _start(self, known: np.ndarray) -> None:
+    def read(self) -> BoxedMask:
+        """The segment as it is now, on the volume's grid.
+
+        Raises:
+            UserInputError: It cannot be read.
+        """
+        return boxed_segment(self._node, self._segment_id, self._volumes[0])
+
+    def _start(self, known: BoxedMask) -> None:
         self._known = known
         self.place, self._image_times = relative_place(self._volumes[0], self._node), image_times(self._volumes)
         self.pending = None
@@ -379,14 +411,10 @@ class PropagationLogic:
             raise UserInputError(f"This writer cannot {word}; use {word.capitalize()} of the Segment Editor")
         return self.writer
 
-    def _read(self) -> np.ndarray:
-        return segment_mask(self._node, self._segment_id, self._volumes[0])
-
-    def _write(self, segmentation: np.ndarray, changed: np.ndarray, axis: int) -> WriteReport:
-        volume_node = self._volumes[0]
-        return write_changed_voxels(
-            self.writer, self._node, self._segment_id, volume_node, segmentation, changed, axis=axis
-        )
+    def _write(self, segmentation: np.ndarray, changed: np.ndarray, axis: int, box: Box) -> WriteReport:
+        """Write changed voxels, all of which lie in a box."""
+        where = self._node, self._segment_id, self._volumes[0]
+        return write_changed_voxels(self.writer, *where, segmentation, changed, axis=axis, within=box)
 
     def _axis(self, axis: int | None, plane: str | None) -> int | None:
         if plane is None:
@@ -431,7 +459,7 @@ class PropagationLogic:
             if node.GetScene() is None:
                 raise UserInputError(f"'{node.GetName()}' was deleted; select what to work on again")
 
-    def _require_image(self) -> np.ndarray:
+    def _require_image(self) -> BoxedMask:
         """The last known segment."""
         self._require_nodes()
         if self._known is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import slicer
 
-from context_propagation.core.boxes import Box, bounding_box, box_shape, slices_of
+from context_propagation.core.boxed_mask import BoxedMask
+from context_propagation.core.boxes import Box, box_shape
 from context_propagation.mrml.labelmap_images import image_from_mask, labelmap_from_image
 from context_propagation.mrml.layers import any_segment_over
 from context_propagation.mrml.modifier_masks import masked_by_intensity
@@ -25,7 +26,7 @@ def count_refused(
     segmentation_node: slicer.vtkMRMLSegmentationNode,
     segment_id: str,
     volume_node: slicer.vtkMRMLScalarVolumeNode,
-    changed: np.ndarray,
+    changed: BoxedMask,
 ) -> int:
     """Count what lies outside the editable area or intensity range as they are set now.
 
@@ -33,20 +34,20 @@ def count_refused(
         editor_node: Has the masks.
         segmentation_node: Holds the segments.
         segment_id: The segment that is to change.
-        volume_node: The volume whose grid the mask lies on.
-        changed: bool `[K, J, I]` of the volume, voxels to add or remove.
+        volume_node: The volume.
+        changed: Voxels to add or remove, on the volume's grid.
 
     Returns:
         Voxels of the volume. Where the segment has a grid of its own, `WriteReport.refused` counts that grid's.
     """
-    box = bounding_box(changed)
-    if box is None:
+    if changed.is_empty:
         return 0
+    box = changed.box
     own_ras = np.linalg.inv(node_to_world(segmentation_node)) @ volume_ijk_to_world(volume_node)
-    change = image_from_mask(changed[slices_of(box)], box, own_ras)
+    change = image_from_mask(changed.inside, box, own_ras)
     in_range = labelmap_from_image(masked_by_intensity(change, segmentation_node, editor_node, volume_node))
     written = in_range.over(box) & _editable(editor_node, segmentation_node, segment_id, volume_node, box)
-    return int(changed.sum() - written.sum())
+    return changed.count - int(np.count_nonzero(written))
 
 
 def _editable(

@@ -9,11 +9,11 @@ from typing import Protocol
 import numpy as np
 import slicer
 
-from context_propagation.core.boxes import Box, bounding_box, slices_of
+from context_propagation.core.boxes import Box, bounding_box, offset, slices_of, whole
 from context_propagation.core.errors import UserInputError
 from context_propagation.mrml.labelmap_images import Labelmap, image_from_mask
 from context_propagation.mrml.nearest_pull import mapped_box, nearest_index, pull_nearest
-from context_propagation.mrml.segments import segment_grid, segment_labelmap
+from context_propagation.mrml.segments import index_of_array, segment_grid, segment_labelmap
 from context_propagation.mrml.volume_nodes import volume_shape_kji
 
 
@@ -86,6 +86,7 @@ def write_changed_voxels(
     segmentation: np.ndarray,
     changed: np.ndarray,
     axis: int = 0,
+    within: Box | None = None,
 ) -> WriteReport:
     """Write the changed voxels of a volume-grid mask into a segment, and read back what was written.
 
@@ -100,6 +101,8 @@ def write_changed_voxels(
         segmentation: bool `[K, J, I]` of the volume, the wanted segment.
         changed: bool `[K, J, I]`, the voxels to write.
         axis: Array axis of the volume (0: k, 1: j, 2: i) by which refused voxels are counted.
+        within: A box of the volume in which all changed voxels lie, where it is known: of a large volume, only that is
+            looked at then.
 
     Raises:
         UserInputError: Masks of another shape than the volume, or a segment that cannot be read.
@@ -112,7 +115,7 @@ def write_changed_voxels(
             )
     mapping = segment_grid(segmentation_node, segment_id, volume_node)
     labelmap = segment_labelmap(segmentation_node, segment_id)
-    change = _wanted_change(labelmap, segmentation, changed, mapping.volume_from_segment_ijk)
+    change = _wanted_change(labelmap, segmentation, changed, mapping.volume_from_segment_ijk, within or whole(shape))
     if change is None:
         return WriteReport()
     writer.save_state()
@@ -130,21 +133,23 @@ def write_changed_voxels(
 
 
 def _wanted_change(
-    labelmap: Labelmap, wanted: np.ndarray, to_write: np.ndarray, volume_from_segment_ijk: np.ndarray
+    labelmap: Labelmap, wanted: np.ndarray, to_write: np.ndarray, volume_from_segment_ijk: np.ndarray, within: Box
 ) -> _Change | None:
     """The change on the segment's grid, cropped to the voxels that differ; `None` where none does."""
-    volume_box = bounding_box(to_write)
-    if volume_box is None:
+    tight = bounding_box(to_write[slices_of(within)])
+    if tight is None:
         return None
+    volume_box = offset(tight, within)
     box = mapped_box(volume_box, np.linalg.inv(volume_from_segment_ijk))
-    written = pull_nearest(to_write, volume_from_segment_ijk, box)
-    new = pull_nearest(wanted, volume_from_segment_ijk, box)
+    index = index_of_array(volume_from_segment_ijk, [start for start, _ in volume_box])
+    written = pull_nearest(to_write[slices_of(volume_box)], index, box)
+    new = pull_nearest(wanted[slices_of(volume_box)], index, box)
     old = labelmap.over(box)
     tight = bounding_box(written & (old ^ new))
     if tight is None:
         return None
     remove, add = (written & old & ~new)[slices_of(tight)], (written & ~old & new)[slices_of(tight)]
-    return _Change(_offset(tight, box), remove, add)
+    return _Change(offset(tight, box), remove, add)
 
 
 def _modify(
@@ -152,7 +157,7 @@ def _modify(
 ) -> None:
     tight = bounding_box(voxels)
     if tight is not None:
-        modifier = image_from_mask(voxels[slices_of(tight)], _offset(tight, box), ijk_to_ras)
+        modifier = image_from_mask(voxels[slices_of(tight)], offset(tight, box), ijk_to_ras)
         writer.modify(segment_id, modifier, mode)
 
 
@@ -176,9 +181,3 @@ def _count_per_slice(refused: np.ndarray, box: Box, volume_from_segment_ijk: np.
     points_kji = np.argwhere(refused) + [start for start, _ in box]
     indices, counts = np.unique(nearest_index(points_kji, volume_from_segment_ijk)[:, axis], return_counts=True)
     return dict(zip(indices.tolist(), counts.tolist(), strict=True))
-
-
-def _offset(box: Box, outer: Box) -> Box:
-    """A box given inside another one, in the outer one's indices."""
-    k, j, i = ((start + base, stop + base) for (start, stop), (base, _) in zip(box, outer, strict=True))
-    return k, j, i

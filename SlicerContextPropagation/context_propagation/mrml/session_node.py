@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import slicer
 
 from context_propagation.core.boxed_mask import BoxedMask
+from context_propagation.core.boxes import around
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
 
@@ -41,10 +43,22 @@ class SavedPropagation:
     changed_per_slice: dict[int, int]
     refused: int
 
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        """As plain JSON, made once: the record is written again after each further propagation."""
+        return {
+            "edits": _plain_edits(self.edits),
+            "drawn": self.drawn.plain(),
+            "made_at": self.made_at,
+            "scope": self.scope,
+            "changed_per_slice": {str(index): count for index, count in self.changed_per_slice.items()},
+            "refused": self.refused,
+        }
+
 
 @dataclass(frozen=True)
 class SavedSession:
-    """What was done to one segment; masks are bool `[K, J, I]` of the first volume.
+    """What was done to one segment; masks are on the first volume's grid.
 
     Attributes:
         model_path: Where the model was; it may have moved.
@@ -68,8 +82,8 @@ class SavedSession:
     device: str
     versions: dict[str, str]
     segment_id: str
-    initial: np.ndarray
-    known: np.ndarray
+    initial: BoxedMask
+    known: BoxedMask
     place: np.ndarray
     kept: tuple[SliceEdit, ...] = ()
     propagations: tuple[SavedPropagation, ...] = ()
@@ -79,16 +93,18 @@ class SavedSession:
         """All slices that were drawn, in their order."""
         return [*self.kept, *(edit for done in self.propagations for edit in done.edits)]
 
-    def known_in(self, segment: np.ndarray) -> np.ndarray:
-        """What a segment (bool `[K, J, I]`) is compared with to find what was drawn since.
+    def known_in(self, segment: BoxedMask) -> BoxedMask:
+        """What a segment is compared with to find what was drawn since.
 
         That is `known`, unless the last propagation was undone meanwhile: where all voxels that it wrote are as drawn.
         """
         if not self.propagations:
             return self.known
-        drawn = self.propagations[-1].drawn.mask
-        written = self.known ^ drawn
-        undone = written.any() and np.array_equal(segment[written], drawn[written])
+        drawn = self.propagations[-1].drawn
+        box = around(self.known.box, drawn.box)
+        as_drawn = drawn.over(box)
+        written = self.known.over(box) ^ as_drawn
+        undone = written.any() and np.array_equal(segment.over(box)[written], as_drawn[written])
         return drawn if undone else self.known
 
 
@@ -212,21 +228,11 @@ def _plain(session: SavedSession) -> dict[str, Any]:
         "device": session.device,
         "versions": session.versions,
         "segment_id": session.segment_id,
-        "initial": BoxedMask.of(session.initial).plain(),
-        "known": BoxedMask.of(session.known).plain(),
+        "initial": session.initial.plain(),
+        "known": session.known.plain(),
         "place": session.place.tolist(),
         "kept": _plain_edits(session.kept),
-        "propagations": [
-            {
-                "edits": _plain_edits(done.edits),
-                "drawn": done.drawn.plain(),
-                "made_at": done.made_at,
-                "scope": done.scope,
-                "changed_per_slice": {str(index): count for index, count in done.changed_per_slice.items()},
-                "refused": done.refused,
-            }
-            for done in session.propagations
-        ],
+        "propagations": [done.plain for done in session.propagations],
     }
 
 
@@ -240,8 +246,8 @@ def _session(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> SavedS
         device=str(content["device"]),
         versions={str(name): str(version) for name, version in content["versions"].items()},
         segment_id=str(content["segment_id"]),
-        initial=BoxedMask.from_plain(content["initial"], shape_kji).mask,
-        known=BoxedMask.from_plain(content["known"], shape_kji).mask,
+        initial=BoxedMask.from_plain(content["initial"], shape_kji),
+        known=BoxedMask.from_plain(content["known"], shape_kji),
         place=np.array(content["place"], np.float64).reshape(4, 4),
         kept=_edits(content["kept"], shape_kji),
         propagations=tuple(_propagation(done, shape_kji) for done in content["propagations"]),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import slicer
 
+from context_propagation.core.boxed_mask import BoxedMask
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import UserInputError
@@ -82,15 +83,16 @@ class SessionStart:
         protected = mask_of_slices(volume_shape_kji(volume_node), kept)
         image = self._propagation.image_operation(ready=ready)
 
-        def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceDoubt]:
+        def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, BoxedMask, SliceDoubt]:
             computed = image.compute(progress, cancelled)
             self.session.protect(protected)
-            return computed, slice_doubt(self.session, axis, kept, progress, cancelled)
+            initial = BoxedMask.of(self.session.initial)
+            return computed, initial, slice_doubt(self.session, axis, kept, progress, cancelled)
 
-        def finish(computed: tuple[Any, SliceDoubt]) -> tuple[LiveSession, WriteReport]:
+        def finish(computed: tuple[Any, BoxedMask, SliceDoubt]) -> tuple[LiveSession, WriteReport]:
             try:
                 report = image.finish(computed[0])
-                return self._in_place_of_the_record(computed[1], kept), report
+                return self._in_place_of_the_record(*computed[1:], kept), report
             except BaseException:
                 self.drop()
                 raise
@@ -111,17 +113,17 @@ class SessionStart:
             ready: As in `predict_operation`.
         """
         nodes = self._selection.volume_nodes
-        volume_of, times = deferred_source_volume(nodes), image_times(nodes)
+        volume_of, times = deferred_source_volume(nodes) if ready is None else lambda: ready, image_times(nodes)
         axial = axis_of_plane(planes_of_volume(nodes[0]), "axial")
         axis = saved.propagations[-1].edits[0].axis if saved.propagations else axial
 
         def compute(progress: Progress, cancelled: CancelCheck) -> SliceDoubt:
-            session, initial = self.session, saved.initial if saved.initial.any() else None
-            session.set_image(ready or volume_of(), initial, progress, cancelled)
+            session, initial = self.session, None if saved.initial.is_empty else saved.initial.mask
+            session.set_image(volume_of(), initial, progress, cancelled)
             session.protect(mask_of_slices(session.volume.shape_kji, saved.kept))
             for done in saved.propagations:
                 session.propagate(done.edits, progress, cancelled)
-            session.accept_manual_changes(saved.known)
+            session.accept_manual_changes(saved.known.mask)
             return slice_doubt(session, axis, saved.kept, progress, cancelled)
 
         def finish(doubt: SliceDoubt) -> tuple[LiveSession, SavedSession]:
@@ -130,7 +132,7 @@ class SessionStart:
                 if image_times(nodes) != times:
                     raise UserInputError("The voxels of a volume were changed while edits were replayed; do it again")
                 self._propagation.resume(saved.known)
-                return self._live(doubt, saved.kept, saved.propagations), saved
+                return self._live(saved.initial, doubt, saved.kept, saved.propagations), saved
             except BaseException:
                 self.drop()
                 raise
@@ -142,21 +144,26 @@ class SessionStart:
         close_own(self._propagation.writer)
 
     def _live(
-        self, doubt: SliceDoubt, kept: Sequence[SliceEdit], restored: Sequence[SavedPropagation] = ()
+        self,
+        initial: BoxedMask,
+        doubt: SliceDoubt,
+        kept: Sequence[SliceEdit],
+        restored: Sequence[SavedPropagation] = (),
     ) -> LiveSession:
         propagation = self._propagation
         if isinstance(propagation.writer, LateWriter):
             propagation.writer = propagation.writer.made()
-        return LiveSession(self._scene, self._loaded, self._selection, self.session, propagation, doubt, kept, restored)
+        worked_on = self._scene, self._loaded, self._selection, self.session, propagation
+        return LiveSession(*worked_on, initial, doubt, kept, restored)
 
-    def _in_place_of_the_record(self, doubt: SliceDoubt, kept: Sequence[SliceEdit]) -> LiveSession:
+    def _in_place_of_the_record(self, initial: BoxedMask, doubt: SliceDoubt, kept: Sequence[SliceEdit]) -> LiveSession:
         """The record of edits that a new start leaves behind is kept under another name."""
         node = find_session_node(self._scene, self._selection.segmentation_node, self._selection.segment_id)
         if node is None:
-            return self._live(doubt, kept)
+            return self._live(initial, doubt, kept)
         archive_session(node)
         try:
-            return self._live(doubt, kept)
+            return self._live(initial, doubt, kept)
         except BaseException:
             take_back_archived(node)
             raise

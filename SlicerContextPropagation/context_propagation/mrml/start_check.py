@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import slicer
 
+from context_propagation.core.boxed_mask import BoxedMask
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.edited_slices import SliceEdit
 from context_propagation.core.errors import Cancelled
@@ -69,7 +69,7 @@ class StartCheck:
 def check_operation(
     loaded: LoadedModel,
     volume_nodes: Sequence[slicer.vtkMRMLScalarVolumeNode],
-    segment: np.ndarray,
+    segment: BoxedMask,
     earlier: Earlier,
     freed_bytes: int,
 ) -> Operation[StartCheck]:
@@ -78,7 +78,7 @@ def check_operation(
     Args:
         loaded: The model.
         volume_nodes: One per channel.
-        segment: bool `[K, J, I]` of the first volume, the segment as it is.
+        segment: The segment as it is, on the first volume's grid.
         earlier: What was drawn before.
         freed_bytes: What the session in use gives back.
 
@@ -103,7 +103,7 @@ def check_operation(
         progress("preprocess", 0.0)
         with out_of_memory_reported("Preparing the image"):
             image = ready_image(loaded.model, volume)
-        memory = memory_forecast(loaded.model, session_settings(loaded), image, segment, freed_bytes)
+        memory = memory_forecast(loaded.model, session_settings(loaded), image, segment.mask, freed_bytes)
         if earlier.trouble:
             warnings.append(earlier.trouble)
         return StartCheck(tuple(warnings), memory, earlier, image, loaded.model.content_hash, state)

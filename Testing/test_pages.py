@@ -1,0 +1,67 @@
+"""All Python in README and docs/ runs as it stands, block after block of each page; test_console_page has one more."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+IN_THE_APPLICATION = ROOT / "docs" / "console.md"
+
+
+def blocks(page):
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if blocks(page)]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Runs a page once; gives its names."""
+    pytest.importorskip("nnunetv2")
+    pytest.importorskip("monai")
+    done = {}
+
+    def run(page):
+        if page not in done:
+            done[page] = {}
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(tmp_path_factory.mktemp("page"))
+                for code in blocks(page):
+                    exec(compile(code, f"{page.name}", "exec"), done[page])
+        return done[page]
+
+    return run
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p != IN_THE_APPLICATION], ids=lambda p: p.name)
+def test_the_code_of_a_page_runs_as_it_stands(page, run):
+    if "mrml" in "".join(blocks(page)):
+        pytest.importorskip("slicer")
+    run(page)
+
+
+def test_the_examples_do_what_they_say(run):
+    readme, bundle = run(ROOT / "README.md"), run(ROOT / "docs" / "bundle.md")
+
+    assert np.array_equal(readme["result"].segmentation[35], readme["drawn"])
+    assert readme["result"].scope == "whole volume"
+    assert bundle["trained"].far_margin.add == 0.5
+
+
+def test_no_page_shows_python_that_is_not_marked_as_python():
+    fences = {
+        page: re.findall(r"```(\w*)\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+        for page in ROOT.rglob("docs/**/*.md")
+    }
+    unmarked = [
+        (page.name, text)
+        for page, found in fences.items()
+        for kind, text in found
+        if kind != "python" and re.search(r"^(import|from) \w+", text, re.MULTILINE)
+    ]
+
+    assert len(fences) > 10
+    assert unmarked == []
