@@ -37,7 +37,7 @@ def _shown(widget):
     return True
 
 
-def process_events(seconds=0.0, until=None, at_most=10.0):
+def process_events(seconds=0.0, until=None, at_most=60.0):
     """Let Qt work: for some seconds, or until a condition holds."""
     end = time.monotonic() + (seconds if until is None else at_most)
     loop = QtCore.QEventLoop()  # PySide's static `processEvents` takes a reference to None with each call

@@ -1,7 +1,6 @@
 """What the real Slicer and CTK classes offer to Python (slicer_api.json), and stand-in classes held to that."""
 
 import functools
-import inspect
 import itertools
 import json
 import re
@@ -13,7 +12,7 @@ from stand_in_members import Hidden, NotDone, is_property, method_not_done, qt_m
 from stand_in_names import Kind, entry, is_listed, kinds
 from stand_in_qt import member as qt_member_of_kind
 from stand_in_qt import mirror, reached
-from stand_in_wrapped import Wrapped, normalized
+from stand_in_wrapped import Wrapped, declared, normalized
 
 DEFAULTS = {"bool": False, "int": 0, "double": 0.0, "QString": "", "QStringList": ()}
 TYPES = {"bool": bool, "int": int, "double": (int, float), "QString": str, "QStringList": (list, tuple)}
@@ -143,7 +142,7 @@ def _check(name, member, value, of_kind):
 
 def _stands(cls, member, kind):
     """Whether a base of a stand-in's has a member that will do."""
-    found = inspect.getattr_static(cls, member, None)
+    found = declared(cls, member)
     if kind in (Kind.PROPERTY, Kind.READ_ONLY):
         too_free = kind is Kind.READ_ONLY and getattr(found, "writable", False)
         return is_property(found) and not too_free and not isinstance(found, NotDone)

@@ -7,7 +7,6 @@ application shows (stand_in_names.py): properties are attributes, methods are me
 import ctypes
 import enum
 import functools
-import inspect
 import sys
 import types
 import weakref
@@ -16,9 +15,19 @@ import shiboken6
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from stand_in_enums import EnumClass, EnumValue
-from stand_in_members import Hidden, NotDone, QtProperty, QtStatic, Signal, method_not_done, qt_function, qt_member
+from stand_in_members import (
+    Hidden,
+    NotDone,
+    QtProperty,
+    QtStatic,
+    Signal,
+    is_property,
+    method_not_done,
+    qt_function,
+    qt_member,
+)
 from stand_in_names import Kind, is_listed, kinds, listed
-from stand_in_wrapped import ClassMirror, Wrapped, unwrap, wrap
+from stand_in_wrapped import ClassMirror, Wrapped, declared, unwrap, wrap
 
 UNUSABLE = {"QThread": "qt.QThread cannot be used from Python in Slicer; keep a Python thread and a QTimer"}
 if sys.version_info < (
@@ -40,13 +49,12 @@ def live_timers():
 
 
 def _property(self, name):
-    declared = inspect.getattr_static(type(self), name, None)
-    return getattr(self, name) if hasattr(type(declared), "__set__") else wrap(self._qt.property(name))
+    return getattr(self, name) if is_property(declared(type(self), name)) else wrap(self._qt.property(name))
 
 
 def _set_property(self, name, value):
     """Set a property; one that the class has not is added to the object, as in Qt."""
-    if hasattr(type(inspect.getattr_static(type(self), name, None)), "__set__"):
+    if is_property(declared(type(self), name)):
         setattr(self, name, value)
         return True
     return self._qt.setProperty(name, unwrap(value))
@@ -117,7 +125,7 @@ def _members(real, bases, of_kind):
     """A descriptor for each name that the list has and no base, and one that hides what the list has not."""
     members = {name: Hidden(name) for name in reached(*bases) if name not in of_kind}
     for name, kind in of_kind.items():
-        inherited = next((f for b in bases if (f := inspect.getattr_static(b, name, None)) is not None), None)
+        inherited = next((f for b in bases if (f := declared(b, name)) is not None), None)
         if name not in NOT_MIRRORED and not _is_of(kind, inherited):
             members[name] = member(real, name, kind)
     return members

@@ -4,7 +4,6 @@ Slicer's and CTK's widgets become their stand-ins. A class, a property, a signal
 is an error here; Slicer would print a warning or nothing at all.
 """
 
-import inspect
 import xml.etree.ElementTree as ElementTree
 from functools import reduce
 from operator import or_
@@ -15,7 +14,7 @@ from stand_in_api import api_class, is_described, is_visible
 from stand_in_members import QtProperty, is_property
 from stand_in_names import listed
 from stand_in_qt import mirror
-from stand_in_wrapped import normalized, wrap
+from stand_in_wrapped import declared, normalized, wrap
 
 DESIGNER_PROPERTIES = {("QLabel", "buddy"), ("Line", "orientation")}  # no properties of Qt's; its loader knows them
 LAYOUT_PROPERTIES = {"leftMargin", "topMargin", "rightMargin", "bottomMargin", "margin", "spacing"}
@@ -79,7 +78,7 @@ def check_and_strip(root):
             errors.append(str(error))
             continue
         for prop in widget.findall("property"):
-            member = inspect.getattr_static(kind, prop.get("name"), None)
+            member = declared(kind, prop.get("name"))
             where = f"{widget.get('class')} {widget.get('name')!r}"
             if not is_property(member) or not getattr(member, "writable", True):
                 pseudo = (widget.get("class"), prop.get("name")) in DESIGNER_PROPERTIES

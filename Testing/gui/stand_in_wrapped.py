@@ -23,6 +23,11 @@ def normalized(signature):
     return bytes(QtCore.QMetaObject.normalizedSignature(signature).data()).decode()
 
 
+def declared(cls, name):
+    """What a class or one of its bases has under a name, bound to nothing; `None` for nothing."""
+    return next((vars(c)[name] for c in cls.__mro__ if name in vars(c)), None)
+
+
 def unwrap(value):
     """What PySide6 takes for a value of ours."""
     if threading.current_thread() is not threading.main_thread():
@@ -103,7 +108,7 @@ class Wrapped(metaclass=ClassMirror):
 
     def __setattr__(self, name, value):
         base, kind = type(self).stand_in, self._kinds.get(name)
-        if hasattr(type(inspect.getattr_static(type(self), name, None)), "__set__"):
+        if hasattr(type(declared(type(self), name)), "__set__"):
             object.__setattr__(self, name, value)
         elif name in self._kinds:
             what = "Slot" if kind is None else kind.value

@@ -170,6 +170,8 @@ def test_the_second_volume_may_be_deleted(two_channels):
 
     assert two_channels.logic.propagation is None
     assert two_channels.is_idle()
+    assert two_channels.widgets.second.currentNode() is None  # where Slicer's selector had gone on to the CT
+    assert "gone from the scene" in two_channels.status
     two_channels.start()
     assert "reads 2 volumes" in two_channels.application.texts("error")[0]
 

@@ -736,6 +736,21 @@ def test_a_phantom_that_cannot_be_made_leaves_no_word_in_the_status_bar(module, 
     assert module.status == ""
 
 
+def test_where_the_pet_is_deleted_the_ct_is_not_read_in_its_place(module, pet_model, add_ct):
+    user = User(module, [pet_model])
+    user.choose_model(pet_model)
+    ct, pet = add_ct(), add_ct("PET")
+    user.ui.firstVolumeSelector.setCurrentNode(ct)
+    user.ui.secondVolumeSelector.setCurrentNode(pet)
+
+    module.scene.RemoveNode(pet)
+    assert user.ui.secondVolumeSelector.currentNode() is ct  # as Slicer's selector does
+    user.click("predictButton")
+    user.wait()
+
+    assert "'CT' is selected twice" in module.texts("error")[0]
+
+
 def test_measuring_another_segment_leaves_the_session_alone(ready, ct):
     from context_propagation.mrml.segments import add_segment_from_mask
 

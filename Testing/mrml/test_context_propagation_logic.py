@@ -254,6 +254,8 @@ def test_each_step_says_what_must_come_before_it(logic, case, base):
         logic.propagate()
     with pytest.raises(UserInputError, match="select one volume per channel"):
         logic.select([])
+    with pytest.raises(UserInputError, match="'CT' is selected twice; select another volume per channel"):
+        logic.select([case.volume, case.volume])
 
 
 def test_a_failed_prediction_leaves_no_node_behind(logic, case, base):

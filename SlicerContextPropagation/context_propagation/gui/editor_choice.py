@@ -69,12 +69,15 @@ class EditorChoice:
 
     @property
     def selection(self) -> Selection | None:
-        """Segment and volumes; None where one of them is not chosen."""
+        """Segment and volumes; None where one of them is not chosen.
+
+        The second volume is that of the editor's node: where it is deleted, Slicer's selector goes on to another one.
+        """
         node = self.node
         segmentation, volume = (node.GetSegmentationNode(), node.GetSourceVolumeNode()) if node else (None, None)
         if segmentation is None or volume is None or not node.GetSelectedSegmentID():
             return None
-        second = self._widgets.second.currentNode() if len(self._channels) > 1 else None
+        second = self._effect.nodeReference(SECOND_VOLUME) if len(self._channels) > 1 else None
         volumes = (volume,) if second is None else (volume, second)
         chosen = Selection(volumes, segmentation, node.GetSelectedSegmentID())
         return chosen if is_there(chosen) else None

@@ -178,11 +178,13 @@ class ContextPropagationLogic:
             segment: ID or name; without it the only segment, or a new empty one with the name of the model's label.
 
         Raises:
-            UserInputError: No volume, no such segment, or several and none named; or a run or a preview of the earlier
-                selection is not over.
+            UserInputError: No volume or one twice, no such segment, or several and none named; or a run or a preview of
+                the earlier selection is not over.
         """
         if not volume_nodes:
             raise UserInputError("No volume is selected; select one volume per channel")
+        if len(set(volume_nodes)) < len(volume_nodes):  # as Slicer's selector does by itself where the PET is deleted
+            raise UserInputError(f"'{volume_nodes[0].GetName()}' is selected twice; select another volume per channel")
         volume_shape_kji(volume_nodes[0])
         if segmentation_node is None or not segmentation_node.GetSegmentation().GetNumberOfSegments():
             self._require_idle()  # before anything is added to the scene
