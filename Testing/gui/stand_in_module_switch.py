@@ -88,10 +88,12 @@ class SampleDataWidget:
 
     def __init__(self, parent):
         self.parent = parent
-        for source in sys.modules["SampleData"].SampleDataLogic.registered:
-            button = QtWidgets.QToolButton(text=source["sampleName"])
-            button.setObjectName(f"{source['sampleName']}PushButton")
-            button.clicked.connect(as_slot(lambda source=source: source["customDownloader"](source)))
+        logic = sys.modules["SampleData"].SampleDataLogic()
+        for source in [s for sources in logic.sampleDataSourcesByCategory().values() for s in sources]:
+            button = QtWidgets.QToolButton(text=source.sampleDescription)
+            button.setObjectName(f"{source.sampleName}PushButton")
+            load = source.customDownloader or logic.downloadFromSource
+            button.clicked.connect(as_slot(lambda load=load, source=source: load(source)))
             parent._qt.layout().addWidget(button)
 
 
