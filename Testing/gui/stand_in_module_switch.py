@@ -1,5 +1,6 @@
 """Switching modules in the main window: the one before is left, the chosen one is made when it is first shown."""
 
+import functools
 import sys
 
 import slicer
@@ -92,8 +93,8 @@ class SampleDataWidget:
         for source in [s for sources in logic.sampleDataSourcesByCategory().values() for s in sources]:
             button = QtWidgets.QToolButton(text=source.sampleDescription)
             button.setObjectName(f"{source.sampleName}PushButton")
-            load = source.customDownloader or logic.downloadFromSource
-            button.clicked.connect(as_slot(lambda load=load, source=source: load(source)))
+            load = functools.partial(source.customDownloader or logic.downloadFromSource, source)
+            button.clicked.connect(as_slot(load, 0))
             parent._qt.layout().addWidget(button)
 
 
