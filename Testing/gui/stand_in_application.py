@@ -40,8 +40,9 @@ class qSlicerCoreApplication(mirror(QtWidgets.QApplication)):
     def revisionUserSettings(self):
         return self.settings()
 
-    def processEvents(self, flags=QtCore.QEventLoop.ProcessEventsFlag.AllEvents):
-        QtCore.QEventLoop().processEvents(flags)  # PySide's static one takes a reference to None with each call
+    def processEvents(self, flags=0):
+        real = QtCore.QEventLoop.ProcessEventsFlag(int(flags))
+        QtCore.QEventLoop().processEvents(real)  # PySide's static one takes a reference to None with each call
 
     def coreIOManager(self):
         return self._own.io

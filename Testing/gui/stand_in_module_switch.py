@@ -1,5 +1,6 @@
 """Switching modules in the main window: the one before is left, the chosen one is made when it is first shown."""
 
+import functools
 import sys
 
 import slicer
@@ -88,10 +89,12 @@ class SampleDataWidget:
 
     def __init__(self, parent):
         self.parent = parent
-        for source in sys.modules["SampleData"].SampleDataLogic.registered:
-            button = QtWidgets.QToolButton(text=source["sampleName"])
-            button.setObjectName(f"{source['sampleName']}PushButton")
-            button.clicked.connect(as_slot(lambda source=source: source["customDownloader"](source)))
+        logic = sys.modules["SampleData"].SampleDataLogic()
+        for source in [s for sources in logic.sampleDataSourcesByCategory().values() for s in sources]:
+            button = QtWidgets.QToolButton(text=source.sampleDescription)
+            button.setObjectName(f"{source.sampleName}PushButton")
+            load = functools.partial(source.customDownloader or logic.downloadFromSource, source)
+            button.clicked.connect(as_slot(load, 0))
             parent._qt.layout().addWidget(button)
 
 
