@@ -39,7 +39,8 @@ class qSlicerCoreApplication(mirror(QtWidgets.QApplication)):
     def revisionUserSettings(self):
         return self.settings()
 
-    def processEvents(self, flags=QtCore.QEventLoop.ProcessEventsFlag.AllEvents):
+    def processEvents(self, flags=0):
+        flags = QtCore.QEventLoop.ProcessEventsFlag(flags)  # a number, as enums are in PythonQt
         QtCore.QEventLoop().processEvents(flags)  # PySide's static one takes a reference to None with each call
 
     @staticmethod
