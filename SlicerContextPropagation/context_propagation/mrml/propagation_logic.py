@@ -25,6 +25,7 @@ from context_propagation.mrml.volume_nodes import (
     deferred_source_volume,
     image_times,
     planes_of_volume,
+    require_one_image,
     volume_shape_kji,
 )
 from context_propagation.mrml.world_matrices import relative_place
@@ -175,7 +176,7 @@ class PropagationLogic:
         Raises:
             UserInputError: Volumes cannot be used, or the session's image is of another size.
         """
-        deferred_source_volume(self._volumes)  # refuses what cannot be used
+        require_one_image(self._volumes)
         shape = volume_shape_kji(self._volumes[0])
         known = BoxedMask.of(self._session.segmentation) if known is None else known
         if known.shape != shape:

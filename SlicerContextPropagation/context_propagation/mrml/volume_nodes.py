@@ -32,12 +32,32 @@ def deferred_source_volume(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> C
         nodes: One node per channel, in the order that the model was trained with.
 
     Returns:
-        A function that converts the voxels, which were copied; for any thread. It raises `UserInputError` for NaN.
+        A function that converts the voxels, which were copied; once, on any thread. It raises `UserInputError` for NaN.
 
     Raises:
         UserInputError: No node, a node without voxels or with several components, a parent transform that is not
             linear, or grids that differ.
     """
+    arrays, matrix = _channels_of(nodes)
+    copies = [array.copy() for array in arrays]  # here: on another thread a node may lose its voxels meanwhile
+
+    def convert() -> SourceVolume:
+        channels = np.stack(copies, dtype=np.float32, casting="unsafe")
+        copies.clear()  # on this thread: to give back so much memory takes a while too
+        return SourceVolume(channels, RAS_TO_LPS @ matrix)
+
+    return convert
+
+
+def require_one_image(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> None:
+    """Raises:
+    UserInputError: As `deferred_source_volume`.
+    """
+    _channels_of(nodes)
+
+
+def _channels_of(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> tuple[list[np.ndarray], np.ndarray]:
+    """The voxels of each node, views, and the matrix `[4, 4]` from their indices to world RAS."""
     if not nodes:
         raise UserInputError("No volume is selected; select one volume per channel")
     arrays = [volume_array(node) for node in nodes]
@@ -48,8 +68,7 @@ def deferred_source_volume(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> C
                 f"Volume '{node.GetName()}' {_describe(array, matrix)} is not on the grid of "
                 f"'{nodes[0].GetName()}' {_describe(arrays[0], matrices[0])}; resample it to that grid first"
             )
-    copies = [array.copy() for array in arrays]  # here: on another thread a node may lose its voxels meanwhile
-    return lambda: SourceVolume(np.stack(copies, dtype=np.float32, casting="unsafe"), RAS_TO_LPS @ matrices[0])
+    return arrays, matrices[0]
 
 
 def planes_of_volume(node: slicer.vtkMRMLScalarVolumeNode) -> tuple[str, str, str]:
