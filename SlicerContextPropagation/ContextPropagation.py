@@ -3,6 +3,7 @@
 import os
 import sys
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -33,6 +34,7 @@ class ContextPropagation(ScriptedLoadableModule):
         )
         slicer.app.connect("startupCompleted()", register_effect)
         slicer.app.connect("startupCompleted()", register_sample_case)
+        slicer.app.connect("startupCompleted()", tidy_loaded_scenes)
 
 
 def register_sample_case():
@@ -50,6 +52,18 @@ def register_effect():
     folder = os.path.join(os.path.dirname(__file__), "SegmentEditorPropagateEditLib")
     effect.setPythonSource(os.path.join(folder, "SegmentEditorEffect.py").replace("\\", "/"))
     effect.self().register()
+
+
+def tidy_loaded_scenes():
+    """Whichever module is open: a scene saved with an open preview has an entry of it that Slicer cannot use."""
+    slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.EndImportEvent, lambda caller, event: remove_dead_entries_soon())
+
+
+def remove_dead_entries_soon():
+    """After Slicer has made its own entries, on the same event."""
+    from context_propagation.mrml.preview_node import remove_dead_previews
+
+    qt.QTimer.singleShot(0, lambda: remove_dead_previews(slicer.mrmlScene))
 
 
 class ContextPropagationWidget(ScriptedLoadableModuleWidget):

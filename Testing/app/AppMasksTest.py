@@ -40,8 +40,10 @@ class AppMasksTest(PanelTestCase):
 
     def test_the_editable_area_is_obeyed(self):
         def prepare(editor):
-            editor.node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)
+            modifying = editor.node.StartModify()  # the editor's list goes back to "everywhere" between the two
             editor.node.SetMaskSegmentID("Organ")
+            editor.node.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)
+            editor.node.EndModify(modifying)
 
         self.previewed(prepare)
         with self.step("apply inside one segment"):

@@ -11,6 +11,9 @@ import slicer
 SCRIPT = "CONTEXT_PROPAGATION_APP_SCRIPT"
 """Environment variable: the script's name."""
 
+WINDOW = 1500, 950
+"""Pixels; pictures of all screens are alike."""
+
 
 def run(script):
     """Run one script; 0 where all of it passed."""
@@ -29,6 +32,7 @@ def run(script):
 def main():
     """Run the script that the environment names, then leave."""
     sys.path.insert(0, str(Path(__file__).resolve().parent))
+    slicer.util.mainWindow().resize(*WINDOW)
     try:
         code = run(os.environ[SCRIPT])
     except BaseException:

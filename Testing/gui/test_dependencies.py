@@ -74,8 +74,8 @@ class ThrowAwayPython:
         self._environment = plain | own | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         self._site_packages = next(folder.rglob("site-packages"))
 
-    def installed(self):
-        return installed_packages([str(self._site_packages)])
+    def installed(self, names=None):
+        return installed_packages([str(self._site_packages)], names)
 
     def install(self, arguments, log):
         self._pip(["install", *arguments], log)

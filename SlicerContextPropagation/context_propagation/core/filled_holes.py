@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from context_propagation.core.boxes import bounding_box, slices_of
 from context_propagation.core.optional_dependency import require
@@ -28,7 +28,7 @@ def filled_holes(mask: np.ndarray) -> np.ndarray:
     if box is None:
         return filled
     inside = filled[slices_of(box)]
-    gaps, _ = ndimage.label(~inside)
+    gaps, _ = require("scipy.ndimage", extra="nnunet").label(~inside)
     outside = [np.unique(gaps.take(end, axis)) for axis in range(3) for end in (0, -1)]
     open_gaps = np.zeros(int(gaps.max()) + 1, bool)
     open_gaps[np.concatenate(outside)] = True
@@ -39,7 +39,7 @@ def filled_holes(mask: np.ndarray) -> np.ndarray:
 @contextmanager
 def nnunet_fills_holes_so() -> Iterator[None]:
     """Inside, nnU-Net's cropping fills holes by `filled_holes`; the result is the same."""
-    cropping = require("nnunetv2.preprocessing.cropping.cropping", extra="nnunet")
+    cropping: Any = require("nnunetv2.preprocessing.cropping.cropping", extra="nnunet")
     its_own = cropping.binary_fill_holes
     cropping.binary_fill_holes = filled_holes
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -56,8 +56,8 @@ class InstalledPackage:
 class Packages(Protocol):
     """The packages of one Python, and its pip. The calls block."""
 
-    def installed(self) -> dict[str, InstalledPackage]:
-        """Every installed distribution by canonical name, read anew."""
+    def installed(self, names: Iterable[str] | None = None) -> dict[str, InstalledPackage]:
+        """These distributions, as far as they are installed, or all there are; by canonical name, read anew."""
 
     def install(self, arguments: Sequence[str], log: Log) -> None:
         """Run `pip install` with these arguments; raise one of `FAILURES` if it fails."""
@@ -133,7 +133,7 @@ class DependencyInstaller:
     def missing(self, *files: Path) -> tuple[MissingPackage, ...]:
         """What is missing of torch and of requirement files, `REQUIREMENTS` where none is named."""
         needed = [r for file in files or (REQUIREMENTS,) for r in read_requirements(file)]
-        return missing_packages((TORCH, *needed), self._versions())
+        return missing_packages((TORCH, *needed), self._versions(r.name for r in (TORCH, *needed)))
 
     def install(self, plan: InstallationPlan, progress: Progress = lambda step: None) -> InstallationRecord:
         """Install what was planned, step by step; what earlier steps installed stays if a later one fails.
@@ -183,8 +183,8 @@ class DependencyInstaller:
             write_record(self._settings_folder, InstallationRecord(kept, record.changed))
         return Uninstalled(tuple(names), left)
 
-    def _versions(self) -> dict[str, str]:
-        return {name: package.version for name, package in self._packages.installed().items()}
+    def _versions(self, names: Iterable[str] | None = None) -> dict[str, str]:
+        return {name: package.version for name, package in self._packages.installed(names).items()}
 
     def _run_and_record(self, step: InstallationStep, wheel_folder: Path | None, log: _Lines) -> None:
         record = read_record(self._settings_folder)

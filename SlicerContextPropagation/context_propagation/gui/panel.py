@@ -15,7 +15,6 @@ from context_propagation.gui.measure_section import MeasureSection
 from context_propagation.gui.package_section import PackageSection
 from context_propagation.gui.shared import Shared
 from context_propagation.gui.timer import Timer
-from context_propagation.mrml.preview_node import remove_dead_previews
 from context_propagation.mrml.session_node import remove_orphaned_sessions
 
 
@@ -93,7 +92,6 @@ class Panel:
         self._after_import.start()  # after Slicer's selectors, which fill themselves anew on the same event
 
     def _show_added_scene(self) -> None:
-        remove_dead_previews(slicer.mrmlScene)
         self.inputs.show_parameters(self._parameters_of())
         self.update()
 

@@ -58,9 +58,9 @@ class SlicerPackages:
 
         return cls(pip_install, packaging.pip_uninstall, processes)
 
-    def installed(self) -> dict[str, InstalledPackage]:
-        """Every distribution that this Python can import."""
-        return installed_packages(sys.path)
+    def installed(self, names: Iterable[str] | None = None) -> dict[str, InstalledPackage]:
+        """The distributions of these names that this Python can import, or all that it can."""
+        return installed_packages(sys.path, names)
 
     def install(self, arguments: Sequence[str], log: Log) -> None:
         """Run `pip install`."""
@@ -126,15 +126,18 @@ def imported(names: Iterable[str]) -> list[str]:
     return sorted(in_use.intersection(names))
 
 
-def installed_packages(path: Sequence[str]) -> dict[str, InstalledPackage]:
-    """Every distribution that is found by its name, by canonical name: not what a failed removal left behind.
+def installed_packages(path: Sequence[str], names: Iterable[str] | None = None) -> dict[str, InstalledPackage]:
+    """Distributions that are found by their name, by canonical name: not what a failed removal left behind.
 
     Args:
         path: Where to look, in the order of import.
+        names: Those to look for; without it all, which takes a second where hundreds are installed.
     """
     importlib.invalidate_caches()
     found: dict[str, InstalledPackage] = {}
-    for name in filter(None, {d.metadata["Name"] for d in importlib.metadata.distributions(path=list(path))}):
+    if names is None:
+        names = filter(None, {d.metadata["Name"] for d in importlib.metadata.distributions(path=list(path))})
+    for name in names:
         distribution = next(iter(importlib.metadata.distributions(name=name, path=list(path))), None)
         if distribution is not None:
             found[canonicalize_name(name)] = _installed_package(distribution)
