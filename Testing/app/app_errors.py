@@ -14,7 +14,7 @@ NOISE = "CONTEXT_PROPAGATION_APP_NOISE"
 KNOWN_NOISE = re.compile(
     r"libGL|libEGL|MESA|OpenGL|QXcb|propagateSizeHints|XDG_RUNTIME_DIR|dconf|at-spi|dbus|"  # a virtual screen
     r"QNetwork|SSL|Extensions? ?Manager|extensions server|slicer-packages|"  # no network
-    r"updateAllSegmentsFromMRML.*Unable to find subject hierarchy item",  # Slicer 5.13 closes a scene of two segmentations
+    r"updateAllSegmentsFromMRML.*Unable to find subject hierarchy item",  # Slicer's own, as it closes a scene
     re.IGNORECASE,
 )
 ENTRY = re.compile(r"^\[(?P<level>[A-Z]+)\]\[(?P<origin>\w+)\]", re.MULTILINE)
