@@ -25,6 +25,7 @@ from context_propagation.gui.slice_views import jump_to_slice
 from context_propagation.gui.start_questions import asked
 from context_propagation.gui.state_line import StateLine
 from context_propagation.gui.texts import PLANES, memory_text, plane_choices, progress_words, translated
+from context_propagation.gui.visibility import set_visible
 from context_propagation.mrml.propagation_logic import PendingPropagation
 from context_propagation.mrml.segment_writer import WriteReport
 from context_propagation.mrml.segments import segment_name
@@ -278,22 +279,22 @@ class EditSection:
         ui.undoButton.enabled = free and there and propagation is not None and propagation.can_undo
         ui.redoButton.enabled = free and there and propagation is not None and propagation.can_redo
         ui.suggestionLabel.text = self._suggestion()
-        ui.suggestionLabel.visible = bool(ui.suggestionLabel.text)
+        set_visible(bool(ui.suggestionLabel.text), ui.suggestionLabel)
         ui.plotButton.enabled = ui.goToButton.enabled = idle and bool(ui.suggestionLabel.text)
-        ui.cancelButton.visible = ui.progressBar.visible = not idle
+        set_visible(not idle, ui.cancelButton, ui.progressBar)
         if idle:
             waits = propagation is not None and propagation.pending is not None
             preview = _("A preview waits in the Segment Editor: apply or discard it there.")
             self._line.show(self._now(), preview if waits else self._next())
         self._show_memory()
         ui.reachLabel.text = self._reach()
-        ui.reachLabel.visible = bool(ui.reachLabel.text)
+        set_visible(bool(ui.reachLabel.text), ui.reachLabel)
 
     def show_progress(self, job: Job | None) -> None:
         """Show the stage of what runs."""
         if job is None:
             return
-        self._ui.progressBar.visible = self._ui.cancelButton.visible = True
+        set_visible(True, self._ui.progressBar, self._ui.cancelButton)
         self._ui.cancelButton.enabled = not job.cancelled
         self._ui.progressBar.value = int(100 * job.stage[1])
         self._line.show_running(": ".join(progress_words(job)))

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from context_propagation.core.worker import Job
 from context_propagation.gui.texts import memory_text, plane_choices, progress_words
+from context_propagation.gui.visibility import set_visible
 
 if TYPE_CHECKING:
     from context_propagation.core.memory_forecast import MemoryForecast
@@ -105,7 +106,7 @@ class EffectWidgets:
 
     def remove(self) -> None:
         """Take all of them out of the options frame."""
-        self._frame.visible = False
+        set_visible(False, self._frame)
         self._frame.setParent(None)
         self._frame.deleteLater()
 
@@ -119,7 +120,7 @@ class EffectWidgets:
 
     def ask_for_second_volume(self, channel: str) -> None:
         """Offer a second volume under this name, or hide it where the name is empty."""
-        self.second.visible = self._second_label.visible = bool(channel)
+        set_visible(bool(channel), self.second, self._second_label)
         self._second_label.text = _("Volume ({name}):").format(name=channel)
 
     def allow(self, possible: Possible) -> None:
@@ -131,7 +132,7 @@ class EffectWidgets:
         self.apply.enabled = idle and possible.preview and possible.preview_fits
         self.discard.enabled = idle and possible.pending
         self.show.enabled = idle and possible.preview
-        self.progress.visible = self.cancel.visible = possible.busy
+        set_visible(possible.busy, self.progress, self.cancel)
 
     def show_progress(self, job: Job, memory: MemoryForecast | None) -> None:
         """Show what runs, its stage, how much of that is done, and the memory that caching needs."""

@@ -17,6 +17,7 @@ from context_propagation.gui.sample_data import Nodes, sample_case_operation, sa
 from context_propagation.gui.segment_choice import chosen_segment
 from context_propagation.gui.shared import Shared
 from context_propagation.gui.texts import breakable
+from context_propagation.gui.visibility import set_visible
 from context_propagation.mrml.pet_alignment import align_operation
 from context_propagation.mrml.segments import convert_to_binary_labelmap, is_binary_labelmap
 from context_propagation.mrml.selection import Selection
@@ -146,12 +147,11 @@ class InputSection:
             self._ui.sampleButton,
         ):
             widget.enabled = idle
-        self._ui.sampleButton.visible = not _volumes()
+        set_visible(not _volumes(), self._ui.sampleButton)
         self._ui.removeModelButton.enabled = idle and model is not None
         self._ui.secondVolumeSelector.enabled = idle and two
         self._ui.alignButton.enabled = idle and two and len(self.volume_nodes) == 2
-        for widget in (self._ui.secondVolumeLabel, self._ui.secondVolumeSelector, self._ui.alignButton):
-            widget.visible = two
+        set_visible(two, self._ui.secondVolumeLabel, self._ui.secondVolumeSelector, self._ui.alignButton)
         self._ui.modelDescription.text = self._description()
         channels = model.description.channels if model and model.description else ("",)
         self._ui.firstVolumeLabel.text = _("Volume ({name}):").format(name=channels[0])

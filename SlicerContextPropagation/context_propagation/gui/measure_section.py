@@ -16,6 +16,7 @@ from context_propagation.gui.segment_choice import chosen_segment
 from context_propagation.gui.segmentation_watch import SEGMENTATION_EVENTS, GatheredEvents, segment_content
 from context_propagation.gui.shared import Shared
 from context_propagation.gui.texts import translated
+from context_propagation.gui.visibility import set_visible
 from context_propagation.mrml.measurements import Measurements, measurement_operation
 from context_propagation.mrml.segments import segment_name, segment_named
 from context_propagation.mrml.selection import Selection
@@ -78,7 +79,7 @@ class MeasureSection:
         self._ui.measureButton.enabled = (
             chosen is not None and bool(self._inputs.volume_nodes) and not self._shared.runner.busy
         )
-        self._ui.measuredLabel.visible = bool(self._ui.measuredLabel.text)
+        set_visible(bool(self._ui.measuredLabel.text), self._ui.measuredLabel)
 
     def close(self) -> None:
         """Follow no segment, for good."""
@@ -119,14 +120,14 @@ class MeasureSection:
         if [_content(*segment) for segment in measured.segments] != measured.contents:
             text = _("{names}, before it was changed").format(names=text)
         self._ui.measuredLabel.text = text
-        self._ui.measuredLabel.visible = True
+        set_visible(True, self._ui.measuredLabel)
 
     def _forget(self) -> None:
         self._measured = None
         self._events.stop()
         self._ui.measureTable.setRowCount(0)
         self._ui.measuredLabel.text = ""
-        self._ui.measuredLabel.visible = False
+        set_visible(False, self._ui.measuredLabel)
 
 
 def _is_there(node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> bool:

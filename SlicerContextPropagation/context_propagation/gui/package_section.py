@@ -25,6 +25,7 @@ from context_propagation.gui.shared import Shared
 from context_propagation.gui.slicer_packages import PyTorchExtension, SlicerPackages, imported
 from context_propagation.gui.slicer_processes import SlicerProcesses
 from context_propagation.gui.texts import breakable
+from context_propagation.gui.visibility import set_visible
 
 
 def application_installer() -> DependencyInstaller:
@@ -86,7 +87,7 @@ class PackageSection:
     def update(self) -> None:
         """Bring the widgets in step."""
         running = self._running is not None
-        self._ui.installProgress.visible = self._ui.stopInstallButton.visible = running
+        set_visible(running, self._ui.installProgress, self._ui.stopInstallButton)
         if running:
             return
         idle = not self._shared.runner.busy
