@@ -12,10 +12,10 @@ class CountingWidget:
     def __init__(self, hidden):
         self.hidden, self.told = hidden, []
 
-    def isHidden(self):
+    def isHidden(self):  # noqa: N802 - Qt's name
         return self.hidden
 
-    def setVisible(self, on):
+    def setVisible(self, on):  # noqa: N802 - Qt's name
         self.told.append(on)
         self.hidden = not on
 
