@@ -58,9 +58,20 @@ class SampleDataLogic:
         return sources if category is None else sources.get(category, [])
 
     @staticmethod
-    def registerCustomSampleDataSource(category="Custom", **arguments):
+    def registerCustomSampleDataSource(
+        category="Custom",
+        sampleName=None,
+        uris=None,
+        fileNames=None,
+        nodeNames=None,
+        customDownloader=None,
+        thumbnailFileName=None,
+        **others,
+    ):
         sources = SampleDataLogic.sampleDataSourcesByCategory().setdefault(category, [])
-        source = SampleDataSource(**arguments)
+        files = {"uris": uris, "fileNames": fileNames, "nodeNames": nodeNames}
+        pictures = {"customDownloader": customDownloader, "thumbnailFileName": thumbnailFileName}
+        source = SampleDataSource(sampleName, **files, **pictures, **others)
         if source not in sources:
             sources.append(source)
 

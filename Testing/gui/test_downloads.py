@@ -58,7 +58,9 @@ def section(application, monkeypatch, tmp_path, wheels, python):
     )
     site_packages = next((tmp_path / "python").rglob("site-packages"))
     monkeypatch.setattr(
-        module.SlicerPackages, "installed", lambda self: module.installed_packages([str(site_packages)])
+        module.SlicerPackages,
+        "installed",
+        lambda self, names=None: module.installed_packages([str(site_packages)], names),
     )
     if Version("24.1") <= PIP:
         monkeypatch.setattr(module, "pip_environment", lambda: {"PIP_PROGRESS_BAR": "raw"})

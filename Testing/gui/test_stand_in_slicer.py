@@ -103,7 +103,7 @@ def test_a_loaded_module_is_found_as_slicer_scripts_find_it(application, slicer,
 
     assert slicer.util.modulePath("Demo") == str(tmp_path / "Demo.py")
     assert slicer.modules.demo.widgetRepresentation().self() is slicer.modules.DemoWidget is widget
-    assert [(source["category"], source["sampleName"]) for source in application.sample_data] == [("Demos", "Phantom")]
+    assert [source.sampleName for source in slicer.modules.sampleDataSources["Demos"]] == ["Phantom"]
     assert application.selected_module == "Demo"
 
 
