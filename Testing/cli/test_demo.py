@@ -70,6 +70,7 @@ def test_no_file_of_the_bundle_holds_code():
     assert not [path for path in shipped_bundle().rglob("*") if path.suffix in (".pkl", ".pickle", ".py", ".pt")]
 
 
+@pytest.mark.long
 def test_a_fusion_bundle_is_built_around_the_trained_base_model(tmp_path, monkeypatch):
     """With the base model that ships in place of another training of some minutes."""
     given = []

@@ -19,6 +19,8 @@ from context_propagation.core.composition import FarMargin
 from context_propagation.core.fusion_network import FusionSettings, build_fusion_network
 from context_propagation.core.session import Session, SessionSettings
 
+pytestmark = pytest.mark.long
+
 PROTOCOL = """
 name = "balls"
 data = "balls"

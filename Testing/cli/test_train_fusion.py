@@ -80,6 +80,7 @@ def test_the_provenance_names_counts_seed_and_figures_with_the_control(trained):
     assert {"baseline", "paste", "update", "fusion", "no-edit control"} <= rows
 
 
+@pytest.mark.long
 def test_attention_contour_styles_and_allowed_regression_are_taken_and_recorded(run, unseen_model, data, tmp_path):
     options = ("--variant", "attention", "--contour-styles", 1, "--augmented-copies", 0, "--allowed-regression", 0.1)
 
@@ -114,6 +115,7 @@ def test_log_and_picture_of_both_trainings_are_kept(trained):
     assert (trained / "training" / "training.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+@pytest.mark.long
 def test_an_interrupted_training_ends_with_the_same_weights(run, trained, unseen_model, data, tmp_path, monkeypatch):
     real = train_fusion.choose_far_margin
 
@@ -132,6 +134,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(run, trained, unseen
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.long
 def test_a_bundle_is_replaced_by_the_next_training(run, trained, unseen_model, data, tmp_path):
     copied = shutil.copytree(trained, tmp_path / "bundle")
     before = json.loads((copied / "bundle.json").read_text())["fusion_sha256"]
@@ -251,6 +254,7 @@ def test_a_model_with_folds_asks_for_the_folds_file(run, data, tmp_path):
     assert "splits_final.json with --folds" in outcome.err
 
 
+@pytest.mark.long
 def test_each_fold_learns_from_the_cases_that_it_never_saw(run, data, tmp_path):
     model = write_nnunet_folder(tmp_path / "model", folds=(0, 1))
     names = [f"case_{number}" for number in range(4)]

@@ -15,6 +15,14 @@ furnish = importlib.import_module("stand_in_suite").furnish  # before an applica
 APP = Path(__file__).parents[1] / "app"
 SHIPPED = Path(__file__).parents[2] / "SlicerContextPropagation"
 SCRIPTS = sorted(file.stem for file in APP.glob("App*Test.py"))
+AT_FULL_DEPTH = (
+    "AppChannelsTest",
+    "AppDocumentationTest",
+    "AppGeometryTest",
+    "AppInterruptionTest",
+    "AppMainThreadTest",
+)
+"""Scripts that `make test-long` runs: what they look at, other tests look at in `make test`."""
 NEVER_SKIPPED = ("predict", "redraw", "propagate", "apply", "undo", "save", "load")
 
 MISSING_HERE = {
@@ -51,7 +59,9 @@ def own_modules():
     return {name: module for name, module in sys.modules.items() if name.split(".")[0] == "context_propagation"}
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize(
+    "script", [pytest.param(s, marks=pytest.mark.long) if s in AT_FULL_DEPTH else s for s in SCRIPTS]
+)
 def test_the_script_passes_over_the_stand_ins(running, script):
     module = importlib.import_module(script)
     result = unittest.TestResult()

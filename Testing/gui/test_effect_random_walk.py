@@ -99,7 +99,7 @@ class Walk:
         return name
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 2, 3))])
 def test_no_voxel_changes_that_was_not_drawn_or_applied(bench, seed):
     bench.open_segment(ORGAN, "Organ")
     bench.editor.node.SetOverwriteMode(bench.editor.node.OverwriteNone)

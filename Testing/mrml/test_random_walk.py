@@ -355,7 +355,7 @@ ACTIONS = {
 }
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_1000_random_actions_leave_every_segment_as_the_model_in_numpy_says(make_case, tiny_bundle, seed, tmp_path):
     walk = Walk(make_case, tiny_bundle, seed, tmp_path)
     actions, weights = list(ACTIONS), np.array(list(ACTIONS.values()), float)

@@ -197,7 +197,7 @@ ACTIONS = {
 }
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_250_random_actions_of_scripts_and_others_are_as_the_model_in_numpy_says(make_case, tiny_bundle, seed):
     walk = Walk(make_case, tiny_bundle, seed)
     actions, weights = list(ACTIONS), np.array(list(ACTIONS.values()), float)

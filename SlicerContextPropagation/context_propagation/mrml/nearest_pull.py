@@ -68,13 +68,29 @@ def _pull_axis_aligned(source: np.ndarray, matrix: np.ndarray, box: Box) -> np.n
     pulled = np.zeros(box_shape(box), source.dtype)
     axis_of = [int(np.argmax(np.abs(matrix[row, :3]))) for row in range(3)]  # source i, j, k -> target i, j, k
     takes: list[np.ndarray] = [np.empty(0)] * 3  # by target axis k, j, i
-    puts: list[np.ndarray] = [np.empty(0)] * 3
+    puts: list[slice] = [slice(0)] * 3
     for row, column in enumerate(axis_of):
         start, stop = box[2 - column]
         nearest = _rounded(matrix[row, column] * np.arange(start, stop) + matrix[row, 3])
-        inside = (nearest >= 0) & (nearest < source.shape[2 - row])
-        takes[2 - column], puts[2 - column] = nearest[inside], np.flatnonzero(inside)
+        inside = np.flatnonzero((nearest >= 0) & (nearest < source.shape[2 - row]))  # one piece: it only rises or falls
+        if not inside.size:
+            return pulled
+        takes[2 - column], puts[2 - column] = nearest[inside], slice(int(inside[0]), int(inside[-1]) + 1)
     order = [2 - axis_of[2 - axis] for axis in range(3)]  # source axis k, j, i -> target axis k, j, i
-    taken = source[np.ix_(*[takes[order[axis]] for axis in range(3)])]
-    pulled[np.ix_(*puts)] = taken.transpose([order.index(axis) for axis in range(3)])
+    taken = source
+    for axis in range(3):
+        taken = _taken(taken, takes[order[axis]], axis)
+    pulled[tuple(puts)] = taken.transpose([order.index(axis) for axis in range(3)])
     return pulled
+
+
+def _taken(source: np.ndarray, indices: np.ndarray, axis: int) -> np.ndarray:
+    """Some slices along an axis; a view where they follow each other, as a copy of a large volume takes long."""
+    steps = np.diff(indices)
+    for step in (1, -1):
+        if (steps == step).all():
+            stop = int(indices[-1]) + step
+            part = [slice(None)] * source.ndim
+            part[axis] = slice(int(indices[0]), stop if stop >= 0 else None, step)
+            return source[tuple(part)]
+    return source.take(indices, axis)
