@@ -114,9 +114,5 @@ def plan_installation(missing: Sequence[MissingPackage], wheel_folder: Path | No
     return InstallationPlan(tuple(steps), wheel_folder)
 
 
-def _meets(version: str | None, requirement: Requirement) -> bool:
-    return version is not None and requirement.specifier.contains(version, prereleases=True)
-
-
 def _holds_packages(folder: Path) -> bool:
     return folder.is_dir() and any(f.name.endswith((".whl", ".tar.gz", ".zip")) for f in folder.iterdir())
