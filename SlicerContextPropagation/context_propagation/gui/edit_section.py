@@ -107,7 +107,8 @@ class EditSection:
 
     def _set_image(self) -> None:
         if self._inputs.select():
-            self._run(self._shared.logic.check_operation(), self._checked)
+            logic = self._shared.logic
+            self._run(logic.check_operation(), self._checked, logic.selection)
 
     def _checked(self, check: StartCheck) -> None:
         self._guarded(lambda: self._cache(check))()
@@ -120,28 +121,36 @@ class EditSection:
             return
         self._shared.runner.require_idle()  # something may have been started while the user was asked
         if answers.replays:
-            self._run(logic.restore_operation(check=check), self._restored)
+            self._run(logic.restore_operation(check=check), self._restored, logic.selection)
         else:
             operation = logic.predict_operation(check=check, keep_drawn=answers.keeps_drawn)
-            self._run(operation, self._predicted)
+            self._run(operation, self._predicted, logic.selection)
 
     def propagate(self) -> None:
         """Propagate what was redrawn, and write it."""
         self._shared.logic.use_writer(None)
         operation = self._shared.logic.propagate_operation()
-        self._run(operation, self._propagated)
+        self._run(operation, self._propagated, self._shared.logic.selection)
 
-    def _run(self, operation: Operation[Any], on_finished: Callable[[Any], None]) -> None:
-        """Start something; whatever becomes of it is said."""
+    def _run(
+        self, operation: Operation[Any], on_finished: Callable[[Any], None], on: Selection | None = None
+    ) -> None:
+        """Start something, on what is selected where that matters; whatever becomes of it is said."""
 
         def failed(error: BaseException) -> None:
             show_error(error)
             self._say(_("{title}: stopped by an error.").format(title=title))
 
+        def still_there() -> bool:
+            return on is None or is_there(on)
+
+        def cancelled() -> None:
+            as_it_was = _("{title}: cancelled; the segment is as it was.").format(title=title)
+            self._say(as_it_was if still_there() else "")  # what is gone is told by the line's own words
+
         title = translated(operation.title)
         self._line.forget()
-        cancelled = _("{title}: cancelled; the segment is as it was.").format(title=title)
-        self._shared.runner.start(operation, on_finished, lambda: self._say(cancelled), failed)
+        self._shared.runner.start(operation, on_finished, cancelled, failed, still_there)
 
     def _plane_chosen(self, index: int) -> None:
         self._shared.logic.plane = PLANES[index] or None

@@ -67,7 +67,11 @@ class MeasureSection:
             segments = [(node, segment_named(node, segment)) for node, segment in chosen]
             operation = measurement_operation(*segments[0], self._inputs.volume_nodes[0], *segments[1:])
             measured = Measured(tuple(chosen), tuple(segments), [_content(*segment) for segment in segments])
-            self._shared.runner.start(operation, lambda measurements: self._show(measurements, measured))
+            self._shared.runner.start(
+                operation,
+                lambda measurements: self._show(measurements, measured),
+                still_there=lambda: all(_is_there(*segment) for segment in segments),
+            )
         except UserInputError as error:
             show_error(error)
 

@@ -22,6 +22,10 @@ SHARE_SECONDS = 0.03
 So each tick sleeps in Python, which lets go of the lock; far below what anyone notices."""
 
 
+def _always() -> bool:
+    return True
+
+
 class Runner:
     """One operation at a time; panel and effect share it.
 
@@ -33,6 +37,7 @@ class Runner:
         self._worker = Worker()
         self._timer = Timer(TICK_MS, self._tick)
         self.listeners: list[Callable[[Job | None], None]] = []
+        self._still_there: Callable[[], bool] = _always
 
     @property
     def busy(self) -> bool:
@@ -45,6 +50,7 @@ class Runner:
         on_finished: Callable[[Any], None] = lambda result: None,
         on_cancelled: Callable[[], None] = lambda: None,
         on_failed: Callable[[BaseException], None] = show_error,
+        still_there: Callable[[], bool] = _always,
     ) -> None:
         """Start an operation; the callbacks come on this thread, after the call has returned.
 
@@ -53,6 +59,7 @@ class Runner:
             on_finished: Called with its result.
             on_cancelled: Called where the user cancelled.
             on_failed: Called with what it raised; by default the user is told.
+            still_there: Whether what it is about is still in the scene; it is cancelled where that is not so.
 
         Raises:
             UserInputError: Another one runs.
@@ -69,6 +76,7 @@ class Runner:
                 return operation.finish(computed)
 
         self._worker.submit(replace(operation, finish=finish), on_finished, failed)
+        self._still_there = still_there
         self._timer.start()
         self.tell()
 
@@ -93,7 +101,9 @@ class Runner:
 
     def _tick(self) -> None:
         time.sleep(SHARE_SECONDS)
-        self.tell()  # before a result is handed over, listeners may cancel it: what it is about may be gone
+        if self._worker.job is not None and not self._still_there():
+            self._worker.job.cancel()
+        self.tell()  # before a result is handed over, as listeners may cancel it too
         try:
             self._worker.drain()
         except Exception as error:  # a callback's own mistake must not stop the timer
