@@ -132,9 +132,7 @@ class EditSection:
         operation = self._shared.logic.propagate_operation()
         self._run(operation, self._propagated, self._shared.logic.selection)
 
-    def _run(
-        self, operation: Operation[Any], on_finished: Callable[[Any], None], on: Selection | None = None
-    ) -> None:
+    def _run(self, operation: Operation[Any], on_finished: Callable[[Any], None], on: Selection | None = None) -> None:
         """Start something, on what is selected where that matters; whatever becomes of it is said."""
 
         def failed(error: BaseException) -> None:
