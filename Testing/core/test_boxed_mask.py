@@ -93,6 +93,37 @@ def test_what_is_asked_of_a_box_is_what_the_whole_mask_says(seed):
     assert boxed.is_same(BoxedMask.of(other)) == np.array_equal(mask, other)
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_the_box_of_a_difference_holds_every_voxel_that_differs(seed):
+    rng = np.random.default_rng(seed)
+    mask, other = masks(seed)
+    if seed % 3:  # of one box, as where a slice of a large segment was redrawn
+        mask[0, 0, 0] = mask[-1, -1, -1] = True
+        other = mask.copy()
+        for voxel in zip(*[rng.integers(1, n - 1, 3) for n in mask.shape], strict=True):
+            other[voxel] ^= seed % 3 == 1 or voxel[0] == 2
+    first, second = BoxedMask.of(mask), BoxedMask.of(other)
+
+    box = first.differs_within(second)
+
+    if box is None:
+        assert np.array_equal(mask, other)
+    else:
+        outside = mask ^ other
+        outside[tuple(slice(*span) for span in box)] = False
+        assert not outside.any()
+        assert np.array_equal(first.over(box), mask[tuple(slice(*span) for span in box)])
+
+
+def test_the_difference_of_a_redrawn_slice_is_that_slice():
+    mask = np.ones((5, 16, 16), bool)
+    redrawn = mask.copy()
+    redrawn[3, 4:9, 7] = False
+
+    assert BoxedMask.of(mask).differs_within(BoxedMask.of(redrawn)) == ((3, 4), (0, 16), (0, 16))
+    assert BoxedMask.of(mask).differs_within(BoxedMask.of(mask.copy())) is None
+
+
 def test_a_mask_that_somebody_saved_in_a_wider_box_is_the_same():
     mask = np.zeros((3, 4, 8), bool)
     mask[1, 2, 3] = True

@@ -186,6 +186,16 @@ def test_the_bounding_box_of_two_voxels_and_of_none():
     assert bounding_box(mask) == ((1, 4), (0, 5), (2, 3))
 
 
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.02, 0.3]), st.booleans())
+def test_the_bounding_box_is_that_of_the_listed_voxels(seed, density, is_reversed):
+    mask = np.random.default_rng(seed).random((4, 5, 6)) < density
+    mask = mask[::-1, ::-1] if is_reversed else mask
+    voxels = np.argwhere(mask)
+
+    expected = None if not len(voxels) else tuple(zip(voxels.min(axis=0), voxels.max(axis=0) + 1, strict=True))
+    assert bounding_box(mask) == expected
+
+
 # ---- maps that say themselves where the image lies
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from context_propagation.core.boxes import (
     Box,
+    around,
     bounding_box,
     box_of,
     box_shape,
@@ -71,8 +72,7 @@ class BoxedMask:
     @property
     def inside(self) -> np.ndarray:
         """The voxels of its box, bool."""
-        shape = box_shape(self.box)
-        return np.unpackbits(self.bits, count=math.prod(shape)).astype(bool).reshape(shape)
+        return self._planes(0, box_shape(self.box)[0])
 
     @property
     def is_empty(self) -> bool:
@@ -86,19 +86,47 @@ class BoxedMask:
 
     def over(self, box: Box) -> np.ndarray:
         """The voxels of a box inside `shape`, bool."""
+        if box == self.box:
+            return self.inside
         voxels = np.zeros(box_shape(box), bool)
         common = intersection(box, self.box)
         if common is not None:
-            voxels[slices_of(inside_of(common, box))] = self.inside[slices_of(inside_of(common, self.box))]
+            planes, *rest = inside_of(common, self.box)
+            taken = self._planes(*planes)[:, slice(*rest[0]), slice(*rest[1])]
+            voxels[slices_of(inside_of(common, box))] = taken
         return voxels
 
     def at(self, flat: np.ndarray) -> np.ndarray:
         """The voxels at flat indices (C order over `[K, J, I]`), bool."""
-        return np.asarray(self.mask.reshape(-1)[flat])
+        if not flat.size:
+            return np.zeros(flat.shape, bool)
+        _, height, width = self.shape
+        first, last = (int(index) // (height * width) for index in (flat.min(), flat.max()))
+        slab = self.over(((first, last + 1), (0, height), (0, width)))
+        return np.asarray(slab.reshape(-1)[flat - first * height * width])
+
+    def differs_within(self, other: BoxedMask) -> Box | None:
+        """A box with all voxels in which two masks of one shape differ; not the smallest one. None for equal masks."""
+        if self.box != other.box:
+            return around(self.box, other.box)
+        bytes_ = np.flatnonzero(self.bits != other.bits)
+        if not bytes_.size:
+            return None
+        (start, stop), rows, columns = self.box
+        plane = (rows[1] - rows[0]) * (columns[1] - columns[0])
+        first, last = 8 * int(bytes_[0]) // plane, (8 * int(bytes_[-1]) + 7) // plane
+        return (start + first, min(start + last + 1, stop)), rows, columns
+
+    def _planes(self, start: int, stop: int) -> np.ndarray:
+        """Some slices of the box along its first axis, bool."""
+        _, rows, columns = box_shape(self.box)
+        before, after = start * rows * columns, stop * rows * columns
+        bits = np.unpackbits(self.bits[before // 8 : (after + 7) // 8]).view(bool)
+        return bits[before % 8 :][: after - before].reshape(stop - start, rows, columns)
 
     def is_same(self, other: BoxedMask) -> bool:
         """Whether every voxel is the same; both are of one shape."""
-        return self.box == other.box and np.array_equal(self.bits, other.bits)
+        return self is other or (self.box == other.box and np.array_equal(self.bits, other.bits))
 
     def plain(self) -> dict[str, Any]:
         """As plain JSON: shape, box, and the bits compressed and in base 64."""

@@ -66,13 +66,23 @@ def dilate(box: Box, margin: tuple[int, ...], limits: Box) -> Box:
 
 
 def bounding_box(mask: np.ndarray) -> Box | None:
-    """The box around the True voxels `[K, J, I]`, or None."""
-    spans: list[Span] = []
-    rest = mask
-    for axis in range(3):  # each axis looks only at what the earlier ones left
-        touched = np.flatnonzero(rest.any(axis=tuple(a for a in range(3) if a != axis)))
-        if touched.size == 0:
-            return None
-        spans.append((int(touched[0]), int(touched[-1]) + 1))
-        rest = rest[(slice(None),) * axis + (slice(*spans[-1]),)]
-    return box_of(spans)
+    """The box around the True voxels `[K, J, I]`, or None.
+
+    The first axis is looked at from its ends, and the others at once, as a large mask is read as seldom as possible.
+    """
+    start, stop = _first(mask), len(mask) - _first(mask[::-1])
+    if start == len(mask):
+        return None
+    seen = np.logical_or.reduce(mask[start:stop], axis=0)
+    return (start, stop), _span(seen.any(axis=1)), _span(seen.any(axis=0))
+
+
+def _first(mask: np.ndarray) -> int:
+    """The first slice of the first axis that has a True voxel; the number of slices where none has."""
+    return next((index for index, plane in enumerate(mask) if plane.any()), len(mask))
+
+
+def _span(line: np.ndarray) -> Span:
+    """From the first to after the last True one; there is one."""
+    places = np.flatnonzero(line)
+    return int(places[0]), int(places[-1]) + 1

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from context_propagation.core.boxed_mask import BoxedMask
-from context_propagation.core.boxes import Box, around
+from context_propagation.core.boxes import box_of, whole
 from context_propagation.core.errors import UserInputError
 
+NOTHING_REDRAWN = "The edited segmentation equals the initial one; redraw at least one slice"
 AMBIGUITY_RATIO = 1.5
 """An edit is refused where the second axis touches no more than this many times the slices of the first."""
 
@@ -61,29 +62,34 @@ def find_edited_slices(before: np.ndarray, after: np.ndarray, axis: int | None =
     Raises:
         UserInputError: The masks do not differ, or no axis stands out (edits on several planes at once).
     """
-    difference = before.astype(bool) ^ after.astype(bool)
-    if not difference.any():
-        raise UserInputError("The edited segmentation equals the initial one; redraw at least one slice")
-    if axis is None:
-        axis = _edited_axis(difference)
-    others = tuple(a for a in range(3) if a != axis)
-    return edits_on_slices(after, axis, np.flatnonzero(difference.any(axis=others)).tolist())
+    return edits_on_slices(after, *_edited_slices(before.astype(bool) ^ after.astype(bool), axis))
 
 
 def find_edited_slices_in_boxes(before: BoxedMask, after: BoxedMask, axis: int | None = None) -> list[SliceEdit]:
-    """As `find_edited_slices`, which would look at the whole of a large volume; here only the masks' boxes are."""
-    box = around(before.box, after.box)
-    found = find_edited_slices(before.over(box), after.over(box), axis)
-    return [_on_whole_slice(edit, box, before.shape) for edit in found]
+    """As `find_edited_slices`, which would look at the whole of a large volume; here only what differs is looked at."""
+    box = before.differs_within(after)
+    if box is None:
+        raise UserInputError(NOTHING_REDRAWN)
+    axis, inside = _edited_slices(before.over(box) ^ after.over(box), axis)
+    indices = [index + box[axis][0] for index in inside]
+    first = indices[0]
+    spans = list(whole(after.shape))
+    spans[axis] = (first, indices[-1] + 1)
+    slices = after.over(box_of(spans))
+    return [SliceEdit(axis, index, slices.take(index - first, axis)) for index in indices]
 
 
-def _on_whole_slice(edit: SliceEdit, box: Box, shape_kji: tuple[int, int, int]) -> SliceEdit:
-    """A slice of a box as a slice of the volume."""
-    height, width = (n for axis, n in enumerate(shape_kji) if axis != edit.axis)
-    rows, columns = (slice(*span) for axis, span in enumerate(box) if axis != edit.axis)
-    mask = np.zeros((height, width), bool)
-    mask[rows, columns] = edit.mask
-    return SliceEdit(edit.axis, edit.index + box[edit.axis][0], mask)
+def _edited_slices(difference: np.ndarray, axis: int | None) -> tuple[int, list[int]]:
+    """The axis, given or the one that stands out, and the slices along it in which there is a difference.
+
+    Raises:
+        UserInputError: As `find_edited_slices`.
+    """
+    if not difference.any():
+        raise UserInputError(NOTHING_REDRAWN)
+    axis = _edited_axis(difference) if axis is None else axis
+    others = tuple(a for a in range(3) if a != axis)
+    return axis, np.flatnonzero(difference.any(axis=others)).tolist()
 
 
 def _edited_axis(difference: np.ndarray) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import slicer
 import vtk
 
@@ -169,7 +170,8 @@ def segment_content(selection: Selection) -> Any:
         labelmap = segment_labelmap(selection.segmentation_node, selection.segment_id)
     except UserInputError:  # no voxels any more, as after a change to surfaces
         return None
-    box = labelmap.filled_box
-    if box is None:
+    filled = labelmap.filled
+    if filled is None:
         return ()
-    return box, hash(labelmap.over(box).tobytes()), labelmap.ijk_to_ras.tobytes()
+    box, voxels = filled
+    return box, hash(np.packbits(voxels).tobytes()), labelmap.ijk_to_ras.tobytes()

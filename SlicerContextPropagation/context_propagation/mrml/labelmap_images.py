@@ -37,10 +37,19 @@ class Labelmap:
     @property
     def filled_box(self) -> Box | None:
         """The box around what is inside, on the labelmap's grid; None where nothing is."""
+        filled = self.filled
+        return None if filled is None else filled[0]
+
+    @property
+    def filled(self) -> tuple[Box, np.ndarray] | None:
+        """The box around what is inside, on the labelmap's grid, and its voxels, bool; None where nothing is inside."""
         bytes_only = self.scalars.dtype.itemsize == 1
         outer = bounding_box(self.scalars.view(bool) if bytes_only else self.scalars)  # not one comparison per voxel
-        tight = None if outer is None else bounding_box(self._are_inside(self.scalars[slices_of(outer)]))
-        return None if outer is None or tight is None else offset(offset(tight, outer), self.box)
+        if outer is None:
+            return None
+        voxels = self._are_inside(self.scalars[slices_of(outer)])
+        tight = bounding_box(voxels)
+        return None if tight is None else (offset(offset(tight, outer), self.box), voxels[slices_of(tight)])
 
     def crop(self, box: Box) -> np.ndarray:
         """The scalars of a box that lies in the labelmap, a view."""

@@ -31,7 +31,8 @@ def pull_nearest(source: np.ndarray, source_from_target_ijk: np.ndarray, box: Bo
         box: Target voxels to fill; indices may be negative.
 
     Returns:
-        The box's shape, the source's dtype; zero where the nearest index lies outside the source.
+        The box's shape, the source's dtype; zero where the nearest index lies outside the source. It may be a view of
+        the source: it is for reading.
     """
     if _is_axis_aligned(source_from_target_ijk):
         return _pull_axis_aligned(source, source_from_target_ijk, box)
@@ -65,7 +66,6 @@ def _is_axis_aligned(matrix: np.ndarray) -> bool:
 
 
 def _pull_axis_aligned(source: np.ndarray, matrix: np.ndarray, box: Box) -> np.ndarray:
-    pulled = np.zeros(box_shape(box), source.dtype)
     axis_of = [int(np.argmax(np.abs(matrix[row, :3]))) for row in range(3)]  # source i, j, k -> target i, j, k
     takes: list[np.ndarray] = [np.empty(0)] * 3  # by target axis k, j, i
     puts: list[slice] = [slice(0)] * 3
@@ -74,13 +74,17 @@ def _pull_axis_aligned(source: np.ndarray, matrix: np.ndarray, box: Box) -> np.n
         nearest = _rounded(matrix[row, column] * np.arange(start, stop) + matrix[row, 3])
         inside = np.flatnonzero((nearest >= 0) & (nearest < source.shape[2 - row]))  # one piece: it only rises or falls
         if not inside.size:
-            return pulled
+            return np.zeros(box_shape(box), source.dtype)
         takes[2 - column], puts[2 - column] = nearest[inside], slice(int(inside[0]), int(inside[-1]) + 1)
     order = [2 - axis_of[2 - axis] for axis in range(3)]  # source axis k, j, i -> target axis k, j, i
     taken = source
     for axis in range(3):
         taken = _taken(taken, takes[order[axis]], axis)
-    pulled[tuple(puts)] = taken.transpose([order.index(axis) for axis in range(3)])
+    taken = taken.transpose([order.index(axis) for axis in range(3)])
+    if taken.shape == box_shape(box):
+        return taken
+    pulled = np.zeros(box_shape(box), source.dtype)
+    pulled[tuple(puts)] = taken
     return pulled
 
 

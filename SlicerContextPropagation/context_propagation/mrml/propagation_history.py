@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from context_propagation.core.boxed_mask import BoxedMask
-from context_propagation.core.boxes import around
+from context_propagation.core.boxed_mask import EMPTY, BoxedMask
+from context_propagation.core.boxes import box_shape
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,24 @@ class PropagationStep:
     @classmethod
     def of(cls, known: BoxedMask, drawn: BoxedMask, after: BoxedMask, saved_state: bool) -> PropagationStep:
         """A step from the segment before it was redrawn, as redrawn, and as propagated."""
-        box = around(drawn.box, after.box)
-        differs = np.argwhere(drawn.over(box) != after.over(box)) + [start for start, _ in box]
-        flipped = np.ravel_multi_index(tuple(differs.T), after.shape)
+        box = drawn.differs_within(after) or EMPTY
+        places = np.flatnonzero(drawn.over(box) ^ after.over(box))
+        inside = np.unravel_index(places, box_shape(box))
+        starts = [start for start, _ in box]
+        flipped = np.ravel_multi_index([i + start for i, start in zip(inside, starts, strict=True)], after.shape)
         return cls(known, after, flipped, after.at(flipped), saved_state)
 
     def is_in(self, segment: BoxedMask) -> bool:
         """Whether a segment has what propagation wrote."""
-        return self.flipped.size > 0 and np.array_equal(segment.at(self.flipped), self.values)
+        if not self.flipped.size:
+            return False
+        return segment.is_same(self.after) or np.array_equal(segment.at(self.flipped), self.values)
 
     def is_undone_in(self, segment: BoxedMask) -> bool:
         """Whether a segment has again what was there before."""
-        return self.flipped.size > 0 and np.array_equal(segment.at(self.flipped), ~self.values)
+        if not self.flipped.size or segment.is_same(self.after):
+            return False
+        return np.array_equal(segment.at(self.flipped), ~self.values)
 
 
 class PropagationHistory:

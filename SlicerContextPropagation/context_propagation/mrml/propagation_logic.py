@@ -19,8 +19,8 @@ from context_propagation.core.source_volume import axis_of_plane
 from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
 from context_propagation.mrml.engine import Engine, UndoableWriter
 from context_propagation.mrml.propagation_history import PropagationHistory, PropagationStep
+from context_propagation.mrml.segment_reader import SegmentReader
 from context_propagation.mrml.segment_writer import SegmentWriter, WriteReport, write_changed_voxels
-from context_propagation.mrml.segments import boxed_segment
 from context_propagation.mrml.volume_nodes import (
     deferred_source_volume,
     image_times,
@@ -98,6 +98,7 @@ class PropagationLogic:
         self._segment_id = segment_id
         self.writer = writer or EditorLogicWriter(scene, segmentation_node, volume_nodes[0])
         self._known: BoxedMask | None = None
+        self._reader = SegmentReader(segmentation_node, segment_id, volume_nodes[0])
         self.place = np.eye(4)
         self._image_times: tuple[int, ...] = ()
         self._history = PropagationHistory()
@@ -398,7 +399,7 @@ class PropagationLogic:
         Raises:
             UserInputError: It cannot be read.
         """
-        return boxed_segment(self._node, self._segment_id, self._volumes[0])
+        return self._reader.read()
 
     def _start(self, known: BoxedMask) -> None:
         self._known = known

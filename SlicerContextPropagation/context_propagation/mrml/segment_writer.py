@@ -124,10 +124,12 @@ def write_changed_voxels(
     _mark_modified(segmentation_node, segment_id)
     writer.finish()
     after = segment_labelmap(segmentation_node, segment_id).over(change.box)
-    refused = (change.add & ~after) | (change.remove & after)
+    flips = change.add | change.remove
+    refused = flips & (after ^ change.add)
+    refused_count = np.count_nonzero(refused)
     return WriteReport(
-        written=int((change.add | change.remove).sum() - refused.sum()),
-        refused=int(refused.sum()),
+        written=int(np.count_nonzero(flips) - refused_count),
+        refused=int(refused_count),
         refused_per_slice=_count_per_slice(refused, change.box, mapping.volume_from_segment_ijk, axis),
     )
 
@@ -145,11 +147,12 @@ def _wanted_change(
     written = pull_nearest(to_write[slices_of(volume_box)], index, box)
     new = pull_nearest(wanted[slices_of(volume_box)], index, box)
     old = labelmap.over(box)
-    tight = bounding_box(written & (old ^ new))
+    flips = written & (old ^ new)
+    tight = bounding_box(flips)
     if tight is None:
         return None
-    remove, add = (written & old & ~new)[slices_of(tight)], (written & ~old & new)[slices_of(tight)]
-    return _Change(offset(tight, box), remove, add)
+    flips, old = flips[slices_of(tight)], old[slices_of(tight)]
+    return _Change(offset(tight, box), remove=flips & old, add=flips & ~old)
 
 
 def _modify(

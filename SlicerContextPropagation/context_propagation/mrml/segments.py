@@ -68,7 +68,7 @@ def boxed_segment(
     """
     labelmap = segment_labelmap(segmentation_node, segment_id)
     part = _part_of(labelmap, segmentation_node, volume_node)
-    if part.is_empty and labelmap.filled_box is not None:
+    if part.is_empty and labelmap.voxels.any():
         raise UserInputError(
             f"Segment '{segment_name(segmentation_node, segment_id)}' covers no voxel of volume "
             f"'{volume_node.GetName()}'; select the volume it was drawn on, or check the transforms of both"
@@ -96,15 +96,17 @@ def _part_of(
     segmentation_node: slicer.vtkMRMLSegmentationNode,
     volume_node: slicer.vtkMRMLScalarVolumeNode,
 ) -> BoxedMask:
-    shape, filled = volume_shape_kji(volume_node), labelmap.filled_box
-    box = None
-    if filled is not None:
-        mapping = grid_mapping(segmentation_node, labelmap.ijk_to_ras, volume_node)
-        box = intersection(mapped_box(filled, mapping.volume_from_segment_ijk), whole(shape))
-    if filled is None or box is None:
-        return BoxedMask(shape, EMPTY, np.zeros(0, np.uint8))
-    index_from_volume = index_of_array(mapping.segment_from_volume_ijk, [start for start, _ in filled])
-    return BoxedMask.placed(shape, box, pull_nearest(labelmap.over(filled), index_from_volume, box))
+    shape, filled = volume_shape_kji(volume_node), labelmap.filled
+    nothing = BoxedMask(shape, EMPTY, np.zeros(0, np.uint8))
+    if filled is None:
+        return nothing
+    own_box, voxels = filled
+    mapping = grid_mapping(segmentation_node, labelmap.ijk_to_ras, volume_node)
+    box = intersection(mapped_box(own_box, mapping.volume_from_segment_ijk), whole(shape))
+    if box is None:
+        return nothing
+    index_from_volume = index_of_array(mapping.segment_from_volume_ijk, [start for start, _ in own_box])
+    return BoxedMask.placed(shape, box, pull_nearest(voxels, index_from_volume, box))
 
 
 def segment_labelmap(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> Labelmap:
