@@ -1,4 +1,4 @@
-"""The Slicer module "Context Propagation"; nothing heavy happens before it is opened."""
+"""The Slicer module "Context Propagation"; torch is not imported before a model is loaded."""
 
 import os
 import sys
@@ -35,6 +35,7 @@ class ContextPropagation(ScriptedLoadableModule):
         slicer.app.connect("startupCompleted()", register_effect)
         slicer.app.connect("startupCompleted()", register_sample_case)
         slicer.app.connect("startupCompleted()", tidy_loaded_scenes)
+        slicer.app.connect("startupCompleted()", warm_up_soon)
 
 
 def register_sample_case():
@@ -52,6 +53,13 @@ def register_effect():
     folder = os.path.join(os.path.dirname(__file__), "SegmentEditorPropagateEditLib")
     effect.setPythonSource(os.path.join(folder, "SegmentEditorEffect.py").replace("\\", "/"))
     effect.self().register()
+
+
+def warm_up_soon():
+    """So that the first opening of panel or effect does not wait for imports."""
+    from context_propagation.gui.warm_up import PAUSE_MS, warm_up
+
+    qt.QTimer.singleShot(PAUSE_MS, lambda: warm_up())
 
 
 def tidy_loaded_scenes():

@@ -11,7 +11,7 @@ import slicer
 from app_case import AppTestCase
 from app_panel import MODULE, Editor, logic, panel_widgets, wait
 from app_user import choose_node, click, open_module, process_events
-from app_volumes import show, voxels
+from app_volumes import add_segmentation, ball, show, voxels
 
 SHAPE = "CONTEXT_PROPAGATION_APP_CT"
 SPACING_MM = (0.9, 0.9, 3.0)
@@ -29,17 +29,34 @@ def add_large_ct(shape):
 
 
 class AppMainThreadTest(AppTestCase):
-    def test_a_large_ct(self):
+    def test_a_large_ct_with_a_tumour_of_usual_size(self):
+        """It was contoured before; the segment lies in a small box."""
+
+        def contoured(volume, shape):
+            k, j, i = (n // 2 for n in shape)
+            tumour = ball((k, j, i), (max(shape[0] // 20, 2), shape[1] // 16, shape[2] // 16), shape)
+            return add_segmentation(volume, GTV=tumour)
+
+        self.use_panel_and_effect(contoured)
+
+    def test_a_large_ct_with_voxels_all_over(self):
+        """The model predicts on what it was never trained for: the segment's box is nearly the volume."""
+        self.use_panel_and_effect(lambda volume, shape: None)
+
+    def use_panel_and_effect(self, contoured):
         self.needs_packages()
         shape = tuple(int(n) for n in os.environ.get(SHAPE, "160,512,512").split(","))
         with self.step(f"make and show a CT of {shape}"):
             volume = add_large_ct(shape)
+            before = contoured(volume, shape)
             show(volume)
         with self.step("open the module and choose the CT"):
             open_module(MODULE)
             ui = panel_widgets()
             ui.modelSelector.setCurrentIndex(0)
             choose_node(ui.firstVolumeSelector, volume)
+            if before is not None:
+                choose_node(ui.segmentSelector, before)
         with self.step("predict"):
             click(ui.predictButton)
             wait()

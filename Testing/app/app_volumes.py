@@ -66,7 +66,7 @@ def voxels(node, segment_id, shape=SHAPE, margin=0):
 
 def ball(centre=(8, 8, 8), radii=(4, 4, 4), shape=SHAPE):
     """An ellipsoid, in voxels (k, j, i)."""
-    return sum(((g - c) / r) ** 2 for g, c, r in zip(np.indices(shape), centre, radii, strict=True)) <= 1
+    return sum(((g - c) / r) ** 2 for g, c, r in zip(np.indices(shape, sparse=True), centre, radii, strict=True)) <= 1
 
 
 def nodes(class_name, starts_with=""):

@@ -589,7 +589,7 @@ def test_an_empty_wheel_folder_is_refused_before_anything_is_asked(module, ct, b
     assert "holds no wheel" in module.texts("error")[0]
 
 
-def test_starting_slicer_imports_nothing_heavy(tmp_path):
+def test_starting_slicer_imports_nothing_heavy_and_what_panel_and_effect_need_in_small_steps(tmp_path):
     code = f"""
 import os, sys
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
@@ -600,12 +600,17 @@ application = Application(Path({str(tmp_path)!r}))
 application.start()
 application.load_module({str(SHIPPED / "ContextPropagation.py")!r})
 application.finish_startup()
+from as_a_user import process_events
+from context_propagation.gui.warm_up import STEPS
+print("at once:", [name for name in STEPS if "gui" in name and name in sys.modules])
+process_events(until=lambda: STEPS[-1] in sys.modules, at_most=30)
+print("soon:", all(name in sys.modules for name in STEPS))
 heavy = [name for name in ("torch", "SimpleITK", "nnunetv2", "monai", "scipy") if name in sys.modules]
 application.stop()
 print("heavy:", heavy)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "heavy: []" in done.stdout, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-3:] == ["at once: []", "soon: True", "heavy: []"], done.stdout + done.stderr
 
 
 def test_letting_go_in_the_middle_of_a_run_stops_it_and_frees_the_model(ready, module):

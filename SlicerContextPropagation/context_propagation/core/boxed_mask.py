@@ -135,7 +135,7 @@ class BoxedMask:
     @cached_property
     def _text(self) -> str:
         """The bits as text, made once: a record is written again after each propagation."""
-        return base64.b64encode(zlib.compress(self.bits.tobytes(), 6)).decode("ascii")
+        return base64.b64encode(zlib.compress(self.bits.tobytes(), 3)).decode("ascii")
 
     @classmethod
     def from_plain(cls, content: Any, shape: tuple[int, int, int]) -> BoxedMask:

@@ -1,0 +1,40 @@
+"""Imports what panel and effect need in small steps after start-up, so that nobody waits when they are first opened."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+
+import qt
+
+PAUSE_MS = 50
+STEPS = (
+    "packaging.requirements",
+    "context_propagation.core.edited_slices",
+    "context_propagation.core.model_listing",
+    "context_propagation.mrml.segments",
+    "context_propagation.mrml.session_node",
+    "context_propagation.mrml.propagation_logic",
+    "context_propagation.mrml.context_propagation_logic",
+    "context_propagation.gui.download_size",
+    "context_propagation.gui.dependencies",
+    "context_propagation.gui.package_section",
+    "context_propagation.gui.input_section",
+    "context_propagation.gui.panel",
+    "context_propagation.gui.effect_panel",
+)
+"""Each needs those before it, and a few hundredths of a second; none of them imports torch or SimpleITK."""
+
+logger = logging.getLogger(__name__)
+
+
+def warm_up(steps: tuple[str, ...] = STEPS) -> None:
+    """Import the first, and the others one by one in later turns of the event loop."""
+    if not steps:
+        return
+    try:
+        importlib.import_module(steps[0])
+    except ImportError:  # opening the panel says what is missing
+        logger.debug("%s cannot be imported", steps[0], exc_info=True)
+        return
+    qt.QTimer.singleShot(PAUSE_MS, lambda: warm_up(steps[1:]))
