@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from context_propagation.core.triton_guard import keep_triton_out
+
 LIBRARIES = (
     ("torch", "lib/libtorch_global_deps.so", "RTLD_GLOBAL"),  # as torch does it, and in its order
     ("torch", "lib/libtorch.so", "RTLD_LOCAL"),
@@ -28,6 +30,7 @@ def long_imports() -> Iterator[None]:
     would stand still. So libraries are loaded first, by foreign calls, which let go of the lock; and what the imports
     made, which stays for good, is taken out of later searches.
     """
+    keep_triton_out()
     if "torch" in sys.modules:
         yield
         return
