@@ -37,7 +37,7 @@ class ContextPropagation(ScriptedLoadableModule):
 
 def register_sample_case():
     """Offer the phantom in the module Sample Data."""
-    from context_propagation.gui.sample_data import register_sample_data
+    from context_propagation.gui.module.sample_data import register_sample_data
 
     register_sample_data()
 
@@ -53,7 +53,7 @@ def register_effect():
 
 
 class ContextPropagationWidget(ScriptedLoadableModuleWidget):
-    """A shell around `context_propagation.gui.panel`."""
+    """A shell around `context_propagation.gui.module.panel`."""
 
     def __init__(self, parent=None):
         self.panel = self.logic = None
@@ -61,9 +61,9 @@ class ContextPropagationWidget(ScriptedLoadableModuleWidget):
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
-        from context_propagation.gui.panel import Panel
-        from context_propagation.gui.parameters import ContextPropagationParameters
-        from context_propagation.gui.shared import shared
+        from context_propagation.gui.module.panel import Panel
+        from context_propagation.gui.module.parameters import ContextPropagationParameters
+        from context_propagation.gui.work.shared import shared
 
         widget = slicer.util.loadUI(self.resourcePath("UI/ContextPropagation.ui"))
         self.layout.addWidget(widget)
@@ -91,7 +91,7 @@ class ContextPropagationWidget(ScriptedLoadableModuleWidget):
         """A reload, or Slicer's end: nothing may run on when the widgets are gone."""
         if self.panel is None:
             return
-        from context_propagation.gui.shared import release
+        from context_propagation.gui.work.shared import release
 
         self.panel.close()
         self.panel = None
@@ -99,7 +99,7 @@ class ContextPropagationWidget(ScriptedLoadableModuleWidget):
 
     def onReload(self):
         """Reload runs this file alone: let go of the worker and of our packages first."""
-        from context_propagation.gui.shared import release
+        from context_propagation.gui.work.shared import release
 
         self.cleanup()
         release()  # the effect may be in use without the panel

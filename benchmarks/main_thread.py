@@ -12,14 +12,14 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from context_propagation.core.operation import Operation
-from context_propagation.core.shipped_bundle import shipped_bundle
-from context_propagation.core.source_volume import SourceVolume
+from context_propagation.core.bundle.shipped_bundle import shipped_bundle
+from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
-from context_propagation.mrml.preview_node import PropagationPreview
-from context_propagation.mrml.scenes import new_scene
-from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation
-from context_propagation.mrml.volume_nodes import add_volume
+from context_propagation.mrml.nodes.preview_node import PropagationPreview
+from context_propagation.mrml.nodes.scenes import new_scene
+from context_propagation.mrml.nodes.segments import add_segment_from_mask, add_segmentation
+from context_propagation.mrml.nodes.volume_nodes import add_volume
+from context_propagation.mrml.session.operation import Operation
 from provenance import provenance
 
 SHAPE = (160, 512, 512)

@@ -12,9 +12,9 @@ import SimpleITK as sitk
 from context_propagation.cli import build_demo
 from context_propagation.cli.build_demo import BuildDemoRequest
 from context_propagation.cli.main import main
-from context_propagation.core.bundle import load_bundle
+from context_propagation.core.bundle.bundle import load_bundle
+from context_propagation.core.bundle.shipped_bundle import CONTROL, UNSEEN, shipped_bundle
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.shipped_bundle import CONTROL, UNSEEN, shipped_bundle
 
 
 @pytest.fixture(scope="module")
