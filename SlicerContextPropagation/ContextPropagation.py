@@ -40,7 +40,7 @@ class ContextPropagation(ScriptedLoadableModule):
 
 def register_sample_case():
     """Offer the phantom in the module Sample Data."""
-    from context_propagation.gui.sample_data import register_sample_data
+    from context_propagation.gui.module.sample_data import register_sample_data
 
     register_sample_data()
 
@@ -57,7 +57,7 @@ def register_effect():
 
 def warm_up_soon():
     """So that the first opening of panel or effect does not wait for imports."""
-    from context_propagation.gui.warm_up import PAUSE_MS, warm_up
+    from context_propagation.gui.work.warm_up import PAUSE_MS, warm_up
 
     qt.QTimer.singleShot(PAUSE_MS, lambda: warm_up())
 
@@ -69,13 +69,13 @@ def tidy_loaded_scenes():
 
 def remove_dead_entries_soon():
     """After Slicer has made its own entries, on the same event."""
-    from context_propagation.mrml.preview_node import remove_dead_previews
+    from context_propagation.mrml.nodes.preview_node import remove_dead_previews
 
     qt.QTimer.singleShot(0, lambda: remove_dead_previews(slicer.mrmlScene))
 
 
 class ContextPropagationWidget(ScriptedLoadableModuleWidget):
-    """A shell around `context_propagation.gui.panel`."""
+    """A shell around `context_propagation.gui.module.panel`."""
 
     def __init__(self, parent=None):
         self.panel = self.logic = None
@@ -83,9 +83,9 @@ class ContextPropagationWidget(ScriptedLoadableModuleWidget):
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
-        from context_propagation.gui.panel import Panel
-        from context_propagation.gui.parameters import ContextPropagationParameters
-        from context_propagation.gui.shared import shared
+        from context_propagation.gui.module.panel import Panel
+        from context_propagation.gui.module.parameters import ContextPropagationParameters
+        from context_propagation.gui.work.shared import shared
 
         widget = slicer.util.loadUI(self.resourcePath("UI/ContextPropagation.ui"))
         self.layout.addWidget(widget)
@@ -113,7 +113,7 @@ class ContextPropagationWidget(ScriptedLoadableModuleWidget):
         """A reload, or Slicer's end: nothing may run on when the widgets are gone."""
         if self.panel is None:
             return
-        from context_propagation.gui.shared import release
+        from context_propagation.gui.work.shared import release
 
         self.panel.close()
         self.panel = None
@@ -121,7 +121,7 @@ class ContextPropagationWidget(ScriptedLoadableModuleWidget):
 
     def onReload(self):
         """Reload runs this file alone: let go of the worker and of our packages first."""
-        from context_propagation.gui.shared import release
+        from context_propagation.gui.work.shared import release
 
         self.cleanup()
         release()  # the effect may be in use without the panel

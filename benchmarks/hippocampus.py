@@ -16,12 +16,13 @@ import torch
 from scipy.stats import wilcoxon
 from tqdm import tqdm
 
-from context_propagation.core.activation_update import UpdateSettings
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.measures import Measures, measure, near_slices
-from context_propagation.core.nnunet_model import NnunetModel
-from context_propagation.core.session import Session, SessionSettings
-from context_propagation.core.simulated_edit import largest_slice, redrawn_as, worst_slice
+from context_propagation.core.measures.accuracy import Measures, measure, near_slices
+from context_propagation.core.model.nnunet_model import NnunetModel
+from context_propagation.core.propagation.activation_update import UpdateSettings
+from context_propagation.core.session.session import Session
+from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.training.fusion.simulated_edit import largest_slice, redrawn_as, worst_slice
 from hippocampus_cases import TEST_FOLD, TUNING_FOLD, Case, data_folder, read_case, trained_model, unseen_cases
 from provenance import provenance
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from context_propagation.cli.evaluation_data import HIPPOCAMPUS
-from context_propagation.cli.fusion_jobs import LabelledCase
-from context_propagation.cli.nnunet_training import train_nnunet
 from context_propagation.cli.progress import progress_bars
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.source_volume import SourceVolume
+from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.evaluation.data_sets import HIPPOCAMPUS
+from context_propagation.training.base.nnunet_training import train_nnunet
+from context_propagation.training.labelled_cases import LabelledCase
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORK = REPOSITORY / "output"

@@ -58,6 +58,7 @@ def main() -> None:
 def _run(stacks_ms: float | None) -> tuple[list[Any], dict[str, float]]:
     """The steps of one process, and the milliseconds of single calls."""
     from stand_in_slicer import Application
+
     from turns import Turns
 
     turns = Turns(stacks_ms)
@@ -95,7 +96,7 @@ class _User:
 
     def load_the_case(self) -> None:
         """A CT, and a segmentation whose segment fills the whole grid, as after an import."""
-        from context_propagation.mrml.segments import add_segmentation
+        from context_propagation.mrml.nodes.segments import add_segmentation
 
         self._ct, self._truth = _add_case(self._application.scene)
         self._segmentation = add_segmentation(self._application.scene, self._ct, "Segmentation")
@@ -153,7 +154,7 @@ class _User:
 
     def leave(self) -> None:
         """Slicer's end."""
-        from context_propagation.gui.shared import release
+        from context_propagation.gui.work.shared import release
 
         if self._module is not None:
             self._module.cleanup()
@@ -171,12 +172,12 @@ class _User:
 
     @property
     def _logic(self) -> Any:
-        from context_propagation.gui.shared import shared
+        from context_propagation.gui.work.shared import shared
 
         return shared().logic
 
     def _idle(self) -> bool:
-        from context_propagation.gui.shared import shared
+        from context_propagation.gui.work.shared import shared
 
         return not shared().runner.busy
 
@@ -203,9 +204,9 @@ def _add_case(scene: Any) -> tuple[Any, np.ndarray]:
 
     Around it is zero, which nnU-Net crops away: so the network, which runs elsewhere, does not take minutes.
     """
-    from context_propagation.core.phantom import PhantomSettings, make_phantom
-    from context_propagation.core.source_volume import SourceVolume
-    from context_propagation.mrml.volume_nodes import add_volume
+    from context_propagation.core.image.source_volume import SourceVolume
+    from context_propagation.core.phantom.phantom import PhantomSettings, make_phantom
+    from context_propagation.mrml.nodes.volume_nodes import add_volume
 
     phantom = make_phantom(PhantomSettings("nasopharynx", SEED, 905, spacing_ijk_mm=SPACING_IJK_MM))
     margins = [((n - m) // 2, n - m - (n - m) // 2) for n, m in zip(SHAPE, phantom.gtv.shape, strict=True)]
@@ -216,9 +217,9 @@ def _add_case(scene: Any) -> tuple[Any, np.ndarray]:
 
 
 def _add_whole_grid_segment(node: Any, mask: np.ndarray, volume_node: Any, name: str) -> str:
-    from context_propagation.core.boxes import whole
-    from context_propagation.mrml.labelmap_images import image_from_mask
-    from context_propagation.mrml.world_matrices import volume_ijk_to_world
+    from context_propagation.core.image.boxes import whole
+    from context_propagation.mrml.nodes.labelmap_images import image_from_mask
+    from context_propagation.mrml.nodes.world_matrices import volume_ijk_to_world
 
     image = image_from_mask(mask, whole(mask.shape), volume_ijk_to_world(volume_node))
     return str(node.AddSegmentFromBinaryLabelmapRepresentation(image, name, [0.9, 0.3, 0.2], ""))
@@ -226,8 +227,8 @@ def _add_whole_grid_segment(node: Any, mask: np.ndarray, volume_node: Any, name:
 
 def _single_calls() -> dict[str, float]:
     """Milliseconds of calls into Slicer, on a labelmap of the whole grid and on one of the segment's box."""
-    from context_propagation.mrml.scenes import new_scene
-    from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation
+    from context_propagation.mrml.nodes.scenes import new_scene
+    from context_propagation.mrml.nodes.segments import add_segment_from_mask, add_segmentation
 
     scene = new_scene()
     ct, truth = _add_case(scene)
@@ -241,9 +242,9 @@ def _single_calls() -> dict[str, float]:
 def _calls_on(scene: Any, node: Any, ct: Any, truth: np.ndarray, segment_id: str) -> Iterator[tuple[str, float]]:
     import slicer
 
-    from context_propagation.core.boxes import bounding_box, slices_of
-    from context_propagation.mrml.labelmap_images import image_from_mask
-    from context_propagation.mrml.world_matrices import volume_ijk_to_world
+    from context_propagation.core.image.boxes import bounding_box, slices_of
+    from context_propagation.mrml.nodes.labelmap_images import image_from_mask
+    from context_propagation.mrml.nodes.world_matrices import volume_ijk_to_world
 
     logic, editor = slicer.vtkSlicerSegmentEditorLogic(), scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
     logic.SetMRMLScene(scene)

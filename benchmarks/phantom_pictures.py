@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from context_propagation.core.phantom import Kind, Phantom, PhantomSettings, make_phantom
+from context_propagation.core.phantom.phantom import Kind, Phantom, PhantomSettings, make_phantom
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 CASES = 5

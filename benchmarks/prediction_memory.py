@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from context_propagation.core.bundle import load_model
-from context_propagation.core.memory_forecast import memory_forecast
-from context_propagation.core.ready_image import ready_image
-from context_propagation.core.session import SessionSettings
-from context_propagation.core.shipped_bundle import shipped_bundle
-from context_propagation.core.source_volume import SourceVolume
+from context_propagation.core.bundle.bundle import load_model
+from context_propagation.core.bundle.shipped_bundle import shipped_bundle
+from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.core.session.memory_forecast import memory_forecast
+from context_propagation.core.session.ready_image import ready_image
+from context_propagation.core.session.session_settings import SessionSettings
 from provenance import provenance
 
 SHAPES = [(40, 128, 128), (80, 256, 256), (120, 320, 320)]

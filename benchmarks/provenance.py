@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from context_propagation.cli.provenance import provenance as provenance_of_this_machine
+from context_propagation.core.provenance import provenance as provenance_of_this_machine
 
 
 def provenance(seed: int, cases: int) -> str:

@@ -13,17 +13,18 @@ import pandas as pd
 from scipy.stats import wilcoxon
 from tqdm import tqdm
 
-from context_propagation.core.bundle import load_bundle
-from context_propagation.core.fusion_network import Fusion
-from context_propagation.core.measures import dice
-from context_propagation.core.phantom import PhantomSettings, make_phantom
-from context_propagation.core.session import Session, SessionSettings
-from context_propagation.core.shipped_bundle import shipped_bundle
-from context_propagation.core.simulated_edit import largest_slice, redrawn_as, worst_slice
-from context_propagation.core.slice_suggestion import suggested_slice
-from context_propagation.core.source_volume import SourceVolume
-from context_propagation.core.split_model import SegmentationModel
-from context_propagation.core.unseen_phantoms import FIRST_UNSEEN, UNSEEN
+from context_propagation.core.bundle.bundle import load_bundle
+from context_propagation.core.bundle.shipped_bundle import shipped_bundle
+from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.core.measures.accuracy import dice
+from context_propagation.core.model.segmentation_model import SegmentationModel
+from context_propagation.core.phantom.phantom import PhantomSettings, make_phantom
+from context_propagation.core.phantom.unseen_phantoms import FIRST_UNSEEN, UNSEEN
+from context_propagation.core.propagation.fusion_network import Fusion
+from context_propagation.core.session.session import Session
+from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.core.session.slice_suggestion import suggested_slice
+from context_propagation.training.fusion.simulated_edit import largest_slice, redrawn_as, worst_slice
 from provenance import provenance
 
 CASES = 12

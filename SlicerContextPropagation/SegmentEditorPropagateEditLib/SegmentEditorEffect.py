@@ -1,4 +1,4 @@
-"""The Segment Editor's effect "Propagate Edit"; what it does is in `context_propagation.gui.effect_panel`."""
+"""The Segment Editor's effect "Propagate Edit"; what it does is in `context_propagation.gui.effect.effect_panel`."""
 
 import os
 
@@ -37,7 +37,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         )
 
     def setupOptionsFrame(self):
-        from context_propagation.gui.effect_panel import EffectPanel
+        from context_propagation.gui.effect.effect_panel import EffectPanel
 
         self.panel = EffectPanel(self.scriptedEffect)
 

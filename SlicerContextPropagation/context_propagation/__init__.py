@@ -7,16 +7,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from context_propagation.core.bundle import load_model
-    from context_propagation.core.edited_slices import SliceEdit
-    from context_propagation.core.free_network import network_model
-    from context_propagation.core.model_kinds import load_base_model
-    from context_propagation.core.network_model import NetworkModel, Output
-    from context_propagation.core.nnunet_model import NnunetModel
-    from context_propagation.core.preprocessing import ChannelNormalisation, Preprocessing
-    from context_propagation.core.session import Session, SessionSettings
-    from context_propagation.core.session_file import restore_session, save_session
-    from context_propagation.core.source_volume import SourceVolume
+    from context_propagation.core.bundle.bundle import load_model
+    from context_propagation.core.image.slices import SliceEdit
+    from context_propagation.core.image.source_volume import SourceVolume
+    from context_propagation.core.model.free_network import network_model
+    from context_propagation.core.model.model_kinds import load_base_model
+    from context_propagation.core.model.network_model import NetworkModel, Output
+    from context_propagation.core.model.nnunet_model import NnunetModel
+    from context_propagation.core.model.preprocessing import ChannelNormalisation, Preprocessing
+    from context_propagation.core.session.session import Session
+    from context_propagation.core.session.session_file import restore_session, save_session
+    from context_propagation.core.session.session_settings import SessionSettings
 
 __version__ = "0.1.0"
 __all__ = [
@@ -37,24 +38,24 @@ __all__ = [
 ]
 
 _MODULES = {
-    "ChannelNormalisation": "preprocessing",
-    "NetworkModel": "network_model",
-    "NnunetModel": "nnunet_model",
-    "Output": "network_model",
-    "Preprocessing": "preprocessing",
-    "Session": "session",
-    "SessionSettings": "session",
-    "SliceEdit": "edited_slices",
-    "SourceVolume": "source_volume",
-    "load_base_model": "model_kinds",
-    "load_model": "bundle",
-    "network_model": "free_network",
-    "restore_session": "session_file",
-    "save_session": "session_file",
+    "ChannelNormalisation": "core.model.preprocessing",
+    "NetworkModel": "core.model.network_model",
+    "NnunetModel": "core.model.nnunet_model",
+    "Output": "core.model.network_model",
+    "Preprocessing": "core.model.preprocessing",
+    "Session": "core.session.session",
+    "SessionSettings": "core.session.session_settings",
+    "SliceEdit": "core.image.slices",
+    "SourceVolume": "core.image.source_volume",
+    "load_base_model": "core.model.model_kinds",
+    "load_model": "core.bundle.bundle",
+    "network_model": "core.model.free_network",
+    "restore_session": "core.session.session_file",
+    "save_session": "core.session.session_file",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'context_propagation' has no attribute '{name}'")
-    return getattr(import_module(f"context_propagation.core.{_MODULES[name]}"), name)
+    return getattr(import_module(f"context_propagation.{_MODULES[name]}"), name)

@@ -61,8 +61,8 @@ class AppDocumentationTest(AppTestCase):
             names["logic"].close()
 
     def test_the_page_on_any_network(self):
-        from context_propagation.core.nnunet_folder import load_nnunet_folder
-        from context_propagation.core.preprocessing import ChannelNormalisation
+        from context_propagation.core.model.nnunet_folder import load_nnunet_folder
+        from context_propagation.core.model.preprocessing import ChannelNormalisation
 
         network = load_nnunet_folder(small_model()).networks[0]
         self.write_image("ct.nii.gz", (24, 30, 28))
@@ -81,13 +81,13 @@ class AppDocumentationTest(AppTestCase):
 
     @staticmethod
     def preprocessing(channel):
-        from context_propagation.core.preprocessing import Preprocessing
+        from context_propagation.core.model.preprocessing import Preprocessing
 
         return Preprocessing(None, (channel,))
 
     @staticmethod
     def output():
-        from context_propagation.core.network_model import Output
+        from context_propagation.core.model.network_model import Output
 
         return Output(("background", "GTV"), "GTV")
 
@@ -104,8 +104,8 @@ class AppDocumentationTest(AppTestCase):
 
     def test_the_examples_of_the_design_page(self):
         from context_propagation import NnunetModel, Session, SliceEdit, SourceVolume
-        from context_propagation.core.session import SessionSettings
-        from context_propagation.core.session_file import restore_session, save_session
+        from context_propagation.core.session.session_file import restore_session, save_session
+        from context_propagation.core.session.session_settings import SessionSettings
 
         self.write_their_model()
         ct = self.write_image("ct.nii.gz", (16, 24, 24))

@@ -23,8 +23,8 @@ class AppFirstStartTest(AppTestCase):
                 self.assertFalse(getattr(ui, name).enabled, name)
 
     def packages_are_missing(self):
-        from context_propagation.gui.installation_plan import MONAI_REQUIREMENTS, REQUIREMENTS
-        from context_propagation.gui.package_section import application_installer
+        from context_propagation.gui.module.package_section import application_installer
+        from context_propagation.gui.packages.installation_plan import MONAI_REQUIREMENTS, REQUIREMENTS
 
         return bool(application_installer().missing(REQUIREMENTS, MONAI_REQUIREMENTS))
 

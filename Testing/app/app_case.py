@@ -49,7 +49,7 @@ class AppTestCase(unittest.TestCase):
     def _stop_runs():
         import sys
 
-        module = sys.modules.get("context_propagation.gui.shared")
+        module = sys.modules.get("context_propagation.gui.work.shared")
         if module is not None and module.shared().runner.busy:
             module.shared().runner.cancel()
             process_events(until=lambda: not module.shared().runner.busy, at_most=60)

@@ -20,7 +20,7 @@ def write_model(folder, channels=1, seed=1):
     import torch
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-    from context_propagation.core.shipped_bundle import shipped_bundle
+    from context_propagation.core.bundle.shipped_bundle import shipped_bundle
 
     folder, source = Path(folder), shipped_bundle() / "model"
     plans = json.loads((source / "plans.json").read_text("utf-8"))

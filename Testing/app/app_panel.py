@@ -26,14 +26,14 @@ def small_model(channels=1):
 
 def runner():
     """The module's worker; looked up each time, as a reload makes a new one."""
-    from context_propagation.gui.shared import shared
+    from context_propagation.gui.work.shared import shared
 
     return shared().runner
 
 
 def logic():
     """The logic that panel and effect share."""
-    from context_propagation.gui.shared import shared
+    from context_propagation.gui.work.shared import shared
 
     return shared().logic
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-
 from ball_images import ORIGIN, ball_mask, edited_mask, sitk_image
-from context_propagation.core.source_volume import SourceVolume
 from nnunet_folders import edit_checkpoint, edit_json, write_nnunet_folder
+
+from context_propagation.core.image.source_volume import SourceVolume
 
 CHECKPOINT = "fold_0/checkpoint_final.pth"
 
@@ -71,7 +71,7 @@ def test_a_truncated_file_is_named(refused, propagate_arguments, files, write, o
 
 @pytest.fixture
 def seg_nrrd(tmp_path):
-    segmentation_files = pytest.importorskip("context_propagation.mrml.segmentation_files")
+    segmentation_files = pytest.importorskip("context_propagation.mrml.nodes.segmentation_storage")
     path = tmp_path / "segmentation.seg.nrrd"
 
     def _write(origin=ORIGIN, names=("GTV",)):

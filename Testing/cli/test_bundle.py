@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-
 from ball_images import EDITED_SLICE, ball_mask, edited_mask, sitk_image
 from bundles import write_bundle
 from nnunet_folders import edit_json, write_nnunet_folder

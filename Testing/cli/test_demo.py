@@ -12,10 +12,10 @@ import SimpleITK as sitk
 from context_propagation.cli import build_demo
 from context_propagation.cli.build_demo import BuildDemoRequest
 from context_propagation.cli.main import main
-from context_propagation.core.bundle import load_bundle
+from context_propagation.core.bundle.bundle import load_bundle
+from context_propagation.core.bundle.shipped_bundle import CONTROL, shipped_bundle
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.shipped_bundle import CONTROL, shipped_bundle
-from context_propagation.core.unseen_phantoms import UNSEEN
+from context_propagation.core.phantom.unseen_phantoms import UNSEEN
 
 
 @pytest.fixture(scope="module")

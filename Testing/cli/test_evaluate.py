@@ -8,16 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+from ball_images import SHAPE_KJI, ball_mask, sitk_image
 from safetensors.torch import load_file
 
-from ball_images import SHAPE_KJI, ball_mask, sitk_image
-from context_propagation.cli.evaluation_case import CaseJob, CaseSession, FusionRow, evaluate_case
-from context_propagation.cli.fusion_jobs import BaseModel, LabelledCase
 from context_propagation.cli.main import main
-from context_propagation.core.bundle import fusion_of
-from context_propagation.core.composition import FarMargin
-from context_propagation.core.fusion_network import FusionSettings, build_fusion_network
-from context_propagation.core.session import Session, SessionSettings
+from context_propagation.core.bundle.bundle import fusion_of
+from context_propagation.core.propagation.fusion_network import FarMargin, FusionSettings, build_fusion_network
+from context_propagation.core.session.session import Session
+from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.evaluation.case_rows import evaluate_case
+from context_propagation.evaluation.simulated_case import CaseJob, CaseSession, FusionRow
+from context_propagation.training.labelled_cases import BaseModel, LabelledCase
 
 pytestmark = pytest.mark.long
 
@@ -127,7 +128,7 @@ def test_a_protocol_trains_the_rows_that_it_names_with_the_network_that_it_names
     assert "query.weight" in load_file(weights)
 
 
-def job_of(place: Path, margin: FarMargin = FarMargin()) -> CaseJob:  # noqa: B008 - frozen
+def job_of(place: Path, margin: FarMargin = FarMargin()) -> CaseJob:
     """The evaluation's job of the first test case, read back from its files."""
     (level,) = (place / "work").glob("*/fold0/level2")
     (model,) = (place / "work").rglob("nnUNetTrainer__nnUNetPlans__3d_fullres")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from context_propagation.cli.image_files import read_source_volume
 from context_propagation.cli.main import main
-from context_propagation.cli.rtstruct_files import read_roi
-from context_propagation.core.phantom import PhantomSettings, make_phantom
+from context_propagation.core.phantom.phantom import PhantomSettings, make_phantom
+from context_propagation.files.image_files import read_source_volume
+from context_propagation.files.rtstruct_reading import read_roi
 
 SPACING = (5.0, 5.0, 4.0)
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-
 from ball_images import sitk_image
-from context_propagation.core.nnunet_model import NnunetModel
-from context_propagation.core.source_volume import SourceVolume, same_grid
 from monai_bundles import configuration, write_monai_bundle
 from nnunet_folders import write_nnunet_folder
+
+from context_propagation.core.image.source_volume import SourceVolume, same_grid
+from context_propagation.core.model.nnunet_model import NnunetModel
 
 
 def predicted_by_the_engine(model_folder, image, label=None) -> np.ndarray:
@@ -32,7 +32,7 @@ def test_the_labelmap_is_the_engine_s_prediction_on_the_image_s_grid(run, predic
 
 
 def test_a_seg_nrrd_has_the_label_s_name(run, predict_arguments, files, tmp_path):
-    slicer_files = pytest.importorskip("context_propagation.mrml.segmentation_files")
+    slicer_files = pytest.importorskip("context_propagation.mrml.nodes.segmentation_storage")
     output = tmp_path / "out.seg.nrrd"
 
     outcome = run(*predict_arguments(output=output))

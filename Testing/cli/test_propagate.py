@@ -10,10 +10,10 @@ import time
 import numpy as np
 import pytest
 import SimpleITK as sitk
-
 from ball_images import EDITED_SLICE, ORIGIN, SPACING, ball_mask, edited_mask, sitk_image
+
 from context_propagation.cli.main import main
-from context_propagation.core.source_volume import SourceVolume, same_grid
+from context_propagation.core.image.source_volume import SourceVolume, same_grid
 
 
 def voxels(path) -> np.ndarray:
@@ -62,8 +62,8 @@ def test_all_outputs_tell_of_one_propagation(files, usual_result):
 def test_seg_nrrd_in_and_out_keeps_other_segments_names_and_colours(
     run, propagate_arguments, source_volume, usual_result, tmp_path
 ):
-    slicer_files = pytest.importorskip("context_propagation.mrml.segmentation_files")
-    from context_propagation.mrml.scenes import new_scene
+    slicer_files = pytest.importorskip("context_propagation.mrml.nodes.segmentation_storage")
+    from context_propagation.mrml.nodes.scenes import new_scene
 
     heart = np.roll(ball_mask(), 5, axis=0)
     edited = tmp_path / "edited.seg.nrrd"
@@ -88,7 +88,7 @@ def test_seg_nrrd_in_and_out_keeps_other_segments_names_and_colours(
 
 
 def test_a_labelmap_edit_becomes_a_seg_nrrd_with_the_label_s_name(run, propagate_arguments, source_volume, tmp_path):
-    slicer_files = pytest.importorskip("context_propagation.mrml.segmentation_files")
+    slicer_files = pytest.importorskip("context_propagation.mrml.nodes.segmentation_storage")
     output = tmp_path / "out.seg.nrrd"
 
     assert run(*propagate_arguments(output=output, optimizer="adam", level=1)).code == 0
@@ -129,7 +129,7 @@ def test_another_organ_in_the_labelmap_is_neither_read_nor_lost(
 def test_a_seg_nrrd_from_a_labelmap_of_two_organs_says_that_it_holds_one(
     run, propagate_arguments, usual_result, source_volume, two_organs, tmp_path
 ):
-    slicer_files = pytest.importorskip("context_propagation.mrml.segmentation_files")
+    slicer_files = pytest.importorskip("context_propagation.mrml.nodes.segmentation_storage")
     paths, _ = two_organs
 
     outcome = run(*propagate_arguments(**paths, output=tmp_path / "out.seg.nrrd"))
@@ -213,8 +213,9 @@ def test_ctrl_c_leaves_no_output_and_no_temporary_file(propagate_arguments, tmp_
 
 
 def test_a_real_ct_is_read_from_its_dicom_folder(run, propagate_arguments, ct_dicom, tmp_path):
-    from context_propagation.cli.image_files import read_image
     from nnunet_folders import write_nnunet_folder
+
+    from context_propagation.files.image_files import read_image
 
     ct = read_image(ct_dicom)
     model = write_nnunet_folder(tmp_path / "ct", channel_name="CT", patch_size=(16, 32, 32), spacing=(2.0, 8.0, 8.0))

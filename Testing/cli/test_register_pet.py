@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from context_propagation.cli.register_pet import RegisterPetRequest, add_arguments, register_pet_files
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.source_volume import same_grid
+from context_propagation.core.image.source_volume import same_grid
 
 
 def ball(size, spacing, centre_mm, radius_mm, low, high) -> sitk.Image:

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from context_propagation.cli.stage_meter import StageMeter
+from context_propagation.cli.report import StageMeter
 
 
 def test_a_stage_is_timed():

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-
 from ball_images import SHAPE_KJI, ball_mask, sitk_image
-from context_propagation.cli import train_fusion
-from context_propagation.cli.fusion_jobs import BaseModel, ExampleRecipe, LabelledCase, cache_examples
-from context_propagation.core.bundle import load_bundle
-from context_propagation.core.composition import FarMargin
-from context_propagation.core.fusion_example import load_example
-from context_propagation.core.fusion_network import AttentionFusion
-from context_propagation.core.session import SessionSettings
 from nnunet_folders import write_nnunet_folder
+
+from context_propagation.core.bundle.bundle import load_bundle
+from context_propagation.core.propagation.fusion_network import AttentionFusion, FarMargin
+from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.evaluation import validated_bundle as train_fusion
+from context_propagation.training.fusion.fusion_example import load_example
+from context_propagation.training.fusion.fusion_jobs import ExampleRecipe, cache_examples
+from context_propagation.training.labelled_cases import BaseModel, LabelledCase
 
 
 def write_cases(folder: Path, count: int) -> None:

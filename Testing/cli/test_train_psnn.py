@@ -9,21 +9,17 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from context_propagation.cli import psnn_training
-from context_propagation.cli.psnn_patches import PatchSource, mask_on_grid, plan_preprocessing, read_case
-from context_propagation.cli.psnn_training import (
-    PsnnTrainingSettings,
-    deep_supervision_loss,
-    poolings_for,
-    train_psnn,
-)
 from context_propagation.cli.train_psnn import TrainPsnnRequest, add_arguments, train_psnn_folder
-from context_propagation.cli.training_cases import find_cases
-from context_propagation.core.boxes import whole
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.grid import GridMap
-from context_propagation.core.psnn_folder import load_psnn_folder, read_psnn_description
-from context_propagation.core.psnn_split import ChainSplit
+from context_propagation.core.image.boxes import whole
+from context_propagation.core.image.grid import GridMap
+from context_propagation.core.model.psnn_folder import load_psnn_folder, read_psnn_description
+from context_propagation.core.network.psnn_split import ChainSplit
+from context_propagation.training.base import psnn_training
+from context_propagation.training.base.psnn_patches import PatchSource, mask_on_grid, plan_preprocessing, read_case
+from context_propagation.training.base.psnn_settings import PsnnTrainingSettings, poolings_for
+from context_propagation.training.base.psnn_training import deep_supervision_loss, train_psnn
+from context_propagation.training.labelled_cases import find_cases
 
 SHAPE_KJI, SPACING_IJK = (14, 24, 20), (1.5, 1.5, 3.0)
 TINY = {"patch": (8, 16, 16), "channels": (4, 6, 8), "epochs": 2, "steps_per_epoch": 2}

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-
-from context_propagation.core.edited_slices import SliceEdit
-from context_propagation.core.errors import UserInputError
-from context_propagation.core.nnunet_model import NnunetModel
-from context_propagation.core.out_of_memory import out_of_memory_reported
-from context_propagation.core.session import Session
-from context_propagation.core.source_volume import SourceVolume
 from nnunet_folders import write_nnunet_folder
+
+from context_propagation.core.device import out_of_memory_reported
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.slices import SliceEdit
+from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.core.model.nnunet_model import NnunetModel
+from context_propagation.core.session.session import Session
 
 TOO_MANY_BYTES = 2**60
 

@@ -48,7 +48,7 @@ def running(application, tmp_path, monkeypatch):
     application.finish_startup()
     yield furnished
     furnished.close()
-    importlib.import_module("context_propagation.gui.shared").release()
+    importlib.import_module("context_propagation.gui.work.shared").release()
     for name in own_modules():  # a reload made them anew, and other tests hold the classes of before
         del sys.modules[name]
     sys.modules.update(before)

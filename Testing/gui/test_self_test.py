@@ -35,7 +35,7 @@ class FastLogic:
         raise AttributeError(name)
 
     def select(self, volumes):
-        from context_propagation.mrml.segments import segment_mask, segment_named
+        from context_propagation.mrml.nodes.segments import segment_mask, segment_named
 
         (self.truth_node,) = volumes[0].GetScene().GetNodesByClass("vtkMRMLSegmentationNode")
         self.truth = segment_mask(self.truth_node, segment_named(self.truth_node, None), volumes[0])
@@ -88,8 +88,8 @@ class NotBetter(FastLogic):
 
 @pytest.fixture(scope="module")
 def phantom():
-    from context_propagation.core.phantom import make_phantom
-    from context_propagation.core.unseen_phantoms import UNSEEN
+    from context_propagation.core.phantom.phantom import make_phantom
+    from context_propagation.core.phantom.unseen_phantoms import UNSEEN
 
     return make_phantom(UNSEEN)
 
@@ -98,7 +98,7 @@ def phantom():
 def run_with(monkeypatch, phantom):
     pytest.importorskip("slicer")
     from context_propagation.mrml import phantom_scene, self_test
-    from context_propagation.mrml.scenes import new_scene
+    from context_propagation.mrml.nodes.scenes import new_scene
 
     monkeypatch.setattr(phantom_scene, "make_phantom", lambda settings: phantom)  # a second saved each time
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import vtk
 
-from context_propagation.core.source_volume import SourceVolume
-from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
-from context_propagation.mrml.labelmap_images import image_from_mask
-from context_propagation.mrml.scenes import new_scene
-from context_propagation.mrml.segment_writer import write_changed_voxels
-from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation, segment_mask
-from context_propagation.mrml.volume_nodes import add_volume
-from context_propagation.mrml.world_matrices import node_to_world, to_vtk, volume_ijk_to_world
+from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.mrml.nodes.labelmap_images import image_from_mask
+from context_propagation.mrml.nodes.scenes import new_scene
+from context_propagation.mrml.nodes.segments import add_segment_from_mask, add_segmentation, segment_mask
+from context_propagation.mrml.nodes.volume_nodes import add_volume
+from context_propagation.mrml.nodes.world_matrices import node_to_world, to_vtk, volume_ijk_to_world
+from context_propagation.mrml.writing.editor_logic_writer import EditorLogicWriter
+from context_propagation.mrml.writing.segment_writer import write_changed_voxels
 
 
 def rotation(degrees, axis):
@@ -114,8 +114,9 @@ def draw_ellipsoid():
 def model(tmp_path_factory):
     """A small nnU-Net with seeded random weights."""
     pytest.importorskip("nnunetv2")
-    from context_propagation.core.nnunet_model import NnunetModel
     from nnunet_folders import write_nnunet_folder
+
+    from context_propagation.core.model.nnunet_model import NnunetModel
 
     folder = tmp_path_factory.mktemp("model")
     write_nnunet_folder(folder, seed=1, spacing=(2.5, 1.1, 0.8), features=(4, 6, 6))
@@ -124,8 +125,9 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def make_session(model):
-    from context_propagation.core.activation_update import UpdateSettings
-    from context_propagation.core.session import Session, SessionSettings
+    from context_propagation.core.propagation.activation_update import UpdateSettings
+    from context_propagation.core.session.session import Session
+    from context_propagation.core.session.session_settings import SessionSettings
 
     settings = SessionSettings(window_margin=4, update=UpdateSettings(iterations=4))
     return lambda fusion=None: Session(model, settings, fusion)

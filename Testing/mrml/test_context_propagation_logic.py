@@ -6,14 +6,19 @@ import sys
 import numpy as np
 import pytest
 import slicer
-
 from bundles import write_bundle
+from nnunet_folders import write_nnunet_folder
+
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
-from context_propagation.mrml.scenes import new_scene
-from context_propagation.mrml.segmentation_files import load_segmentation
-from context_propagation.mrml.session_node import find_session_node, read_session, remove_orphaned_sessions, volumes_of
-from nnunet_folders import write_nnunet_folder
+from context_propagation.mrml.nodes.scenes import new_scene
+from context_propagation.mrml.nodes.segmentation_storage import load_segmentation
+from context_propagation.mrml.session.session_node import (
+    find_session_node,
+    read_session,
+    remove_orphaned_sessions,
+    volumes_of,
+)
 
 SHAPE = (16, 16, 16)
 
@@ -470,7 +475,7 @@ def test_a_start_that_fails_at_its_end_leaves_the_record_of_the_earlier_one(read
         raise MemoryError
 
     with monkeypatch.context() as patched:
-        patched.setattr("context_propagation.mrml.live_session.write_session", fail)
+        patched.setattr("context_propagation.mrml.session.live_session.write_session", fail)
         with pytest.raises(MemoryError):
             ready.predict()
 
@@ -614,7 +619,7 @@ def test_running_out_of_memory_while_preparing_is_one_sentence(ready, monkeypatc
 
 
 def test_what_the_session_in_use_holds_counts_as_free_for_the_next(ready, monkeypatch):
-    monkeypatch.setattr("context_propagation.core.memory_forecast.available_bytes", lambda device: 2**30)
+    monkeypatch.setattr("context_propagation.core.session.memory_forecast.available_bytes", lambda device: 2**30)
     held = ready.session.cache.cached_bytes(ready.session.settings.level)
 
     assert ready.check().memory.usable_bytes == 2**30 + int(0.8 * held)
@@ -735,7 +740,7 @@ def test_before_a_prediction_the_check_says_that_it_cannot_know_the_target(logic
 
 
 def test_what_does_not_fit_is_refused_by_the_check_and_the_session_stays(ready, case, redrawn, monkeypatch):
-    monkeypatch.setattr("context_propagation.core.memory_forecast.available_bytes", lambda device: -(2**40))
+    monkeypatch.setattr("context_propagation.core.session.memory_forecast.available_bytes", lambda device: -(2**40))
 
     with pytest.raises(UserInputError, match="Caching the target needs"):
         ready.check()

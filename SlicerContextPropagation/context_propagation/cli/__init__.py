@@ -1,1 +1,1 @@
-"""The `context-propagation` command."""
+"""The `context-propagation` command: arguments, one module per command, and nothing else."""

@@ -7,18 +7,22 @@ import shutil
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from context_propagation.cli.fusion_jobs import LabelledCase, run_in_parallel
-from context_propagation.cli.nnunet_training import train_nnunet
-from context_propagation.cli.phantom_cases import nnunet_task, phantom_case
 from context_propagation.cli.progress import progress_bars
-from context_propagation.cli.train_fusion import TrainFusionRequest, train_fusion_bundle
-from context_propagation.core.bundle import check_bundle_destination
+from context_propagation.core.bundle.bundle_saving import check_bundle_destination
+from context_propagation.core.bundle.shipped_bundle import FOLDER
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.shipped_bundle import FOLDER
-from context_propagation.core.unseen_phantoms import FIRST_UNSEEN, UNSEEN
+from context_propagation.core.phantom.unseen_phantoms import FIRST_UNSEEN, UNSEEN
+from context_propagation.evaluation.validated_bundle import TrainFusionRequest, train_fusion_bundle
+from context_propagation.training.base.nnunet_training import train_nnunet
+from context_propagation.training.labelled_cases import LabelledCase
+from context_propagation.training.phantom_cases import nnunet_task, phantom_case
+from context_propagation.training.processes import run_in_parallel
 
 MOST_BYTES = 8 * 2**20
+
+
 TRAINING = {
     "averaging": 0.98,
     "edits_per_case": 2,
@@ -27,6 +31,7 @@ TRAINING = {
     "allowed_regression": 0.05,
 }
 """Of the fusion network, as the protocols of the phantoms have it; see docs/phantoms.md."""
+
 
 MARK = "build-demo"
 """In a work folder that this command made."""
@@ -133,3 +138,8 @@ def _phantoms(numbers: range, folder: Path, jobs: int | None) -> list[LabelledCa
         for number in numbers
     ]
     return run_in_parallel(write, "phantoms", jobs)
+
+
+def run(**fields: Any) -> str:
+    """Run with the parsed arguments; returns what to print."""
+    return str(build_demo(BuildDemoRequest(**fields)))

@@ -12,17 +12,20 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from context_propagation.cli.evaluation_case import CaseJob, CaseSession, FusionRow, evaluate_case
-from context_propagation.cli.fusion_jobs import BaseModel, LabelledCase
-from context_propagation.cli.phantom_cases import phantom_case
-from context_propagation.cli.provenance import provenance
-from context_propagation.core.bundle import load_bundle
+from context_propagation.core.bundle.bundle import load_bundle
+from context_propagation.core.bundle.shipped_bundle import CONTROL, shipped_bundle
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.session import SessionSettings
-from context_propagation.core.shipped_bundle import CONTROL, shipped_bundle
-from context_propagation.core.unseen_phantoms import UNSEEN
+from context_propagation.core.phantom.unseen_phantoms import UNSEEN
+from context_propagation.core.provenance import provenance
+from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.evaluation.case_rows import evaluate_case
+from context_propagation.evaluation.simulated_case import CaseJob, CaseSession, FusionRow
+from context_propagation.training.labelled_cases import BaseModel, LabelledCase
+from context_propagation.training.phantom_cases import phantom_case
 
 ROWS = ("baseline", "paste", "update", "fusion", "no-edit control")
+
+
 SCOPES = ("near", "far", "whole")
 
 
@@ -80,7 +83,7 @@ def run_demo(request: DemoRequest) -> str:
 
 def _say_and_run(words: Sequence[str]) -> None:
     """Run a command of the project as a user would, and show it."""
-    from context_propagation.cli.main import parsed
+    from context_propagation.cli.commands import parsed
 
     print(f"\n$ context-propagation {shlex.join(words)}", flush=True)
     command, fields = parsed(words)
@@ -123,3 +126,8 @@ def _table(lines: Sequence[dict[str, Any]]) -> str:
     return "\n".join(
         [*head, *(f"| {row} | " + " | ".join(f"{dsc[row, scope]:.3f}" for scope in SCOPES) + " |" for row in ROWS)]
     )
+
+
+def run(**fields: Any) -> str:
+    """Run with the parsed arguments; returns what to print."""
+    return str(run_demo(DemoRequest(**fields)))

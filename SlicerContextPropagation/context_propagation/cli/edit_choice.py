@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from context_propagation.core.edited_slices import SliceEdit, edits_on_slices, find_edited_slices
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.source_volume import SourceVolume
+from context_propagation.core.image.slices import SliceEdit, edits_on_slices, find_edited_slices
+from context_propagation.core.image.source_volume import SourceVolume
 
 logger = logging.getLogger(__name__)
+
 
 AUTO = "auto"
 

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from context_propagation.cli.image_files import read_source_volume
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.intensity_check import intensity_warnings
-from context_propagation.core.source_volume import SourceVolume
-from context_propagation.core.split_model import SegmentationModel
+from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.core.model.intensity_check import intensity_warnings
+from context_propagation.core.model.segmentation_model import SegmentationModel
+from context_propagation.files.image_files import read_source_volume
 
 logger = logging.getLogger(__name__)
 

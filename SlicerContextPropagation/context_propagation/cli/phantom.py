@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from context_propagation.cli.fusion_jobs import run_in_parallel
-from context_propagation.cli.phantom_cases import CHANNELS, nnunet_task, phantom_case
-from context_propagation.cli.phantom_dicom import EXTRA, write_phantom_dicom
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
-from context_propagation.core.phantom import Kind, PhantomSettings, make_phantom
-from context_propagation.core.phantom_anatomy import DifficultyName
+from context_propagation.core.phantom.anatomy import DifficultyName
+from context_propagation.core.phantom.phantom import Kind, PhantomSettings, make_phantom
+from context_propagation.files.phantom_dicom import EXTRA, write_phantom_dicom
+from context_propagation.training.phantom_cases import CHANNELS, nnunet_task, phantom_case
+from context_propagation.training.processes import run_in_parallel
 
 Layout = Literal["nifti", "nnunet", "dicom"]
 
@@ -122,3 +122,8 @@ def _folder(request: PhantomRequest) -> Path:
 def _write_dataset_json(request: PhantomRequest) -> None:
     content = nnunet_task(request.kind).dataset_json(request.count)
     (_folder(request) / "dataset.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+
+def run(**fields: Any) -> str:
+    """Run with the parsed arguments; returns what to print."""
+    return str(generate_phantoms(PhantomRequest(**fields)))

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from context_propagation.cli.common_arguments import add_model_and_image
+from context_propagation.cli.arguments import add_model_and_image
 from context_propagation.cli.model_and_image import read_image_for
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import progress_bars
-from context_propagation.cli.segmentation_files import check_segmentation_ending, write_predicted
-from context_propagation.core.bundle import load_model
+from context_propagation.core.bundle.bundle import load_model
 from context_propagation.core.callbacks import Progress
-from context_propagation.core.source_volume import ArrayReorientation, SourceVolume, reorientation_to, reoriented_volume
-from context_propagation.core.split_model import SegmentationModel
+from context_propagation.core.image.source_volume import (
+    ArrayReorientation,
+    SourceVolume,
+    reorientation_to,
+    reoriented_volume,
+)
+from context_propagation.core.model.segmentation_model import SegmentationModel
+from context_propagation.segmentations.segmentation_files import check_segmentation_ending, write_predicted
 
 
 @dataclass(frozen=True)
@@ -66,3 +72,8 @@ def _prediction(model: SegmentationModel, volume: SourceVolume, progress: Progre
     """Bool `[K, J, I]` in the volume's own orientation."""
     turn = reorientation_to(volume, model.orientation) if model.orientation else ArrayReorientation()
     return turn.undo(model.predict(model.prepare(reoriented_volume(volume, turn)), progress))
+
+
+def run(**fields: Any) -> str:
+    """Run with the parsed arguments; returns what to print."""
+    return str(predict(PredictRequest(**fields)))

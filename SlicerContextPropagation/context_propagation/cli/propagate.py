@@ -7,35 +7,34 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from context_propagation.cli.common_arguments import add_model_and_image
+from context_propagation.cli.arguments import add_model_and_image
 from context_propagation.cli.edit_choice import AUTO, choose_edits, parse_slices
-from context_propagation.cli.figure import check_figure_ending, write_figure
 from context_propagation.cli.model_and_image import read_image_for
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import ProgressBars, progress_bars
-from context_propagation.cli.report import Report, write_report
-from context_propagation.cli.segmentation_files import (
-    ReadSegmentation,
-    Wanted,
+from context_propagation.cli.report import Report, StageMeter, write_report
+from context_propagation.core.bundle.bundle import load_model
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.slices import SliceEdit
+from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.core.model.segmentation_model import SegmentationModel
+from context_propagation.core.propagation.activation_update import UpdateSettings
+from context_propagation.core.propagation.fusion_network import Fusion
+from context_propagation.core.propagation.window import WindowPlan
+from context_propagation.core.provenance import installed_versions
+from context_propagation.core.session.session import Session
+from context_propagation.core.session.session_settings import PropagationResult, SessionSettings
+from context_propagation.files.figure import check_figure_ending, write_figure
+from context_propagation.files.segmentation import ReadSegmentation, Wanted
+from context_propagation.segmentations.segmentation_files import (
     check_segmentation_ending,
     read_together,
     write_propagated,
 )
-from context_propagation.cli.stage_meter import StageMeter
-from context_propagation.core.activation_update import UpdateSettings
-from context_propagation.core.bundle import load_model
-from context_propagation.core.edited_slices import SliceEdit
-from context_propagation.core.errors import UserInputError
-from context_propagation.core.fusion_network import Fusion
-from context_propagation.core.installed_versions import installed_versions
-from context_propagation.core.session import PropagationResult, Session, SessionSettings
-from context_propagation.core.source_volume import SourceVolume
-from context_propagation.core.split_model import SegmentationModel
-from context_propagation.core.window import WindowPlan
 
 logger = logging.getLogger(__name__)
 
@@ -232,3 +231,8 @@ def _summary(request: PropagateRequest, result: PropagationResult, refused: int)
     voxels = sum(result.changed_per_slice.values())
     line = f"{request.output}: {voxels} voxels changed on {len(result.changed_per_slice)} slices ({result.scope})"
     return f"{line}; {refused} voxels refused" if refused else line
+
+
+def run(**fields: Any) -> str:
+    """Run with the parsed arguments; returns what to print."""
+    return str(propagate(PropagateRequest(**fields)))

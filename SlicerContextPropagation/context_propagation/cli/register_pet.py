@@ -7,24 +7,27 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import SimpleITK as sitk
 
-from context_propagation.cli.image_files import read_image
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import progress_bars
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.installed_versions import installed_versions
-from context_propagation.core.pet_registration import (
+from context_propagation.core.provenance import installed_versions
+from context_propagation.core.registration.image_matcher import PetRegistrationSettings
+from context_propagation.core.registration.pet_registration import (
     PetRegistration,
-    PetRegistrationSettings,
     register_pet,
     resample_ct,
     resample_pet,
 )
-from context_propagation.core.spacing_grid import grid_with_spacing
+from context_propagation.core.registration.spacing_grid import grid_with_spacing
+from context_propagation.files.image_files import read_image
 
 IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
+
+
 TRANSFORM_ENDINGS = (".tfm", ".h5")
 
 
@@ -159,3 +162,8 @@ def _summary(output: Path, found: PetRegistration) -> str:
         *found.messages,
     ]
     return f"{output}: {'; '.join(parts)}"
+
+
+def run(**fields: Any) -> str:
+    """Run with the parsed arguments; returns what to print."""
+    return str(register_pet_files(RegisterPetRequest(**fields)))

@@ -6,11 +6,13 @@ import argparse
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from context_propagation.cli.progress import progress_bars
-from context_propagation.cli.psnn_training import LOG, PsnnTrainingSettings, train_psnn
-from context_propagation.cli.training_cases import find_cases
 from context_propagation.core.errors import UserInputError
+from context_propagation.training.base.psnn_settings import PsnnTrainingSettings
+from context_propagation.training.base.psnn_training import LOG, train_psnn
+from context_propagation.training.labelled_cases import find_cases
 
 
 @dataclass(frozen=True)
@@ -110,3 +112,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0)
     add("--orientation", metavar="LPS", help="reorient all images first, where their arrays differ")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+
+def run(**fields: Any) -> str:
+    """Run with the parsed arguments; returns what to print."""
+    return str(train_psnn_folder(TrainPsnnRequest(**fields)))

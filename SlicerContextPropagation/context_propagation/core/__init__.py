@@ -1,1 +1,4 @@
-"""The engine: torch, numpy and SimpleITK; no Slicer, VTK or Qt."""
+"""The engine: torch, NumPy and SimpleITK; no Slicer, VTK or Qt.
+
+Here: errors, callbacks, optional packages, the device, provenance.
+"""

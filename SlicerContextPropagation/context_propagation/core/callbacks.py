@@ -7,6 +7,7 @@ from collections.abc import Callable
 Progress = Callable[[str, float], None]
 """Called with the stage's name and the fraction done, 0 to 1."""
 
+
 CancelCheck = Callable[[], bool]
 """Returns True once the user has cancelled."""
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from context_propagation.core.errors import UserInputError
@@ -20,3 +25,37 @@ def select_device(name: str) -> torch.device:
     if name not in ("cpu", "cuda"):
         raise UserInputError(f"Unknown device '{name}'; choose auto, cpu or cuda")
     return torch.device(name)
+
+
+def free_device_memory() -> None:
+    """Give back what torch keeps of the GPU; nothing without one."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+SAID_BY_TORCH = ("can't allocate memory", "not enough memory", "out of memory")
+"""Parts of the messages of plain RuntimeErrors, by which torch reports it on a CPU."""
+
+
+@contextmanager
+def out_of_memory_reported(doing: str) -> Iterator[None]:
+    """Use it as a decorator or in a `with`.
+
+    Args:
+        doing: What runs inside, for the message: "Propagating the edit".
+
+    Raises:
+        UserInputError: Memory did not suffice.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        told = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(s in str(error) for s in SAID_BY_TORCH)
+        if not told:
+            raise
+        raise UserInputError(
+            f"{doing} needs more memory than there is, and nothing was changed; close other programs, choose a smaller "
+            "decoder level or fewer folds, or give a smaller memory budget"
+        ) from error

@@ -1,5 +1,12 @@
 """Errors that reach a user: one line that names the value and says what to do."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
 
 class UserInputError(ValueError):
     """The input cannot be used. The message is one line: what is wrong, with the value, and the remedy."""
@@ -11,3 +18,8 @@ class MissingDependencyError(UserInputError):
 
 class Cancelled(Exception):
     """The user cancelled; nothing was changed."""
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error's message, not too long."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

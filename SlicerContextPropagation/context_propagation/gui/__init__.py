@@ -1,1 +1,1 @@
-"""Qt: the module widget and its dialogs."""
+"""What the module's panel and the effect both use; the only place with Qt."""

@@ -11,9 +11,9 @@ import slicer
 import vtk
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.gui.timer import Timer
-from context_propagation.mrml.segments import segment_labelmap
-from context_propagation.mrml.selection import Selection
+from context_propagation.gui.work.timer import Timer
+from context_propagation.mrml.nodes.segments import segment_labelmap
+from context_propagation.mrml.nodes.selection import Selection
 
 SEGMENTATION_EVENTS = ("SourceRepresentationModified", "SegmentModified", "SegmentRemoved", "SegmentAdded")
 

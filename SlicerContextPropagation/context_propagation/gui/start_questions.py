@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import slicer
 from slicer.i18n import tr as _
 
-from context_propagation.core.edited_slices import SliceEdit
-from context_propagation.gui.messages import confirmed
+from context_propagation.core.image.slices import SliceEdit
 from context_propagation.gui.texts import translated
-from context_propagation.mrml.start_check import StartCheck
-from context_propagation.mrml.volume_nodes import planes_of_volume
+from context_propagation.gui.work.messages import confirmed
+from context_propagation.mrml.nodes.volume_nodes import planes_of_volume
+from context_propagation.mrml.session.start_check import StartCheck
 
 
 @dataclass(frozen=True)

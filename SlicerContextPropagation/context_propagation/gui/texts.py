@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 from slicer.i18n import tr as _
 
-from context_propagation.core.worker import Job
+from context_propagation.gui.work.worker import Job
 
 if TYPE_CHECKING:
-    from context_propagation.core.memory_forecast import MemoryForecast
+    from context_propagation.core.session.memory_forecast import MemoryForecast
+
 
 MIB = 2**20
+
+
 _WORDS = {
     # titles of operations
     "Load model": _("Load model"),

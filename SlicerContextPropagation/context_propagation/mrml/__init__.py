@@ -1,1 +1,1 @@
-"""MRML nodes to arrays and back; the scene is passed in."""
+"""The engine on nodes of an MRML scene; the scene is passed in. `ContextPropagationLogic` is the way in."""

@@ -13,46 +13,50 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import slicer
 
-from context_propagation.core.boxed_mask import BoxedMask
-from context_propagation.core.boxes import box_of, whole
 from context_propagation.core.callbacks import CancelCheck, Progress
-from context_propagation.core.device_memory import free_device_memory
-from context_propagation.core.edited_slices import SliceEdit, find_edited_slices_in_boxes
+from context_propagation.core.device import free_device_memory
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.kept_slices import slices_to_keep
+from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.boxes import box_of, whole
+from context_propagation.core.image.slices import SliceEdit, find_edited_slices_in_boxes, slices_to_keep
+from context_propagation.core.image.source_volume import axis_of_plane
 from context_propagation.core.long_imports import long_imports
-from context_propagation.core.model_listing import describe_model
-from context_propagation.core.operation import Operation
-from context_propagation.core.source_volume import axis_of_plane
-from context_propagation.mrml.editor_logic_writer import EditorLogicWriter
-from context_propagation.mrml.late_writer import close_own
-from context_propagation.mrml.live_session import LiveSession, LoadedModel, SliceDoubt
+from context_propagation.core.model.model_listing import describe_model
 from context_propagation.mrml.measurements import Measurements, Reference, measurement_operation
-from context_propagation.mrml.propagation_logic import PendingPropagation, Propagation, PropagationLogic
-from context_propagation.mrml.scenes import prepare_scene
-from context_propagation.mrml.segment_writer import SegmentWriter, WriteReport, write_changed_voxels
-from context_propagation.mrml.segments import add_segment_in_box, add_segmentation, boxed_segment, segment_named
-from context_propagation.mrml.selection import Selection
-from context_propagation.mrml.session_node import (
+from context_propagation.mrml.nodes.scenes import prepare_scene
+from context_propagation.mrml.nodes.segments import add_segment_in_box, add_segmentation, boxed_segment, segment_named
+from context_propagation.mrml.nodes.selection import Selection
+from context_propagation.mrml.nodes.volume_nodes import planes_of_volume, volume_shape_kji
+from context_propagation.mrml.nodes.world_matrices import relative_place
+from context_propagation.mrml.session.live_session import LiveSession, LoadedModel, SliceDoubt
+from context_propagation.mrml.session.operation import Operation
+from context_propagation.mrml.session.propagation_logic import PendingPropagation, Propagation, PropagationLogic
+from context_propagation.mrml.session.session_node import (
     SavedPropagation,
     SavedSession,
     find_session_node,
     read_session,
 )
-from context_propagation.mrml.session_start import SessionStart, own_writer
-from context_propagation.mrml.start_check import Earlier, StartCheck, check_operation
-from context_propagation.mrml.volume_nodes import planes_of_volume, volume_shape_kji
-from context_propagation.mrml.world_matrices import relative_place
+from context_propagation.mrml.session.session_start import SessionStart, own_writer
+from context_propagation.mrml.session.start_check import Earlier, StartCheck, check_operation
+from context_propagation.mrml.writing.editor_logic_writer import EditorLogicWriter, close_own
+from context_propagation.mrml.writing.segment_writer import SegmentWriter, WriteReport, write_changed_voxels
 
 if TYPE_CHECKING:
-    from context_propagation.core.memory_forecast import MemoryForecast
-    from context_propagation.core.session import Session
+    from context_propagation.core.session.memory_forecast import MemoryForecast
+    from context_propagation.core.session.session import Session
 
 
 Result = TypeVar("Result")
+
+
 PLACE_TOLERANCE_VOXELS = 0.05
 """Of matrices from a saved scene, which are rounded."""
+
+
 PLACED_OTHERWISE = "Volume and segmentation lay otherwise to each other when this segment was edited"
+
+
 logger = logging.getLogger(__name__)
 
 
@@ -149,8 +153,8 @@ class ContextPropagationLogic:
         def compute(progress: Progress, cancelled: CancelCheck) -> LoadedModel:
             progress("load model", 0.0)
             with long_imports():
-                import context_propagation.core.session  # noqa: F401  (not on the main thread, when it is first needed)
-                from context_propagation.core.bundle import load_model
+                import context_propagation.core.session.session  # noqa: F401  (not on the main thread, when it is first needed)
+                from context_propagation.core.bundle.bundle import load_model
 
                 return LoadedModel(description, *load_model(folder, label, device, trust))
 
@@ -363,7 +367,7 @@ class ContextPropagationLogic:
         """The slice to redraw next, along `doubt.axis`; None where nothing is in doubt or no image is set."""
         if self.doubt is None:
             return None  # before torch is imported: Slicer would wait seconds for it when the module is opened
-        from context_propagation.core.slice_suggestion import suggested_slice
+        from context_propagation.core.session.slice_suggestion import suggested_slice
 
         return suggested_slice(self.doubt.per_slice_mm2)
 
@@ -390,7 +394,9 @@ class ContextPropagationLogic:
 
     def save(self, path: str | Path) -> None:
         """Save the segmentation, all segments of it, to a `.seg.nrrd` file."""
-        from context_propagation.mrml.segmentation_files import save_segmentation  # with SimpleITK, a long import
+        from context_propagation.mrml.nodes.segmentation_storage import (
+            save_segmentation,  # with SimpleITK, a long import
+        )
 
         save_segmentation(path, self._require_selection().segmentation_node)
 

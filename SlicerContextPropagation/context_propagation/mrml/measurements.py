@@ -10,13 +10,14 @@ import numpy as np
 import slicer
 
 from context_propagation.core.callbacks import CancelCheck, Progress
-from context_propagation.core.operation import Operation
-from context_propagation.core.source_volume import axis_of_plane
-from context_propagation.mrml.segments import part_of_segment, segment_mask, segment_name, segment_named
-from context_propagation.mrml.volume_nodes import planes_of_volume, spacing_kji_mm
+from context_propagation.core.image.source_volume import axis_of_plane
+from context_propagation.mrml.nodes.segments import part_of_segment, segment_mask, segment_name, segment_named
+from context_propagation.mrml.nodes.volume_nodes import planes_of_volume, spacing_kji_mm
+from context_propagation.mrml.session.operation import Operation
 
 if TYPE_CHECKING:
-    from context_propagation.core.measures import Measures
+    from context_propagation.core.measures.accuracy import Measures
+
 
 Reference = tuple[slicer.vtkMRMLSegmentationNode, str | None]
 """A segmentation, and the ID or name of a segment in it; None for its only one."""
@@ -85,7 +86,7 @@ def measurement_operation(
     def compute(progress: Progress, cancelled: CancelCheck) -> Measurements:
         comparison = None
         if truth is not None:
-            from context_propagation.core.measures import measure
+            from context_propagation.core.measures.accuracy import measure
 
             progress("measure", 0.0)
             comparison = measure(mask, truth, spacing_mm, axis)

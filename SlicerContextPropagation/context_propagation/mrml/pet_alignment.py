@@ -6,9 +6,9 @@ import numpy as np
 import slicer
 
 from context_propagation.core.callbacks import CancelCheck, Progress
-from context_propagation.core.operation import Operation
-from context_propagation.core.source_volume import SourceVolume, sitk_from_channel
-from context_propagation.mrml.volume_nodes import add_volume, deferred_source_volume
+from context_propagation.core.image.source_volume import SourceVolume, sitk_from_channel
+from context_propagation.mrml.nodes.volume_nodes import add_volume, deferred_source_volume
+from context_propagation.mrml.session.operation import Operation
 
 Aligned = tuple[slicer.vtkMRMLScalarVolumeNode, tuple[str, ...]]
 """The new node, and what the user should know."""
@@ -37,7 +37,7 @@ def align_operation(
     def compute(progress: Progress, cancelled: CancelCheck) -> tuple[np.ndarray, tuple[str, ...]]:
         import SimpleITK as sitk
 
-        from context_propagation.core.pet_registration import register_pet, resample_pet
+        from context_propagation.core.registration.pet_registration import register_pet, resample_pet
 
         progress("read", 0.0)
         ct, pet = sitk_from_channel(ct_of()), sitk_from_channel(pet_of())

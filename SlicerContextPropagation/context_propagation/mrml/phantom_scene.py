@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import slicer
 
-from context_propagation.core.phantom import Phantom, PhantomSettings, make_phantom
-from context_propagation.core.source_volume import SourceVolume
-from context_propagation.core.unseen_phantoms import UNSEEN
-from context_propagation.mrml.segments import add_segment_from_mask, add_segmentation
-from context_propagation.mrml.volume_nodes import add_volume
+from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.core.phantom.phantom import Phantom, PhantomSettings, make_phantom
+from context_propagation.core.phantom.unseen_phantoms import UNSEEN
+from context_propagation.mrml.nodes.segments import add_segment_from_mask, add_segmentation
+from context_propagation.mrml.nodes.volume_nodes import add_volume
 
 
 def add_phantom(

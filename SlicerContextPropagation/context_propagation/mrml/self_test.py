@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import slicer
 
+from context_propagation.core.bundle.shipped_bundle import shipped_bundle
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.shipped_bundle import shipped_bundle
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 from context_propagation.mrml.measurements import Measurements
+from context_propagation.mrml.nodes.segments import segment_mask, segment_named
 from context_propagation.mrml.phantom_scene import add_phantom
-from context_propagation.mrml.segments import segment_mask, segment_named
 
 
 def run_self_test(scene: slicer.vtkMRMLScene, say: Callable[[str], object]) -> list[Measurements]:

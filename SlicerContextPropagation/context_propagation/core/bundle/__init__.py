@@ -1,0 +1,1 @@
+"""A base model and its fusion networks in one folder: read, written, and the one that ships."""

@@ -1,0 +1,166 @@
+"""A bundle: one folder with a frozen base model, or a reference to it, and the fusion networks made for it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from context_propagation.core.bundle.bundle_file import (
+    COPY_AGAIN,
+    FILE_NAME,
+    BundleDescription,
+    plain_settings,
+    read_description,
+    read_network,
+)
+from context_propagation.core.device import select_device
+from context_propagation.core.errors import MissingDependencyError, UserInputError
+from context_propagation.core.model.model_kinds import load_base_model
+from context_propagation.core.model.segmentation_model import SegmentationModel
+from context_propagation.core.propagation.fusion_network import FarMargin, Fusion, FusionNetwork
+from context_propagation.core.storage.content_hash import content_hash
+
+BASE_FOLDER = "model"
+
+
+TRAINING_FOLDER = "training"
+"""Logs and pictures of the training, the control's weights: for people and evaluations; no session reads them."""
+
+
+def fusion_of(networks: Sequence[FusionNetwork], level: int, neighbours: int, far_margin: FarMargin) -> Fusion:
+    """Trained networks, one per fold of the base model in its order, with the hash of all that they compute with."""
+    settings = [plain_settings(network.settings) for network in networks]
+    text = json.dumps([level, neighbours, float(far_margin.add), float(far_margin.remove), settings]).encode()
+    hashed = content_hash({"settings": text}, [network.state_dict() for network in networks])
+    return Fusion(tuple(networks), level, neighbours, far_margin, hashed)
+
+
+# ---- loading
+
+
+def load_model(
+    path: str | Path, label: str | int | None = None, device: str = "auto", trust: bool = False
+) -> tuple[SegmentationModel, Fusion | None]:
+    """Load a bundle, or a base model: see `load_base_model`.
+
+    Args:
+        path: A bundle is told by its `bundle.json`, or by fusion weights that have lost theirs.
+        label: Name or value of the label to refine; by default the bundle's, or the only one.
+        device: "auto", "cpu" or "cuda".
+        trust: Let a MONAI bundle's own expressions run.
+
+    Returns:
+        The model, and its fusion networks where it is a bundle.
+
+    Raises:
+        UserInputError: The folder cannot be used, the label is unknown, or the device is missing.
+    """
+    if any(_is_of_a_bundle(name) and name not in (BASE_FOLDER, TRAINING_FOLDER) for name in _names_in(Path(path))):
+        return load_bundle(path, device, label, trust)
+    return load_base_model(path, label, device, trust=trust), None
+
+
+def load_bundle(
+    path: str | Path, device: str = "auto", label: str | int | None = None, trust: bool = False
+) -> tuple[SegmentationModel, Fusion]:
+    """Load a bundle; nothing in it is run unless it is trusted.
+
+    Args:
+        path: Folder with `bundle.json`.
+        device: "auto", "cpu" or "cuda".
+        label: None, or the bundle's own label by name or value.
+        trust: Let the expressions of a base model that is a MONAI bundle run.
+
+    Returns:
+        The base model, and the fusion networks on its device, in eval mode, without gradients.
+
+    Raises:
+        UserInputError: Something is missing, damaged or of another format, the base model is not the one that the
+            bundle was made with, or another label was asked for.
+    """
+    path = Path(path)
+    chosen = select_device(device)
+    description = read_description(path)
+    networks = [read_network(_inside(path, entry.file), entry.settings) for entry in description.fusion]
+    fusion = fusion_of(networks, description.level, description.neighbours, description.far_margin)
+    if fusion.content_hash != description.fusion_sha256:
+        raise UserInputError(
+            f"The fusion weights and settings in '{path}' have SHA-256 {fusion.content_hash[:12]}, not "
+            f"{description.fusion_sha256[:12]} as when it was made; {COPY_AGAIN}"
+        )
+    model = _base_model(path, description, device, trust)
+    _refuse_another_label(path, model, label)
+    _refuse_unfit_networks(path, model, fusion)
+    for network in networks:
+        network.to(chosen)
+    return model, fusion
+
+
+def _inside(path: Path, name: str) -> Path:
+    """A file or folder of the bundle, also where a link could lead out of it."""
+    found = path / name
+    if not found.exists():
+        raise UserInputError(f"'{found}' is missing; {COPY_AGAIN}")
+    if not found.resolve().is_relative_to(path.resolve()):
+        raise UserInputError(f"'{found}' is a link that leaves the bundle; put a copy in its place")
+    return found
+
+
+def _base_model(path: Path, description: BundleDescription, device: str, trust: bool) -> SegmentationModel:
+    base = description.base
+    if base.reference is not None and not Path(base.reference).is_dir():
+        raise UserInputError(
+            f"'{path / FILE_NAME}' refers to the base model {base.reference!r:.300}, which does not exist; "
+            "put the model there, or correct 'reference'"
+        )
+    folder = Path(base.reference) if base.reference is not None else _inside(path, str(base.folder))
+    try:
+        model = load_base_model(folder, description.label, device, description.folds, description.orientation, trust)
+    except MissingDependencyError:
+        raise
+    except UserInputError as error:
+        raise UserInputError(f"The base model of bundle '{path}' cannot be used: {error}") from error
+    if model.content_hash != base.sha256:
+        raise UserInputError(
+            f"The base model '{folder}' has SHA-256 {model.content_hash[:12]}, and bundle '{path}' was made for "
+            f"{base.sha256[:12]}; put back the model that it was made for"
+        )
+    if model.target_name != description.label:
+        raise UserInputError(
+            f"'{path / FILE_NAME}' has the label {description.label!r:.100}, which is the value of "
+            f"'{model.target_name}'; write the label's name"
+        )
+    return model
+
+
+def _refuse_another_label(path: Path, model: SegmentationModel, label: str | int | None) -> None:
+    names = {model.target_name}
+    if len(model.target.label) == 1:
+        names.add(str(model.target.label[0]))
+    if label is not None and str(label) not in names:
+        raise UserInputError(
+            f"Bundle '{path}' refines the label '{model.target_name}', not '{label}'; leave the label out, "
+            f"or give a bundle for '{label}'"
+        )
+
+
+def _refuse_unfit_networks(path: Path, model: SegmentationModel, fusion: Fusion) -> None:
+    for split, network in zip(model.splits, fusion.networks, strict=True):
+        channels = split.f_channels(fusion.level)
+        if network.settings.channels != channels:
+            raise UserInputError(
+                f"A fusion network of '{path}' is for {network.settings.channels} channels, and the base model has "
+                f"{channels} at level {fusion.level}; {COPY_AGAIN}"
+            )
+
+
+def _names_in(path: Path) -> list[str]:
+    return sorted(found.name for found in path.iterdir()) if path.is_dir() else []
+
+
+def _is_of_a_bundle(name: str) -> bool:
+    return (
+        name in (FILE_NAME, BASE_FOLDER, TRAINING_FOLDER) or re.fullmatch(r"fusion_\w+\.safetensors", name) is not None
+    )

@@ -1,0 +1,188 @@
+"""Writes a bundle: a base model and its fusion networks in one folder, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from context_propagation.core.bundle.bundle import (
+    BASE_FOLDER,
+    TRAINING_FOLDER,
+    _is_of_a_bundle,
+    _names_in,
+    fusion_of,
+    load_bundle,
+)
+from context_propagation.core.bundle.bundle_file import (
+    BaseModel,
+    BundleDescription,
+    FusionFile,
+    is_bundle,
+    write_description,
+    write_network,
+)
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.model.model_kinds import copy_base_model, load_base_model
+from context_propagation.core.model.segmentation_model import SegmentationModel
+from context_propagation.core.propagation.fusion_network import Fusion
+
+# ---- saving
+
+
+def save_bundle(
+    path: str | Path,
+    base: str | Path,
+    fusion: Fusion,
+    provenance: Mapping[str, Any],
+    *,
+    label: str,
+    folds: Sequence[str | int] | None = None,
+    orientation: str | None = None,
+    copy_base: bool = True,
+    training: Path | None = None,
+    trust: bool = False,
+) -> None:
+    """Write a bundle and load it once; it appears at `path` only when that has worked.
+
+    Args:
+        path: The bundle's folder. A bundle that is there is replaced.
+        base: The base model's folder that the fusion networks were made for: see `load_base_model`.
+        fusion: One network per fold: see `fusion_of`.
+        provenance: Where the weights come from, as JSON can hold it: data counts, folds, seeds, versions, figures.
+        label: Name of the target label in the base model.
+        folds: Folds of the base model in the order of the networks; all by default.
+        orientation: As given to `load_base_model`.
+        copy_base: Copy what prediction needs of the base model into the bundle; else refer to it by its path.
+        training: A folder with logs and pictures of the training, copied into the bundle.
+        trust: Let a MONAI bundle's own expressions run.
+
+    Raises:
+        UserInputError: `path` is something other than a bundle, a file cannot be written, or what was given does not
+            fit together. Nothing is left behind.
+    """
+    path, base = Path(path).resolve(), Path(base).resolve()
+    check_bundle_destination(path)
+    if not copy_base:
+        _refuse_to_replace(path, base)
+    fusion = fusion_of(fusion.networks, fusion.level, fusion.neighbours, fusion.far_margin)
+    loaded = load_base_model(base, label, "cpu", folds, orientation, trust)
+    _refuse_unusable(fusion, loaded)
+    sha256 = loaded.content_hash
+    base_model = BaseModel(sha256, folder=BASE_FOLDER) if copy_base else BaseModel(sha256, reference=str(base))
+    description = _description_of(fusion, loaded, base_model, label, orientation, provenance)
+    with _moved_into_place(path) as partial:
+        if copy_base:
+            copy_base_model(base, partial / BASE_FOLDER, loaded.folds)
+        for item, network in zip(description.fusion, fusion.networks, strict=True):
+            write_network(partial / item.file, network)
+        if training is not None:
+            shutil.copytree(training, partial / TRAINING_FOLDER)
+        write_description(partial, description)
+        load_bundle(partial, device="cpu", trust=trust)
+
+
+def _description_of(
+    fusion: Fusion,
+    loaded: SegmentationModel,
+    base_model: BaseModel,
+    label: str,
+    orientation: str | None,
+    provenance: Mapping[str, Any],
+) -> BundleDescription:
+    """What a bundle of these networks says about itself; the file of each is named after its fold."""
+    return BundleDescription(
+        base=base_model,
+        label=label,
+        orientation=orientation,
+        folds=loaded.folds,
+        level=fusion.level,
+        neighbours=fusion.neighbours,
+        far_margin=fusion.far_margin,
+        fusion=tuple(
+            FusionFile(f"fusion_{fold}.safetensors", network.settings)
+            for fold, network in zip(loaded.folds, fusion.networks, strict=True)
+        ),
+        fusion_sha256=fusion.content_hash,
+        provenance=provenance,
+    )
+
+
+def check_bundle_destination(path: str | Path) -> None:
+    """Ask before long work whether a bundle may be saved here.
+
+    Raises:
+        UserInputError: Something other than a bundle is there, or the folder that it would lie in is missing.
+    """
+    path = Path(path).resolve()
+    if path.exists() and not is_bundle(path):
+        raise UserInputError(f"'{path}' exists and is no bundle; choose another name")
+    for name in _names_in(path):
+        if not _is_of_a_bundle(name):
+            raise UserInputError(f"'{path}' holds {name!r}, which is not of the bundle; move it away first")
+    if not path.parent.is_dir():
+        raise UserInputError(f"Folder '{path.parent}' does not exist; create it, or choose another place")
+
+
+def _refuse_to_replace(path: Path, base: Path) -> None:
+    """A base model that is only referred to must outlive the bundle that is replaced."""
+    if base.is_relative_to(path):
+        raise UserInputError(
+            f"The base model '{base}' lies inside '{path}', which is replaced; copy it into the bundle"
+        )
+
+
+def _refuse_unusable(fusion: Fusion, base: SegmentationModel) -> None:
+    if len(fusion.networks) != len(base.folds):
+        raise UserInputError(
+            f"{len(fusion.networks)} fusion network(s) for {len(base.folds)} fold(s) of the base model "
+            f"({', '.join(base.folds)}); give one for each fold"
+        )
+    for network in fusion.networks:
+        if network.settings.told:
+            raise UserInputError(
+                f"A fusion network is told {network.settings.told} number(s) that only an evaluation knows; "
+                "give one that is told none"
+            )
+
+
+@contextmanager
+def _moved_into_place(path: Path) -> Iterator[Path]:
+    """A folder beside `path` that takes its place when the block ends well, and vanishes when it does not."""
+    partial = path.with_name(f"{path.name}.partial")
+    _clear_leftover(partial)
+    _clear_leftover(path.with_name(f"{path.name}.replaced"))
+    try:
+        partial.mkdir()
+        yield partial
+        _replace_folder(partial, path)
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split())
+        raise UserInputError(f"Cannot write bundle '{path}': {reason}; choose another place") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _clear_leftover(folder: Path) -> None:
+    """Remove what a killed process left; never anything that is not of a bundle."""
+    for name in _names_in(folder):
+        if not _is_of_a_bundle(name):
+            raise UserInputError(f"'{folder}' holds {name!r}, which is not of a bundle; move it away first")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    if not path.exists():
+        os.rename(new, path)
+        return
+    old = path.with_name(f"{path.name}.replaced")
+    os.rename(path, old)
+    try:
+        os.rename(new, path)
+    finally:
+        if not path.exists():
+            os.rename(old, path)
+    shutil.rmtree(old, ignore_errors=True)

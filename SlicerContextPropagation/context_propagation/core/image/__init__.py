@@ -1,0 +1,1 @@
+"""The image and where it lies: channels, orientation, boxes, slices, the map to the network's grid."""

@@ -1,0 +1,152 @@
+"""Which slices a clinician redrew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.boxes import box_of, whole
+
+NOTHING_REDRAWN = "The edited segmentation equals the initial one; redraw at least one slice"
+
+
+AMBIGUITY_RATIO = 1.5
+"""An edit is refused where the second axis touches no more than this many times the slices of the first."""
+
+
+@dataclass(frozen=True)
+class SliceEdit:
+    """One redrawn slice.
+
+    Attributes:
+        axis: Array axis that the slice is perpendicular to: 0 (k), 1 (j) or 2 (i).
+        index: Index of the slice along that axis.
+        mask: bool, the volume's shape without `axis`; the contour exactly as drawn.
+    """
+
+    axis: int
+    index: int
+    mask: np.ndarray
+
+
+def edits_on_slices(edited: np.ndarray, axis: int, indices: Sequence[int]) -> list[SliceEdit]:
+    """Take slices out of an edited mask.
+
+    Args:
+        edited: bool `[K, J, I]`.
+        axis: Array axis that the slices are perpendicular to.
+        indices: Slice indices along `axis`.
+
+    Raises:
+        UserInputError: An index is outside the volume.
+    """
+    for index in indices:
+        if not 0 <= index < edited.shape[axis]:
+            raise UserInputError(
+                f"Slice {index} is outside the image; slices along this axis run from 0 to {edited.shape[axis] - 1}"
+            )
+    return [SliceEdit(axis, int(index), edited.take(index, axis).astype(bool)) for index in sorted(set(indices))]
+
+
+def find_edited_slices(before: np.ndarray, after: np.ndarray, axis: int | None = None) -> list[SliceEdit]:
+    """Find the slices in which two masks differ.
+
+    Args:
+        before: bool `[K, J, I]`.
+        after: bool `[K, J, I]`.
+        axis: Array axis that the edited slices are perpendicular to; without it, the axis on which the difference
+            touches fewest slices.
+
+    Raises:
+        UserInputError: The masks do not differ, or no axis stands out (edits on several planes at once).
+    """
+    return edits_on_slices(after, *_edited_slices(before.astype(bool) ^ after.astype(bool), axis))
+
+
+def find_edited_slices_in_boxes(before: BoxedMask, after: BoxedMask, axis: int | None = None) -> list[SliceEdit]:
+    """As `find_edited_slices`, which would look at the whole of a large volume; here only what differs is looked at."""
+    box = before.differs_within(after)
+    if box is None:
+        raise UserInputError(NOTHING_REDRAWN)
+    axis, inside = _edited_slices(before.over(box) ^ after.over(box), axis)
+    indices = [index + box[axis][0] for index in inside]
+    first = indices[0]
+    spans = list(whole(after.shape))
+    spans[axis] = (first, indices[-1] + 1)
+    slices = after.over(box_of(spans))
+    return [SliceEdit(axis, index, slices.take(index - first, axis)) for index in indices]
+
+
+def _edited_slices(difference: np.ndarray, axis: int | None) -> tuple[int, list[int]]:
+    """The axis, given or the one that stands out, and the slices along it in which there is a difference.
+
+    Raises:
+        UserInputError: As `find_edited_slices`.
+    """
+    if not difference.any():
+        raise UserInputError(NOTHING_REDRAWN)
+    axis = _edited_axis(difference) if axis is None else axis
+    others = tuple(a for a in range(3) if a != axis)
+    return axis, np.flatnonzero(difference.any(axis=others)).tolist()
+
+
+def _edited_axis(difference: np.ndarray) -> int:
+    touched = [int(difference.any(axis=tuple(b for b in range(3) if b != a)).sum()) for a in range(3)]
+    first, second = np.argsort(touched, kind="stable")[:2]
+    if touched[second] <= AMBIGUITY_RATIO * touched[first]:
+        raise UserInputError(
+            f"The edits touch {touched[0]}, {touched[1]} and {touched[2]} slices along k, j and i: no plane stands "
+            "out; edit slices of one plane at a time, or name the plane"
+        )
+    return int(first)
+
+
+def slices_to_keep(
+    drawings: Iterable[SliceEdit], segment: np.ndarray, redrawn: Sequence[SliceEdit] = ()
+) -> tuple[SliceEdit, ...]:
+    """The slices of a segment that still are as a clinician drew them.
+
+    An empty segment has none.
+
+    Args:
+        drawings: Slices drawn and propagated, in their order; a later one counts where two cross.
+        segment: bool `[K, J, I]`, as it is now.
+        redrawn: Slices of one plane that were redrawn since, as they are now.
+
+    Returns:
+        By axis and index.
+    """
+    in_order = [*drawings, *redrawn]
+    if not in_order or not segment.any():
+        return ()
+    expected = segment.copy()
+    for edit in in_order:
+        np.moveaxis(expected, edit.axis, 0)[edit.index] = edit.mask
+    places = sorted({(edit.axis, edit.index) for edit in in_order})
+    kept = [SliceEdit(axis, index, segment.take(index, axis)) for axis, index in places]
+    return tuple(edit for edit in kept if np.array_equal(edit.mask, expected.take(edit.index, edit.axis)))
+
+
+def mask_of_slices(shape_kji: tuple[int, int, int], slices: Iterable[SliceEdit]) -> np.ndarray:
+    """All voxels of some slices: bool `[K, J, I]`."""
+    mask = np.zeros(shape_kji, bool)
+    for kept in slices:
+        np.moveaxis(mask, kept.axis, 0)[kept.index] = True
+    return mask
+
+
+NEAR_SLICES_ONLY = "near slices only"
+"""Without a fusion network."""
+
+
+WHOLE_VOLUME = "whole volume"
+
+
+def near_indices(indices: Iterable[int], neighbours: int, slices: int) -> list[int]:
+    """N(s): edited slices and their neighbours, among `slices` slices."""
+    reach = range(-neighbours, neighbours + 1)
+    return sorted({index + step for index in indices for step in reach if 0 <= index + step < slices})

@@ -1,0 +1,1 @@
+"""A model folder as a `SegmentationModel`: preprocessing, networks and labels of nnU-Net, MONAI, PSNN or any module."""

@@ -1,0 +1,88 @@
+"""Which kind of model a folder holds, and how each kind is loaded and copied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from context_propagation.core.model.nnunet_copy import copy_for_inference
+from context_propagation.core.model.nnunet_model import NnunetModel
+from context_propagation.core.model.segmentation_model import SegmentationModel
+
+PSNN_FILE = "psnn.json"
+
+
+MONAI_CONFIGS = ("metadata.json", "inference.json", "inference.yaml")
+
+
+Kind = Literal["psnn", "monai", "nnunet"]
+
+
+def kind_of(folder: str | Path) -> Kind:
+    """What a folder holds, by its files; what is no other kind counts as nnU-Net, whose loader says what it lacks."""
+    folder = Path(folder)
+    if (folder / PSNN_FILE).is_file():
+        return "psnn"
+    if any((folder / "configs" / name).is_file() for name in MONAI_CONFIGS):
+        return "monai"
+    return "nnunet"
+
+
+def load_base_model(
+    folder: str | Path,
+    label: str | int | None = None,
+    device: str = "auto",
+    folds: Sequence[str | int] | None = None,
+    orientation: str | None = None,
+    trust: bool = False,
+) -> SegmentationModel:
+    """Load a trained model of any kind; no code in it is run unless it is trusted.
+
+    Args:
+        folder: A trained-model folder of nnU-Net v2, a PSNN (`psnn.json`), or a MONAI bundle (`configs/`).
+        label: Name or value of the label to refine; not needed where there is only one.
+        device: "auto", "cpu" or "cuda".
+        folds: Folds to average; all by default.
+        orientation: See `NnunetModel.load`; where a PSNN or a MONAI bundle says its own, that counts.
+        trust: Let a MONAI bundle's own expressions run.
+
+    Raises:
+        UserInputError: The folder cannot be used, the label is unknown, or the device is missing.
+        MissingDependencyError: What the kind needs is not installed.
+    """
+    kind = kind_of(folder)
+    if kind == "nnunet":
+        return NnunetModel.load(folder, label, device, folds, orientation)
+    if kind == "psnn":
+        from context_propagation.core.model.psnn_folder import load_psnn_folder
+
+        return load_psnn_folder(folder, label, device, folds, orientation)
+    from context_propagation.core.model.monai_bundle import load_monai_bundle
+
+    return load_monai_bundle(folder, label, device, folds, orientation, trust)
+
+
+def copy_base_model(source: Path, destination: Path, folds: Sequence[str | int]) -> None:
+    """Copy what inference needs of a base model; the copy has the same `content_hash`.
+
+    Args:
+        source: A folder that `load_base_model` loads.
+        destination: Folder that is made.
+        folds: Folds to copy.
+
+    Raises:
+        UserInputError: A fold has no checkpoint, or it cannot be used.
+        OSError: A file cannot be read or written.
+    """
+    kind = kind_of(source)
+    if kind == "nnunet":
+        copy_for_inference(source, destination, folds)
+    elif kind == "psnn":
+        from context_propagation.core.model.psnn_folder import copy_psnn_folder
+
+        copy_psnn_folder(source, destination, folds)
+    else:
+        from context_propagation.core.model.monai_bundle import copy_monai_bundle
+
+        copy_monai_bundle(source, destination)

@@ -1,0 +1,158 @@
+"""What a model folder says about itself, read from its small files alone: no weights, no torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.slices import NEAR_SLICES_ONLY, WHOLE_VOLUME
+
+MAX_JSON_BYTES = 20_000_000
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What a list of models shows.
+
+    Attributes:
+        path: The folder.
+        kind: "nnU-Net", "PSNN" or "MONAI", of the base model.
+        architecture: The network's class or layout, as far as the files say.
+        channels: Names of the image channels, in order.
+        labels: Names of the labels that can be refined.
+        label: The label that a bundle refines; empty where one has to be chosen.
+        size_bytes: Of all files in the folder.
+        reach: "whole volume" with a fusion network, else "near slices only".
+        validation: A line with the figures that a bundle's training left, or empty.
+    """
+
+    path: Path
+    kind: str
+    architecture: str
+    channels: tuple[str, ...]
+    labels: tuple[str, ...]
+    label: str
+    size_bytes: int
+    reach: str
+    validation: str
+
+    @property
+    def summary(self) -> str:
+        """All of it in a few lines, for people."""
+        lines = [
+            f"{self.kind}: {self.architecture}",
+            f"channels: {', '.join(self.channels)}",
+            f"label: {self.label or 'one of ' + ', '.join(self.labels)}",
+            f"edits reach: {self.reach}",
+            f"size: {self.size_bytes / 1e6:.1f} MB",
+        ]
+        return "\n".join([*lines, self.validation] if self.validation else lines)
+
+
+def describe_model(path: str | Path) -> ModelDescription:
+    """Describe a bundle, or a trained-model folder of nnU-Net v2, a PSNN, or a MONAI bundle.
+
+    Raises:
+        UserInputError: The folder holds none of them, or its files cannot be read.
+    """
+    path = Path(path)
+    try:
+        if not path.is_dir():
+            raise UserInputError(f"'{path}' is no folder; give a bundle, or a trained model's folder")
+        return _bundle(path) if (path / "bundle.json").is_file() else _base(path, path)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, OSError) as error:
+        if isinstance(error, UserInputError):
+            raise
+        raise UserInputError(f"The files in '{path}' lack what describes a model ({error!r:.100})") from error
+
+
+def _bundle(path: Path) -> ModelDescription:
+    bundle = _json(path / "bundle.json")
+    base = bundle["base"]
+    folder = path / base["folder"] if "folder" in base else Path(base["reference"])
+    described = _base(folder, path)
+    return ModelDescription(
+        path=path,
+        kind=described.kind,
+        architecture=described.architecture,
+        channels=described.channels,
+        labels=(bundle["label"],),
+        label=str(bundle["label"]),
+        size_bytes=described.size_bytes,
+        reach=WHOLE_VOLUME if bundle.get("fusion") else NEAR_SLICES_ONLY,
+        validation=_validation(bundle.get("provenance", {}).get("validation", {})),
+    )
+
+
+def _base(folder: Path, path: Path) -> ModelDescription:
+    if (folder / "psnn.json").is_file():
+        kind, (architecture, channels, labels) = "PSNN", _psnn(_json(folder / "psnn.json"))
+    elif (folder / "configs" / "metadata.json").is_file():
+        kind, (architecture, channels, labels) = "MONAI", _monai(folder)
+    elif (folder / "plans.json").is_file() and (folder / "dataset.json").is_file():
+        kind, (architecture, channels, labels) = "nnU-Net", _nnunet(folder)
+    else:
+        raise UserInputError(
+            f"'{folder}' is no model: it needs bundle.json, plans.json and dataset.json (nnU-Net), psnn.json, or "
+            "configs/metadata.json (MONAI)"
+        )
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    only = labels[0] if len(labels) == 1 else ""
+    return ModelDescription(path, kind, architecture, channels, labels, only, size, NEAR_SLICES_ONLY, "")
+
+
+_Facts = tuple[str, tuple[str, ...], tuple[str, ...]]
+"""Architecture, channels, labels."""
+
+
+def _nnunet(folder: Path) -> _Facts:
+    plans, dataset = _json(folder / "plans.json"), _json(folder / "dataset.json")
+    names = dataset.get("channel_names") or dataset["modality"]
+    channels = tuple(str(names[key]) for key in sorted(names, key=int))
+    labels = tuple(str(name) for name in dataset["labels"] if name not in ("background", "ignore"))
+    configuration = plans["configurations"].get("3d_fullres", {})
+    named = configuration.get("architecture", {}).get("network_class_name") or configuration.get("UNet_class_name")
+    return str(named or "U-Net").rsplit(".", 1)[-1], channels, labels
+
+
+def _psnn(content: dict[str, Any]) -> _Facts:
+    chain = content["architecture"]["kind"] == "chain"
+    channels = tuple(str(channel["name"]) for channel in content["channels"])
+    return "two-stream chain of PSNNs" if chain else "PSNN", channels, tuple(str(name) for name in content["labels"])
+
+
+def _monai(folder: Path) -> _Facts:
+    metadata = _json(folder / "configs" / "metadata.json")
+    channels = _channel_def(metadata, "inputs", "image")
+    labels = [name for name in _channel_def(metadata, "outputs", "pred") if name.lower() != "background"]
+    return str(metadata.get("name", "network")), tuple(channels) or ("image",), tuple(labels) or ("label 1",)
+
+
+def _channel_def(metadata: dict[str, Any], side: str, name: str) -> list[str]:
+    names = metadata.get("network_data_format", {}).get(side, {}).get(name, {}).get("channel_def", {})
+    return [str(names[key]) for key in sorted(names, key=int)]
+
+
+def _validation(validation: dict[str, Any]) -> str:
+    """The whole-volume DSC of the rows that matter, worst slice edited."""
+    dsc = validation.get("dsc", {})
+    rows = ("baseline", "update", "fusion", "no-edit control")
+    found = [f"{row} {dsc[f'worst, whole, {row}']:.3f}" for row in rows if f"worst, whole, {row}" in dsc]
+    return f"validation DSC, {validation.get('cases', '?')} cases: {', '.join(found)}" if found else ""
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        if file.stat().st_size > MAX_JSON_BYTES:
+            raise UserInputError(f"'{file}' is too large for a description; choose another folder")
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, UserInputError):
+            raise
+        raise UserInputError(f"'{file}' cannot be read ({error!s:.100}); copy the model again") from error
+    if not isinstance(content, dict):
+        raise UserInputError(f"'{file}' holds no JSON object; copy the model again")
+    return content

@@ -1,0 +1,146 @@
+"""Reads an nnU-Net checkpoint as data: no code in it is run."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from context_propagation.core.errors import UserInputError, _line
+from context_propagation.core.model.nnunet_allow_lists import SAFE_GLOBALS, TRAINERS
+
+if TYPE_CHECKING:
+    pass
+
+
+logger = logging.getLogger(__name__)
+
+
+FINAL, BEST = "checkpoint_final.pth", "checkpoint_best.pth"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that prediction needs of one fold's checkpoint.
+
+    Attributes:
+        file: Where it was read from.
+        weights: The network's tensors by name, on the CPU.
+        configuration: E.g. "3d_fullres".
+        trainer_name: E.g. "nnUNetTrainer".
+        mirroring_axes: See `NnunetFolder`.
+    """
+
+    file: Path
+    weights: dict[str, torch.Tensor]
+    configuration: str
+    trainer_name: str
+    mirroring_axes: tuple[int, ...] | None
+
+
+# ---- checkpoints
+
+
+def checkpoint_files(folder: Path, folds: Sequence[str | int] | None, checkpoint: str) -> dict[str, Path]:
+    """The checkpoint of each fold, by the fold's name; see `load_nnunet_folder`.
+
+    Raises:
+        UserInputError: A fold has no checkpoint.
+    """
+    present = {path.name.removeprefix("fold_"): path for path in folder.glob("fold_*") if path.is_dir()}
+    found = {fold: file for fold, path in present.items() if (file := _checkpoint_file(path, checkpoint)) is not None}
+    numbered = sorted((fold for fold in found if fold.isdecimal()), key=int)
+    chosen = [str(fold).removeprefix("fold_") for fold in folds] if folds is not None else numbered or ["all"]
+    available = ", ".join([*numbered, *(["all"] if "all" in found else [])])
+    if not available:
+        raise UserInputError(f"'{folder}' has no fold_*/{checkpoint}; give a folder whose training has finished")
+    if not chosen:
+        raise UserInputError(f"No folds chosen; choose from: {available}")
+    for fold in chosen:
+        if fold not in found or not (fold.isdecimal() or fold == "all"):
+            raise UserInputError(f"Fold '{fold}' has no {checkpoint} in '{folder}'; choose from: {available}")
+    for fold in chosen:
+        if found[fold].name != checkpoint:
+            logger.warning("fold_%s has no %s; using %s", fold, checkpoint, found[fold].name)
+    return {fold: found[fold] for fold in chosen}
+
+
+def _checkpoint_file(fold_folder: Path, checkpoint: str) -> Path | None:
+    names = (FINAL, BEST) if checkpoint == FINAL else (checkpoint,)
+    return next((fold_folder / name for name in names if (fold_folder / name).is_file()), None)
+
+
+def read_checkpoint(file: Path) -> Checkpoint:
+    """Read one checkpoint as data.
+
+    Raises:
+        UserInputError: It is damaged, holds code, or is not of nnU-Net v2.
+    """
+    content = _load_weights_only(file)
+    try:
+        weights, init_args = content["network_weights"], content["init_args"]
+        configuration, trainer_name = init_args["configuration"], content["trainer_name"]
+    except (KeyError, TypeError) as error:
+        raise UserInputError(
+            f"'{file}' is no nnU-Net v2 checkpoint (no {_line(error)}); train with nnU-Net v2"
+        ) from error
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise UserInputError(f"The network weights in '{file}' are no tensors; copy the checkpoint again")
+    _allow_trainer(trainer_name, file)
+    axes = _mirroring_axes(content.get("inference_allowed_mirroring_axes"), file)
+    return Checkpoint(file, dict(weights), str(configuration), trainer_name, axes)
+
+
+def _load_weights_only(file: Path) -> Any:
+    damaged = f"'{file}' is truncated or damaged; copy the checkpoint again from the training"
+    if not zipfile.is_zipfile(file):
+        raise UserInputError(damaged)
+    safe: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+        (value, name) for name, value in SAFE_GLOBALS.items()
+    ]
+    try:
+        foreign = sorted(set(torch.serialization.get_unsafe_globals_in_checkpoint(file)) - set(SAFE_GLOBALS))
+        if foreign:
+            raise UserInputError(
+                f"'{file}' holds code, not only weights ({', '.join(foreign):.200}); nothing was run. "
+                "Use a checkpoint that nnU-Net v2 wrote"
+            )
+        with torch.serialization.safe_globals(safe):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except UserInputError:
+        raise
+    except Exception as error:  # the pickle and zip readers raise almost any type on damaged bytes
+        raise UserInputError(damaged) from error
+
+
+def _allow_trainer(trainer_name: Any, file: Path) -> None:
+    if not isinstance(trainer_name, str) or trainer_name not in TRAINERS:
+        raise UserInputError(
+            f"'{file}' was trained by {trainer_name!r:.100}, which may define another network; "
+            "use a model of nnUNetTrainer or of a stock variant that keeps the network"
+        )
+
+
+def _mirroring_axes(value: Any, file: Path) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    axes = list(value) if isinstance(value, (tuple, list)) else [value]
+    if not all(isinstance(axis, int) and 0 <= axis <= 2 for axis in axes) or len(set(axes)) != len(axes):
+        raise UserInputError(f"The mirroring axes in '{file}' are {value!r:.100}, not of 0, 1, 2; copy it again")
+    return tuple(axes) or None
+
+
+def _refuse_unequal_folds(checkpoints: Sequence[Checkpoint]) -> None:
+    first = checkpoints[0]
+    for other in checkpoints[1:]:
+        for what in ("configuration", "trainer_name", "mirroring_axes"):
+            if getattr(other, what) != getattr(first, what):
+                raise UserInputError(
+                    f"'{other.file}' has {what} {getattr(other, what)!r} and '{first.file}' {getattr(first, what)!r}; "
+                    "use folds of one training"
+                )

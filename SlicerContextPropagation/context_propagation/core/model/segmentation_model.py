@@ -1,0 +1,98 @@
+"""The seam of the engine: a frozen 3D segmentation network cut at a decoder level.
+
+Network-grid arrays are `[1, C, D, H, W]` tensors; a box is three `(start, stop)` pairs along D, H, W.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+
+from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
+from context_propagation.core.image.grid import GridMap
+from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.core.model.intensity_check import ChannelExpectation
+from context_propagation.core.model.target import Target
+from context_propagation.core.network.split_network import SplitNetwork
+
+Loss = Literal["dice and cross-entropy", "dice"]
+"""A base model's own loss (method 2): Eq. 7 for nnU-Net, Eq. 5 for PSNN."""
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """An image as the network sees it.
+
+    Attributes:
+        network_input: float32 `[C, D, H, W]`, preprocessed, on the CPU.
+        grid: The map between image voxels and the network's grid.
+        properties: What the model's own postprocessing needs.
+    """
+
+    network_input: torch.Tensor
+    grid: GridMap
+    properties: dict[str, Any]
+
+
+class SegmentationModel(Protocol):
+    """A frozen segmentation model with its own pre- and postprocessing; nothing else knows more of it.
+
+    Attributes:
+        splits: One split network per fold.
+        folds: Their names: "0", "1", ... or "all".
+        patch_size: (D, H, W) that the network was trained on.
+        total_stride: (D, H, W) that divides every window.
+        content_hash: SHA-256 of what decides predictions.
+        target: The label that is refined.
+        target_name: Its name.
+        orientation: Letters that i, j, k are reoriented to before the network sees the image, or None.
+        channels: Number of image channels.
+        channel_names: Their names.
+        channel_expectations: What each channel should hold, as far as it is known.
+        loss: The loss that the network was trained with (method 2); updates and fusion networks are trained with it.
+        device: Where it computes.
+    """
+
+    splits: tuple[SplitNetwork, ...]
+    folds: tuple[str, ...]
+    patch_size: tuple[int, int, int]
+    total_stride: tuple[int, int, int]
+    content_hash: str
+    target: Target
+    target_name: str
+    orientation: str | None
+    channels: int
+    channel_names: Sequence[str]
+    channel_expectations: Sequence[ChannelExpectation]
+    loss: Loss
+    device: torch.device
+
+    def prepare(self, volume: SourceVolume) -> PreparedImage:
+        """Preprocess an image."""
+
+    def predict(
+        self,
+        prepared: PreparedImage,
+        progress: Progress = no_progress,
+        cancelled: CancelCheck = never_cancelled,
+    ) -> np.ndarray:
+        """The initial prediction: bool `[K, J, I]`, the target."""
+
+    def prediction_bytes(self, grid: GridMap) -> int:
+        """Bytes of main memory that `predict` needs at its peak beside the network itself, an estimate."""
+
+    def target_logit(self, logits: torch.Tensor) -> torch.Tensor:
+        """`[N, C, ...]` to `[N, ...]`: above 0 where the target is more likely than all else together (method 11)."""
+
+    def target_margin(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
+        """`[N, ...]`, -1 to 1, from the mean of the folds' probabilities: above 0 exactly where it `is_target`.
+
+        The target's probability less the largest other one; for a region 2 p - 1.
+        """
+
+    def is_target(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
+        """Bool `[N, ...]`: the target label after averaging the folds' probabilities."""

@@ -1,0 +1,1 @@
+"""Phantoms of no patient, made from a seed."""

@@ -1,0 +1,280 @@
+"""One edit over all windows and folds: which are updated, and what near and far slices become (method 2, 4, 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
+from context_propagation.core.errors import Cancelled
+from context_propagation.core.image.boxes import Box, bounding_box, box_of, slices_of
+from context_propagation.core.image.slices import SliceEdit, near_indices
+from context_propagation.core.image.source_volume import ArrayReorientation
+from context_propagation.core.propagation.activation_update import UpdateReport, UpdateSettings
+from context_propagation.core.propagation.composition import FarMargins, NearLabels
+from context_propagation.core.propagation.far_slices import far_margins
+from context_propagation.core.propagation.feature_cache import FeatureCache
+from context_propagation.core.propagation.fusion_network import Fusion
+from context_propagation.core.propagation.slice_update import NetworkEdit, SliceTarget, decode_near, update_window
+from context_propagation.core.propagation.updated_features import UpdatedFeatures, with_updates
+
+
+@dataclass(frozen=True)
+class Propagated:
+    """What one edit says.
+
+    Attributes:
+        near: The near slices decoded from f', in the volume's own orientation.
+        far: The margins of the fused features, in the volume's own orientation; None without a fusion network.
+        features: f' where it differs from f.
+        updates: A report for each window and fold.
+    """
+
+    near: tuple[NearLabels, ...]
+    far: FarMargins | None
+    features: tuple[UpdatedFeatures, ...]
+    updates: tuple[UpdateReport, ...]
+
+
+@dataclass(frozen=True)
+class EditPropagation:
+    """Propagates edits through a cache; has no state of its own.
+
+    Attributes:
+        cache: The image's features, in the model's orientation.
+        reorientation: From the volume's arrays to the model's orientation.
+        neighbours: N(s) is s and so many image slices on each side.
+        update: The optimisation of the features.
+        spacing_kji_mm: Voxel size of the volume.
+        fusion: The trained fusion networks; without, far slices are not touched.
+    """
+
+    cache: FeatureCache
+    reorientation: ArrayReorientation
+    neighbours: int
+    update: UpdateSettings
+    spacing_kji_mm: tuple[float, float, float]
+    fusion: Fusion | None = None
+
+    def propagate(
+        self,
+        edits: Sequence[SliceEdit],
+        progress: Progress = no_progress,
+        cancelled: CancelCheck = never_cancelled,
+        start: Sequence[UpdatedFeatures] = (),
+    ) -> Propagated:
+        """Update the features for edits of one axis, jointly, and decode near and far slices.
+
+        Args:
+            edits: Slices of one axis.
+            progress: Called with stage and fraction.
+            cancelled: Asked before each evaluation, window and fold.
+            start: f' to start from; untouched features by default.
+
+        Returns:
+            What near and far slices become; nothing of either where the untouched features decode to the drawing
+            already.
+
+        Raises:
+            Cancelled: The user cancelled.
+        """
+        edit = self.network_edit(edits)
+        if edit.is_satisfied():
+            return Propagated((), None, (), (UpdateReport(0.0, 0.0, 0, "already satisfied"),))
+        features, updates = self.updated_features(edit, progress, cancelled, start)
+        near = self.near_labels(edit, edits[0].axis, features, progress)
+        far = None
+        if self.fusion is not None and features:  # else the model sees nothing of the edit, and has nothing to add
+            far = self.far_margins(edit, features, self.fusion, progress, cancelled)
+        return Propagated(near, far, features, updates)
+
+    def network_edit(self, edits: Sequence[SliceEdit]) -> NetworkEdit:
+        """Edits of one axis as the network sees them."""
+        grid = self.cache.prepared.grid
+        drawn = self.reorientation.undo(np.zeros(self.cache.owner.shape, bool))
+        for edit in edits:
+            np.moveaxis(drawn, edit.axis, 0)[edit.index] = edit.mask
+        axis, indices = self._network_slices(edits[0].axis, [edit.index for edit in edits])
+        drawn_net = grid.to_network_axes(self.reorientation.apply(drawn))
+        return NetworkEdit(axis, tuple(indices), drawn_net, grid.to_network_axes(self.cache.untouched))
+
+    def updated_features(
+        self,
+        edit: NetworkEdit,
+        progress: Progress = no_progress,
+        cancelled: CancelCheck = never_cancelled,
+        start: Sequence[UpdatedFeatures] = (),
+    ) -> tuple[tuple[UpdatedFeatures, ...], tuple[UpdateReport, ...]]:
+        """Update each fold of each window that has a part in the edit: f' where it differs from f, and reports."""
+        pieces: list[UpdatedFeatures] = []
+        reports: list[UpdateReport] = []
+        targets, folds = self._targets(edit), len(self.cache.model.splits)
+
+        def of_all(fraction: float) -> None:
+            progress("update", (len(pieces) + fraction) / (len(targets) * folds))
+
+        for number, target in targets.items():
+            for fold in range(folds):
+                piece, report = self._updated_fold(number, fold, target, of_all, cancelled, start)
+                pieces.append(piece)
+                reports.append(report)
+        return tuple(pieces), tuple(reports)
+
+    def near_labels(
+        self, edit: NetworkEdit, axis: int, features: Sequence[UpdatedFeatures], progress: Progress = no_progress
+    ) -> tuple[NearLabels, ...]:
+        """Decode the near slices from f'.
+
+        Args:
+            edit: The drawn slices.
+            axis: Array axis of the volume that they are perpendicular to.
+            features: f' where it differs from f.
+            progress: Called with stage and fraction.
+
+        Returns:
+            The near slices in the volume's own orientation.
+        """
+        progress("decode", 0.0)
+        targets = self._targets(edit)
+        serving = self._serving_windows(targets, axis)
+        near: list[NearLabels] = []
+        for number, target in targets.items():
+            decoded = self._decode_near(number, edit, self._near(axis, target.indices), features)
+            if decoded is not None:
+                near.extend(self._near_labels(number, *decoded, axis, serving))
+        progress("decode", 1.0)
+        return tuple(near)
+
+    def far_margins(
+        self,
+        edit: NetworkEdit,
+        features: Sequence[UpdatedFeatures],
+        fusion: Fusion,
+        progress: Progress = no_progress,
+        cancelled: CancelCheck = never_cancelled,
+    ) -> FarMargins | None:
+        """Decode all windows from the fused features.
+
+        Returns:
+            The margins in the volume's own orientation; None where there is no window.
+        """
+        margins = far_margins(self.cache, fusion, edit, features, self.oriented_spacing_mm, progress, cancelled)
+        placed = self.reorientation.undo(margins)
+        box = bounding_box(~np.isnan(placed))
+        return None if box is None else FarMargins(box, placed[slices_of(box)].copy())
+
+    @property
+    def oriented_spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along k, j, i in the model's orientation."""
+        k, j, i = (self.spacing_kji_mm[axis] for axis in self.reorientation.order)
+        return k, j, i
+
+    def _targets(self, edit: NetworkEdit) -> dict[int, SliceTarget]:
+        """What each window that has a part in the edit must decode to."""
+        targets = {number: edit.target(window.image_box) for number, window in enumerate(self.cache.windows)}
+        return {number: target for number, target in targets.items() if target is not None}
+
+    def _updated_fold(
+        self,
+        number: int,
+        fold: int,
+        target: SliceTarget,
+        progress: Callable[[float], None],
+        cancelled: CancelCheck,
+        start: Sequence[UpdatedFeatures],
+    ) -> tuple[UpdatedFeatures, UpdateReport]:
+        window, model = self.cache.windows[number], self.cache.model
+        f, f_box, report = update_window(
+            model,
+            model.splits[fold],
+            self.cache.prepared.grid,
+            window,
+            window.features[fold],
+            target,
+            self.update,
+            progress,
+            cancelled,
+            with_updates(window.features[fold].f, number, fold, start),
+        )
+        if report.stop_reason == "cancelled":
+            raise Cancelled
+        return UpdatedFeatures.cut(number, fold, f_box, f), report
+
+    def _decode_near(
+        self, number: int, edit: NetworkEdit, indices: Sequence[int], features: Sequence[UpdatedFeatures]
+    ) -> tuple[Box, np.ndarray] | None:
+        """The near slices that a window decodes from f': the box (network axis order) and the labels."""
+        window, model = self.cache.windows[number], self.cache.model
+        pieces = sorted((piece for piece in features if piece.window == number), key=lambda piece: piece.fold)
+        return decode_near(
+            model,
+            self.cache.prepared.grid,
+            window,
+            [with_updates(cached.f, number, fold, pieces) for fold, cached in enumerate(window.features)],
+            [piece.box for piece in pieces],
+            edit.axis,
+            indices,
+            self.update.frozen_statistics,
+        )
+
+    def _slices(self, axis: int) -> int:
+        """How many slices the volume has along an axis."""
+        return int(self.cache.owner.shape[self.reorientation.order.index(axis)])
+
+    def _near(self, axis: int, indices: Sequence[int]) -> list[int]:
+        """N(s) along an axis of the volume; the same for indices counted from its other end."""
+        return near_indices(indices, self.neighbours, self._slices(axis))
+
+    def _serving_windows(self, targets: dict[int, SliceTarget], axis: int) -> dict[int, list[int]]:
+        """For each near slice of the volume, the windows that were updated for it."""
+        serving: dict[int, list[int]] = {}
+        for number, target in targets.items():
+            for index in self._network_slices(axis, self._near(axis, target.indices))[1]:
+                serving.setdefault(index, []).append(number)
+        return serving
+
+    def _network_slices(self, axis: int, indices: Sequence[int]) -> tuple[int, list[int]]:
+        """Axis and slice indices of the volume as the network's axis and the image indices along it."""
+        oriented = self.reorientation.order.index(axis)
+        size = self._slices(axis)
+        flipped = self.reorientation.flipped[oriented]
+        mapped = [size - 1 - index if flipped else index for index in indices]
+        return self.cache.prepared.grid.transpose.index(oriented), mapped
+
+    def _near_labels(
+        self, number: int, box_net: Box, labels_net: np.ndarray, axis: int, serving: dict[int, list[int]]
+    ) -> list[NearLabels]:
+        """Cut a decoded box of a window into near slices, in the volume's own orientation.
+
+        A window changes the voxels that it owns, and those whose owner was not updated for the slice: there, only what
+        its update flipped counts, so that no seam shows between windows.
+        """
+        cache = self.cache
+        grid = cache.prepared.grid
+        box = grid.image_order(box_net)
+        labels = labels_net.transpose(np.argsort(grid.transpose))
+        flipped = labels != cache.decode_untouched(cache.windows[number], box_net)
+        whole_labels, whole_flipped, owner = (
+            self.reorientation.undo(array)
+            for array in (_placed(labels, box, cache.owner), _placed(flipped, box, cache.owner), cache.owner)
+        )
+        around = bounding_box(whole_flipped)
+        result = []
+        for index in sorted(serving) if around else []:
+            if around and number in serving[index] and around[axis][0] <= index < around[axis][1]:
+                spans = list(around)
+                spans[axis] = (index, index + 1)
+                piece = slices_of(box_of(spans))
+                others = [other for other in serving[index] if other != number]
+                changed = whole_flipped[piece] & ~np.isin(owner[piece], others)
+                result.append(NearLabels(index, box_of(spans), whole_labels[piece].copy(), changed))
+        return result
+
+
+def _placed(part: np.ndarray, box: Box, like: np.ndarray) -> np.ndarray:
+    """A box's mask in a whole volume."""
+    whole_mask = np.zeros(like.shape, bool)
+    whole_mask[slices_of(box)] = part
+    return whole_mask

@@ -1,0 +1,180 @@
+"""The drawn slices on the grid of the cached features, as the fusion network sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from context_propagation.core.image.boxes import Box, Span, slices_of
+from context_propagation.core.image.grid import GridMap
+from context_propagation.core.propagation.edit_description import DrawnSlice, describe
+from context_propagation.core.propagation.feature_cache import NO_WINDOW, FeatureCache
+from context_propagation.core.propagation.slice_update import NetworkEdit
+from context_propagation.core.propagation.updated_features import UpdatedFeatures, with_updates
+from context_propagation.core.propagation.window import Window
+
+
+def edit_map(
+    grid: GridMap, network_box: Box, f_shape: Sequence[int], drawn: np.ndarray, axis: int, indices: Sequence[int]
+) -> torch.Tensor:
+    """Fractions of each cell of f that the drawn target, and that the edited slices, fill.
+
+    Args:
+        grid: The map between image voxels and the network's grid.
+        network_box: The window on the network's grid.
+        f_shape: (D', H', W') of f, which covers the window.
+        drawn: bool, the image in network axis order; only the edited slices count.
+        axis: Network axis that they are perpendicular to.
+        indices: Their image indices, each once.
+
+    Returns:
+        float32 `[1, 2, D', H', W']`.
+    """
+    planes = np.moveaxis(drawn.take(list(indices), axis), axis, 0)
+    occupied = torch.from_numpy(np.stack([planes, np.ones_like(planes)]).astype(np.float32))  # [2, P, a, b]
+    overlaps = [_overlaps(grid, a, network_box[a], f_shape[a], drawn.shape[a]) for a in range(3)]
+    along = overlaps.pop(axis)[:, list(indices)]
+    filled = torch.einsum("cpab,ha,wb,dp->cdhw", occupied, *overlaps, along)
+    return filled.movedim(1, axis + 1)[None].contiguous()
+
+
+def _overlaps(grid: GridMap, axis: int, span: Span, cells: int, voxels: int) -> torch.Tensor:
+    """`[cells, voxels]`: the share of each cell of f that each image voxel fills, along one axis."""
+    edges = grid.image_edges(axis, np.linspace(*span, cells + 1))
+    numbers = np.arange(voxels)
+    shared = np.minimum(edges[1:, None], numbers + 1) - np.maximum(edges[:-1, None], numbers)
+    return torch.from_numpy((np.clip(shared, 0, None) / np.diff(edges)[:, None]).astype(np.float32))
+
+
+SMALLEST_DRAWING = 0.05
+"""Cells of f that a drawn target must fill for anything to be compared with it."""
+
+
+def prototypes(cache: FeatureCache, fold: int, edit: NetworkEdit) -> torch.Tensor:
+    """Means of the untouched features over the drawn target, and over the rest of the drawn slices, of all windows.
+
+    Args:
+        cache: The image's features.
+        fold: The fold's number.
+        edit: The drawn slices.
+
+    Returns:
+        `[1, 2, C']` on the device of f; zeros where too little target is drawn to compare anything with.
+
+    Source: Wang et al., PANet, ICCV 2019.
+    """
+    total, weight = torch.zeros(()), torch.zeros(())
+    for window in cache.windows:
+        f = window.features[fold].f
+        grid, box = cache.prepared.grid, window.network_box
+        target, edited = edit_map(grid, box, f.shape[2:], edit.drawn, edit.axis, edit.indices)[0].to(f)
+        parts = torch.stack((target, edited - target))
+        total = total.to(f) + torch.einsum("pdhw,cdhw->pc", parts, f[0])
+        weight = weight.to(f) + parts.sum((1, 2, 3))
+    means = total / (weight[:, None] + 1e-3)
+    return (means * (weight[0] > SMALLEST_DRAWING))[None]
+
+
+class FusionInputs(NamedTuple):
+    """What `FusionNetwork.forward` takes, of one window and fold: call `network(*inputs)`.
+
+    Attributes:
+        f: `[1, C', D', H', W']`, untouched.
+        f_updated: f', the same shape; f itself where the edit does not reach.
+        edit_map: `[1, 2, D', H', W']`.
+        description: `[1, E]`.
+        prototypes: `[1, 2, C']`.
+    """
+
+    f: torch.Tensor
+    f_updated: torch.Tensor
+    edit_map: torch.Tensor
+    description: torch.Tensor
+    prototypes: torch.Tensor
+
+
+@dataclass(frozen=True)
+class EditContext:
+    """What an edit says to every window alike.
+
+    Attributes:
+        description: float32 `[1, E]`, see `edit_description.describe`.
+        prototypes: `[1, 2, C']` for each fold, see `prototypes.prototypes`.
+    """
+
+    description: torch.Tensor
+    prototypes: tuple[torch.Tensor, ...]
+
+    @classmethod
+    def of(cls, cache: FeatureCache, edit: NetworkEdit, spacing_kji_mm: Sequence[float]) -> EditContext:
+        """Gather it from the untouched features on the drawn slices."""
+        description = torch.from_numpy(describe_edit(cache, edit, spacing_kji_mm))[None]
+        return cls(description, tuple(prototypes(cache, fold, edit) for fold in range(len(cache.model.splits))))
+
+
+def describe_edit(cache: FeatureCache, edit: NetworkEdit, spacing_kji_mm: Sequence[float]) -> np.ndarray:
+    """What the drawn slices say against the untouched prediction, float32 `[E]`; see `edit_description.describe`.
+
+    Args:
+        cache: The image's features.
+        edit: The drawn slices.
+        spacing_kji_mm: The image's voxel size in the model's orientation.
+    """
+    slices = [_drawn_slice(cache, edit, index, spacing_kji_mm) for index in edit.indices]
+    return describe([piece for piece in slices if piece is not None])
+
+
+def fusion_inputs(
+    cache: FeatureCache,
+    window: int,
+    fold: int,
+    updated: Sequence[UpdatedFeatures],
+    edit: NetworkEdit,
+    context: EditContext,
+) -> FusionInputs:
+    """The fusion network's inputs for one window and fold, on the device of f.
+
+    Args:
+        cache: The image's features.
+        window: The window's number.
+        fold: The fold's number.
+        updated: The pieces of f', of any windows and folds.
+        edit: The drawn slices.
+        context: What the edit says to every window.
+    """
+    f, box = cache.windows[window].features[fold].f, cache.windows[window].network_box
+    occupied = edit_map(cache.prepared.grid, box, f.shape[2:], edit.drawn, edit.axis, edit.indices)
+    updated_f = with_updates(f, window, fold, updated)
+    return FusionInputs(f, updated_f, occupied.to(f), context.description.to(f), context.prototypes[fold].to(f))
+
+
+def _drawn_slice(
+    cache: FeatureCache, edit: NetworkEdit, index: int, spacing_kji_mm: Sequence[float]
+) -> DrawnSlice | None:
+    """One drawn slice and the untouched target logit on it, of the window that owns most of it; None without one."""
+    grid = cache.prepared.grid
+    either = (edit.drawn | edit.untouched).take(index, edit.axis)
+    owners = grid.to_network_axes(cache.owner).take(index, edit.axis)[either]
+    owners = owners[owners != NO_WINDOW]
+    if not owners.size:
+        return None
+    window = cache.windows[int(np.bincount(owners).argmax())]
+    target = edit.target(window.image_box, [index])
+    if target is None:
+        return None
+    box = target.box_at(index)
+    first, second = (spacing_kji_mm[grid.transpose[axis]] for axis in range(3) if axis != edit.axis)
+    drawn, predicted = (mask[slices_of(box)].squeeze(edit.axis) for mask in (edit.drawn, edit.untouched))
+    return DrawnSlice(drawn, predicted, _untouched_logit(cache, window, box).squeeze(edit.axis), (first, second))
+
+
+@torch.no_grad()
+def _untouched_logit(cache: FeatureCache, window: Window, box: Box) -> np.ndarray:
+    """The target logit of the untouched features on image voxels (network axis order), mean over the folds."""
+    model, origin = cache.model, tuple(span[0] for span in window.network_box)
+    logits = [cache.prepared.grid.to_image(features.logits, origin, box) for features in window.features]
+    return np.asarray(torch.stack([model.target_logit(piece)[0] for piece in logits]).mean(0).cpu().numpy())

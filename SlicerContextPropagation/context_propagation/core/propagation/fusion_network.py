@@ -1,0 +1,288 @@
+"""The fusion network: from the features before and after an edit to features for the far slices (Fig. 2c, method 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.propagation.edit_description import DESCRIPTION_SIZE
+
+Variant = Literal["paper", "residual", "attention"]
+
+
+MAP_CHANNELS = 2
+"""Channels of the edit map: the drawn target, and the edited slices, both as occupied fractions of f's cells."""
+
+
+LOG_SHARPNESS = 2.5
+"""Of the attention at the start: a cell as alike as can be counts e^12 times one that has nothing in common."""
+
+
+PROTOTYPES = 2
+"""Feature vectors of the edit: the mean of f over the drawn target, and over the rest of the drawn slices."""
+
+
+@dataclass(frozen=True)
+class FusionSettings:
+    """All that decides the architecture; a bundle stores it beside the weights.
+
+    Attributes:
+        variant: "paper" (Fig. 2c), "residual" (ours, the default), or "attention" (ours: "residual" that also reads at
+            every place what the update did at similar places of the drawn slices).
+        channels: C', the channels of f.
+        width: Channels of the hidden layers as a multiple of C'; the paper has 8.
+        told: Numbers that an oracle is told besides the description; only in evaluations.
+    """
+
+    variant: Variant
+    channels: int
+    width: float
+    told: int = 0
+
+    def __post_init__(self) -> None:
+        if self.variant not in get_args(Variant):
+            raise UserInputError(f"Unknown fusion variant '{self.variant}'; choose {', '.join(get_args(Variant))}")
+        if self.channels < 1:
+            raise UserInputError(f"{self.channels} feature channels; give at least 1")
+        if not self.width > 0:
+            raise UserInputError(f"The fusion network's width is {self.width}; give a number above 0")
+
+    @property
+    def hidden(self) -> int:
+        """Channels of the hidden layers."""
+        return max(1, round(self.width * self.channels))
+
+
+class FusionNetwork(nn.Module):
+    """What every variant has: the same inputs and an output of f's shape.
+
+    `forward(f, f_updated, edit_map, description, prototypes)`:
+
+    - `f`, `f_updated`: `[N, C', D', H', W']`, the features before and after the update.
+    - `edit_map`: `[N, 2, D', H', W']`, see `MAP_CHANNELS`.
+    - `description`: `[N, 8 + told]`, see `edit_description.describe`.
+    - `prototypes`: `[N, 2, C']`, see `prototypes.prototypes`; zeros where nothing can be compared with them.
+
+    It returns the fused map, `[N, C', D', H', W']`, for the far slices.
+    """
+
+    settings: FusionSettings
+
+
+def build_fusion_network(settings: FusionSettings) -> FusionNetwork:
+    """A network with fresh weights."""
+    variants = {"paper": PaperFusion, "residual": ResidualFusion, "attention": AttentionFusion}
+    return variants[settings.variant](settings)
+
+
+class PaperFusion(FusionNetwork):
+    """Fig. 2c: two input blocks, a join block, an output block; it sees f and f' alone.
+
+    The output ends in a ReLU, as every unit of the paper does, so it cannot give back a feature below 0.
+
+    Source: Chao et al., section II-C and Fig. 2c; block widths after the reductions are not in the paper.
+    """
+
+    def __init__(self, settings: FusionSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        channels, hidden = settings.channels, settings.hidden
+        self.input_original = _block(channels, hidden, stride=2)
+        self.input_updated = _block(channels, hidden, stride=2)
+        self.join = _block(2 * hidden, hidden)
+        self.output = _block(hidden, channels)
+
+    def forward(
+        self,
+        f: torch.Tensor,
+        f_updated: torch.Tensor,
+        edit_map: torch.Tensor,
+        description: torch.Tensor,
+        prototypes: torch.Tensor,
+    ) -> torch.Tensor:
+        """See `FusionNetwork`."""
+        del edit_map, description, prototypes
+        if max(f.shape[2:]) <= 2:
+            raise UserInputError(
+                f"The features have {tuple(f.shape[2:])} voxels; the paper's fusion network needs more than 2 along "
+                "some axis: choose a smaller decoder level, or the residual variant"
+            )
+        streams = (self.input_original(f), self.input_updated(f_updated))
+        grown = [F.interpolate(s, f.shape[2:], mode="trilinear", align_corners=False) for s in streams]
+        fused: torch.Tensor = self.output(self.join(torch.cat(grown, 1)))
+        return fused
+
+
+class ResidualFusion(FusionNetwork):
+    """f plus a correction that starts at zero; global paths let the edit speak about every slice (method 10).
+
+    How alike f is to the prototypes of the edit, anywhere in the volume, is an input beside f, f' - f and the edit map.
+    The description scales and shifts the hidden channels.
+
+    Source: prototypes: Wang et al., PANet, ICCV 2019; scale and shift: Perez et al., FiLM, AAAI 2018.
+    """
+
+    def __init__(self, settings: FusionSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        channels, hidden = settings.channels, settings.hidden
+        self.entry = nn.Conv3d(self.entry_channels(channels), hidden, 3, padding=1)
+        self.wide = nn.Conv3d(hidden, hidden, 3, stride=2, padding=1)
+        self.deep = nn.Conv3d(hidden, hidden, 3, padding=1)
+        self.join = nn.Conv3d(2 * hidden, hidden, 3, padding=1)
+        self.described = nn.Linear(DESCRIPTION_SIZE, hidden)
+        self.globally = nn.Linear(hidden, 2 * hidden)
+        self.correction = nn.Conv3d(hidden, channels, 1)
+        for layer in (self.entry, self.wide, self.deep, self.join):  # without norms, activations must keep their size
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(cast(torch.Tensor, layer.bias))
+        nn.init.zeros_(self.correction.weight)
+        nn.init.zeros_(cast(torch.Tensor, self.correction.bias))
+        if (
+            settings.told
+        ):  # last and from zero, so that an oracle starts from the weights of the row it is compared with
+            self.hidden_truth = nn.Linear(settings.told, hidden, bias=False)
+            nn.init.zeros_(self.hidden_truth.weight)
+
+    def forward(
+        self,
+        f: torch.Tensor,
+        f_updated: torch.Tensor,
+        edit_map: torch.Tensor,
+        description: torch.Tensor,
+        prototypes: torch.Tensor,
+    ) -> torch.Tensor:
+        """See `FusionNetwork`."""
+        near = F.relu(self.entry(self._seen(f, f_updated, edit_map, prototypes)))
+        wide = F.relu(self.deep(F.relu(self.wide(near))))
+        grown = F.interpolate(wide, f.shape[2:], mode="trilinear", align_corners=False)
+        joined = self.join(torch.cat((near, grown), 1))
+        scale, shift = self._said(description)[:, :, None, None, None].chunk(2, 1)
+        correction: torch.Tensor = self.correction(F.relu(joined * (1 + scale) + shift))
+        return f + correction
+
+    @staticmethod
+    def entry_channels(channels: int) -> int:
+        """How many channels `_seen` has, of f with so many."""
+        return 2 * channels + MAP_CHANNELS + PROTOTYPES
+
+    def _seen(
+        self, f: torch.Tensor, f_updated: torch.Tensor, edit_map: torch.Tensor, prototypes: torch.Tensor
+    ) -> torch.Tensor:
+        """What the first convolution reads, `[N, S, D', H', W']`."""
+        alike = torch.stack([_similarity(f, one) for one in prototypes.unbind(1)], 1)
+        return torch.cat((f, f_updated - f, edit_map, alike), 1)
+
+    def _said(self, description: torch.Tensor) -> torch.Tensor:
+        """Scale and shift of the hidden channels, `[N, 2 * hidden]`, of a description and what an oracle is told."""
+        said = self.described(description[:, :DESCRIPTION_SIZE])
+        if self.settings.told:
+            said = said + self.hidden_truth(description[:, DESCRIPTION_SIZE:])
+        scale_and_shift: torch.Tensor = self.globally(F.relu(said))
+        return scale_and_shift
+
+
+class AttentionFusion(ResidualFusion):
+    """`ResidualFusion` with a reading of the drawn slices: what the update did where f is similar, at every place.
+
+    Every place asks all cells of the drawn slices, each counting as much as its f is similar (and as much of it as was
+    drawn on), and reads the mean of f' - f and of the drawn target there; 0 in a window without a drawn slice.
+
+    Source: read as in Oh et al., Video object segmentation using space-time memory networks, ICCV 2019.
+    """
+
+    def __init__(self, settings: FusionSettings) -> None:
+        super().__init__(settings)
+        channels = settings.channels
+        self.query = nn.Linear(channels, channels, bias=False)
+        self.key = nn.Linear(channels, channels, bias=False)
+        for layer in (self.query, self.key):  # starts as the cosine similarity of f itself
+            nn.init.eye_(layer.weight)
+        self.log_sharpness = nn.Parameter(torch.tensor(LOG_SHARPNESS))
+
+    @staticmethod
+    def entry_channels(channels: int) -> int:
+        """See `ResidualFusion`."""
+        return ResidualFusion.entry_channels(channels) + channels + 1
+
+    def _seen(
+        self, f: torch.Tensor, f_updated: torch.Tensor, edit_map: torch.Tensor, prototypes: torch.Tensor
+    ) -> torch.Tensor:
+        places = f.flatten(2).transpose(1, 2)
+        ask = F.normalize(self.query(places), dim=2) * self.log_sharpness.exp()
+        key = F.normalize(self.key(places), dim=2)
+        value = torch.cat((f_updated - f, edit_map[:, :1]), 1).flatten(2).transpose(1, 2)
+        drawn_on = edit_map[:, 1].flatten(1)
+        read = torch.stack([_read(*sample) for sample in zip(ask, key, value, drawn_on, strict=True)])
+        told = read.transpose(1, 2).reshape(f.shape[0], -1, *f.shape[2:])
+        return torch.cat((super()._seen(f, f_updated, edit_map, prototypes), told), 1)
+
+
+def _read(ask: torch.Tensor, key: torch.Tensor, value: torch.Tensor, drawn_on: torch.Tensor) -> torch.Tensor:
+    """`[P, V]` of one sample: asks and keys `[P, V - 1]`, values `[P, V]`, how much of each cell is drawn on `[P]`.
+
+    That share weighs a cell: its logarithm is a last number of the key, which everyone asks for. So asks, keys and
+    values are equally long, and torch attends without a matrix of all places by all cells.
+    """
+    cells = drawn_on > 0
+    if not cells.any():
+        return torch.zeros_like(value)
+    weighing = torch.cat((ask, torch.ones_like(ask[:, :1])), 1)
+    weighed = torch.cat((key[cells], drawn_on[cells, None].log()), 1)
+    asks, keys, values = (tensor[None, None] for tensor in (weighing, weighed, value[cells]))
+    return F.scaled_dot_product_attention(asks, keys, values, scale=1.0)[0, 0]
+
+
+def _similarity(f: torch.Tensor, prototype: torch.Tensor) -> torch.Tensor:
+    """Cosine similarity `[N, D', H', W']` of f at each place to a prototype `[N, C']`; 0 to one of zeros."""
+    return F.cosine_similarity(f, prototype[:, :, None, None, None], dim=1)
+
+
+def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """Three Conv3d-InstanceNorm3d-ReLU units; the first one changes the channels and may stride."""
+    units: list[nn.Module] = []
+    for number in range(3):
+        first = number == 0
+        units += [
+            nn.Conv3d(inputs if first else outputs, outputs, 3, stride if first else 1, padding=1),
+            nn.InstanceNorm3d(outputs, affine=True),
+            nn.ReLU(),
+        ]
+    return nn.Sequential(*units)
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """The trained fusion networks of a base model, and what they were trained for.
+
+    Attributes:
+        networks: One per fold of the base model, in its order.
+        level: The decoder level whose features they fuse.
+        neighbours: N(s) in training was s and so many image slices on each side.
+        far_margin: How sure they must be before a far voxel changes its label.
+        content_hash: SHA-256 of the weights and settings.
+    """
+
+    networks: tuple[FusionNetwork, ...]
+    level: int
+    neighbours: int
+    far_margin: FarMargin
+    content_hash: str
+
+
+@dataclass(frozen=True)
+class FarMargin:
+    """How sure the fused features must be before a far voxel changes its label; 0 to 1, 1 changes nothing.
+
+    Attributes:
+        add: A voxel becomes target where the margin is above this.
+        remove: A voxel becomes background where the margin is below minus this.
+    """
+
+    add: float = 0.0
+    remove: float = 0.0

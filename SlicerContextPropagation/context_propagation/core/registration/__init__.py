@@ -1,0 +1,1 @@
+"""A PET on the grid of a CT."""

@@ -1,0 +1,93 @@
+"""What a session is told, and what it tells: settings, the result of a propagation, a step of its history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxes import Box
+from context_propagation.core.propagation.activation_update import UpdateReport, UpdateSettings
+from context_propagation.core.propagation.composition import EditRecord, FarRule
+
+SeveralEdits = Literal["joint", "one at a time"]
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """How edits are propagated.
+
+    Attributes:
+        level: Decoder level k: features enter the last k decoder stages.
+        neighbours: N(s) is s and so many image slices on each side.
+        update: The optimisation of the features.
+        window_margin: Voxels of the network's grid cached around the target.
+        memory_budget_bytes: Memory that the cache may use; without it, four fifths of what is free.
+        several_edits: "joint" optimises a further edit together with the drawn slices of the same axis, from the last
+            f'; "one at a time" (the paper) optimises each edit alone from the untouched features.
+        far_rule: "average" (the paper) or "latest": which edits speak for a far voxel.
+    """
+
+    level: int = 2
+    neighbours: int = 2
+    update: UpdateSettings = field(default_factory=UpdateSettings)
+    window_margin: int = 16
+    memory_budget_bytes: int | None = None
+    several_edits: SeveralEdits = "joint"
+    far_rule: FarRule = "average"
+
+    def __post_init__(self) -> None:
+        if self.level not in (1, 2, 3):
+            raise UserInputError(f"Decoder level {self.level}; choose 1, 2 or 3")
+        if self.neighbours < 0:
+            raise UserInputError(f"{self.neighbours} neighbouring slices; give 0 or more")
+        if self.several_edits not in ("joint", "one at a time"):
+            raise UserInputError(f"Unknown rule '{self.several_edits}'; choose joint or one at a time")
+        if self.far_rule not in ("latest", "average"):
+            raise UserInputError(f"Unknown rule '{self.far_rule}' for far slices; choose latest or average")
+
+
+@dataclass(frozen=True)
+class PropagationResult:
+    """What one edit changed.
+
+    Attributes:
+        segmentation: bool `[K, J, I]`, the whole result; a copy.
+        changed: bool `[K, J, I]`, the voxels that propagation changed, the drawing itself not counted.
+        axis: Array axis of the edited slices.
+        edited_slices: Their indices.
+        changed_per_slice: Voxels changed per slice along `axis`; slices without a change are left out.
+        changed_box_kji: The box around the changed voxels, or None.
+        updates: A report for each window and fold.
+        scope: "whole volume", or "near slices only" without a fusion network.
+        messages: What the user should know, e.g. that the window was extended.
+    """
+
+    segmentation: np.ndarray
+    changed: np.ndarray
+    axis: int
+    edited_slices: tuple[int, ...]
+    changed_per_slice: dict[int, int]
+    changed_box_kji: Box | None
+    updates: tuple[UpdateReport, ...]
+    scope: str
+    messages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One propagation in the history.
+
+    Attributes:
+        before: The edits before it.
+        after: The edits after it.
+        flipped: Flat indices (C order over `[K, J, I]`) of the voxels that it and its drawing flipped.
+        values: What they became.
+    """
+
+    before: tuple[EditRecord, ...]
+    after: tuple[EditRecord, ...]
+    flipped: np.ndarray
+    values: np.ndarray

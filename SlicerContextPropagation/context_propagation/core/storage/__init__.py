@@ -1,0 +1,1 @@
+"""Reading what others may have written: checked entries, weights, hashes."""

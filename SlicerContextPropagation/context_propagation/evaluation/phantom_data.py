@@ -1,0 +1,81 @@
+"""The data of an evaluation on phantoms: generated as they are needed, and kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from context_propagation.core.phantom.anatomy import DifficultyName
+from context_propagation.core.phantom.phantom import Kind, PhantomSettings, make_phantom
+from context_propagation.evaluation.fold_cases import FoldCases
+from context_propagation.evaluation.protocol import Protocol
+from context_propagation.training.labelled_cases import LabelledCase, NnunetTask
+from context_propagation.training.phantom_cases import nnunet_task, phantom_case
+from context_propagation.training.processes import run_in_parallel
+
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class PhantomData:
+    """See `EvaluationData`: every fifth phantom is in the same fold.
+
+    Attributes:
+        work: Where trainings go; the phantoms go into `data` in it.
+        protocol: Gives kind, difficulty, number and seed.
+    """
+
+    work: Path
+    protocol: Protocol
+    has_styles = True
+
+    @property
+    def task(self) -> NnunetTask:
+        """What the base model is trained for."""
+        return nnunet_task(cast(Kind, self.protocol.phantom))
+
+    @property
+    def folds(self) -> dict[str, int]:
+        """The fold of every case."""
+        numbers = range(self.protocol.phantom_cases)
+        return {_settings(self.protocol, number).name: number % FOLDS for number in numbers}
+
+    def make(self, names: Sequence[str], workers: int | None) -> None:
+        """Generate the cases."""
+        run_in_parallel([partial(self.training_case, name) for name in sorted(set(names))], "phantoms", workers)
+
+    def training_case(self, name: str) -> LabelledCase:
+        """A case; all of its style is told to an oracle."""
+        folder = self.work / "data"
+        number = int(name.rsplit("_", 1)[1])
+        return phantom_case(_settings(self.protocol, number), folder / "images", folder / "labels")
+
+    test_case = training_case
+
+    def style_counts(self, folds: Mapping[int, FoldCases]) -> list[str]:
+        """Mean and range of the tested styles' margin, -1 to 1 within the difficulty's."""
+        lines = []
+        for fold, cases in folds.items():
+            margins = [self.training_case(name).told[0] for name in cases.test]
+            mean = sum(margins) / len(margins)
+            lines.append(
+                f"fold {fold}: style margins tested {min(margins):+.2f} to {max(margins):+.2f}, mean {mean:+.2f}"
+            )
+        return lines
+
+
+def identity(protocol: Protocol) -> list[str]:
+    """Another one where the generator makes another first case."""
+    phantom = make_phantom(_settings(protocol, 0))
+    arrays = [array for array in (phantom.ct, phantom.pet, phantom.gtv) if array is not None]
+    return [*(hashlib.sha256(array.tobytes()).hexdigest() for array in arrays), repr(phantom.told)]
+
+
+def _settings(protocol: Protocol, number: int) -> PhantomSettings:
+    return PhantomSettings(
+        cast(Kind, protocol.phantom), protocol.seed, number, cast(DifficultyName, protocol.difficulty)
+    )

@@ -1,0 +1,179 @@
+"""An evaluation protocol: everything that decides an evaluation's figures, read from a TOML file."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_args
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.optional_dependency import require
+from context_propagation.core.phantom.anatomy import DifficultyName
+from context_propagation.core.phantom.phantom import Kind
+from context_propagation.core.propagation.fusion_network import Variant as FusionVariant
+from context_propagation.evaluation.far_margin import ALLOWED_REGRESSION
+from context_propagation.evaluation.rows import FUSION, TRAINED_ROWS
+from context_propagation.evaluation.variants import Variant
+
+MODELS = ("nnU-Net", "PSNN")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is evaluated, on what, and how much of it.
+
+    Attributes:
+        name: Of the protocol, for titles.
+        data: Folder with images/, labels/ and folds.json, relative to the protocol file, or of that name in
+            CONTEXT_PROPAGATION_DATA; empty for phantoms.
+        phantom: Kind of the phantoms that are generated instead, "nasopharynx" or "oesophagus"; else empty.
+        difficulty: Of the phantoms: "lower", "middle" or "higher".
+        phantom_cases: How many phantoms there are.
+        model: The base model: "nnU-Net" or "PSNN"; the latter is the two-stream chain where there is a PET.
+        variant: "clean", "shifted" or "observer style"; see `benchmark_variants`.
+        test_folds: Each one in turn is tested; the mean and standard deviation are over these.
+        base_cases: Cases that nnU-Net trains the base model on, spread over the other folds.
+        base_epochs: Of 40 steps each.
+        fusion_cases: Cases that the fusion networks are trained on; the base model never saw them.
+        validation_cases: Further ones that choose the best epoch.
+        margin_cases: Further ones that choose the far margin.
+        test_cases: At most so many cases of a test fold.
+        level: Decoder level of the main tables.
+        other_levels: Decoder levels of the comparison (Tables III, IV), on the first test fold.
+        fusion: Variant of the fusion networks, see `FusionSettings`; the rows of the paper's have "paper".
+        width: Of the fusion networks.
+        paper_width: Of the paper's variant.
+        epochs: Of the fusion networks.
+        averaging: Of their weights over the steps, see `TrainingSettings`.
+        edits_per_case: Simulated edits of each training case.
+        augmented_copies: Of every so many cases and one more, all but one are trained on with nnU-Net's intensity
+            augmentation.
+        contour_styles: Further contours of each training case, see `contour_styles.contour_styles`.
+        allowed_regression: Share of untouched slices that the far margin may make worse; see `choose_far_margin`.
+        rows: Names of the rows of the main tables that are trained; empty for all.
+        edits: Edits one after the other (Fig. 8), each on the slice that is then the worst.
+        several_edits_cases: Cases of a fold on which several edits are made.
+        seed: Of weights, orders and simulated edits.
+    """
+
+    name: str
+    data: str = ""
+    phantom: str = ""
+    difficulty: str = "middle"
+    phantom_cases: int = 100
+    model: str = "nnU-Net"
+    variant: Variant = "clean"
+    test_folds: tuple[int, ...] = (0, 2)
+    base_cases: int = 10
+    base_epochs: int = 8
+    fusion_cases: int = 48
+    validation_cases: int = 6
+    margin_cases: int = 24
+    test_cases: int = 20
+    level: int = 2
+    other_levels: tuple[int, ...] = ()
+    fusion: str = "residual"
+    width: float = 2.0
+    paper_width: float = 2.0
+    epochs: int = 6
+    averaging: float = 0.0
+    edits_per_case: int = 3
+    augmented_copies: int = 1
+    contour_styles: int = 0
+    allowed_regression: float = ALLOWED_REGRESSION
+    rows: tuple[str, ...] = ()
+    edits: int = 4
+    several_edits_cases: int = 3
+    seed: int = 0
+
+
+def read_protocol(path: Path, quick: bool = False) -> Protocol:
+    """Read and check a protocol.
+
+    Args:
+        path: A TOML file; its keys are the fields of `Protocol`, and a table `quick` holds those that --quick replaces.
+        quick: Whether to replace them.
+
+    Raises:
+        UserInputError: The file is missing or no TOML, or a key or value is not one of a protocol's.
+    """
+    toml = require("tomllib" if sys.version_info >= (3, 11) else "tomli", extra="evaluation")
+    try:
+        values = toml.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserInputError(f"Cannot read '{path}': {error.strerror or error}") from error
+    except (toml.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserInputError(f"'{path}' is no TOML file: {error}") from error
+    replaced = values.pop("quick", {})
+    if not isinstance(replaced, dict):
+        raise UserInputError(f"'{path}': quick = {replaced!r}; give a table [quick] of the keys that --quick replaces")
+    return _checked(path, {**values, **(replaced if quick else {})})
+
+
+def _checked(path: Path, values: dict[str, Any]) -> Protocol:
+    known = {item.name: item for item in fields(Protocol)}
+    for name, value in values.items():
+        if name not in known:
+            raise UserInputError(f"'{path}' has '{name}', which no protocol has; known are {', '.join(known)}")
+        example = getattr(_EXAMPLE, name)
+        kind = str if name == "rows" else int
+        if isinstance(example, tuple) and isinstance(value, list) and all(type(item) is kind for item in value):
+            values[name] = tuple(value)
+        elif type(value) is not type(example) and not (type(example) is float and type(value) is int):
+            raise UserInputError(f"'{path}': {name} = {value!r}; give a value like {example!r}")
+    if "name" not in values:
+        raise UserInputError(f"'{path}' lacks 'name'; see benchmarks/protocols for examples")
+    if bool(values.get("data")) == bool(values.get("phantom")):
+        raise UserInputError(f"'{path}': name either 'data' or 'phantom'; see benchmarks/protocols for examples")
+    _check_ranges(path, protocol := Protocol(**values))
+    return protocol
+
+
+_EXAMPLE = Protocol("hippocampus", "hippocampus")
+
+
+def _check_ranges(path: Path, protocol: Protocol) -> None:
+    if protocol.variant not in get_args(Variant):
+        raise UserInputError(f"'{path}': variant = '{protocol.variant}'; choose {', '.join(get_args(Variant))}")
+    for name, value, choices in (
+        ("phantom", protocol.phantom, ("", *get_args(Kind))),
+        ("difficulty", protocol.difficulty, get_args(DifficultyName)),
+        ("model", protocol.model, MODELS),
+        ("fusion", protocol.fusion, get_args(FusionVariant)),
+    ):
+        if value not in choices:
+            raise UserInputError(f"'{path}': {name} = '{value}'; choose {', '.join(filter(None, choices))}")
+    if protocol.phantom and protocol.variant != "clean":
+        raise UserInputError(
+            f"'{path}': variant = '{protocol.variant}'; phantoms have styles of their own, leave it out"
+        )
+    trained = [name for name, _ in TRAINED_ROWS]
+    if protocol.rows and (not set(protocol.rows) <= set(trained) or FUSION not in protocol.rows):
+        raise UserInputError(f"'{path}': rows = {list(protocol.rows)}; choose {FUSION} and of {', '.join(trained[1:])}")
+    if not protocol.test_folds:
+        raise UserInputError(f"'{path}': test_folds is empty; name at least one fold")
+    for name in (
+        "base_cases", "base_epochs", "fusion_cases", "validation_cases", "margin_cases", "test_cases", "epochs",
+        "edits_per_case", "edits", "phantom_cases",
+    ):  # fmt: skip
+        if getattr(protocol, name) < 1:
+            raise UserInputError(f"'{path}': {name} = {getattr(protocol, name)}; give at least 1")
+    for name in ("augmented_copies", "contour_styles", "several_edits_cases", "seed"):
+        if getattr(protocol, name) < 0:
+            raise UserInputError(f"'{path}': {name} = {getattr(protocol, name)}; give 0 or more")
+    if not 0 <= protocol.allowed_regression <= 1:
+        raise UserInputError(f"'{path}': allowed_regression = {protocol.allowed_regression}; give a share, 0 to 1")
+    if not 0 <= protocol.averaging < 1:
+        raise UserInputError(f"'{path}': averaging = {protocol.averaging}; give a share from 0 to below 1")
+    for name in ("width", "paper_width"):
+        if not getattr(protocol, name) > 0:
+            raise UserInputError(f"'{path}': {name} = {getattr(protocol, name)}; give a number above 0")
+    levels = (protocol.level, *protocol.other_levels)
+    if len(set(levels)) < len(levels):
+        raise UserInputError(
+            f"'{path}': a decoder level is named twice in level and other_levels {levels}; name each once"
+        )
+    for level in levels:
+        if level not in (1, 2, 3):
+            raise UserInputError(f"'{path}': decoder level {level}; choose 1, 2 or 3")

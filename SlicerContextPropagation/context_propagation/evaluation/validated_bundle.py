@@ -1,0 +1,310 @@
+"""Trains the fusion networks of a base model, validates them beside their controls, and saves the bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from context_propagation.core.bundle.bundle import fusion_of
+from context_propagation.core.bundle.bundle_saving import check_bundle_destination, save_bundle
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.model.segmentation_model import SegmentationModel
+from context_propagation.core.optional_dependency import require
+from context_propagation.core.propagation.fusion_network import FusionSettings, Variant
+from context_propagation.core.provenance import provenance
+from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.evaluation.case_rows import evaluate_case
+from context_propagation.evaluation.far_margin import ALLOWED_REGRESSION, choose_far_margin
+from context_propagation.evaluation.rows import COLUMNS, FUSION, NO_EDIT
+from context_propagation.evaluation.simulated_case import CaseJob, FusionRow
+from context_propagation.evaluation.summary import summarise
+from context_propagation.training.fusion.fusion_controls import Sees
+from context_propagation.training.fusion.fusion_example import load_example
+from context_propagation.training.fusion.fusion_jobs import (
+    NO_EXAMPLES,
+    ExampleRecipe,
+    NetworkJob,
+    cache_examples,
+    train_network,
+)
+from context_propagation.training.fusion.fusion_training import TrainingSettings
+from context_propagation.training.fusion.training_curve import plot_training
+from context_propagation.training.labelled_cases import BaseModel, LabelledCase, find_cases, unseen_cases, with_copies
+from context_propagation.training.processes import processes_for, run_in_parallel
+
+ROWS: tuple[tuple[str, Sees], ...] = ((FUSION, "edit"), (NO_EDIT, "no edit"))
+
+
+NEEDED = {
+    "nnunet": ("batchgeneratorsv2", "safetensors.torch"),
+    "cli": ("tqdm", "matplotlib.figure"),
+    "evaluation": ("pandas", "scipy.stats", "monai.metrics"),
+}
+"""Optional modules by the extra that installs them."""
+
+
+@dataclass(frozen=True)
+class TrainFusionRequest:
+    """What to train, on what.
+
+    Attributes:
+        model: nnU-Net's trained-model folder.
+        images: Folder of images.
+        labels: Folder of labelmaps.
+        output: The bundle's folder.
+        folds: nnU-Net's splits_final.json; see `training_cases.unseen_cases`.
+        label: Name or value of the label; None where the model has only one.
+        level: Decoder level.
+        variant: See `FusionSettings`.
+        width: Of the hidden layers, as a multiple of f's channels.
+        epochs: At most so many passes over the examples.
+        averaging: Of the weights over the steps, see `TrainingSettings`.
+        edits_per_case: Simulated edits of each image.
+        augmented_copies: Copies of each training image with augmented intensities; where above 0, the far margin is
+            tried on a copy of each validation image too.
+        contour_styles: Further contours of each training image, grown or shrunk by up to 3 mm.
+        allowed_regression: Share of untouched slices that the far margin may make worse on the validation cases.
+        seed: Of weights, orders, simulated edits, and the validation cases.
+        jobs: Processes at a time; None for one per CPU core.
+        device: "auto", "cpu" or "cuda".
+        trust_bundle: Whether a MONAI bundle's own expressions may run.
+    """
+
+    model: Path
+    images: Path
+    labels: Path
+    output: Path
+    folds: Path | None = None
+    label: str | None = None
+    level: int = 2
+    variant: Variant = "residual"
+    width: float = 2.0
+    epochs: int = 20
+    averaging: float = 0.0
+    edits_per_case: int = 3
+    augmented_copies: int = 1
+    contour_styles: int = 0
+    allowed_regression: float = ALLOWED_REGRESSION
+    seed: int = 0
+    jobs: int | None = None
+    device: str = "auto"
+    trust_bundle: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("epochs", 1),
+            ("edits_per_case", 1),
+            ("augmented_copies", 0),
+            ("contour_styles", 0),
+            ("seed", 0),
+            ("jobs", 1),
+        ):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UserInputError(f"--{name.replace('_', '-')} {value}; give at least {least}")
+        if not 0 <= self.allowed_regression <= 1:
+            raise UserInputError(f"--allowed-regression {self.allowed_regression}; give a share from 0 to 1")
+        if not 0 <= self.averaging < 1:
+            raise UserInputError(f"--averaging {self.averaging}; give a share from 0 to below 1")
+        if not 0 < self.width < float("inf"):
+            raise UserInputError(f"--width {self.width}; give a finite number above 0")
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """One fold of the base model with cases that it never saw."""
+
+    base: BaseModel
+    training: tuple[LabelledCase, ...]
+    validation: tuple[LabelledCase, ...]
+
+
+def train_fusion_bundle(request: TrainFusionRequest) -> str:
+    """Cache, train the fusion network and its no-edit control, choose the far margin, validate, write the bundle.
+
+    What is finished is kept beside the bundle in `<output>.training`, so that an interrupted run goes on; it is removed
+    once the bundle is written.
+
+    Returns:
+        One line about what was written.
+
+    Raises:
+        UserInputError: Something in the request cannot be used, or a validation case failed.
+        MissingDependencyError: An optional package is not installed; this is known before any work.
+    """
+    for extra, modules in NEEDED.items():
+        for module in modules:
+            require(module, extra)
+    check_bundle_destination(request.output.resolve())
+    model = _base_model(request).load()
+    settings = SessionSettings(level=request.level)
+    cases = find_cases(request.images, request.labels, model.channels)
+    unseen = unseen_cases(cases, model.folds, request.folds)
+    folds = [_fold(request, name, of_fold) for name, of_fold in zip(model.folds, unseen, strict=True)]
+    work = _work_folder(request, model, cases)
+    rows = [
+        _train(request, fold, settings, work / f"fold_{name}") for name, fold in zip(model.folds, folds, strict=True)
+    ]
+    jobs = [
+        CaseJob(name, fold.base, case, settings, tuple(of_fold), interpolation=False)
+        for name, fold, of_fold in zip(model.folds, folds, rows, strict=True)
+        for case in fold.validation
+    ]
+    copies, allowed = min(1, request.augmented_copies), request.allowed_regression
+    far_margin = choose_far_margin(jobs, FUSION, work, copies, allowed, _workers(request))
+    figures = _validation_figures([replace(job, far_margin=far_margin) for job in jobs], work, _workers(request))
+    networks = [network for of_fold in rows for network in of_fold[0].networks()]
+    fusion = fusion_of(networks, settings.level, settings.neighbours, far_margin)
+    made = _provenance(request, folds, figures)
+    logs = _logs(model.folds, work)
+    about = {"label": model.target_name, "folds": model.folds, "training": logs, "trust": request.trust_bundle}
+    save_bundle(request.output, request.model, fusion, made, **about)
+    shutil.rmtree(work)
+    return f"{request.output}: trained on {sum(len(fold.training) for fold in folds)} cases; {_headline(figures)}"
+
+
+def _workers(request: TrainFusionRequest) -> int | None:
+    return processes_for(request.device, request.jobs)
+
+
+def _base_model(request: TrainFusionRequest, folds: tuple[str, ...] | None = None) -> BaseModel:
+    return BaseModel(request.model, request.label, request.device, folds, request.trust_bundle)
+
+
+def _fold(request: TrainFusionRequest, name: str, cases: Sequence[LabelledCase]) -> _Fold:
+    """A fifth of the cases validates, at least one."""
+    if len(cases) < 2:
+        raise UserInputError(f"{len(cases)} case(s) to train fold {name} on; give at least 2, one of them validates")
+    order = np.random.default_rng(request.seed).permutation(len(cases))
+    chosen = [cases[number] for number in order]
+    held_out = max(1, len(cases) // 5)
+    base = _base_model(request, (name,))
+    return _Fold(base, tuple(chosen[held_out:]), tuple(chosen[:held_out]))
+
+
+def _work_folder(request: TrainFusionRequest, model: SegmentationModel, cases: Sequence[LabelledCase]) -> Path:
+    """Beside the bundle; one that another training left, or the same one on other files, is refused."""
+    work = request.output.resolve().with_name(f"{request.output.name}.training")
+    identity = {name: str(value) for name, value in asdict(request).items() if name not in ("jobs", "output")}
+    stats = [(path.name, path.stat()) for case in cases for path in (*case.images, case.label)]
+    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    folds = request.folds.read_text(encoding="utf-8") if request.folds else ""
+    text = json.dumps([model.content_hash, identity, files, folds], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    record = work / "training.sha256"
+    if work.is_dir() and (not record.is_file() or record.read_text() != digest):
+        raise UserInputError(
+            f"'{work}' belongs to another training, or its images, labels or folds have changed; finish that one, or "
+            "delete the folder"
+        )
+    work.mkdir(parents=True, exist_ok=True)
+    record.write_text(digest)
+    return work
+
+
+def _train(request: TrainFusionRequest, fold: _Fold, settings: SessionSettings, work: Path) -> list[FusionRow]:
+    """The fusion network and its control on one fold's examples."""
+    copies = with_copies(fold.training, request.augmented_copies)
+    training = _examples(request, fold.base, settings, copies, request.contour_styles, work)
+    validation = _examples(request, fold.base, settings, fold.validation, 0, work)
+    if not training:
+        raise UserInputError(NO_EXAMPLES)
+    architecture = FusionSettings(request.variant, load_example(training[0]).f.shape[1], request.width)
+    jobs = []
+    for row, sees in ROWS:
+        of_training = TrainingSettings(epochs=request.epochs, seed=request.seed, sees=sees, averaging=request.averaging)
+        name = row.replace(" ", "-")
+        jobs.append(NetworkJob(name, fold.base, 0, architecture, of_training, training, validation, work / "networks"))
+    weights = run_in_parallel([partial(train_network, job) for job in jobs], "networks", _workers(request))
+    return [FusionRow(row, architecture, sees, (path,)) for (row, sees), path in zip(ROWS, weights, strict=True)]
+
+
+def _examples(
+    request: TrainFusionRequest,
+    base: BaseModel,
+    settings: SessionSettings,
+    cases: Sequence[LabelledCase],
+    styles: int,
+    work: Path,
+) -> tuple[Path, ...]:
+    recipe = ExampleRecipe(settings, request.edits_per_case, request.seed, styles)
+    jobs = [partial(cache_examples, base, case, recipe, work / "examples") for case in cases]
+    found = run_in_parallel(jobs, "simulated edits", _workers(request))
+    return tuple(path for of_case in found for _, path in of_case)
+
+
+def _logs(folds: Sequence[str], work: Path) -> Path:
+    """The folder that goes into the bundle: logs and picture, the control's weights, the validation's figures."""
+    logs = work / "logs"
+    logs.mkdir(exist_ok=True)
+    for fold in folds:
+        for row, _ in ROWS:
+            name = row.replace(" ", "-")
+            shutil.copyfile(work / f"fold_{fold}" / "networks" / f"{name}.csv", logs / f"{name}_{fold}.csv")
+        control = NO_EDIT.replace(" ", "-")
+        weights = work / f"fold_{fold}" / "networks" / f"{control}.safetensors"
+        shutil.copyfile(weights, logs / f"{control}_{fold}.safetensors")
+    plot_training(sorted(logs.glob("*_*.csv")), logs / "training.png")
+    shutil.copyfile(work / "validation.csv", logs / "validation.csv")
+    return logs
+
+
+def _validation_figures(jobs: Sequence[CaseJob], work: Path, workers: int | None) -> dict[str, Any]:
+    """Means of every row with the control's, for both picks of the edited slice, on the validation cases."""
+    results = run_in_parallel([partial(evaluate_case, job) for job in jobs], "validation", workers)
+    frame = require("pandas", extra="evaluation").DataFrame([line for lines in results for line in lines])
+    frame = frame.reindex(columns=list(COLUMNS))
+    frame["error"] = frame["error"].fillna("")
+    frame.to_csv(work / "validation.csv", index=False)
+    summary = summarise(frame)
+    if summary.failed:
+        raise UserInputError(
+            f"{len(summary.failed_cases)} of {len(jobs)} validation case(s) failed, first '{summary.failed[0].case}': "
+            f"{' '.join(summary.failed[0].error.split())}"
+        )
+    dsc = {f"{item.pick}, {item.scope}, {item.row}": item.mean for item in summary.measures if item.measure == "dsc"}
+    return {
+        "measured on": "the cases that chose the epoch and the far margin: too good, compare rows only",
+        "cases": len(jobs),
+        "far_margin": asdict(jobs[0].far_margin),
+        "dsc": dsc,
+        "comparisons": [asdict(c) for c in summary.comparisons],
+    }
+
+
+def _headline(figures: dict[str, Any]) -> str:
+    dsc = figures["dsc"]
+    far = {row: dsc.get(f"largest, far, {row}") for row in ("baseline", "fusion", "no-edit control")}
+    parts = ", ".join(f"{row} {value:.3f}" for row, value in far.items() if value is not None)
+    return f"far slices on {figures['cases']} validation cases: {parts}"
+
+
+def _provenance(request: TrainFusionRequest, folds: Sequence[_Fold], figures: dict[str, Any]) -> dict[str, Any]:
+    names = (
+        "variant",
+        "width",
+        "level",
+        "epochs",
+        "averaging",
+        "edits_per_case",
+        "augmented_copies",
+        "contour_styles",
+        "allowed_regression",
+        "seed",
+    )
+    return {
+        **provenance(),
+        "training_cases": [len(fold.training) for fold in folds],
+        "validation_cases": [len(fold.validation) for fold in folds],
+        "folds_file": None if request.folds is None else request.folds.name,
+        "settings": {name: getattr(request, name) for name in names},
+        "validation": figures,
+    }

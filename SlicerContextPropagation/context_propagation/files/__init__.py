@@ -1,0 +1,1 @@
+"""Images, structure sets and pictures on disk, without Slicer."""

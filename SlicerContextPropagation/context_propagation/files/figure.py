@@ -1,0 +1,219 @@
+"""A picture of a propagation: three planes, before and after, in radiological convention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.slices import SliceEdit
+from context_propagation.core.image.source_volume import SourceVolume, reorientation_to
+from context_propagation.core.optional_dependency import require
+
+ENDINGS = (".png", ".pdf", ".svg", ".jpg")
+
+
+MARGIN_MM = 20.0
+
+
+BEFORE_COLOR, AFTER_COLOR, EDIT_COLOR, TRUTH_COLOR = "gold", "orangered", "deepskyblue", "white"
+
+
+PLANES_KJI = ("axial", "coronal", "sagittal")
+"""The planes of slices along k, j and i of arrays in LPS orientation."""
+
+
+SHOWN_AXES = (0, 2, 1)
+"""Axial, sagittal, coronal."""
+
+
+@dataclass(frozen=True)
+class FigureContent:
+    """What is shown; arrays run towards L (i), P (j) and S (k).
+
+    Attributes:
+        image: float32 `[K, J, I]`.
+        before: bool `[K, J, I]`.
+        after: bool `[K, J, I]`.
+        spacing_kji_mm: Of these arrays.
+        edit_axis: The array axis that edited slices are perpendicular to.
+        edited: Indices of the edited slices in these arrays.
+        names: The edited slices' indices in the volume's own array.
+        centre: Index of the slice to show along each axis.
+        truth: bool `[K, J, I]`, the ground truth where it is known.
+    """
+
+    image: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    spacing_kji_mm: tuple[float, float, float]
+    edit_axis: int
+    edited: tuple[int, ...]
+    names: tuple[int, ...]
+    centre: tuple[int, int, int]
+    truth: np.ndarray | None = None
+
+
+def check_figure_ending(path: Path) -> None:
+    """Refuse a figure name of unknown format.
+
+    Raises:
+        UserInputError: The name ends in none of the known endings.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise UserInputError(f"Figure '{path}' has an unknown format; end its name in {', '.join(ENDINGS)}")
+
+
+def write_figure(
+    path: Path,
+    volume: SourceVolume,
+    before: np.ndarray,
+    after: np.ndarray,
+    edits: Sequence[SliceEdit],
+    truth: np.ndarray | None = None,
+) -> None:
+    """Draw axial, sagittal and coronal slices through the edit, before (upper row) and after (lower row).
+
+    Patient right is on the left of axial and coronal views, anterior on the left of sagittal ones.
+
+    Args:
+        path: Where to write; the ending chooses the format.
+        volume: The image; its first channel is shown.
+        before: bool `[K, J, I]`.
+        after: bool `[K, J, I]`.
+        edits: At least one.
+        truth: bool `[K, J, I]`, drawn dotted in white where it is known.
+    """
+    content = figure_content(volume, before, after, edits, truth)
+    figure = require("matplotlib.figure", extra="cli").Figure(figsize=(10.5, 7.2), facecolor="black")
+    axes = figure.subplots(2, 3)
+    for row, (title, mask, color) in enumerate(
+        (("before", content.before, BEFORE_COLOR), ("after", content.after, AFTER_COLOR))
+    ):
+        for column, axis in enumerate(SHOWN_AXES):
+            _draw(axes[row, column], content, axis, mask, color, title)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120, facecolor="black")
+
+
+def figure_content(
+    volume: SourceVolume,
+    before: np.ndarray,
+    after: np.ndarray,
+    edits: Sequence[SliceEdit],
+    truth: np.ndarray | None = None,
+) -> FigureContent:
+    """Turn the arrays to LPS and cut them to the masks with a margin."""
+    turn = reorientation_to(volume, "LPS")
+    masks = [turn.apply(before), turn.apply(after)]
+    k, j, i = (volume.spacing_kji_mm[axis] for axis in turn.order)
+    edit_axis = turn.order.index(edits[0].axis)
+    shape = masks[0].shape
+    names = tuple(edit.index for edit in edits)
+    edited = [shape[edit_axis] - 1 - n if turn.flipped[edit_axis] else n for n in names]
+    shown = masks[0] | masks[1]
+    shown_edit = edited[len(edited) // 2]
+    box = _box_with_margin(shown, (k, j, i), edit_axis, edited)
+    cut = tuple(slice(start, stop) for start, stop in box)
+    centre = [int(c) for c in _centre_of(shown, edit_axis, shown_edit)]
+    return FigureContent(
+        image=turn.apply(volume.channels[0])[cut],
+        before=masks[0][cut],
+        after=masks[1][cut],
+        spacing_kji_mm=(k, j, i),
+        edit_axis=edit_axis,
+        edited=tuple(n - box[edit_axis][0] for n in edited),
+        names=names,
+        centre=(centre[0] - box[0][0], centre[1] - box[1][0], centre[2] - box[2][0]),
+        truth=None if truth is None else turn.apply(truth)[cut],
+    )
+
+
+def _centre_of(mask: np.ndarray, edit_axis: int, edited: int) -> list[int]:
+    """The edited slice, and the middle of the mask in it (of the whole mask, or of the image, where that is empty)."""
+    inside = np.argwhere(mask.take([edited], edit_axis))
+    if not inside.size:
+        inside = np.argwhere(mask)
+    middle = np.median(inside, axis=0) if inside.size else (np.array(mask.shape) - 1) / 2
+    centre = [round(float(x)) for x in middle]
+    centre[edit_axis] = edited
+    return centre
+
+
+def _box_with_margin(
+    mask: np.ndarray, spacing_kji_mm: tuple[float, float, float], edit_axis: int, edited: Sequence[int]
+) -> list[tuple[int, int]]:
+    inside = np.argwhere(mask)
+    if not inside.size:
+        return [(0, size) for size in mask.shape]
+    low, high = inside.min(axis=0), inside.max(axis=0)
+    low[edit_axis], high[edit_axis] = min(low[edit_axis], *edited), max(high[edit_axis], *edited)
+    margin = [int(np.ceil(MARGIN_MM / mm)) for mm in spacing_kji_mm]
+    return [
+        (max(int(a) - m, 0), min(int(b) + m + 1, size))
+        for a, b, m, size in zip(low, high, margin, mask.shape, strict=True)
+    ]
+
+
+def _draw(axes: Any, content: FigureContent, axis: int, mask: np.ndarray, color: str, title: str) -> None:
+    index = content.centre[axis]
+    rows, columns = (a for a in range(3) if a != axis)
+    origin = "upper" if axis == 0 else "lower"  # anterior, or superior, is up
+    low, high = np.percentile(content.image, (1, 99))
+    axes.imshow(
+        content.image.take(index, axis),
+        cmap="gray",
+        vmin=low,
+        vmax=max(high, low + 1e-6),
+        origin=origin,
+        aspect=content.spacing_kji_mm[rows] / content.spacing_kji_mm[columns],
+        interpolation="nearest",
+    )
+    if mask is content.after:
+        _outline(axes, content.before.take(index, axis), BEFORE_COLOR, "dotted")
+    if content.truth is not None:
+        _outline(axes, content.truth.take(index, axis), TRUTH_COLOR, "dotted")
+    _outline(axes, mask.take(index, axis), color, "solid")
+    for edited in content.edited:
+        if rows == content.edit_axis:
+            axes.axhline(edited, color=EDIT_COLOR, linewidth=0.8, linestyle="dashed")
+        elif columns == content.edit_axis:
+            axes.axvline(edited, color=EDIT_COLOR, linewidth=0.8, linestyle="dashed")
+    axes.set_title(f"{PLANES_KJI[axis]}, {title}{_edit_name(content, axis)}", color="white", fontsize=9)
+    axes.set_axis_off()
+    _mark_sides(axes, axis)
+
+
+def _edit_name(content: FigureContent, axis: int) -> str:
+    if axis != content.edit_axis:
+        return ""
+    return f" (edited slice {content.names[content.edited.index(content.centre[axis])]})"
+
+
+def _outline(axes: Any, mask: np.ndarray, color: str, style: str) -> None:
+    if not mask.any():
+        return
+    rows, columns = mask.shape
+    padded = np.pad(mask.astype(float), 1)  # so that a mask which fills the picture has an outline too
+    axes.contour(
+        np.arange(-1, columns + 1),
+        np.arange(-1, rows + 1),
+        padded,
+        levels=[0.5],
+        colors=[color],
+        linestyles=[style],
+        linewidths=1.2,
+    )
+    axes.set_xlim(-0.5, columns - 0.5)
+    axes.set_ylim(sorted((-0.5, rows - 0.5), reverse=bool(axes.yaxis_inverted())))
+
+
+def _mark_sides(axes: Any, axis: int) -> None:
+    """Letters of the patient's sides at the left and the right of the picture."""
+    left, right = ("A", "P") if axis == 2 else ("R", "L")
+    for x, letter, side in ((0.02, left, "left"), (0.98, right, "right")):
+        axes.text(x, 0.5, letter, color="white", fontsize=8, ha=side, va="center", transform=axes.transAxes)

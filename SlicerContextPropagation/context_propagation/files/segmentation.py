@@ -1,0 +1,53 @@
+"""What is wanted of a segmentation file, and what was read from one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+SEG_NRRD = ".seg.nrrd"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which part of a segmentation file is meant.
+
+    Attributes:
+        name: The label's name; the segment's or ROI's name in a `.seg.nrrd` or RT Structure Set of several.
+        values: The label's values in a labelmap of several labels; a region has several.
+    """
+
+    name: str
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ReadSegmentation:
+    """A segmentation file and what was read from it.
+
+    Attributes:
+        path: The file.
+        wanted: What was looked for.
+        mask: bool `[K, J, I]` on the image's grid.
+        labels: Whole numbers `[K, J, I]` on the image's grid, all labels of the file; None where it is a `.seg.nrrd`,
+            an RT Structure Set or a plain mask.
+        other_rois: The names of the ROIs of an RT Structure Set that were not looked for.
+    """
+
+    path: Path
+    wanted: Wanted
+    mask: np.ndarray
+    labels: np.ndarray | None = None
+    other_rois: tuple[str, ...] = ()
+
+    @property
+    def other_labels(self) -> list[int]:
+        """The values of the labels that were not looked for, on the image's grid."""
+        return [] if self.labels is None else np.unique(self.labels[(self.labels != 0) & ~self.mask]).tolist()
+
+
+def is_seg_nrrd(path: Path) -> bool:
+    """Whether the name is that of a Slicer segmentation file."""
+    return path.name.lower().endswith(SEG_NRRD)

@@ -1,0 +1,385 @@
+"""Predict, redraw, propagate, undo: the panel's main part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.slices import NEAR_SLICES_ONLY, SliceEdit
+from context_propagation.gui.module.input_section import InputSection
+from context_propagation.gui.module.segment_editor import open_segment_editor
+from context_propagation.gui.module.show_in_3d import ShowIn3D
+from context_propagation.gui.module.slice_views import jump_to_slice
+from context_propagation.gui.module.state_line import StateLine
+from context_propagation.gui.segmentation_watch import SegmentationWatch, is_there, segment_content
+from context_propagation.gui.start_questions import asked
+from context_propagation.gui.texts import PLANES, memory_text, plane_choices, progress_words, translated
+from context_propagation.gui.work.busy_cursor import busy_cursor
+from context_propagation.gui.work.messages import guarded, show_error
+from context_propagation.gui.work.shared import Shared
+from context_propagation.gui.work.visibility import set_visible
+from context_propagation.gui.work.worker import Job
+from context_propagation.mrml.nodes.segments import segment_name
+from context_propagation.mrml.nodes.selection import Selection
+from context_propagation.mrml.nodes.slice_plot import remove_plot, show_in_plot
+from context_propagation.mrml.nodes.volume_nodes import planes_of_volume
+from context_propagation.mrml.session.operation import Operation
+from context_propagation.mrml.session.propagation_logic import PendingPropagation
+from context_propagation.mrml.session.session_node import SavedSession
+from context_propagation.mrml.session.start_check import StartCheck
+from context_propagation.mrml.writing.segment_writer import WriteReport
+
+
+class EditSection:
+    """Buttons and tables around one session.
+
+    Args:
+        ui: The panel's widgets.
+        shared: Logic and worker.
+        inputs: What is chosen.
+        on_changed: Called after something was done.
+        is_prevented: Whether packages are missing without which no model runs.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        shared: Shared,
+        inputs: InputSection,
+        on_changed: Callable[[], None],
+        is_prevented: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._ui, self._shared, self._inputs, self._on_changed = ui, shared, inputs, on_changed
+        self._is_prevented = is_prevented
+        self._edits: list[SliceEdit] = []
+        self._trouble = ""
+        self._shown = False
+        self._looked_at: Any = None
+        self._content: Any = None
+        self._chart: Any = None
+        self._line = StateLine(ui.stateLabel)
+        self._watch = SegmentationWatch(self._segment_changed, self._segment_changed, lambda: None, lambda: None)
+        self._in_3d = ShowIn3D(ui.show3dBox, ui.segmentSelector)
+        ui.editsTable.setHorizontalHeaderLabels([_("Plane"), _("Slice"), _("State")])
+        ui.planeSelector.addItems(plane_choices())
+        ui.planeSelector.setCurrentIndex(PLANES.index(shared.logic.plane or ""))
+        ui.planeSelector.connect("currentIndexChanged(int)", self._plane_chosen)
+        ui.predictButton.connect("clicked()", self._guarded(self.predict))
+        ui.propagateButton.connect("clicked()", self._guarded(self.propagate))
+        ui.cancelButton.connect("clicked()", shared.runner.cancel)
+        ui.undoButton.connect("clicked()", self._guarded(self.undo))
+        ui.redoButton.connect("clicked()", self._guarded(self.redo))
+        ui.goToButton.connect("clicked()", self._guarded(self.go_to_suggested))
+        ui.plotButton.connect("clicked()", self._guarded(self.plot))
+        ui.redrawButton.connect("clicked()", self._guarded(self.redraw))
+
+    def watch(self, on: bool) -> None:
+        """Follow the segment, while the panel is shown."""
+        self._shown, self._looked_at = on, None
+        if not on:
+            self._watch.stop()
+
+    def close(self) -> None:
+        """Stop following the segment."""
+        self._shown = False
+        self._watch.close()
+        self._in_3d.close()
+        if self._chart is not None and self._chart.GetScene() is not None:
+            remove_plot(slicer.mrmlScene, self._chart)
+
+    # -- what the buttons do
+
+    def predict(self) -> None:
+        """Load the model if need be, ask what must be asked, then cache the image."""
+        if not self._inputs.model_is_loaded():
+            model = self._inputs.model
+            assert model is not None  # the button is disabled without one
+            operation = model.load_operation(self._shared.logic, self._inputs.device)
+            self._run(operation, lambda loaded: self._guarded(self._set_image)())
+            return
+        self._set_image()
+
+    def _set_image(self) -> None:
+        if self._inputs.select():
+            logic = self._shared.logic
+            self._run(logic.check_operation(), self._checked, logic.selection)
+
+    def _checked(self, check: StartCheck) -> None:
+        self._guarded(lambda: self._cache(check))()
+
+    def _cache(self, check: StartCheck) -> None:
+        logic = self._shared.logic
+        assert logic.selection is not None  # it was just checked
+        answers = asked(check, logic.selection.volume_nodes[0])
+        if answers is None:
+            return
+        self._shared.runner.require_idle()  # something may have been started while the user was asked
+        if answers.replays:
+            self._run(logic.restore_operation(check=check), self._restored, logic.selection)
+        else:
+            operation = logic.predict_operation(check=check, keep_drawn=answers.keeps_drawn)
+            self._run(operation, self._predicted, logic.selection)
+
+    def propagate(self) -> None:
+        """Propagate what was redrawn, and write it."""
+        self._shared.logic.use_writer(None)
+        operation = self._shared.logic.propagate_operation()
+        self._run(operation, self._propagated, self._shared.logic.selection)
+
+    def _run(self, operation: Operation[Any], on_finished: Callable[[Any], None], on: Selection | None = None) -> None:
+        """Start something, on what is selected where that matters; whatever becomes of it is said."""
+
+        def failed(error: BaseException) -> None:
+            show_error(error)
+            self._say(_("{title}: stopped by an error.").format(title=title))
+
+        def still_there() -> bool:
+            return on is None or is_there(on)
+
+        def cancelled() -> None:
+            as_it_was = _("{title}: cancelled; the segment is as it was.").format(title=title)
+            self._say(as_it_was if still_there() else "")  # what is gone is told by the line's own words
+
+        title = translated(operation.title)
+        self._line.forget()
+        self._shared.runner.start(operation, on_finished, cancelled, failed, still_there)
+
+    def _plane_chosen(self, index: int) -> None:
+        self._shared.logic.plane = PLANES[index] or None
+        self._on_changed()
+
+    def redraw(self) -> None:
+        """Open the Segment Editor on the segment, with a brush in hand."""
+        selection = self._shared.logic.selection
+        if selection is not None:
+            open_segment_editor(selection)
+
+    def undo(self) -> None:
+        """Take the last propagation back."""
+        with busy_cursor():
+            self._shared.logic.undo()
+        self._say(_("Undone; what was drawn stays."))
+
+    def redo(self) -> None:
+        """Make it again."""
+        with busy_cursor():
+            self._shared.logic.redo()
+        self._say(_("Done again."))
+
+    def go_to_suggested(self) -> None:
+        """Show the suggested slice."""
+        logic = self._shared.logic
+        index = logic.suggested_slice()
+        if index is not None and logic.doubt is not None and logic.selection is not None:
+            jump_to_slice(logic.selection.volume_nodes[0], logic.doubt.axis, index)
+
+    def plot(self) -> None:
+        """Plot doubt and changes per slice."""
+        logic = self._shared.logic
+        if logic.doubt is None or logic.selection is None:
+            return
+        axis, doubt = logic.doubt.axis, logic.doubt.per_slice_mm2
+        columns = {_("undecided, mm²"): doubt}
+        if logic.history and logic.history[-1].edits[0].axis == axis:
+            changed = [logic.history[-1].changed_per_slice.get(index, 0) for index in range(len(doubt))]
+            columns[_("changed, voxels")] = changed
+        plane = planes_of_volume(logic.selection.volume_nodes[0])[axis]
+        self._chart = show_in_plot(
+            slicer.mrmlScene, self._chart, columns, _("{plane} slice").format(plane=translated(plane))
+        )
+        slicer.modules.plots.logic().ShowChartInLayout(self._chart)
+
+    # -- what comes back
+
+    def _predicted(self, report: WriteReport) -> None:
+        if not report.written:
+            self._say("")
+            return
+        text = _("The segment was filled with the prediction ({count} voxels). Redraw a slice in the Segment Editor.")
+        self._say(text.format(count=report.written))
+        self.go_to_suggested()
+
+    def _restored(self, saved: SavedSession) -> None:
+        self._say(_("{count} edit(s) replayed; the segment was not changed.").format(count=len(saved.propagations)))
+
+    def _propagated(self, pending: PendingPropagation) -> None:
+        with busy_cursor():
+            done = self._shared.logic.apply(pending)
+        slices = len(done.result.changed_per_slice)
+        self._say(
+            "\n".join(
+                [
+                    _("{report} on {count} slices ({scope}).").format(
+                        report=done.report.message, count=slices, scope=done.result.scope
+                    ),
+                    *done.result.messages,
+                ]
+            )
+        )
+
+    def _say(self, message: str) -> None:
+        """What was done: it is shown until something that it is about changes."""
+        self._looked_at = None
+        self._look()
+        self._line.say(message, self._now())
+        self._on_changed()
+
+    # -- what is true now
+
+    def _segment_changed(self) -> None:
+        """Voxels were changed, or segment or nodes are gone."""
+        self._looked_at = None
+        self._on_changed()
+
+    def _session_there(self) -> Selection | None:
+        """What the session is on, where nodes and segment are still there."""
+        logic = self._shared.logic
+        if logic.propagation is None or logic.selection is None or not is_there(logic.selection):
+            return None
+        return logic.selection
+
+    def _now(self) -> Any:
+        """All that a message may be about."""
+        logic, propagation = self._shared.logic, self._shared.logic.propagation
+        steps = propagation.done_count if propagation is not None else None
+        return self._inputs.choice, logic.selection, id(propagation), steps, self._content
+
+    def _next(self) -> str:
+        """What can be done now, or why nothing can."""
+        logic, selection = self._shared.logic, self._session_there()
+        if self._is_prevented():
+            return _("Python packages are missing: install them in the section Python packages.")
+        if logic.propagation is not None and selection is None:
+            return _("What was worked on is gone. Choose a volume and a segment, and press Predict.")
+        if not self._inputs.ready():
+            return _("Choose a model, and a volume for each of its channels.")
+        if selection is None:
+            return _("Press Predict.")
+        if not self._inputs.is_chosen(selection):
+            text = _("'{segment}' on '{volume}' is being worked on. Predict begins with what is chosen above.")
+            name = segment_name(selection.segmentation_node, selection.segment_id)
+            return text.format(segment=name, volume=selection.volume_nodes[0].GetName())
+        if self._trouble:
+            return ""  # said above the table
+        return _("Press Propagate.") if self._edits else _("Ready: redraw a slice in the Segment Editor.")
+
+    # -- widgets
+
+    def update(self) -> None:
+        """Bring the widgets in step."""
+        ui, logic, idle = self._ui, self._shared.logic, not self._shared.runner.busy
+        self._follow()
+        self._look()
+        self._show_edits()
+        self._in_3d.update()
+        there, propagation = self._session_there() is not None, logic.propagation
+        free = idle and (propagation is None or not propagation.busy)  # not while the effect shows a preview
+        ui.predictButton.enabled = free and self._inputs.ready() and not self._is_prevented()
+        ui.propagateButton.enabled = free and there and bool(self._edits)
+        ui.redrawButton.enabled = idle and there
+        ui.undoButton.enabled = free and there and propagation is not None and propagation.can_undo
+        ui.redoButton.enabled = free and there and propagation is not None and propagation.can_redo
+        ui.suggestionLabel.text = self._suggestion()
+        set_visible(bool(ui.suggestionLabel.text), ui.suggestionLabel)
+        ui.plotButton.enabled = ui.goToButton.enabled = idle and bool(ui.suggestionLabel.text)
+        set_visible(not idle, ui.cancelButton, ui.progressBar)
+        if idle:
+            waits = propagation is not None and propagation.pending is not None
+            preview = _("A preview waits in the Segment Editor: apply or discard it there.")
+            self._line.show(self._now(), preview if waits else self._next())
+        self._show_memory()
+        ui.reachLabel.text = self._reach()
+        set_visible(bool(ui.reachLabel.text), ui.reachLabel)
+
+    def show_progress(self, job: Job | None) -> None:
+        """Show the stage of what runs."""
+        if job is None:
+            return
+        set_visible(True, self._ui.progressBar, self._ui.cancelButton)
+        self._ui.cancelButton.enabled = not job.cancelled
+        self._ui.progressBar.value = int(100 * job.stage[1])
+        self._line.show_running(": ".join(progress_words(job)))
+        self._show_memory()
+
+    def _show_memory(self) -> None:
+        """What caching needs; said of the image that is being worked on, where that is the chosen one."""
+        logic = self._shared.logic
+        chosen = logic.selection is not None and self._inputs.volumes_are_chosen(logic.selection)
+        known = logic.memory if chosen and self._inputs.model_is_loaded() else None
+        self._ui.memoryLabel.text = memory_text(known) if known else _("said before the image is cached")
+
+    def _reach(self) -> str:
+        model = self._inputs.model
+        if model is None or model.description is None or model.description.reach != NEAR_SLICES_ONLY:
+            return ""
+        return _("Near slices only: this model has no fusion network, so an edit reaches two slices on each side.")
+
+    def _suggestion(self) -> str:
+        logic = self._shared.logic
+        planes = self._planes()
+        index = logic.suggested_slice() if planes else None
+        if index is None or logic.doubt is None:
+            return ""
+        plane = translated(planes[logic.doubt.axis])
+        return _("Suggested next: {plane} slice {index}, where the model is least decided.").format(
+            plane=plane, index=index
+        )
+
+    def _follow(self) -> None:
+        """Be told when the segment changes, while the panel is shown."""
+        selection = self._session_there() if self._shown else None
+        if selection is None:
+            self._watch.stop()
+        elif selection != self._watch.selection:
+            self._watch.start(selection)
+            self._looked_at = None
+
+    def _look(self) -> None:
+        """Find redrawn slices, if anything that they depend on has changed since."""
+        logic, selection = self._shared.logic, self._session_there()
+        if selection is None:
+            self._edits, self._trouble, self._content = [], "", None
+            return
+        assert logic.propagation is not None  # there is a session
+        if self._shared.runner.busy or logic.propagation.busy:
+            return
+        wanted = (id(logic.propagation), logic.plane, self._planes())
+        if not self._shown or wanted == self._looked_at:
+            return
+        self._looked_at = wanted
+        try:
+            self._edits, self._trouble = logic.redrawn(), ""
+        except UserInputError as error:
+            self._edits, self._trouble = [], str(error)
+        self._content = segment_content(selection)
+
+    def _show_edits(self) -> None:
+        table, logic = self._ui.editsTable, self._shared.logic
+        rows = [(edit.axis, edit.index, _("redrawn")) for edit in self._edits]
+        rows += [(e.axis, e.index, _("propagated")) for done in logic.history for e in done.edits]
+        rows += [(kept.axis, kept.index, _("kept")) for kept in logic.kept]
+        planes = self._planes()
+        rows = rows if planes else []
+        table.setRowCount(len(rows))
+        for number, (axis, index, state) in enumerate(rows):
+            for column, text in enumerate((translated(planes[axis]), str(index), state)):
+                table.setItem(number, column, qt.QTableWidgetItem(text))
+        self._ui.editsLabel.text = self._trouble or _("Edited slices:")
+
+    def _planes(self) -> tuple[str, ...]:
+        """The plane of slices along each array axis; none where the volume or the segment is gone, or the volume is
+        under a transform with none.
+        """
+        selection = self._session_there()
+        try:
+            return planes_of_volume(selection.volume_nodes[0]) if selection is not None else ()
+        except UserInputError:
+            return ()
+
+    def _guarded(self, act: Callable[[], None]) -> Callable[[], None]:
+        return guarded(act, self._on_changed)

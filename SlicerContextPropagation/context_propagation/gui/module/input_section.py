@@ -1,0 +1,297 @@
+"""What is worked on: model, volumes, segment, device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.gui.model_list import ListedModel, ModelList
+from context_propagation.gui.module.sample_data import Nodes, sample_case_operation, say_added
+from context_propagation.gui.module.segment_choice import chosen_segment
+from context_propagation.gui.texts import breakable
+from context_propagation.gui.work.messages import confirmed, show_error
+from context_propagation.gui.work.shared import Shared
+from context_propagation.gui.work.visibility import set_visible
+from context_propagation.mrml.nodes.segments import convert_to_binary_labelmap, is_binary_labelmap
+from context_propagation.mrml.nodes.selection import Selection
+from context_propagation.mrml.pet_alignment import align_operation
+
+DEVICES = ("auto", "cuda", "cpu")
+
+
+class InputSection:
+    """Selectors, and the list of models.
+
+    Args:
+        ui: The panel's widgets.
+        shared: Logic and worker.
+        parameters: The parameter node's wrapper, which keeps the choices in the scene.
+        on_changed: Called after the user chose something.
+    """
+
+    def __init__(self, ui: Any, shared: Shared, parameters: Any, on_changed: Callable[[], None]) -> None:
+        self._ui, self._shared, self._parameters, self._on_changed = ui, shared, parameters, on_changed
+        self.model_list = ModelList()
+        self._models: list[ListedModel] = []
+        self._filling = True
+        ui.deviceSelector.addItems(list(DEVICES))
+        self._fill_models()
+        self.show_parameters(parameters)
+        ui.modelSelector.connect("currentIndexChanged(int)", self._changed)
+        ui.addModelButton.connect("clicked()", self._add_model)
+        ui.removeModelButton.connect("clicked()", self._remove_model)
+        ui.deviceSelector.connect("currentIndexChanged(int)", self._changed)
+        ui.firstVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._changed)
+        ui.secondVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._changed)
+        ui.segmentSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._changed)
+        ui.segmentSelector.connect("currentSegmentChanged(QString)", self._changed)
+        ui.alignButton.connect("clicked()", self._align)
+        ui.sampleButton.connect("clicked()", self._add_sample_case)
+
+    # -- what is chosen
+
+    @property
+    def model(self) -> ListedModel | None:
+        """The chosen model."""
+        index = self._ui.modelSelector.currentIndex
+        return self._models[index] if 0 <= index < len(self._models) else None
+
+    @property
+    def device(self) -> str:
+        """auto, cuda or cpu."""
+        return str(self._ui.deviceSelector.currentText)
+
+    @property
+    def volume_nodes(self) -> list[slicer.vtkMRMLScalarVolumeNode]:
+        """One per channel of the model, as far as they are chosen."""
+        chosen = [self._ui.firstVolumeSelector.currentNode()]
+        if self._channel_count() > 1:
+            chosen.append(self._ui.secondVolumeSelector.currentNode())
+        return [node for node in chosen if node is not None]
+
+    @property
+    def choice(self) -> tuple[Any, ...]:
+        """All that is chosen, to be compared by `==`."""
+        segmentation, segment = chosen_segment(self._ui.segmentSelector)
+        return self.model.key if self.model else "", self.device, tuple(self.volume_nodes), segmentation, segment
+
+    def volumes_are_chosen(self, selection: Selection) -> bool:
+        """Whether these volumes are the chosen ones."""
+        return selection.volume_nodes == tuple(self.volume_nodes)
+
+    def is_chosen(self, selection: Selection) -> bool:
+        """Whether just this is chosen, with the model that is loaded."""
+        segmentation, segment = chosen_segment(self._ui.segmentSelector)
+        same_segment = (selection.segmentation_node, selection.segment_id) == (segmentation, segment)
+        return same_segment and self.volumes_are_chosen(selection) and self.model_is_loaded()
+
+    def ready(self) -> bool:
+        """Whether all channels and a model that can be read are chosen."""
+        model = self.model
+        return model is not None and model.description is not None and len(self.volume_nodes) == self._channel_count()
+
+    def select(self) -> bool:
+        """Hand the choices to the logic; asks about a segment that is stored as surface or contours.
+
+        Returns:
+            Whether the user agreed to all that was asked.
+
+        Raises:
+            UserInputError: Something chosen cannot be used.
+        """
+        segmentation, segment = chosen_segment(self._ui.segmentSelector)
+        if segmentation is not None and not is_binary_labelmap(segmentation):
+            question = _(
+                "'{name}' is stored as contours or surface. To be edited it is converted to voxels on the grid of "
+                "'{volume}', which resamples its contours. Convert it?"
+            ).format(name=segmentation.GetName(), volume=self.volume_nodes[0].GetName())
+            if not confirmed(question):
+                return False
+            convert_to_binary_labelmap(segmentation, self.volume_nodes[0])
+        selection = self._shared.logic.select(self.volume_nodes, segmentation, segment)
+        self._filling = True
+        self._ui.segmentSelector.setCurrentNode(selection.segmentation_node)
+        self._ui.segmentSelector.setCurrentSegmentID(selection.segment_id)
+        self._filling = False
+        self._store_parameters()
+        return True
+
+    def choose_only_volume(self) -> None:
+        """Where none is chosen and the scene has but one, take it."""
+        volumes = _volumes()
+        if len(volumes) == 1 and not self._filling and self._ui.firstVolumeSelector.currentNode() is None:
+            self._ui.firstVolumeSelector.setCurrentNode(volumes[0])
+
+    def model_is_loaded(self) -> bool:
+        """Whether the logic holds the chosen model on the chosen device."""
+        return self.model is not None and self.model.is_loaded(self._shared.logic.loaded, self.device)
+
+    # -- widgets
+
+    def update(self) -> None:
+        """Bring the widgets in step."""
+        idle, model = not self._shared.runner.busy, self.model
+        two = self._channel_count() > 1
+        for widget in (
+            self._ui.modelSelector,
+            self._ui.addModelButton,
+            self._ui.firstVolumeSelector,
+            self._ui.segmentSelector,
+            self._ui.deviceSelector,
+            self._ui.sampleButton,
+        ):
+            widget.enabled = idle
+        set_visible(not _volumes(), self._ui.sampleButton)
+        self._ui.removeModelButton.enabled = idle and model is not None
+        self._ui.secondVolumeSelector.enabled = idle and two
+        self._ui.alignButton.enabled = idle and two and len(self.volume_nodes) == 2
+        set_visible(two, self._ui.secondVolumeLabel, self._ui.secondVolumeSelector, self._ui.alignButton)
+        self._ui.modelDescription.text = self._description()
+        channels = model.description.channels if model and model.description else ("",)
+        self._ui.firstVolumeLabel.text = _("Volume ({name}):").format(name=channels[0])
+        if two:
+            self._ui.secondVolumeLabel.text = _("Volume ({name}):").format(name=channels[1])
+        loaded = self._shared.logic.loaded if self.model_is_loaded() else None
+        self._ui.deviceInUse.text = _("in use: {device}").format(device=loaded.model.device) if loaded else ""
+
+    def _description(self) -> str:
+        model = self.model
+        if model is None:
+            return _("No model; add one.")
+        if model.description is None:
+            return breakable(model.trouble)
+        if len(model.description.channels) > 2:
+            return _("This model reads {count} volumes; the module takes two. Use the command line.").format(
+                count=len(model.description.channels)
+            )
+        return model.description.summary
+
+    def _channel_count(self) -> int:
+        model = self.model
+        return len(model.description.channels) if model and model.description else 1
+
+    def _changed(self, *_: Any) -> None:
+        if not self._filling and not slicer.mrmlScene.IsBatchProcessing():  # while a scene loads, nobody chooses
+            self._store_parameters()
+            self._on_changed()
+
+    # -- parameters
+
+    def hold(self) -> None:
+        """Store nothing until `show_parameters`: while a scene is added, Slicer's selectors lose their nodes."""
+        self._filling = True
+
+    def show_parameters(self, parameters: Any) -> None:
+        """Show what a scene says; from now on choices are stored there."""
+        self._parameters, self._filling = parameters, True
+        self._show(parameters)
+        self._filling = False
+
+    def _show(self, kept: Any) -> None:
+        for selector, node in (
+            (self._ui.firstVolumeSelector, kept.firstVolume),
+            (self._ui.secondVolumeSelector, kept.secondVolume),
+            (self._ui.segmentSelector, kept.segmentation),
+        ):
+            if node is not None:
+                selector.setCurrentNode(node)
+        if kept.segmentation is not None:
+            self._ui.segmentSelector.setCurrentSegmentID(kept.segmentID)
+        keys = [model.key for model in self._models]
+        if kept.model in keys:
+            self._ui.modelSelector.setCurrentIndex(keys.index(kept.model))
+        self._ui.deviceSelector.setCurrentIndex(DEVICES.index(kept.device) if kept.device in DEVICES else 0)
+
+    def _store_parameters(self) -> None:
+        kept = self._parameters
+        kept.firstVolume = self._ui.firstVolumeSelector.currentNode()
+        kept.secondVolume = self._ui.secondVolumeSelector.currentNode()
+        kept.segmentation, segment = chosen_segment(self._ui.segmentSelector)
+        kept.segmentID = segment or ""
+        kept.model = self.model.key if self.model else ""
+        kept.device = self.device
+
+    # -- models
+
+    def _fill_models(self, chosen: Path | None = None) -> None:
+        filling, self._filling = self._filling, True
+        self._models = self.model_list.models()
+        self._ui.modelSelector.clear()
+        self._ui.modelSelector.addItems([model.name for model in self._models])
+        paths = [model.path for model in self._models]
+        self._ui.modelSelector.setCurrentIndex(paths.index(chosen) if chosen in paths else 0 if paths else -1)
+        self._filling = filling
+
+    def _add_model(self) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(None, _("Folder of a bundle or a trained model"))
+        if not folder:
+            return
+        try:
+            added = self.model_list.add(folder)
+        except UserInputError as error:
+            show_error(error)
+            return
+        self._fill_models(added.path)
+        self._changed()
+
+    def _remove_model(self) -> None:
+        model = self.model
+        if model is None:
+            return
+        try:
+            self.model_list.remove(model.path)
+        except UserInputError as error:
+            show_error(error)
+            return
+        self._fill_models()
+        self._changed()
+
+    # -- sample case
+
+    def _add_sample_case(self) -> None:
+        try:
+            self._shared.runner.start(sample_case_operation(), self._sample_case_added)
+        except UserInputError as error:
+            show_error(error)
+
+    def _sample_case_added(self, nodes: Nodes) -> None:
+        say_added(nodes)
+        self._ui.firstVolumeSelector.setCurrentNode(nodes[0])
+
+    # -- PET
+
+    def _align(self) -> None:
+        first, second = self.volume_nodes
+        buttons = qt.QMessageBox
+        question = _(
+            "A copy of '{second}' is made on the grid of '{first}'. Also register it (rigid, then deformable; about a "
+            "minute)? No: it is resampled as the scanner placed it."
+        ).format(first=first.GetName(), second=second.GetName())
+        answer = slicer.util.messageBox(
+            question, standardButtons=buttons.Yes | buttons.No | buttons.Cancel, icon=buttons.Question
+        )
+        if answer == buttons.Cancel:
+            return
+        registers = answer == buttons.Yes
+        try:
+            self._shared.runner.start(align_operation(slicer.mrmlScene, first, second, registers), self._aligned)
+        except UserInputError as error:
+            show_error(error)
+
+    def _aligned(self, result: tuple[slicer.vtkMRMLScalarVolumeNode, tuple[str, ...]]) -> None:
+        node, messages = result
+        self._ui.secondVolumeSelector.setCurrentNode(node)
+        slicer.util.infoDisplay(_("'{name}' was made.").format(name=node.GetName()) + "\n" + "\n".join(messages))
+
+
+def _volumes() -> list[slicer.vtkMRMLScalarVolumeNode]:
+    """The scene's images: no label maps, no colours."""
+    kind = "vtkMRMLScalarVolumeNode"
+    found = (slicer.mrmlScene.GetNthNodeByClass(n, kind) for n in range(slicer.mrmlScene.GetNumberOfNodesByClass(kind)))
+    return [node for node in found if node.GetClassName() == kind and not node.GetHideFromEditors()]

@@ -1,0 +1,117 @@
+"""The module's panel: each section keeps its own widgets in step with the one logic behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+import vtk
+
+from context_propagation.gui.module.edit_section import EditSection
+from context_propagation.gui.module.input_section import InputSection
+from context_propagation.gui.module.measure_section import MeasureSection
+from context_propagation.gui.module.package_section import PackageSection
+from context_propagation.gui.work.shared import Shared
+from context_propagation.gui.work.timer import Timer
+from context_propagation.gui.work.worker import Job
+from context_propagation.mrml.session.session_node import remove_orphaned_sessions
+
+
+class Panel:
+    """Connects sections, scene and worker.
+
+    Args:
+        ui: The widgets of `ContextPropagation.ui` by name.
+        shared: Logic and worker.
+        parameters_of: Gives the parameter node's wrapper, which a new scene makes anew.
+    """
+
+    def __init__(self, ui: Any, shared: Shared, parameters_of: Callable[[], Any]) -> None:
+        self._shared, self._parameters_of = shared, parameters_of
+        self._observed: list[tuple[Any, int]] = []
+        self.inputs = InputSection(ui, shared, parameters_of(), self.update)
+        self.packages = PackageSection(ui, shared, self.update)
+        self.edits = EditSection(ui, shared, self.inputs, self.update, lambda: self.packages.prevents_running())
+        self.measures = MeasureSection(ui, shared, self.inputs)
+        shared.runner.listeners.append(self._job_changed)
+        self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.EndCloseEvent, self._scene_closed)
+        self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.StartImportEvent, self._scene_is_added)
+        self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.EndImportEvent, self._scene_was_added)
+        self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.NodeRemovedEvent, self._nodes_changed)
+        self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.NodeAddedEvent, self._nodes_changed)
+        self._soon = Timer(0, self._after_change, once=True)
+        self._after_import = Timer(0, self._show_added_scene, once=True)
+        self.update()
+
+    def enter(self) -> None:
+        """The panel is shown."""
+        self.edits.watch(True)
+        self.inputs.choose_only_volume()
+        self.update()
+
+    def exit(self) -> None:
+        """Another module is shown."""
+        self.edits.watch(False)
+
+    def update(self) -> None:
+        """Bring all widgets in step."""
+        self.inputs.update()
+        self.edits.update()
+        self.measures.update()
+        self.packages.update()
+
+    def close(self) -> None:
+        """Let go of scene and worker; what runs goes on."""
+        for node, tag in self._observed:
+            node.RemoveObserver(tag)
+        self._observed.clear()
+        self._soon.close()
+        self._after_import.close()
+        self.packages.stop()
+        self.edits.close()
+        self.measures.close()
+        if self._job_changed in self._shared.runner.listeners:
+            self._shared.runner.listeners.remove(self._job_changed)
+
+    def _observe(self, node: Any, event: int | str, callback: Any) -> None:
+        self._observed.append((node, node.AddObserver(event, callback)))
+
+    def _scene_closed(self, caller: vtk.vtkObject, event: str) -> None:
+        self._shared.runner.cancel()
+        if not self._shared.runner.busy:  # else the run's end frees what it holds
+            self._shared.logic.close_session()
+            self._shared.logic.selection = None
+        self.inputs.show_parameters(self._parameters_of())
+        self.update()
+
+    def _scene_is_added(self, caller: vtk.vtkObject, event: str) -> None:
+        self.inputs.hold()
+
+    def _scene_was_added(self, caller: vtk.vtkObject, event: str) -> None:
+        self._after_import.start()  # after Slicer's selectors, which fill themselves anew on the same event
+
+    def _show_added_scene(self) -> None:
+        self.inputs.show_parameters(self._parameters_of())
+        self.update()
+
+    def _nodes_changed(self, caller: vtk.vtkObject, event: str) -> None:
+        self._soon.start()  # many may be added or removed at once
+
+    def _after_change(self) -> None:
+        remove_orphaned_sessions(slicer.mrmlScene)
+        selection = self._shared.logic.selection
+        nodes = (selection.segmentation_node, *selection.volume_nodes) if selection else ()
+        if any(node.GetScene() is None for node in nodes):
+            self._shared.runner.cancel()
+            if not self._shared.runner.busy:
+                self._shared.logic.close_session()
+                self._shared.logic.selection = None
+        self.inputs.choose_only_volume()
+        self.update()
+
+    def _job_changed(self, job: Job | None) -> None:
+        self.edits.show_progress(job)
+        if job is None:
+            self._soon.start()
+            self.update()

@@ -1,0 +1,1 @@
+"""Python packages: which are missing, installing them, undoing it."""

@@ -1,0 +1,1 @@
+"""Nodes to arrays and back, on any grid, under any linear transform."""

@@ -1,0 +1,153 @@
+"""Masks to `.seg.nrrd` files and back; through Slicer's own storage node, so that Slicer opens what is written."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.mrml.nodes.scenes import new_scene
+from context_propagation.mrml.nodes.segments import (
+    DEFAULT_COLOR,
+    Color,
+    add_segment_from_mask,
+    add_segmentation,
+    segment_mask,
+    segment_name,
+)
+from context_propagation.mrml.nodes.volume_nodes import add_volume
+
+SUFFIX = ".seg.nrrd"
+
+
+@dataclass(frozen=True)
+class NamedMask:
+    """A segment of a file.
+
+    Attributes:
+        mask: bool `[K, J, I]` on the volume's grid.
+        name: The name that Slicer shows.
+        color: Red, green, blue from 0 to 1.
+    """
+
+    mask: np.ndarray
+    name: str
+    color: Color = DEFAULT_COLOR
+
+
+def write_seg_nrrd(path: str | Path, segments: Sequence[NamedMask], volume: SourceVolume) -> None:
+    """Write segments to a file that Slicer opens with names and colors. An older file stays until the new one is whole.
+
+    Args:
+        path: Ends in `.seg.nrrd`; its folder exists.
+        segments: At least one; they may overlap.
+        volume: The image that the masks lie on.
+
+    Raises:
+        UserInputError: Another suffix, no such folder, no segment, a mask of another shape, or a failed write.
+    """
+    path = Path(path)
+    _require_suffix(path)
+    if not path.parent.is_dir():
+        raise UserInputError(f"The folder '{path.parent}' does not exist; create it, or write '{path.name}' elsewhere")
+    if not segments:
+        raise UserInputError(f"Nothing to write to '{path}'; give at least one segment")
+    scene = new_scene()
+    volume_node = add_volume(scene, volume, "source")
+    segmentation_node = add_segmentation(scene, volume_node, path.name.removesuffix(SUFFIX))
+    for segment in segments:
+        add_segment_from_mask(segmentation_node, segment.mask, volume_node, segment.name, segment.color)
+    save_segmentation(path, segmentation_node)
+
+
+def save_segmentation(path: str | Path, segmentation_node: slicer.vtkMRMLSegmentationNode) -> None:
+    """Save a segmentation node to `.seg.nrrd` through a temporary file in the same folder.
+
+    Raises:
+        UserInputError: Another suffix, or Slicer could not write the file.
+    """
+    path = Path(path)
+    _require_suffix(path)
+    temporary = path.with_name(f".{uuid.uuid4().hex}{SUFFIX}")
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(str(temporary))
+    try:
+        if not storage.WriteData(segmentation_node) or not temporary.is_file():
+            raise UserInputError(f"'{path}' could not be written; check that the folder is writable and has room")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_segmentation(scene: slicer.vtkMRMLScene, path: str | Path) -> slicer.vtkMRMLSegmentationNode:
+    """Load a segmentation file into a scene.
+
+    Raises:
+        UserInputError: No such file, or not a segmentation that Slicer can read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserInputError(f"There is no file '{path}'; check the path")
+    _require_whole(path)
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", path.name.removesuffix(SUFFIX))
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    scene.AddNode(storage)
+    storage.SetFileName(str(path))
+    if not storage.ReadData(node) or not node.GetSegmentation().GetNumberOfSegments():
+        scene.RemoveNode(node)
+        scene.RemoveNode(storage)
+        raise UserInputError(f"'{path}' holds no segmentation that Slicer can read; give a .seg.nrrd file")
+    return node
+
+
+def read_seg_nrrd(path: str | Path, segment: str | None, volume: SourceVolume) -> np.ndarray:
+    """Read one segment of a file onto an image's grid; the file's own grid may differ.
+
+    Args:
+        path: The file.
+        segment: The segment's name; may be left out where the file holds one segment.
+        volume: The image whose grid the mask takes.
+
+    Returns:
+        bool `[K, J, I]`.
+
+    Raises:
+        UserInputError: No such file or segment, several segments and no name, or no overlap with the image.
+    """
+    scene = new_scene()
+    segmentation_node = load_segmentation(scene, path)
+    volume_node = add_volume(scene, volume, "source")
+    return segment_mask(segmentation_node, _segment_id(segmentation_node, segment, Path(path)), volume_node)
+
+
+def _segment_id(segmentation_node: slicer.vtkMRMLSegmentationNode, name: str | None, path: Path) -> str:
+    ids = segmentation_node.GetSegmentation().GetSegmentIDs()
+    names = [segment_name(segmentation_node, segment_id) for segment_id in ids]
+    listed = ", ".join(f"'{n}'" for n in names)
+    if name is None and len(ids) > 1:
+        raise UserInputError(f"'{path}' holds {len(ids)} segments; name one of {listed}")
+    wanted = names[0] if name is None else name
+    if names.count(wanted) != 1:
+        raise UserInputError(f"'{path}' holds {names.count(wanted)} segments named '{wanted}'; it has {listed}")
+    return str(ids[names.index(wanted)])
+
+
+def _require_whole(path: Path) -> None:
+    """Read the file once with SimpleITK: at a damaged one Slicer's storage node ends the process."""
+    try:
+        sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise UserInputError(f"'{path}' is truncated or damaged; export the segmentation again") from error
+
+
+def _require_suffix(path: Path) -> None:
+    if not path.name.endswith(SUFFIX):
+        raise UserInputError(f"'{path}' does not end in {SUFFIX}; name the file {path.name.split('.')[0]}{SUFFIX}")

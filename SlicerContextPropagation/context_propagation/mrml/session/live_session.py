@@ -1,0 +1,214 @@
+"""The session of one segment: the engine, what keeps it in step with the segment, and its record in the scene."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import slicer
+
+from context_propagation.core.callbacks import CancelCheck, Progress
+from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.slices import SliceEdit
+from context_propagation.core.model.model_listing import ModelDescription
+from context_propagation.core.provenance import installed_versions
+from context_propagation.mrml.nodes.selection import Selection
+from context_propagation.mrml.session.operation import Operation
+from context_propagation.mrml.session.propagation_logic import PendingPropagation, Propagation, PropagationLogic
+from context_propagation.mrml.session.session_node import SavedPropagation, SavedSession, write_session
+
+if TYPE_CHECKING:
+    from context_propagation.core.session.session import Session
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A frozen model and its fusion networks.
+
+    Attributes:
+        description: What its folder says.
+        model: The `SegmentationModel`.
+        fusion: The fusion networks, or None: edits reach the near slices only.
+        versions: Of the programs that it was loaded with; to look for them takes time, so it is done with the loading.
+    """
+
+    description: ModelDescription
+    model: Any
+    fusion: Any
+    versions: dict[str, str] = field(default_factory=installed_versions)
+
+    @property
+    def fusion_sha256(self) -> str | None:
+        """Of the fusion networks, if there are any."""
+        return None if self.fusion is None else str(self.fusion.content_hash)
+
+    def require_made(self, saved: SavedSession) -> None:
+        """Raises:
+        UserInputError: A saved session was made with another model, fusion network or label.
+        """
+        own = (self.model.content_hash, self.fusion_sha256, self.model.target_name)
+        if (saved.model_sha256, saved.fusion_sha256, saved.label) != own:
+            raise UserInputError(
+                f"The edits in the scene were made with the model '{saved.model_path}' for '{saved.label}' "
+                f"(SHA-256 {saved.model_sha256[:12]}); load that model to go on with them"
+            )
+
+
+@dataclass(frozen=True)
+class SliceDoubt:
+    """How undecided the model is on each slice along an array axis of the volume; see `slice_doubt_mm2`."""
+
+    axis: int
+    per_slice_mm2: np.ndarray
+
+
+class LiveSession:
+    """A session whose image is cached; every step of it is recorded in the scene.
+
+    Args:
+        scene: Where the record goes.
+        loaded: The model.
+        selection: What is worked on.
+        session: The engine, its image set.
+        propagation: Keeps it in step with the segment.
+        initial: The segmentation before the first edit.
+        doubt: How undecided the model is.
+        kept: Slices drawn before, which propagation leaves alone.
+        restored: Propagations that were replayed from the scene: those cannot be undone.
+
+    Attributes:
+        session: The engine.
+        propagation: Keeps it in step with the segment.
+        doubt: After the last propagation that was computed.
+        kept: Slices drawn before, which propagation leaves alone.
+    """
+
+    def __init__(
+        self,
+        scene: slicer.vtkMRMLScene,
+        loaded: LoadedModel,
+        selection: Selection,
+        session: Session,
+        propagation: PropagationLogic,
+        initial: BoxedMask,
+        doubt: SliceDoubt,
+        kept: Sequence[SliceEdit] = (),
+        restored: Sequence[SavedPropagation] = (),
+    ) -> None:
+        self._scene, self._loaded, self._selection = scene, loaded, selection
+        self.session, self.propagation, self.doubt = session, propagation, doubt
+        self.kept, self._initial = tuple(kept), initial
+        self._made, self._restored = list(restored), len(restored)
+        self._save()
+
+    @property
+    def history(self) -> list[SavedPropagation]:
+        """The propagations that are in the segment, first to last."""
+        return self._made[: self._restored + self.propagation.done_count]
+
+    @property
+    def drawings(self) -> list[SliceEdit]:
+        """All slices that were drawn, in this session or before, in their order."""
+        return [*self.kept, *(edit for done in self.history for edit in done.edits)]
+
+    def propagate_operation(self, plane: str | None) -> Operation[PendingPropagation]:
+        """See `PropagationLogic.propagation_operation`; looks for undecided slices as well."""
+        current = self.follow()
+        inner = self.propagation.propagation_operation(plane=plane, current=current)
+
+        def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceDoubt]:
+            result = inner.compute(progress, cancelled)
+            return result, slice_doubt(self.session, result.axis, self.kept, progress, cancelled)
+
+        def finish(computed: tuple[Any, SliceDoubt]) -> PendingPropagation:
+            pending = inner.finish(computed[0])
+            self.doubt = computed[1]
+            return pending
+
+        return replace(inner, compute=compute, finish=finish)
+
+    def apply(self, pending: PendingPropagation) -> Propagation:
+        """See `PropagationLogic.apply`."""
+        done = self.propagation.apply(pending)
+        del self._made[self._restored + self.propagation.done_count - 1 :]
+        self._made.append(
+            SavedPropagation(
+                done.edits,
+                pending.drawn,
+                datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                done.result.scope,
+                done.result.changed_per_slice,
+                done.report.refused,
+            )
+        )
+        self._save()
+        return done
+
+    def undo(self) -> None:
+        """See `PropagationLogic.undo`."""
+        self.propagation.undo()
+        self._save()
+
+    def redo(self) -> None:
+        """See `PropagationLogic.redo`."""
+        self.propagation.redo()
+        self._save()
+
+    def follow(self) -> BoxedMask:
+        """See `PropagationLogic.follow_segment`; returns the segment as it was read for this."""
+        before = self.propagation.done_count
+        current = self.propagation.follow_segment()
+        if self.propagation.done_count != before:
+            self._save()
+        return current
+
+    def redrawn(self, plane: str | None) -> list[SliceEdit]:
+        """Follow, then see `PropagationLogic.redrawn`."""
+        return self.propagation.redrawn(plane, self.follow())
+
+    def _record(self) -> SavedSession:
+        """What was done so far."""
+        loaded, selection = self._loaded, self._selection
+        return SavedSession(
+            model_path=str(loaded.description.path),
+            model_sha256=loaded.model.content_hash,
+            fusion_sha256=loaded.fusion_sha256,
+            label=loaded.model.target_name,
+            device=str(loaded.model.device),
+            versions=loaded.versions,
+            segment_id=selection.segment_id,
+            initial=self._initial,
+            known=self.propagation.known,
+            place=self.propagation.place,
+            kept=self.kept,
+            propagations=tuple(self.history),
+        )
+
+    def _save(self) -> None:
+        """Put what was done so far into the scene."""
+        selection = self._selection
+        write_session(self._scene, self._record(), selection.volume_nodes, selection.segmentation_node)
+
+
+def slice_doubt(
+    session: Session, axis: int, kept: Sequence[SliceEdit], progress: Progress, cancelled: CancelCheck
+) -> SliceDoubt:
+    """Look for undecided slices; may take a second. Kept slices and their near ones have no doubt, as drawn ones.
+
+    Raises:
+        Cancelled: `cancelled` returned true.
+    """
+    from context_propagation.core.image.slices import near_indices
+
+    progress("look for undecided slices", 0.0)
+    if cancelled():
+        raise Cancelled
+    per_slice = session.slice_doubt_mm2(axis)
+    on_axis = [edit.index for edit in kept if edit.axis == axis]
+    if on_axis:
+        per_slice[near_indices(on_axis, session.settings.neighbours, len(per_slice))] = 0.0
+    return SliceDoubt(axis, per_slice)

@@ -1,0 +1,187 @@
+"""How a session begins: an image is cached, or earlier edits are replayed; then it is live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import slicer
+
+from context_propagation.core.callbacks import CancelCheck, Progress
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.slices import SliceEdit, mask_of_slices
+from context_propagation.core.image.source_volume import axis_of_plane
+from context_propagation.mrml.nodes.selection import Selection
+from context_propagation.mrml.nodes.volume_nodes import (
+    deferred_source_volume,
+    image_times,
+    planes_of_volume,
+    volume_shape_kji,
+)
+from context_propagation.mrml.session.live_session import LiveSession, LoadedModel, SliceDoubt, slice_doubt
+from context_propagation.mrml.session.operation import Operation
+from context_propagation.mrml.session.propagation_logic import PropagationLogic
+from context_propagation.mrml.session.session_node import (
+    SavedPropagation,
+    SavedSession,
+    archive_session,
+    find_session_node,
+    take_back_archived,
+)
+from context_propagation.mrml.writing.editor_logic_writer import EditorLogicWriter, LateWriter, close_own
+from context_propagation.mrml.writing.segment_writer import SegmentWriter, WriteReport
+
+if TYPE_CHECKING:
+    from context_propagation.core.session.ready_image import ReadyImage
+    from context_propagation.core.session.session_settings import SessionSettings
+
+
+class SessionStart:
+    """A session without an image, and what will keep it in step with the segment.
+
+    Args:
+        scene: Where its record goes.
+        loaded: The model.
+        selection: What is worked on.
+        writer: Who writes voxels; None makes a writer of our own as soon as something is written.
+
+    Attributes:
+        session: The engine.
+    """
+
+    def __init__(
+        self, scene: slicer.vtkMRMLScene, loaded: LoadedModel, selection: Selection, writer: SegmentWriter | None
+    ) -> None:
+        from context_propagation.core.session.session import Session
+
+        self._scene, self._loaded, self._selection = scene, loaded, selection
+        self.session = Session(loaded.model, session_settings(loaded), loaded.fusion)
+        own = LateWriter(lambda: own_writer(scene, selection))
+        self._propagation = PropagationLogic(
+            scene,
+            self.session,
+            selection.volume_nodes,
+            selection.segmentation_node,
+            selection.segment_id,
+            writer or own,
+        )
+
+    def predict_operation(
+        self, kept: Sequence[SliceEdit], ready: ReadyImage | None
+    ) -> Operation[tuple[LiveSession, WriteReport]]:
+        """Cache the image around the segment as it is; one that is empty is filled with the model's prediction.
+
+        Args:
+            kept: Slices that propagation leaves alone.
+            ready: What `ready_image` made of the volumes, so that it is not done again.
+        """
+        volume_node = self._selection.volume_nodes[0]
+        axis = axis_of_plane(planes_of_volume(volume_node), "axial")
+        protected = mask_of_slices(volume_shape_kji(volume_node), kept)
+        image = self._propagation.image_operation(ready=ready)
+
+        def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, BoxedMask, SliceDoubt]:
+            computed = image.compute(progress, cancelled)
+            self.session.protect(protected)
+            initial = BoxedMask.of(self.session.initial)
+            return computed, initial, slice_doubt(self.session, axis, kept, progress, cancelled)
+
+        def finish(computed: tuple[Any, BoxedMask, SliceDoubt]) -> tuple[LiveSession, WriteReport]:
+            try:
+                report = image.finish(computed[0])
+                return self._in_place_of_the_record(*computed[1:], kept), report
+            except BaseException:
+                self.drop()
+                raise
+
+        def abandon() -> None:
+            image.abandon()
+            self.drop()
+
+        return Operation("Predict", compute, finish, abandon)
+
+    def replay_operation(
+        self, saved: SavedSession, ready: ReadyImage | None
+    ) -> Operation[tuple[LiveSession, SavedSession]]:
+        """Cache the image and make the saved edits again; the segment is not written.
+
+        Args:
+            saved: What the scene holds.
+            ready: As in `predict_operation`.
+        """
+        nodes = self._selection.volume_nodes
+        volume_of, times = deferred_source_volume(nodes) if ready is None else lambda: ready, image_times(nodes)
+        axial = axis_of_plane(planes_of_volume(nodes[0]), "axial")
+        axis = saved.propagations[-1].edits[0].axis if saved.propagations else axial
+
+        def compute(progress: Progress, cancelled: CancelCheck) -> SliceDoubt:
+            session, initial = self.session, None if saved.initial.is_empty else saved.initial.mask
+            session.set_image(volume_of(), initial, progress, cancelled)
+            session.protect(mask_of_slices(session.volume.shape_kji, saved.kept))
+            for done in saved.propagations:
+                session.propagate(done.edits, progress, cancelled)
+            session.accept_manual_changes(saved.known.mask)
+            return slice_doubt(session, axis, saved.kept, progress, cancelled)
+
+        def finish(doubt: SliceDoubt) -> tuple[LiveSession, SavedSession]:
+            try:
+                self._selection.require_nodes()
+                if image_times(nodes) != times:
+                    raise UserInputError("The voxels of a volume were changed while edits were replayed; do it again")
+                self._propagation.resume(saved.known)
+                return self._live(saved.initial, doubt, saved.kept, saved.propagations), saved
+            except BaseException:
+                self.drop()
+                raise
+
+        return Operation("Replay edits", compute, finish, self.drop)
+
+    def drop(self) -> None:
+        """It came to nothing."""
+        close_own(self._propagation.writer)
+
+    def _live(
+        self,
+        initial: BoxedMask,
+        doubt: SliceDoubt,
+        kept: Sequence[SliceEdit],
+        restored: Sequence[SavedPropagation] = (),
+    ) -> LiveSession:
+        propagation = self._propagation
+        if isinstance(propagation.writer, LateWriter):
+            propagation.writer = propagation.writer.made()
+        worked_on = self._scene, self._loaded, self._selection, self.session, propagation
+        return LiveSession(*worked_on, initial, doubt, kept, restored)
+
+    def _in_place_of_the_record(self, initial: BoxedMask, doubt: SliceDoubt, kept: Sequence[SliceEdit]) -> LiveSession:
+        """The record of edits that a new start leaves behind is kept under another name."""
+        node = find_session_node(self._scene, self._selection.segmentation_node, self._selection.segment_id)
+        if node is None:
+            return self._live(initial, doubt, kept)
+        archive_session(node)
+        try:
+            return self._live(initial, doubt, kept)
+        except BaseException:
+            take_back_archived(node)
+            raise
+
+
+def session_settings(loaded: LoadedModel) -> SessionSettings:
+    """Those that the fusion networks were trained with."""
+    from context_propagation.core.session.session_settings import SessionSettings
+
+    if loaded.fusion is None:
+        return SessionSettings()
+    return SessionSettings(level=loaded.fusion.level, neighbours=loaded.fusion.neighbours)
+
+
+def own_writer(scene: slicer.vtkMRMLScene, selection: Selection) -> EditorLogicWriter:
+    """A writer that obeys the masks of the module Segment Editor while that edits the segmentation."""
+
+    def editor_node() -> slicer.vtkMRMLSegmentEditorNode | None:
+        node = scene.GetSingletonNode("SegmentEditor", "vtkMRMLSegmentEditorNode")
+        edits_it = node is not None and node.GetSegmentationNode() is selection.segmentation_node
+        return node if edits_it else None
+
+    return EditorLogicWriter(scene, selection.segmentation_node, selection.volume_nodes[0], editor_node)

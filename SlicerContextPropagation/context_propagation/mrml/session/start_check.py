@@ -1,0 +1,111 @@
+"""What is looked at before an image is cached: the volumes, the memory, and what was drawn before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import slicer
+
+from context_propagation.core.callbacks import CancelCheck, Progress
+from context_propagation.core.errors import Cancelled
+from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.slices import SliceEdit
+from context_propagation.mrml.nodes.volume_nodes import deferred_source_volume, image_state
+from context_propagation.mrml.session.live_session import LoadedModel
+from context_propagation.mrml.session.operation import Operation
+from context_propagation.mrml.session.session_node import SavedSession
+from context_propagation.mrml.session.session_start import session_settings
+
+if TYPE_CHECKING:
+    from context_propagation.core.session.memory_forecast import MemoryForecast
+    from context_propagation.core.session.ready_image import ReadyImage
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What the scene knows of earlier edits of a segment.
+
+    Attributes:
+        drawn: Slices that are still as they were drawn.
+        replayable: Edits that can be replayed; None where there are none, or where they are in use.
+        trouble: What is not kept, and why; or empty.
+    """
+
+    drawn: tuple[SliceEdit, ...] = ()
+    replayable: SavedSession | None = None
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class StartCheck:
+    """What was found. Ask the user before going on where there are warnings.
+
+    Attributes:
+        warnings: What looks wrong with the volumes for this model, or with the scene's record of earlier edits.
+        memory: What caching will need.
+        earlier: What was drawn before.
+        image: The volumes as the model sees them, not to be made twice.
+        model_sha256: The model's content hash.
+        state: Of the volumes when they were looked at; see `image_state`.
+    """
+
+    warnings: tuple[str, ...]
+    memory: MemoryForecast
+    earlier: Earlier
+    image: ReadyImage
+    model_sha256: str
+    state: tuple[tuple[int, bytes], ...]
+
+    def image_for(
+        self, loaded: LoadedModel, volume_nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]
+    ) -> ReadyImage | None:
+        """The image, if it was made for this model and still is that of these volumes."""
+        same = self.model_sha256 == loaded.model.content_hash and image_state(volume_nodes) == self.state
+        return self.image if same else None
+
+
+def check_operation(
+    loaded: LoadedModel,
+    volume_nodes: Sequence[slicer.vtkMRMLScalarVolumeNode],
+    segment: BoxedMask,
+    earlier: Earlier,
+    freed_bytes: int,
+) -> Operation[StartCheck]:
+    """Look at the volumes, and plan the cache.
+
+    Args:
+        loaded: The model.
+        volume_nodes: One per channel.
+        segment: The segment as it is, on the first volume's grid.
+        earlier: What was drawn before.
+        freed_bytes: What the session in use gives back.
+
+    Raises:
+        UserInputError: Volumes cannot be used, or the cache does not fit into memory, now or when it runs.
+    """
+    volume_of, state = deferred_source_volume(volume_nodes), image_state(volume_nodes)
+
+    def compute(progress: Progress, cancelled: CancelCheck) -> StartCheck:
+        from context_propagation.core.device import out_of_memory_reported
+        from context_propagation.core.model.intensity_check import intensity_warnings
+        from context_propagation.core.session.memory_forecast import memory_forecast
+        from context_propagation.core.session.ready_image import ready_image
+        from context_propagation.core.session.session_checks import check_channels
+
+        progress("check", 0.0)
+        volume = volume_of()
+        check_channels(volume, loaded.model)
+        warnings = list(intensity_warnings(volume.channels, loaded.model.channel_expectations))
+        if cancelled():
+            raise Cancelled
+        progress("preprocess", 0.0)
+        with out_of_memory_reported("Preparing the image"):
+            image = ready_image(loaded.model, volume)
+        memory = memory_forecast(loaded.model, session_settings(loaded), image, segment.mask, freed_bytes)
+        if earlier.trouble:
+            warnings.append(earlier.trouble)
+        return StartCheck(tuple(warnings), memory, earlier, image, loaded.model.content_hash, state)
+
+    return Operation("Check volumes", compute, lambda check: check)

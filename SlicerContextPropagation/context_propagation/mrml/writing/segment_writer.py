@@ -1,0 +1,217 @@
+"""The one way by which voxels of a segment change: what changed on the volume's grid, written on the segment's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import slicer
+
+from context_propagation.core.callbacks import CancelCheck, Progress
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxes import Box, bounding_box, offset, slices_of, whole
+from context_propagation.core.image.slices import SliceEdit
+from context_propagation.mrml.nodes.labelmap_images import Labelmap, image_from_mask
+from context_propagation.mrml.nodes.nearest_pull import mapped_box, nearest_index, pull_nearest
+from context_propagation.mrml.nodes.segments import index_of_array, segment_grid, segment_labelmap
+from context_propagation.mrml.nodes.volume_nodes import volume_shape_kji
+
+
+class WriteMode(Enum):
+    """What the voxels of a modifier labelmap do to a segment."""
+
+    ADD = "add"
+    REMOVE = "remove"
+
+
+class SegmentWriter(Protocol):
+    """Who writes: our own editor logic, or a Segment Editor effect (which merges into the editor's undo history)."""
+
+    def save_state(self) -> None:
+        """Save the segmentation as it is, so that one Undo returns to it."""
+
+    def modify(self, segment_id: str, modifier: slicer.vtkOrientedImageData, mode: WriteMode) -> None:
+        """Add or remove the voxels of a modifier, as far as masks allow.
+
+        Args:
+            segment_id: The only segment that is asked for.
+            modifier: On the segment's own grid, cropped to what changes; its extent may lie outside the segment's.
+            mode: Whether its voxels are added or removed.
+        """
+
+    def finish(self) -> None:
+        """The write is complete."""
+
+
+@dataclass(frozen=True)
+class WriteReport:
+    """What became of the voxels that were to change. Counts are voxels of the segment's own grid.
+
+    Attributes:
+        written: Voxels that now have the wanted value.
+        refused: Voxels that kept their value: outside the editable area or intensity range.
+        refused_per_slice: Refused voxels by index of the nearest slice of the volume, along the edited axis.
+    """
+
+    written: int = 0
+    refused: int = 0
+    refused_per_slice: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def message(self) -> str:
+        """One line for the user."""
+        if not self.refused:
+            return f"{self.written} voxels changed"
+        slices = ", ".join(str(index) for index in sorted(self.refused_per_slice))
+        return (
+            f"{self.written} voxels changed; masking refused {self.refused} voxels on slices {slices}: "
+            "check the editable area and intensity range"
+        )
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What is to change in a segment: bool `[K, J, I]` of a box of the segment's grid."""
+
+    box: Box
+    remove: np.ndarray
+    add: np.ndarray
+
+
+def write_changed_voxels(
+    writer: SegmentWriter,
+    segmentation_node: slicer.vtkMRMLSegmentationNode,
+    segment_id: str,
+    volume_node: slicer.vtkMRMLScalarVolumeNode,
+    segmentation: np.ndarray,
+    changed: np.ndarray,
+    axis: int = 0,
+    within: Box | None = None,
+) -> WriteReport:
+    """Write the changed voxels of a volume-grid mask into a segment, and read back what was written.
+
+    Each voxel of the segment's grid takes the value of the nearest voxel of the volume, where that one changed. The
+    segment's labelmap grows where changes lie outside it. One undo state is saved, and none where nothing changes.
+
+    Args:
+        writer: Who writes.
+        segmentation_node: Holds the segment.
+        segment_id: The segment.
+        volume_node: The volume whose grid the masks lie on.
+        segmentation: bool `[K, J, I]` of the volume, the wanted segment.
+        changed: bool `[K, J, I]`, the voxels to write.
+        axis: Array axis of the volume (0: k, 1: j, 2: i) by which refused voxels are counted.
+        within: A box of the volume in which all changed voxels lie, where it is known: of a large volume, only that is
+            looked at then.
+
+    Raises:
+        UserInputError: Masks of another shape than the volume, or a segment that cannot be read.
+    """
+    shape = volume_shape_kji(volume_node)
+    for mask in (segmentation, changed):
+        if mask.shape != shape:
+            raise UserInputError(
+                f"A mask of shape {mask.shape} does not fit the volume {shape} (k, j, i); pass its own"
+            )
+    mapping = segment_grid(segmentation_node, segment_id, volume_node)
+    labelmap = segment_labelmap(segmentation_node, segment_id)
+    change = _wanted_change(labelmap, segmentation, changed, mapping.volume_from_segment_ijk, within or whole(shape))
+    if change is None:
+        return WriteReport()
+    writer.save_state()
+    for mode, voxels in ((WriteMode.REMOVE, change.remove), (WriteMode.ADD, change.add)):
+        _modify(writer, segment_id, mode, voxels, change.box, mapping.segment_ijk_to_ras)
+    _mark_modified(segmentation_node, segment_id)
+    writer.finish()
+    after = segment_labelmap(segmentation_node, segment_id).over(change.box)
+    flips = change.add | change.remove
+    refused = flips & (after ^ change.add)
+    refused_count = np.count_nonzero(refused)
+    return WriteReport(
+        written=int(np.count_nonzero(flips) - refused_count),
+        refused=int(refused_count),
+        refused_per_slice=_count_per_slice(refused, change.box, mapping.volume_from_segment_ijk, axis),
+    )
+
+
+def _wanted_change(
+    labelmap: Labelmap, wanted: np.ndarray, to_write: np.ndarray, volume_from_segment_ijk: np.ndarray, within: Box
+) -> _Change | None:
+    """The change on the segment's grid, cropped to the voxels that differ; `None` where none does."""
+    tight = bounding_box(to_write[slices_of(within)])
+    if tight is None:
+        return None
+    volume_box = offset(tight, within)
+    box = mapped_box(volume_box, np.linalg.inv(volume_from_segment_ijk))
+    index = index_of_array(volume_from_segment_ijk, [start for start, _ in volume_box])
+    written = pull_nearest(to_write[slices_of(volume_box)], index, box)
+    new = pull_nearest(wanted[slices_of(volume_box)], index, box)
+    old = labelmap.over(box)
+    flips = written & (old ^ new)
+    tight = bounding_box(flips)
+    if tight is None:
+        return None
+    flips, old = flips[slices_of(tight)], old[slices_of(tight)]
+    return _Change(offset(tight, box), remove=flips & old, add=flips & ~old)
+
+
+def _modify(
+    writer: SegmentWriter, segment_id: str, mode: WriteMode, voxels: np.ndarray, box: Box, ijk_to_ras: np.ndarray
+) -> None:
+    tight = bounding_box(voxels)
+    if tight is not None:
+        modifier = image_from_mask(voxels[slices_of(tight)], offset(tight, box), ijk_to_ras)
+        writer.modify(segment_id, modifier, mode)
+
+
+def _mark_modified(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
+    """Slicer removes voxels in place and leaves the labelmap's time as it was; its history would then take the next
+    state for the one before the removal, and one Undo would take back two steps.
+
+    The labelmap's own event would throw away all 3D surfaces, which Slicer has just brought in step: so its voxels are
+    marked, which are part of its time, and the segmentation tells of the change.
+    """
+    segmentation = segmentation_node.GetSegmentation()
+    labelmap = segmentation.GetSegment(segment_id).GetRepresentation(
+        slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+    )
+    if labelmap is not None:
+        labelmap.GetPointData().Modified()
+        segmentation.InvokeEvent(slicer.vtkSegmentation.SourceRepresentationModified)
+
+
+def _count_per_slice(refused: np.ndarray, box: Box, volume_from_segment_ijk: np.ndarray, axis: int) -> dict[int, int]:
+    points_kji = np.argwhere(refused) + [start for start, _ in box]
+    indices, counts = np.unique(nearest_index(points_kji, volume_from_segment_ijk)[:, axis], return_counts=True)
+    return dict(zip(indices.tolist(), counts.tolist(), strict=True))
+
+
+class Engine(Protocol):
+    """What is asked of `core.session.Session`; masks are bool `[K, J, I]` of the volume."""
+
+    @property
+    def segmentation(self) -> np.ndarray: ...
+
+    def set_image(
+        self, image: Any, initial: np.ndarray | None = None, progress: Progress = ..., cancelled: CancelCheck = ...
+    ) -> Any: ...
+
+    def propagate(self, edits: Sequence[SliceEdit], progress: Progress = ..., cancelled: CancelCheck = ...) -> Any: ...
+
+    def undo(self) -> Any: ...
+
+    def redo(self) -> Any: ...
+
+    def discard_last(self) -> Any: ...
+
+
+@runtime_checkable
+class UndoableWriter(Protocol):
+    """A `SegmentWriter` with a history of its own; the Segment Editor's effect has none that Python may call."""
+
+    def undo(self) -> None: ...
+
+    def redo(self) -> None: ...

@@ -1,0 +1,1 @@
+"""Segmentation files of every format; `.seg.nrrd` through Slicer's own storage."""

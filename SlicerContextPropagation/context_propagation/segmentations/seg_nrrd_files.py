@@ -1,0 +1,105 @@
+"""`.seg.nrrd` files through a real scene; imported only where one is read or written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import slicer
+import vtk
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.slices import SliceEdit
+from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.files.segmentation import ReadSegmentation, is_seg_nrrd
+from context_propagation.mrml.nodes.scenes import new_scene
+from context_propagation.mrml.nodes.segmentation_storage import (
+    NamedMask,
+    load_segmentation,
+    save_segmentation,
+    write_seg_nrrd,
+)
+from context_propagation.mrml.nodes.segments import add_segment_from_mask, add_segmentation, segment_mask, segment_name
+from context_propagation.mrml.nodes.volume_nodes import add_volume
+from context_propagation.mrml.writing.editor_logic_writer import EditorLogicWriter
+from context_propagation.mrml.writing.segment_writer import write_changed_voxels
+
+vtk.vtkObject.GlobalWarningDisplayOff()  # what fails is raised as an error of one line
+
+
+IMAGE_NODE = "image"
+
+
+def read_segment(path: Path, name: str, volume: SourceVolume) -> np.ndarray:
+    """Read a segment onto the image's grid.
+
+    Args:
+        path: A `.seg.nrrd`.
+        name: The segment's name where the file holds several; a single segment is taken whatever its name.
+        volume: The image.
+
+    Returns:
+        bool `[K, J, I]`.
+
+    Raises:
+        UserInputError: The file is unreadable, lacks the segment, or the segment does not overlap the image.
+    """
+    scene = new_scene()
+    volume_node = add_volume(scene, volume, IMAGE_NODE)
+    node = load_segmentation(scene, path)
+    try:
+        return segment_mask(node, _segment_id(node, name, path), volume_node)
+    except UserInputError as error:
+        if str(path) in str(error):
+            raise
+        raise UserInputError(f"Segmentation '{path}' does not fit the image: {error}") from error
+
+
+def write_segment(path: Path, mask: np.ndarray, name: str, volume: SourceVolume) -> None:
+    """Write a mask as the only segment of a new file."""
+    write_seg_nrrd(path, [NamedMask(mask, name)], volume)
+
+
+def write_propagated_segment(
+    path: Path, edited: ReadSegmentation, result: np.ndarray, volume: SourceVolume, edits: Sequence[SliceEdit]
+) -> int:
+    """Write what propagation changed into the edited segmentation, and save that under another name.
+
+    Args:
+        path: Where to save.
+        edited: What the clinician drew.
+        result: bool `[K, J, I]`.
+        volume: The image.
+        edits: The drawn slices; they are not written.
+
+    Returns:
+        Voxels that the segmentation refused to take.
+    """
+    scene = new_scene()
+    volume_node = add_volume(scene, volume, IMAGE_NODE)
+    if is_seg_nrrd(edited.path):
+        node = load_segmentation(scene, edited.path)
+        segment_id = _segment_id(node, edited.wanted.name, edited.path)
+    else:
+        node = add_segmentation(scene, volume_node, edited.wanted.name)
+        segment_id = add_segment_from_mask(node, edited.mask, volume_node, edited.wanted.name)
+    changed = result ^ edited.mask
+    for edit in edits:
+        np.moveaxis(changed, edit.axis, 0)[edit.index] = False  # as drawn
+    writer = EditorLogicWriter(scene, node, volume_node)
+    report = write_changed_voxels(writer, node, segment_id, volume_node, result, changed, edits[0].axis)
+    save_segmentation(path, node)
+    return report.refused
+
+
+def _segment_id(node: slicer.vtkMRMLSegmentationNode, name: str, path: Path) -> str:
+    names = {str(segment_id): segment_name(node, segment_id) for segment_id in node.GetSegmentation().GetSegmentIDs()}
+    matches = list(names) if len(names) == 1 else [key for key, known in names.items() if known == name]
+    if len(matches) != 1:
+        listed = ", ".join(f"'{known}'" for known in names.values())
+        raise UserInputError(
+            f"Segmentation '{path}' holds {len(matches)} segments named '{name}' among {listed}; "
+            "rename the one that is meant, or remove the others"
+        )
+    return matches[0]

@@ -1,0 +1,1 @@
+"""Trains base models: nnU-Net and PSNN."""

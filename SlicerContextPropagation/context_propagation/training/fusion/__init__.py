@@ -1,0 +1,1 @@
+"""From simulated edits to examples to fusion networks, with their controls."""

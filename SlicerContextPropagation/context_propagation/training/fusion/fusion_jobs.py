@@ -1,0 +1,155 @@
+"""The long jobs of training and evaluation, each fit for a process of its own: examples of a case, one training."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+
+from context_propagation.core.model.segmentation_model import SegmentationModel
+from context_propagation.core.optional_dependency import require
+from context_propagation.core.propagation.fusion_network import FusionSettings
+from context_propagation.core.session.session import Session
+from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.training.fusion.contour_styles import contour_styles
+from context_propagation.training.fusion.fusion_example import load_example, save_example
+from context_propagation.training.fusion.fusion_training import EpochLog, TrainingSettings, train_fusion
+from context_propagation.training.fusion.simulated_edit import edit_schedule
+from context_propagation.training.fusion.simulated_examples import simulated_examples
+from context_propagation.training.labelled_cases import BaseModel, LabelledCase
+
+NO_EXAMPLES = (
+    "There is no training example: on every case the base model predicts nothing, or exactly the ground truth; "
+    "give cases on which it errs"
+)
+
+
+@dataclass(frozen=True)
+class ExampleRecipe:
+    """All that decides the examples of a case, with the model and the files.
+
+    Attributes:
+        settings: Of the session that runs the simulated edits.
+        edits: Simulated edits of each case.
+        seed: Of the edits drawn at random.
+        styles: Further contours of each case, see `contour_styles`; one edit of each.
+    """
+
+    settings: SessionSettings
+    edits: int
+    seed: int
+    styles: int = 0
+
+
+def cache_examples(base: BaseModel, case: LabelledCase, recipe: ExampleRecipe, folder: Path) -> list[tuple[int, Path]]:
+    """Compute a case's examples once and keep them on disk.
+
+    Returns:
+        For each example the base model's fold (its number in the model's order) and its file; none where the base
+        model's prediction needs no edit.
+    """
+    done = folder / f"{case.name}.copy{case.copy}.json"
+    if not done.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        names = _write_examples(base.load(), case, recipe, folder)
+        partial_file = done.with_suffix(".partial")
+        partial_file.write_text(json.dumps(names))
+        os.replace(partial_file, done)
+    return [(fold, folder / name) for fold, name in json.loads(done.read_text())]
+
+
+def _write_examples(
+    model: SegmentationModel, case: LabelledCase, recipe: ExampleRecipe, folder: Path
+) -> list[tuple[int, str]]:
+    volume, truth = case.read(model)
+    session = Session(model, recipe.settings)
+    session.set_image(volume)
+    axis, spacing = volume.axis_of_plane("axial"), volume.spacing_kji_mm
+    seed = case.seed(recipe.seed)
+    names = []
+    for style, drawn in enumerate((truth, *contour_styles(truth, spacing, recipe.styles, seed))):
+        edits = edit_schedule(session.segmentation, drawn, axis, spacing, recipe.edits, seed + style)
+        if style and edits:
+            edits = [edits[style % len(edits)]]
+        for window, fold, example in simulated_examples(session.propagation, edits, drawn, case.told):
+            name = f"{case.name}.copy{case.copy}.style{style}.window{window}.fold{fold}.safetensors"
+            save_example(example, folder / name)
+            names.append((fold, name))
+    return names
+
+
+@dataclass(frozen=True)
+class NetworkJob:
+    """One training of a fusion network.
+
+    Attributes:
+        name: Of its files.
+        base: The frozen model.
+        fold: Number of the base model's fold that the examples come from.
+        architecture: The network's.
+        settings: The training's.
+        training: Example files.
+        validation: Example files of other cases.
+        folder: Where weights, log and checkpoint go.
+    """
+
+    name: str
+    base: BaseModel
+    fold: int
+    architecture: FusionSettings
+    settings: TrainingSettings
+    training: tuple[Path, ...]
+    validation: tuple[Path, ...]
+    folder: Path
+
+    @property
+    def weights(self) -> Path:
+        """Where the weights are once the training is finished."""
+        return self.folder / f"{self.name}.safetensors"
+
+    @property
+    def log(self) -> Path:
+        """The training's log, CSV."""
+        return self.folder / f"{self.name}.csv"
+
+
+def train_network(job: NetworkJob, progress: Callable[[float], None] = lambda fraction: None) -> Path:
+    """Train, or go on with an interrupted training; a finished one is kept as it is.
+
+    Returns:
+        The file with the weights.
+    """
+    if job.weights.is_file():
+        return job.weights
+    job.folder.mkdir(parents=True, exist_ok=True)
+    model = job.base.load()
+    checkpoint = job.folder / f"{job.name}.checkpoint"
+    trained = train_fusion(
+        model,
+        model.splits[job.fold],
+        job.architecture,
+        job.settings,
+        [partial(load_example, path) for path in job.training],
+        [partial(load_example, path) for path in job.validation],
+        checkpoint,
+        progress=progress,
+    )
+    write_log(trained.log, job.log)
+    partial_file = job.folder / f"{job.name}.partial"
+    weights = {name: tensor.cpu().contiguous() for name, tensor in trained.network.network.state_dict().items()}
+    require("safetensors.torch", extra="nnunet").save_file(weights, partial_file)
+    os.replace(partial_file, job.weights)
+    checkpoint.unlink()
+    return job.weights
+
+
+def write_log(log: Sequence[EpochLog], path: Path) -> None:
+    """A training's log as CSV, a line for each epoch."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(EpochLog)])
+        writer.writeheader()
+        writer.writerows(asdict(line) for line in log)

@@ -1,0 +1,63 @@
+"""Phantoms as files: images and labels as nnU-Net names them."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from context_propagation.core.phantom.phantom import GENERATOR, Kind, Phantom, PhantomSettings, make_phantom
+from context_propagation.training.labelled_cases import LabelledCase, NnunetTask
+
+CHANNELS: dict[Kind, tuple[str, ...]] = {"nasopharynx": ("CT",), "oesophagus": ("CT", "PET")}
+
+
+PLANNED_MEMORY_GB = 0.1
+"""With 8 channels in the first stage: patches of about 100,000 voxels, so that two CPU cores train in minutes."""
+
+
+def nnunet_task(kind: Kind) -> NnunetTask:
+    """What nnU-Net is told of a kind of phantom."""
+    return NnunetTask(kind.capitalize(), CHANNELS[kind], "GTV", PLANNED_MEMORY_GB)
+
+
+def phantom_case(settings: PhantomSettings, images: Path, labels: Path) -> LabelledCase:
+    """Generate a case once: `images/<case>_0000.nii.gz` (CT), `_0001` (PET), `labels/<case>.nii.gz`.
+
+    `labels/<case>.json` says by which settings and generator, and the observer's style; another case of that name, or
+    an incomplete one, is replaced.
+    """
+    name = settings.name
+    files = tuple(images / f"{name}_{channel:04d}.nii.gz" for channel in range(len(CHANNELS[settings.kind])))
+    label, record = labels / f"{name}.nii.gz", labels / f"{name}.json"
+    made_by = json.loads(json.dumps({"generator": GENERATOR, **asdict(settings), "spacing_ijk_mm": settings.spacing}))
+    kept = _kept(record)
+    if kept.get("made by") != made_by or not all(path.is_file() for path in (*files, label)):
+        phantom = make_phantom(settings)
+        write_phantom(phantom, files, label)
+        kept = {"made by": made_by, "told": list(phantom.told)}
+        partial = record.with_suffix(".partial")
+        partial.write_text(json.dumps(kept), encoding="utf-8")
+        os.replace(partial, record)
+    return LabelledCase(name, files, label, tuple(kept["told"]))
+
+
+def _kept(record: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def write_phantom(phantom: Phantom, images: tuple[Path, ...], label: Path) -> None:
+    """One file per channel, and the GTV as 1."""
+    channels = [phantom.ct] if phantom.pet is None else [phantom.ct, phantom.pet]
+    for array, path in zip((*channels, phantom.gtv), (*images, label), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"partial-{path.name}")
+        sitk.WriteImage(phantom.image(array), str(partial), useCompression=True)
+        os.replace(partial, path)

@@ -1,0 +1,155 @@
+"""Finding the slices that somebody redrew."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.slices import edits_on_slices, find_edited_slices, find_edited_slices_in_boxes
+
+SHAPE = (6, 8, 10)
+
+
+def ball_like_mask() -> np.ndarray:
+    mask = np.zeros(SHAPE, bool)
+    mask[1:5, 2:6, 3:8] = True
+    return mask
+
+
+def test_a_redrawn_axial_slice_is_found_with_its_drawing():
+    before = ball_like_mask()
+    after = before.copy()
+    after[2, 1:7, 2:5] = True
+
+    (edit,) = find_edited_slices(before, after)
+
+    assert (edit.axis, edit.index) == (0, 2)
+    assert edit.mask.shape == (8, 10)
+    assert np.array_equal(edit.mask, after[2])
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_an_edit_is_found_on_each_axis(axis):
+    before = ball_like_mask()
+    after = before.copy()
+    np.moveaxis(after, axis, 0)[3] = False
+
+    (edit,) = find_edited_slices(before, after)
+
+    assert (edit.axis, edit.index) == (axis, 3)
+    assert not edit.mask.any()
+
+
+def test_several_slices_come_in_order():
+    before = ball_like_mask()
+    after = before.copy()
+    after[[4, 1], :, 0] = True
+
+    assert [edit.index for edit in find_edited_slices(before, after, axis=0)] == [1, 4]
+
+
+def test_an_edit_that_changes_nothing_is_refused():
+    with pytest.raises(UserInputError, match="equals the initial one; redraw at least one slice"):
+        find_edited_slices(ball_like_mask(), ball_like_mask())
+
+
+def test_edits_on_two_planes_are_refused():
+    before = ball_like_mask()
+    after = before.copy()
+    after[2, :, :] = True
+    after[:, 3, :] = True
+
+    with pytest.raises(UserInputError, match="touch 6, 8 and 10 slices along k, j and i"):
+        find_edited_slices(before, after)
+
+
+def test_a_small_blob_names_no_plane_unless_the_plane_is_given():
+    before = ball_like_mask()
+    after = before.copy()
+    after[2:4, 6:8, 3:5] = True
+
+    with pytest.raises(UserInputError, match="name the plane"):
+        find_edited_slices(before, after)
+    assert [edit.index for edit in find_edited_slices(before, after, axis=0)] == [2, 3]
+
+
+def test_three_slices_against_two_are_still_ambiguous_and_four_are_not():
+    before = np.zeros(SHAPE, bool)
+    after = before.copy()
+    after[0:2, 0:3, 0:3] = True
+    with pytest.raises(UserInputError):
+        find_edited_slices(before, after)
+
+    after[0:2, 0:4, 0:4] = True
+    assert [edit.index for edit in find_edited_slices(before, after)] == [0, 1]
+
+
+@pytest.mark.parametrize("index", [-1, 6, 100])
+def test_a_slice_outside_the_image_is_named_with_the_range(index):
+    with pytest.raises(UserInputError, match=f"Slice {index} is outside the image; .* 0 to 5"):
+        edits_on_slices(ball_like_mask(), 0, [index])
+
+
+def test_a_slice_named_twice_is_one_edit():
+    assert [edit.index for edit in edits_on_slices(ball_like_mask(), 2, [7, 3, 7])] == [3, 7]
+
+
+def test_an_edit_keeps_its_drawing_when_the_mask_changes_later():
+    mask = ball_like_mask()
+    (edit,) = edits_on_slices(mask, 0, [2])
+    mask[:] = False
+
+    assert edit.mask.any()
+
+
+@given(data=st.data(), axis=st.integers(0, 2))
+def test_with_the_axis_given_exactly_the_differing_slices_are_found(data, axis):
+    wanted = data.draw(st.sets(st.integers(0, SHAPE[axis] - 1), min_size=1))
+    before = ball_like_mask()
+    after = before.copy()
+    for index in wanted:
+        np.moveaxis(after, axis, 0)[index] ^= True
+
+    found = find_edited_slices(before, after, axis)
+
+    assert {edit.index for edit in found} == wanted
+    for edit in found:
+        assert np.array_equal(edit.mask, after.take(edit.index, axis))
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, 2])
+@pytest.mark.parametrize("seed", range(24))
+def test_masks_in_boxes_give_the_same_slices(seed, axis):
+    rng = np.random.default_rng(seed)
+    before, after = np.zeros((2, 9, 11, 13), bool)
+    before[2:6, 3:8, 4:9] = True
+    if seed >= 12:  # what differs does not change the box around the mask
+        before[0, 0, 0] = before[-1, -1, -1] = True
+    after[:] = before
+    across = np.moveaxis(after, seed // 4 % 3, 0)
+    slice_ = across[int(rng.integers(1, len(across) - 1)), 1:-1, 2:-2]
+    slice_ ^= rng.random(slice_.shape) < 0.3
+    if seed % 4 == 0:
+        after[:, int(rng.integers(0, 11)), 5] ^= True
+    boxed = BoxedMask.of(before), BoxedMask.of(after)
+    try:
+        expected = find_edited_slices(before, after, axis)
+    except UserInputError as error:
+        with pytest.raises(UserInputError, match=re.escape(str(error))):
+            find_edited_slices_in_boxes(*boxed, axis)
+        return
+
+    found = find_edited_slices_in_boxes(*boxed, axis)
+
+    assert [(e.axis, e.index) for e in found] == [(e.axis, e.index) for e in expected]
+    assert all(np.array_equal(a.mask, b.mask) for a, b in zip(found, expected, strict=True))
+
+
+def test_two_empty_masks_in_boxes_are_refused_in_the_same_words():
+    nothing = BoxedMask.of(np.zeros((3, 4, 5), bool))
+    with pytest.raises(UserInputError, match="equals the initial one; redraw at least one slice"):
+        find_edited_slices_in_boxes(nothing, nothing)

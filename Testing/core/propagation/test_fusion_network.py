@@ -1,0 +1,295 @@
+"""The fusion networks: the paper's against a computation of its own, ours by what goes in and what comes out."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.propagation.edit_description import DESCRIPTION_SIZE
+from context_propagation.core.propagation.fusion_network import (
+    MAP_CHANNELS,
+    PROTOTYPES,
+    FusionSettings,
+    build_fusion_network,
+)
+
+VARIANTS = ["paper", "residual", "attention"]
+ODD = (5, 7, 9)
+
+
+def inputs(channels=2, shape=ODD, edits=1, told=0, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    sizes = [
+        (channels, *shape),
+        (channels, *shape),
+        (MAP_CHANNELS, *shape),
+        (DESCRIPTION_SIZE + told,),
+        (PROTOTYPES, channels),
+    ]
+    return [torch.randn(edits, *size, generator=generator) for size in sizes]
+
+
+def replaced(given, position, seed=9):
+    """The same inputs, one of them drawn anew."""
+    fresh = torch.randn(given[position].shape, generator=torch.Generator().manual_seed(seed))
+    return [*given[:position], fresh, *given[position + 1 :]]
+
+
+def network(variant="residual", channels=2, width=4.0, told=0):
+    """Seeded fresh weights, moved a little, so that norms scale and shift and a residual network corrects."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        built = build_fusion_network(FusionSettings(variant, channels, width, told))
+        for parameter in built.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    return built
+
+
+# ---- all variants
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("shape", [ODD, (4, 6, 8), (3, 3, 16)])
+def test_the_output_has_exactly_the_shape_of_f(variant, shape):
+    assert network(variant)(*inputs(shape=shape)).shape == (1, 2, *shape)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_edits_in_one_batch_do_not_see_each_other(variant):
+    given = inputs(edits=3)
+    together = network(variant)(*given)
+    for number in range(3):
+        alone = network(variant)(*(piece[number : number + 1] for piece in given))
+        assert torch.allclose(together[number : number + 1], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("position", [0, 1])
+def test_the_output_depends_on_f_and_on_f_updated(variant, position):
+    given = inputs()
+    assert not torch.allclose(network(variant)(*given), network(variant)(*replaced(given, position)))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_larger_width_has_more_weights(variant):
+    def weights(width):
+        return sum(p.numel() for p in build_fusion_network(FusionSettings(variant, 4, width)).parameters())
+
+    assert weights(0.5) < weights(1.0) < weights(8.0)
+
+
+@pytest.mark.parametrize(("width", "channels", "hidden"), [(8.0, 3, 24), (0.5, 8, 4), (1.0, 5, 5), (0.01, 8, 1)])
+def test_the_hidden_layers_have_width_times_the_channels_of_f_and_at_least_one(width, channels, hidden):
+    assert FusionSettings("residual", channels, width).hidden == hidden
+
+
+# ---- the paper's
+
+
+def test_the_paper_s_network_has_three_units_of_convolution_norm_and_relu_in_each_of_four_blocks():
+    paper = network("paper")
+    kinds = [type(module) for module in paper.modules() if not list(module.children())]
+    assert kinds == [nn.Conv3d, nn.InstanceNorm3d, nn.ReLU] * 12
+
+
+def test_the_paper_s_convolutions_have_its_channels_strides_and_kernels():
+    convolutions = [m for m in network("paper", channels=2, width=8.0).modules() if isinstance(m, nn.Conv3d)]
+    input_block = [(2, 16), (16, 16), (16, 16)]
+    join, output = [(32, 16), (16, 16), (16, 16)], [(16, 2), (2, 2), (2, 2)]
+    assert [(m.in_channels, m.out_channels) for m in convolutions] == [*input_block, *input_block, *join, *output]
+    assert [m.stride for m in convolutions] == [(2, 2, 2) if n in (0, 3) else (1, 1, 1) for n in range(12)]
+    assert {m.kernel_size for m in convolutions} == {(3, 3, 3)}
+
+
+@pytest.mark.parametrize("shape", [ODD, (4, 6, 8)])
+def test_the_paper_s_network_computes_fig_2c(shape):
+    paper = network("paper", width=8.0)
+    weights = list(paper.state_dict().values())  # per unit: kernel, bias, norm's scale, norm's shift
+    units = [weights[4 * n : 4 * n + 4] for n in range(12)]
+
+    def block(x, numbers, stride=1):
+        for number in numbers:
+            kernel, bias, scale, shift = units[number]
+            x = F.conv3d(x, kernel, bias, stride, padding=1)
+            stride = 1
+            mean, variance = x.mean((2, 3, 4), keepdim=True), x.var((2, 3, 4), keepdim=True, correction=0)
+            x = (x - mean) / (variance + 1e-5).sqrt() * scale.view(1, -1, 1, 1, 1) + shift.view(1, -1, 1, 1, 1)
+            x = x.clamp(min=0)
+        return x
+
+    f, f_updated, *ignored = inputs(shape=shape)
+    streams = [block(f, range(3), 2), block(f_updated, range(3, 6), 2)]
+    grown = torch.cat([F.interpolate(s, shape, mode="trilinear", align_corners=False) for s in streams], 1)
+    expected = block(block(grown, range(6, 9)), range(9, 12))
+
+    assert torch.allclose(paper(f, f_updated, *ignored), expected, atol=1e-4)
+    assert expected.std() > 0.1
+
+
+def test_the_paper_s_output_is_never_below_0():
+    fused = network("paper")(*inputs())
+    assert fused.min() == 0
+    assert fused.max() > 0
+
+
+@pytest.mark.parametrize("position", [2, 3, 4])
+def test_the_paper_s_network_sees_neither_edit_map_nor_description_nor_prototypes(position):
+    given = inputs()
+    assert torch.equal(network("paper")(*given), network("paper")(*replaced(given, position)))
+
+
+# ---- ours
+
+
+@pytest.mark.parametrize("variant", ["residual", "attention"])
+@pytest.mark.parametrize("width", [0.25, 1.0, 8.0])
+def test_our_networks_start_as_f_exactly(variant, width):
+    given = inputs()
+    fresh = build_fusion_network(FusionSettings(variant, 2, width))
+    assert torch.equal(fresh(*given), given[0])
+
+
+def test_the_residual_network_can_learn_its_way_from_the_identity():
+    given = inputs()
+    fresh = build_fusion_network(FusionSettings("residual", 2, 1.0))
+    optimizer = torch.optim.SGD(fresh.parameters(), lr=0.1)
+    ((fresh(*given) - given[1]) ** 2).mean().backward()
+    optimizer.step()
+    assert ((fresh(*given) - given[1]) ** 2).mean() < ((given[0] - given[1]) ** 2).mean()
+
+
+@pytest.mark.parametrize(("name", "position"), [("edit map", 2), ("description", 3), ("prototypes", 4)])
+def test_the_residual_network_sees_map_description_and_prototypes(name, position):
+    given = inputs()
+    assert not torch.allclose(network()(*given), network()(*replaced(given, position)), atol=1e-3)
+
+
+def test_the_description_moves_every_voxel_of_the_output():
+    given = inputs(shape=(9, 11, 13))
+    other = [*given[:3], given[3] + 1, given[4]]
+    many_units = network(width=32.0)  # with few, all of them may be silent at some voxel
+    moved = (many_units(*given) - many_units(*other)).abs().amax((0, 1))
+    assert (moved > 1e-4).all()
+
+
+def test_every_number_of_the_description_counts():
+    given = inputs()
+    for number in range(DESCRIPTION_SIZE):
+        other = given[3].clone()
+        other[0, number] += 1
+        assert not torch.allclose(network()(*given), network()(*given[:3], other, given[4]), atol=1e-3), number
+
+
+def test_what_an_oracle_is_told_counts_too():
+    given = inputs(told=3)
+    other = given[3].clone()
+    other[0, -1] += 1
+    assert not torch.allclose(network(told=3)(*given), network(told=3)(*given[:3], other, given[4]), atol=1e-3)
+
+
+def test_a_prototype_counts_by_its_direction_alone():
+    given = inputs()
+    assert torch.allclose(network()(*given), network()(*given[:4], 3 * given[4]), atol=1e-4)
+    assert not torch.allclose(network()(*given), network()(*given[:4], -given[4]), atol=1e-3)
+
+
+def test_what_is_alike_is_the_cosine_between_f_and_each_prototype():
+    """An entry layer that passes on nothing but the two similarities, read where it is used."""
+    given = inputs()
+    probe = build_fusion_network(FusionSettings("residual", 2, 1.0))
+    seen = []
+    probe.entry.register_forward_pre_hook(lambda module, values: seen.append(values[0]))
+    probe(*given)
+    f, prototypes = given[0][0].numpy(), given[4][0].numpy()
+    for number, prototype in enumerate(prototypes):
+        length = np.sqrt((f**2).sum(0)) * np.sqrt((prototype**2).sum())
+        assert np.allclose(seen[0][0, -2 + number].numpy(), np.einsum("cdhw,c->dhw", f, prototype) / length, atol=1e-5)
+
+
+def test_prototypes_of_zeros_are_like_nothing():
+    f, f_updated, edit_map, description, prototypes = inputs()
+    probe = build_fusion_network(FusionSettings("residual", 2, 1.0))
+    seen = []
+    probe.entry.register_forward_pre_hook(lambda module, values: seen.append(values[0]))
+    probe(f, f_updated, edit_map, description, torch.zeros_like(prototypes))
+    assert not seen[0][0, -2:].any()
+
+
+def test_an_oracle_starts_from_the_weights_of_the_network_that_it_is_compared_with():
+    """And from its output: what it is told counts nothing at first."""
+    built = []
+    with torch.random.fork_rng(devices=[]):
+        for told in (0, 3):
+            torch.manual_seed(0)
+            built.append(build_fusion_network(FusionSettings("residual", 2, 1.0, told)))
+    plain, oracle = (network.state_dict() for network in built)
+    assert all(torch.equal(oracle[name], value) for name, value in plain.items())
+    (more,) = oracle.keys() - plain.keys()
+    assert not oracle[more].any()
+
+
+# ---- attention
+
+
+def seen_by_attention(f, f_updated, edit_map):
+    """What the entry layer of a fresh network is given beyond the residual one's: the update read, the target read."""
+    probe = build_fusion_network(FusionSettings("attention", 2, 1.0))
+    seen = []
+    probe.entry.register_forward_pre_hook(lambda module, values: seen.append(values[0]))
+    with torch.no_grad():
+        probe(f, f_updated, edit_map, *inputs()[3:])
+    return seen[0][0, -3:].numpy()
+
+
+def test_a_place_reads_what_the_update_did_at_similar_places_of_the_drawn_slice():
+    """By hand: every cell of f points along one of two axes; e^12.18 to 1 decides which cells are read."""
+    f = torch.zeros(1, 2, 4, 2, 2)
+    f[0, 0, :, :, 0] = 1.0
+    f[0, 1, :, :, 1] = 1.0
+    f_updated = f.clone()
+    f_updated[0, :, 1, :, 0] += torch.tensor([0.5, -0.5])[:, None]
+    f_updated[0, :, 1, :, 1] += torch.tensor([-2.0, 3.0])[:, None]
+    edit_map = torch.zeros(1, MAP_CHANNELS, 4, 2, 2)
+    edit_map[0, 0, 1, :, 0] = 1.0
+    edit_map[0, 1, 1] = 1.0
+    seen = seen_by_attention(f, f_updated, edit_map)
+    for d in range(4):
+        assert np.allclose(seen[:, d, :, 0], np.array([0.5, -0.5, 1.0])[:, None], atol=1e-4)
+        assert np.allclose(seen[:, d, :, 1], np.array([-2.0, 3.0, 0.0])[:, None], atol=1e-4)
+
+
+def test_a_cell_that_is_half_drawn_on_counts_half():
+    f = torch.ones(1, 2, 2, 1, 1)
+    f_updated = f.clone()
+    f_updated[0, 0, :, 0, 0] += torch.tensor([1.0, 4.0])
+    edit_map = torch.zeros(1, MAP_CHANNELS, 2, 1, 1)
+    edit_map[0, 1, :, 0, 0] = torch.tensor([1.0, 0.5])
+    assert np.allclose(seen_by_attention(f, f_updated, edit_map)[0], (1.0 * 1 + 4.0 * 0.5) / 1.5, atol=1e-5)
+
+
+def test_in_a_window_without_a_drawn_slice_nothing_is_read():
+    f, f_updated, edit_map, *_ = inputs()
+    edit_map[:, 1] = 0
+    assert not seen_by_attention(f, f_updated, edit_map).any()
+
+
+# ---- refusals
+
+
+@pytest.mark.parametrize(
+    ("variant", "channels", "width", "said"),
+    [
+        ("unet", 8, 1.0, "Unknown fusion variant 'unet'; choose paper, residual, attention"),
+        ("paper", 0, 1.0, "0 feature channels; give at least 1"),
+        ("paper", 8, 0.0, "width is 0.0; give a number above 0"),
+        ("residual", 8, -1.0, "width is -1.0"),
+        ("residual", 8, math.nan, "width is nan"),
+    ],
+)
+def test_settings_that_make_no_network_are_refused(variant, channels, width, said):
+    with pytest.raises(UserInputError, match=said):
+        FusionSettings(variant, channels, width)

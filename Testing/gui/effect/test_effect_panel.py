@@ -1,0 +1,468 @@
+"""The effect "Propagate Edit", driven as a user does: real Qt, real MRML, a real nnU-Net in a bundle."""
+
+import re
+import time
+
+import numpy as np
+import pytest
+from as_a_user import click, process_events, screenshot
+from effect_bench import DRAWN, EFFECT, SLICE, ball, on_slices
+from PySide6 import QtCore, QtGui, QtTest
+
+
+@pytest.fixture
+def started(bench):
+    """With a segment that was started on."""
+    bench.open_segment(ball())
+    bench.start()
+    return bench
+
+
+@pytest.fixture
+def previewed(started):
+    """With one slice redrawn and propagated."""
+    started.paint(DRAWN)
+    started.propagate()
+    return started
+
+
+# -- start
+
+
+def test_the_effect_is_registered_at_start_up_under_its_name(bench):
+    assert EFFECT in bench.editor.effects
+
+
+def test_start_shows_its_stages_and_leaves_a_segment_as_it_is(bench):
+    bench.open_segment(ball())
+    assert bench.status == "Press Start before you redraw."
+    seen = []
+    bench.runner.listeners.append(lambda job: seen.append(bench.status) if job else None)
+
+    click(bench.widgets.start)
+    assert not bench.widgets.cancel.isHidden()
+    assert not bench.widgets.start.enabled
+    bench.wait()
+
+    stages = [re.split("[:\n]", text)[0] for text in seen]
+    assert list(dict.fromkeys(stages)) == ["Load model", "Check volumes", "Predict"]
+    assert np.array_equal(bench.voxels(), ball())
+    assert bench.status == "Redraw a slice with any tool; it is found by itself."
+    assert bench.widgets.start.text == "Start again"
+
+
+def test_an_empty_segment_is_filled_with_the_prediction(bench):
+    bench.open_segment()
+
+    bench.start()
+
+    predicted = bench.voxels()
+    assert np.array_equal(predicted, bench.logic.session.segmentation)
+    assert predicted.any()
+    assert f"Filled with the prediction ({predicted.sum()} voxels)." in bench.status
+    bench.undo()
+    assert not bench.voxels().any()
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_start_again_takes_the_segment_as_it_is_now_and_asks_what_becomes_of_drawn_slices(started, keeps):
+    started.paint(DRAWN)
+    started.application.answers = [keeps]
+
+    started.start()
+
+    (question,) = started.application.texts("question")
+    assert f"These slices were drawn before: axial {SLICE}. Keep them as they are?" in question
+    assert "Redraw a slice" in started.status
+    assert np.array_equal(started.voxels(), ball() | DRAWN)
+    assert [kept.index for kept in started.logic.kept] == ([SLICE] if keeps else [])
+
+
+def test_the_memory_is_told_before_the_image_is_cached(bench):
+    told = []
+
+    def listen(job):
+        if job is not None and "Memory: needs" in bench.status:
+            told.append(job.operation.title)
+
+    bench.open_segment(ball())
+    bench.runner.listeners.append(listen)
+    bench.start()
+
+    assert "Predict" in told
+    assert bench.logic.memory.peak_bytes >= bench.logic.memory.kept_bytes > 0
+
+
+def test_what_does_not_fit_into_memory_is_refused_and_the_session_goes_on(started, monkeypatch):
+    monkeypatch.setattr("context_propagation.core.session.memory_forecast.available_bytes", lambda device: -(2**40))
+    session = started.logic.session
+
+    started.start()
+
+    (error,) = started.application.texts("error")
+    assert "Caching the target needs" in error
+    assert started.logic.session is session
+    started.paint(DRAWN)
+    assert "Redrawn: axial" in started.status
+
+
+# -- what was redrawn
+
+
+def test_a_redrawn_slice_is_found_and_shown_before_it_is_propagated(started):
+    started.paint(DRAWN)
+
+    assert started.status == f"Redrawn: axial slice {SLICE}."
+
+
+def test_slices_drawn_while_another_effect_is_active_are_shown_when_the_user_comes_back(started):
+    started.editor.setActiveEffect(None)
+    started.paint(DRAWN)
+    started.paint(on_slices(ball(), [6]), erase=True)
+
+    started.editor.setActiveEffect(EFFECT)
+
+    assert started.status == f"Redrawn: axial slices 6, {SLICE}."
+
+
+def test_erased_voxels_are_noticed_and_so_is_their_return(started):
+    started.paint(on_slices(ball()), erase=True)
+    assert started.status == f"Redrawn: axial slice {SLICE}."
+
+    started.undo()
+    assert "Redraw a slice" in started.status
+
+
+def test_edits_on_two_planes_at_once_are_told_and_propagate_says_why_not(started):
+    started.paint(ball((8, 8, 8), (6, 6, 6)))
+    assert "no plane stands out" in started.status
+
+    started.propagate()
+
+    assert len(started.application.texts("error")) == 1
+    assert "no plane stands out" in started.application.texts("error")[0]
+    assert started.is_idle()
+
+
+def test_a_sagittal_edit_is_found_on_its_plane(started):
+    drawn = on_slices(ball((8, 8, 8), (7, 7, 7)), [9], axis=2)
+    started.paint(drawn)
+    assert started.status == "Redrawn: sagittal slice 9."
+
+    started.propagate()
+    started.apply()
+
+    after = started.voxels()
+    assert np.array_equal(after[:, :, 9], (ball() | drawn)[:, :, 9])
+    assert not np.array_equal(after, ball() | drawn)
+
+
+def test_propagate_with_nothing_redrawn_says_what_to_do(started):
+    started.propagate()
+
+    assert "redraw at least one slice" in started.application.texts("error")[0]
+    assert started.is_idle()
+
+
+# -- preview
+
+
+def test_the_preview_shows_what_changes_and_the_segment_stays_as_drawn(previewed):
+    added, removed = previewed.preview_masks()
+    drawn = ball() | DRAWN
+    slices = np.flatnonzero((added | removed).any(axis=(1, 2)))
+
+    assert np.array_equal(previewed.voxels(), drawn)
+    assert not (added & drawn).any()
+    assert not (removed & ~drawn).any()
+    assert SLICE not in slices
+    assert len(slices)
+    assert previewed.status == (
+        f"Redrawn: axial slice {SLICE}; kept exactly as drawn.\n"
+        f"Would change {len(slices)} slices ({slices[0]} to {slices[-1]}): "
+        f"{added.sum()} voxels more, {removed.sum()} less; whole volume."
+    )
+
+
+def test_show_result_toggles_between_after_and_before(previewed):
+    (node,) = previewed.previews()
+    display = node.GetDisplayNode()
+    assert previewed.widgets.show.checked
+    assert display.GetVisibility()
+
+    click(previewed.widgets.show)
+    assert not display.GetVisibility()
+    click(previewed.widgets.show)
+    assert display.GetVisibility()
+
+
+def test_apply_writes_what_the_preview_showed_and_takes_it_away(previewed):
+    added, removed = previewed.preview_masks()
+
+    previewed.apply()
+
+    assert np.array_equal(previewed.voxels(), ((ball() | DRAWN) | added) & ~removed)
+    assert previewed.status.startswith(f"{(added | removed).sum()} voxels changed")
+    assert previewed.is_idle()
+
+
+def test_discard_leaves_the_drawing_and_it_can_be_propagated_again(previewed):
+    first = previewed.preview_masks()
+
+    previewed.discard()
+    assert previewed.is_idle()
+    assert np.array_equal(previewed.voxels(), ball() | DRAWN)
+    assert f"Redrawn: axial slice {SLICE}." in previewed.status
+
+    previewed.propagate()
+    assert np.array_equal(previewed.preview_masks(), first)
+
+
+def test_a_stroke_drops_the_preview_and_is_found(previewed):
+    more = on_slices(ball((8, 8, 10), (9, 5, 5)), [10])
+
+    previewed.paint(more)
+
+    assert previewed.is_idle()
+    assert "the preview was dropped" in previewed.status
+    assert f"Redrawn: axial slices {SLICE}, 10." in previewed.status
+
+
+def test_a_stroke_on_another_segment_leaves_the_preview(previewed):
+    previewed.editor.node.SetOverwriteMode(previewed.editor.node.OverwriteNone)
+    previewed.segmentation.GetSegmentation().AddEmptySegment("organ", "Organ")
+    previewed.editor.selectSegment("organ")
+    previewed.paint(ball((3, 3, 3), (3, 3, 3)))
+    assert len(previewed.previews()) == 1
+    assert "select it and its volume to apply" in previewed.status
+    assert not previewed.widgets.apply.enabled
+
+    previewed.editor.selectSegment("gtv")
+    process_events(0.02)
+    previewed.apply()
+    assert previewed.status.endswith("it is found by itself.")
+
+
+# -- undo
+
+
+def test_the_first_undo_takes_the_propagation_back_and_the_second_the_drawing(previewed):
+    previewed.apply()
+    applied = previewed.voxels()
+    assert len(previewed.logic.history) == 1
+
+    previewed.undo()
+    assert np.array_equal(previewed.voxels(), ball() | DRAWN)
+    assert f"Redrawn: axial slice {SLICE}." in previewed.status
+    assert previewed.logic.history == []
+
+    previewed.undo()
+    assert np.array_equal(previewed.voxels(), ball())
+
+    previewed.redo()
+    previewed.redo()
+    assert np.array_equal(previewed.voxels(), applied)
+    assert len(previewed.logic.history) == 1
+    assert "Redraw a slice" in previewed.status
+
+
+def test_where_the_drawing_was_erased_the_first_undo_keeps_that_too(started):
+    started.paint(DRAWN)
+    erased = on_slices(ball((8, 8, 4), (4, 9, 3)))
+    started.paint(erased, erase=True)
+    drawn = (ball() | DRAWN) & ~erased
+    started.propagate()
+    started.apply()
+
+    started.undo()
+    assert np.array_equal(started.voxels(), drawn)
+    started.undo()
+    assert np.array_equal(started.voxels(), ball() | DRAWN)
+    started.undo()
+    assert np.array_equal(started.voxels(), ball())
+
+
+def test_after_undo_the_next_propagation_starts_from_the_drawing(previewed):
+    first = previewed.preview_masks()
+    previewed.apply()
+    previewed.undo()
+
+    previewed.propagate()
+
+    assert np.array_equal(previewed.preview_masks(), first)
+    previewed.apply()
+    assert [[e.index for e in done.edits] for done in previewed.logic.history] == [[SLICE]]
+
+
+def test_a_second_edit_after_the_first_is_one_more_step(previewed):
+    previewed.apply()
+    once = previewed.voxels()
+    more = on_slices(ball((8, 8, 5), (9, 5, 5)), [4])
+    previewed.paint(more)
+    assert previewed.status == "Redrawn: axial slice 4."
+
+    previewed.propagate()
+    previewed.apply()
+
+    assert np.array_equal(previewed.voxels()[4], (once | more)[4])
+    assert np.array_equal(previewed.voxels()[SLICE], once[SLICE])
+    assert [[e.index for e in done.edits] for done in previewed.logic.history] == [[SLICE], [4]]
+    previewed.undo()
+    assert np.array_equal(previewed.voxels(), once | more)
+
+
+# -- by itself
+
+
+def test_it_is_off_by_default_and_kept_in_the_editors_node(started):
+    assert not started.widgets.auto.checked
+    assert started.editor.node.GetAttribute("Propagate Edit.AutoPropagate") == "0"
+
+    click(started.widgets.auto)
+
+    assert started.editor.node.GetAttribute("Propagate Edit.AutoPropagate") == "1"
+    started.editor.node.SetAttribute("Propagate Edit.AutoPropagate", "0")
+    started.editor.setActiveEffect(None)
+    started.editor.setActiveEffect(EFFECT)
+    assert not started.widgets.auto.checked
+
+
+def test_it_propagates_a_second_after_the_last_stroke_with_any_tool(started):
+    click(started.widgets.auto)
+    started.editor.setActiveEffect(None)
+    started.paint(on_slices(DRAWN & ball((8, 8, 10), (4, 3, 3))))
+    process_events(0.6)
+    started.paint(DRAWN)
+    last_stroke = time.monotonic()
+
+    process_events(until=lambda: started.runner.busy)
+    assert time.monotonic() - last_stroke > 0.9
+    started.wait()
+
+    assert len(started.previews()) == 1
+    assert np.array_equal(started.voxels(), ball() | DRAWN)
+
+
+def test_a_stroke_during_its_run_stops_it_and_it_starts_again(started):
+    click(started.widgets.auto)
+    started.paint(DRAWN)
+    process_events(until=lambda: started.runner.busy)
+
+    more = on_slices(ball((8, 8, 10), (9, 5, 5)), [10])
+    started.paint(more)
+    process_events(until=lambda: started.previews(), at_most=20)
+
+    assert f"Redrawn: axial slices {SLICE}, 10;" in started.status
+    started.apply()
+    assert np.array_equal(started.voxels()[10], (ball() | more)[10])
+
+
+def test_a_stroke_during_a_run_that_was_asked_for_stops_it_and_says_so(started):
+    started.paint(DRAWN)
+    click(started.widgets.propagate)
+
+    started.paint(on_slices(ball((8, 8, 10), (9, 5, 5)), [10]))
+    started.wait()
+
+    assert "The segment was changed, so the propagation was stopped." in started.status
+    assert f"Redrawn: axial slices {SLICE}, 10." in started.status
+    assert started.is_idle()
+
+
+def test_an_undo_of_a_propagation_is_no_stroke(previewed):
+    previewed.apply()
+    click(previewed.widgets.auto)
+
+    previewed.undo()
+    process_events(1.3)
+
+    assert not previewed.previews()
+
+
+# -- shortcut
+
+
+def press_shortcut(bench):
+    window = bench.editor.options  # in Slicer a part of the main window
+    window.show()
+    window.activateWindow()
+    process_events(0.05)
+    keys = QtCore.Qt.KeyboardModifier.ControlModifier | QtCore.Qt.KeyboardModifier.ShiftModifier
+    QtTest.QTest.keyClick(window, QtCore.Qt.Key.Key_P, keys)
+    bench.wait()
+
+
+def test_the_shortcut_propagates_and_then_applies(started):
+    started.paint(DRAWN)
+
+    press_shortcut(started)
+    added, removed = started.preview_masks()
+    press_shortcut(started)
+
+    assert np.array_equal(started.voxels(), ((ball() | DRAWN) | added) & ~removed)
+
+
+def test_the_shortcut_is_gone_when_another_effect_is_active(started):
+    started.paint(DRAWN)
+    started.editor.setActiveEffect(None)
+
+    press_shortcut(started)
+
+    assert not started.previews()
+    assert not started.editor.effects[EFFECT].optionsFrame()._qt.findChildren(QtGui.QShortcut)
+
+
+# -- looks
+
+
+def test_every_widget_has_a_tool_tip_and_the_frame_looks_like_this(previewed, tmp_path):
+    for name, widget in vars(previewed.widgets).items():
+        if not name.startswith("_"):
+            assert widget.toolTip, name
+    frame = previewed.editor.effects[EFFECT].optionsFrame()
+    frame._qt.resize(340, frame._qt.sizeHint().height())
+
+    screenshot(frame, tmp_path / "propagate_edit.png")
+
+    assert (tmp_path / "propagate_edit.png").stat().st_size > 1000
+
+
+def test_the_users_interface_is_never_blocked_for_long(bench):
+    bench.open_segment(ball())
+    bench.start()  # the first loads torch
+    longest = [0.0]
+
+    def work(button):
+        click(button)
+        end = time.monotonic() + 20
+        while True:
+            before = time.thread_time()
+            process_events()
+            longest[0] = max(longest[0], time.thread_time() - before)
+            if not bench.runner.busy or time.monotonic() > end:
+                break
+            time.sleep(0.005)
+
+    work(bench.widgets.start)
+    before = time.thread_time()
+    bench.editor.paint(DRAWN)
+    longest[0] = max(longest[0], time.thread_time() - before)
+    work(bench.widgets.propagate)
+    before = time.thread_time()
+    bench.apply()
+    longest[0] = max(longest[0], time.thread_time() - before)
+
+    assert longest[0] < 0.1
+
+
+def test_a_session_that_the_module_started_is_watched_too(bench):
+    bench.open_segment(ball())
+    selection = bench.panel._choice.selection
+    bench.logic.load_model(bench.panel._choice.model.path, device="cpu")
+    bench.logic.select(selection.volume_nodes, selection.segmentation_node, selection.segment_id)
+    bench.logic.predict()
+    bench.panel.update()
+
+    bench.paint(DRAWN)
+
+    assert "Redrawn: axial slice" in bench.status

@@ -1,0 +1,38 @@
+"""What the user is asked, also where Slicer answers in their place."""
+
+import pytest
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_trust_is_what_the_user_says(application, answer):
+    from context_propagation.gui.work.messages import trusted
+
+    application.answers = [answer]
+
+    assert trusted("Do you trust it?") is answer
+    assert application.texts("question") == ["Do you trust it?"]
+
+
+def test_where_slicer_answers_by_itself_nothing_is_trusted(application, monkeypatch):
+    import slicer
+
+    from context_propagation.gui.work.messages import trusted
+
+    monkeypatch.setattr(type(slicer.app), "testingEnabled", staticmethod(lambda: True))
+
+    assert not trusted("Do you trust it?")
+    assert application.texts("question") == []
+
+
+def test_what_an_action_raises_is_told_and_the_widgets_are_brought_in_step_all_the_same(application):
+    from context_propagation.core.errors import UserInputError
+    from context_propagation.gui.work.messages import guarded
+
+    def fail():
+        raise UserInputError("No model is chosen; choose one")
+
+    done = []
+    guarded(fail, lambda: done.append(True))()
+
+    assert application.texts("error") == ["No model is chosen; choose one"]
+    assert done == [True]

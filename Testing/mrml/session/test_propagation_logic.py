@@ -1,0 +1,378 @@
+import numpy as np
+import pytest
+import slicer
+from fusion_networks import random_fusion
+
+from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.mrml.session.propagation_logic import PropagationLogic
+from context_propagation.mrml.writing.editor_logic_writer import EditorLogicWriter
+
+SHAPE = (16, 16, 16)
+
+
+class EditorsWriter:
+    """Writes as the Segment Editor's effect does: the history belongs to the editor, and Python cannot call it."""
+
+    def __init__(self, editor):
+        self.save_state = editor.save_state
+        self.modify = editor.modify
+        self.finish = editor.finish
+
+
+@pytest.fixture
+def case(make_case):
+    return make_case(shape=SHAPE)
+
+
+@pytest.fixture
+def target(draw_ellipsoid):
+    return draw_ellipsoid(SHAPE, (8, 8, 8), (4, 5, 5))
+
+
+@pytest.fixture
+def drawn(target, draw_ellipsoid):
+    """The target with slice k = 7 redrawn."""
+    result = target.copy()
+    result[7] = draw_ellipsoid(SHAPE, (7, 9, 6), (1, 4, 3))[7]
+    return result
+
+
+@pytest.fixture
+def segment_id(case, target):
+    return case.add(target)
+
+
+@pytest.fixture
+def session(make_session):
+    return make_session()
+
+
+@pytest.fixture
+def logic(case, session, segment_id):
+    logic = PropagationLogic(case.scene, session, [case.volume], case.segmentation, segment_id)
+    logic.set_image()
+    return logic
+
+
+def test_what_was_drawn_is_found_and_propagated_and_stays_as_drawn(case, session, logic, segment_id, drawn, target):
+    case.paint(segment_id, drawn)
+
+    done = logic.propagate()
+
+    result = case.read(segment_id)
+    assert [(edit.axis, edit.index) for edit in done.edits] == [(0, 7)]
+    assert np.array_equal(result, session.segmentation)
+    assert np.array_equal(result[7], drawn[7])
+    assert done.report.written == done.result.changed.sum() > 0
+    assert np.array_equal(result[:5], target[:5])
+    assert np.array_equal(result[10:], target[10:])
+
+
+def test_far_slices_that_a_fusion_network_changes_are_written_and_taken_back(
+    case, make_session, model, segment_id, drawn, target
+):
+    session = make_session(random_fusion(model, channels=6))
+    logic = PropagationLogic(case.scene, session, [case.volume], case.segmentation, segment_id)
+    logic.set_image()
+    case.paint(segment_id, drawn)
+
+    done = logic.propagate()
+
+    assert done.result.scope == "whole volume"
+    assert set(done.result.changed_per_slice) - {5, 6, 7, 8, 9}
+    assert np.array_equal(case.read(segment_id), session.segmentation)
+    assert np.array_equal(session.segmentation[7], drawn[7])
+    logic.undo()
+    assert np.array_equal(case.read(segment_id), drawn)
+    assert np.array_equal(session.segmentation, target)
+
+
+def test_the_plane_may_be_named(case, logic, segment_id, drawn):
+    case.paint(segment_id, drawn)
+
+    assert logic.propagate(plane=case.source.plane_of_axis[0]).result.edited_slices == (7,)
+
+
+def test_a_second_edit_is_compared_with_the_first_result(case, logic, segment_id, drawn):
+    case.paint(segment_id, drawn)
+    logic.propagate()
+    again = case.read(segment_id)
+    again[10, 6:9, 6:9] ^= True
+    case.paint(segment_id, again)
+
+    assert logic.propagate().result.edited_slices == (10,)
+
+
+def test_undo_takes_the_propagation_back_and_keeps_the_drawing(case, session, logic, segment_id, drawn, target):
+    case.paint(segment_id, drawn)
+    logic.propagate()
+    result = case.read(segment_id)
+
+    logic.undo()
+    assert np.array_equal(case.read(segment_id), drawn)
+    assert np.array_equal(session.segmentation, target)
+    assert [edit.index for edit in logic.edits()] == [7]
+
+    logic.redo()
+    assert np.array_equal(case.read(segment_id), result)
+    assert np.array_equal(session.segmentation, result)
+
+
+def test_undo_is_refused_for_both_where_someone_else_painted_since(case, session, logic, segment_id, drawn):
+    case.paint(segment_id, drawn)
+    logic.propagate()
+    result = session.segmentation.copy()
+    painted = case.read(segment_id)
+    painted[0, 0, 0] = True
+    case.paint(segment_id, painted)
+
+    with pytest.raises(UserInputError, match="undo that edit first"):
+        logic.undo()
+    assert np.array_equal(session.segmentation, result)
+    assert np.array_equal(case.read(segment_id), painted)
+
+
+def test_an_undo_and_redo_in_the_segment_editor_are_followed(case, session, segment_id, drawn, target):
+    editor = EditorLogicWriter(case.scene, case.segmentation, case.volume)
+    logic = PropagationLogic(
+        case.scene, session, [case.volume], case.segmentation, segment_id, writer=EditorsWriter(editor)
+    )
+    logic.set_image()
+    case.paint(segment_id, drawn)
+    logic.propagate()
+    result = session.segmentation.copy()
+
+    with pytest.raises(UserInputError, match="use Undo of the Segment Editor"):
+        logic.undo()
+    editor.undo()
+    logic.follow_segment()
+    assert np.array_equal(session.segmentation, target)
+    editor.redo()
+    logic.follow_segment()
+    assert np.array_equal(session.segmentation, result)
+    editor.undo()
+    assert logic.propagate().result.edited_slices == (7,)
+    assert len(session.done) == 1
+
+
+def test_refused_voxels_are_reported_and_are_no_edit_later(case, session, segment_id, drawn):
+    area = np.zeros(SHAPE, bool)
+    area[:8] = True
+    editor = case.scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    editor.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)
+    editor.SetMaskSegmentID(case.add(area, "Area"))
+    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, lambda: editor)
+    logic = PropagationLogic(case.scene, session, [case.volume], case.segmentation, segment_id, writer)
+    logic.set_image()
+    case.paint(segment_id, drawn)
+
+    done = logic.propagate()
+
+    assert done.report.refused == (done.result.changed & ~area).sum() > 0
+    with pytest.raises(UserInputError, match="redraw at least one slice"):
+        logic.propagate()
+
+
+def test_other_segments_stay_as_they_are(case, logic, segment_id, drawn):
+    organ = np.ones(SHAPE, bool)
+    other = case.add(organ, "Body")
+    case.paint(segment_id, drawn)
+
+    logic.propagate()
+
+    assert np.array_equal(case.read(other), organ)
+
+
+def test_an_empty_segment_is_filled_with_the_prediction(case, session):
+    empty = case.segmentation.GetSegmentation().AddEmptySegment("", "Empty")
+
+    PropagationLogic(case.scene, session, [case.volume], case.segmentation, empty).set_image()
+
+    assert session.segmentation.any()
+    assert np.array_equal(case.read(empty), session.segmentation)
+
+
+def test_cancelling_changes_nothing(case, session, logic, segment_id, drawn, target):
+    case.paint(segment_id, drawn)
+
+    with pytest.raises(Cancelled):
+        logic.propagate(cancelled=lambda: True)
+    assert np.array_equal(case.read(segment_id), drawn)
+    assert np.array_equal(session.segmentation, target)
+
+
+def test_propagating_without_an_image_or_an_edit_is_refused(case, session, segment_id):
+    logic = PropagationLogic(case.scene, session, [case.volume], case.segmentation, segment_id)
+    with pytest.raises(UserInputError, match="No image is set"):
+        logic.propagate()
+    logic.set_image()
+    with pytest.raises(UserInputError, match="redraw at least one slice"):
+        logic.propagate()
+    with pytest.raises(UserInputError, match="Nothing to undo"):
+        logic.undo()
+    with pytest.raises(UserInputError, match="Nothing to redo"):
+        logic.redo()
+
+
+def test_nodes_moved_against_each_other_are_refused_and_moved_together_are_not(case, logic, segment_id, drawn, rotate):
+    case.paint(segment_id, drawn)
+    transform = case.transform(rotate(30, (0, 1, 0)))
+    case.segmentation.SetAndObserveTransformNodeID(transform.GetID())
+    with pytest.raises(UserInputError, match="moved against each other; set the image again"):
+        logic.propagate()
+
+    case.volume.SetAndObserveTransformNodeID(transform.GetID())
+
+    assert [edit.index for edit in logic.edits()] == [7]
+
+
+def test_a_changed_image_is_refused(case, logic, segment_id, drawn):
+    case.paint(segment_id, drawn)
+    case.volume.GetImageData().Modified()
+
+    with pytest.raises(UserInputError, match="set the image again"):
+        logic.propagate()
+
+
+def test_a_write_that_fails_leaves_the_engine_as_it_was(case, session, segment_id, drawn, target):
+    class FullDisk(EditorsWriter):
+        def __init__(self, editor):
+            super().__init__(editor)
+            self.modify = self.fail
+
+        def fail(self, *_):
+            raise UserInputError("no room")
+
+    writer = FullDisk(EditorLogicWriter(case.scene, case.segmentation, case.volume))
+    logic = PropagationLogic(case.scene, session, [case.volume], case.segmentation, segment_id, writer)
+    logic.set_image()
+    case.paint(segment_id, drawn)
+
+    with pytest.raises(UserInputError, match="no room"):
+        logic.propagate()
+    assert np.array_equal(session.segmentation, target)
+    assert np.array_equal(case.read(segment_id), drawn)
+    assert [edit.index for edit in logic.edits()] == [7]
+
+
+def test_a_session_that_holds_an_image_is_resumed(case, session, logic, segment_id, drawn):
+    again = PropagationLogic(case.scene, session, [case.volume], case.segmentation, segment_id)
+    case.paint(segment_id, drawn)
+
+    again.resume()
+
+    assert again.propagate().result.edited_slices == (7,)
+
+
+def test_a_session_of_another_image_is_not_resumed(case, make_case, session, logic, target):
+    other = make_case(shape=(16, 16, 17))
+    segment_id = other.add(np.zeros(other.shape, bool))
+
+    with pytest.raises(UserInputError, match="select the volume that the session was saved with"):
+        PropagationLogic(other.scene, session, [other.volume], other.segmentation, segment_id).resume()
+
+
+def test_what_is_pending_writes_nothing_until_it_is_applied(case, session, logic, segment_id, drawn):
+    case.paint(segment_id, drawn)
+
+    pending = logic.propagation_operation().run()
+    assert np.array_equal(case.read(segment_id), drawn)
+
+    logic.apply(pending)
+    assert np.array_equal(case.read(segment_id), pending.result.segmentation)
+    with pytest.raises(UserInputError, match="applied or discarded before"):
+        logic.apply(pending)
+
+
+def test_discarding_takes_the_engine_back_and_leaves_the_drawing(case, session, logic, segment_id, drawn, target):
+    case.paint(segment_id, drawn)
+
+    logic.discard(logic.propagation_operation().run())
+
+    assert np.array_equal(case.read(segment_id), drawn)
+    assert np.array_equal(session.segmentation, target)
+    assert [edit.index for edit in logic.edits()] == [7]
+    with pytest.raises(UserInputError, match="Nothing to undo"):
+        logic.undo()
+
+
+@pytest.mark.parametrize("act", ["propagate", "undo", "redo", "follow_segment", "set_image"])
+def test_nothing_else_is_done_while_a_propagation_is_pending(case, logic, segment_id, drawn, act):
+    case.paint(segment_id, drawn)
+    pending = logic.propagation_operation().run()
+
+    with pytest.raises(UserInputError, match="applied or discarded"):
+        getattr(logic, act)()
+    logic.discard(pending)
+
+
+@pytest.mark.parametrize("act", ["propagate", "undo", "set_image"])
+def test_nothing_else_is_done_while_it_computes(case, session, logic, segment_id, drawn, act):
+    case.paint(segment_id, drawn)
+    refusals = []
+
+    def meddle(stage, fraction):
+        try:
+            getattr(logic, act)()
+        except UserInputError as error:
+            refusals.append(str(error))
+
+    logic.propagation_operation().run(progress=meddle)
+
+    assert set(refusals) == {"A computation is running; wait for it or cancel it"}
+
+
+def test_a_drawing_that_went_on_after_propagating_is_kept_and_the_propagation_dropped(
+    case, session, logic, segment_id, drawn, target
+):
+    case.paint(segment_id, drawn)
+    pending = logic.propagation_operation().run()
+    drawn[7, 2, 2] ^= True
+    case.paint(segment_id, drawn)
+
+    with pytest.raises(UserInputError, match="propagate again"):
+        logic.apply(pending)
+
+    assert np.array_equal(case.read(segment_id), drawn)
+    assert np.array_equal(session.segmentation, target)
+    assert logic.propagate().result.edited_slices == (7,)
+
+
+@pytest.mark.parametrize("deleted", ["segmentation", "volume"])
+def test_a_node_deleted_during_the_run_is_named_and_the_engine_is_as_before(
+    case, session, logic, segment_id, drawn, target, deleted
+):
+    case.paint(segment_id, drawn)
+    operation = logic.propagation_operation()
+    computed = operation.compute(lambda stage, fraction: None, lambda: False)
+    node = getattr(case, deleted)
+    case.scene.RemoveNode(node)
+
+    with pytest.raises(UserInputError, match=f"'{node.GetName()}' was deleted"):
+        logic.apply(operation.finish(computed))
+    assert np.array_equal(session.segmentation, target)
+
+
+def test_a_propagation_abandoned_after_it_was_computed_leaves_the_engine_as_before(
+    case, session, logic, segment_id, drawn, target
+):
+    case.paint(segment_id, drawn)
+    operation = logic.propagation_operation()
+    operation.compute(lambda stage, fraction: None, lambda: False)
+
+    operation.abandon()
+
+    assert np.array_equal(session.segmentation, target)
+    assert [edit.index for edit in logic.edits()] == [7]
+
+
+def test_a_segment_drawn_in_while_it_was_predicted_is_not_overwritten(case, session, drawn):
+    segment_id = case.add(np.zeros(SHAPE, bool), name="empty")
+    logic = PropagationLogic(case.scene, session, [case.volume], case.segmentation, segment_id)
+    operation = logic.image_operation()
+    computed = operation.compute(lambda stage, fraction: None, lambda: False)
+    case.paint(segment_id, drawn)
+
+    with pytest.raises(UserInputError, match="drawn in while it was predicted"):
+        operation.finish(computed)
+    assert np.array_equal(case.read(segment_id), drawn)

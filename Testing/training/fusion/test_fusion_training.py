@@ -1,0 +1,517 @@
+"""Training of a fusion network on a small real U-Net: the loss by hand, interruptions, checkpoints."""
+
+import math
+import pickle
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from nnunet_folders import write_nnunet_folder
+
+from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.core.image.boxes import whole
+from context_propagation.core.image.grid import GridMap
+from context_propagation.core.model.nnunet_model import NnunetModel
+from context_propagation.core.propagation.fusion_network import FusionSettings
+from context_propagation.training.fusion import fusion_training
+from context_propagation.training.fusion.fusion_example import FusionExample
+from context_propagation.training.fusion.fusion_training import TrainingSettings, train_fusion
+
+SHAPE = (16, 16, 16)
+NEAR = slice(6, 11)
+ARCHITECTURE = FusionSettings("residual", 8, 0.5)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return NnunetModel.load(write_nnunet_folder(tmp_path_factory.mktemp("model"), features=(4, 8, 8)), device="cpu")
+
+
+def far_of(*near):
+    """One mask per edit, without its near slices."""
+    far = torch.ones(len(near), *SHAPE, dtype=torch.bool)
+    for mask, slices in zip(far, near, strict=True):
+        mask[slices] = False
+    return far
+
+
+def ball(radius):
+    return torch.from_numpy(sum((g - 8) ** 2 for g in np.indices(SHAPE)) <= radius**2)
+
+
+def example(model, seed=0, near=(NEAR,), told=0, radius=5):
+    """A whole window of noise, its f' and edits as random as it."""
+    generator = torch.Generator().manual_seed(seed)
+    features = model.splits[0].encode(torch.randn(1, 1, *SHAPE, generator=generator), 2)
+    edits, size = len(near), features.f.shape[2:]
+    return FusionExample(
+        f=features.f,
+        f_updated=features.f + 0.3 * torch.randn(edits, *features.f.shape[1:], generator=generator),
+        edit_maps=torch.rand(edits, 2, *size, generator=generator),
+        descriptions=torch.randn(edits, 8, generator=generator),
+        prototypes=torch.randn(edits, 2, features.f.shape[1], generator=generator),
+        told=torch.rand(told, generator=generator),
+        decoder=features,
+        f_box=whole(size),
+        truth=ball(radius),
+        far=far_of(*near),
+        grid=GridMap((0, 1, 2), whole(SHAPE), SHAPE),
+        origin=(0, 0, 0),
+        image_box=whole(SHAPE),
+    )
+
+
+def readers(*examples):
+    return [partial(lambda item: item, item) for item in examples]
+
+
+@pytest.fixture(scope="module")
+def training(model):
+    return readers(*(example(model, seed, (NEAR, slice(3, 8))) for seed in range(3)))
+
+
+@pytest.fixture(scope="module")
+def validation(model):
+    return readers(example(model, 7))
+
+
+def train(model, training, validation=(), architecture=ARCHITECTURE, checkpoint=None, on_epoch=None, **settings):
+    collected = [] if on_epoch is None else on_epoch
+    return train_fusion(
+        model, model.splits[0], architecture, TrainingSettings(**{"epochs": 2, **settings}), training, validation,
+        checkpoint, collected.append if isinstance(collected, list) else collected,
+    )  # fmt: skip
+
+
+def weights_of(trained):
+    return trained.network.state_dict()
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def logit_of(model, item, fused):
+    """The target's logit less the background's, `[E, 16, 16, 16]`."""
+    with torch.no_grad():
+        logits = model.splits[0].decode(item.decoder, fused, True)
+    return (logits[:, 1] - logits[:, 0]).numpy()
+
+
+def loss_by_hand(z, truth, far, cross_entropy=True):
+    z, y = z[far].astype(float), truth[far].astype(float)
+    p = 1 / (1 + np.exp(-z))
+    dice = (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1)
+    entropy = -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean()
+    return 1 - dice + (entropy if cross_entropy else 0)
+
+
+# ---- what is learnt
+
+
+@pytest.mark.parametrize("loss", ["dice and cross-entropy", "dice"])
+def test_the_first_loss_is_the_base_model_s_on_the_far_slices_of_the_untouched_features(model, loss):
+    """A residual network starts as f; two edits with other near slices are averaged."""
+    item = example(model, near=(NEAR, slice(0, 4)))
+    trained = train(model, readers(item), epochs=1, loss=loss)
+    z, far = logit_of(model, item, item.f)[0], item.far.numpy()
+    expected = [loss_by_hand(z, item.truth.numpy(), one, loss == "dice and cross-entropy") for one in far]
+    assert trained.log[0].training_loss == pytest.approx(np.mean(expected), rel=1e-4)
+    assert abs(expected[0] - expected[1]) > 1e-3
+
+
+def test_the_ground_truth_on_near_slices_changes_nothing(model):
+    item = example(model)
+    other = replace(item, truth=item.truth.clone())
+    other.truth[NEAR] = ~other.truth[NEAR]
+    one, two = (train(model, readers(it), readers(it)) for it in (item, other))
+    assert same(weights_of(one), weights_of(two))
+    assert one.log == two.log
+
+
+def test_the_ground_truth_on_far_slices_does(model):
+    item = example(model)
+    other = replace(item, truth=item.truth.clone())
+    other.truth[0] = ~other.truth[0]
+    one, two = (train(model, readers(it), readers(it)) for it in (item, other))
+    assert not same(weights_of(one), weights_of(two))
+    assert one.log[0].validation_loss != two.log[0].validation_loss
+
+
+def test_validation_is_loss_and_dsc_of_the_far_slices_with_the_trained_weights(model, training):
+    item = example(model, 7, (NEAR, slice(0, 9)))
+    trained = train(model, training, readers(item), epochs=1)
+    f = item.f.expand(2, -1, -1, -1, -1)
+    z = logit_of(model, replace(item, decoder=_repeated(item.decoder, 2)), trained.network(
+        f, item.f_updated, item.edit_maps, item.descriptions, item.prototypes))  # fmt: skip
+    losses, dscs = [], []
+    for edit, far in enumerate(item.far.numpy()):
+        predicted, truth = (z[edit] > 0) & far, item.truth.numpy() & far
+        losses.append(loss_by_hand(z[edit], item.truth.numpy(), far))
+        dscs.append(2 * (predicted & truth).sum() / (predicted.sum() + truth.sum()))
+    assert trained.log[0].validation_loss == pytest.approx(np.mean(losses), rel=1e-4)
+    assert trained.log[0].validation_dsc == pytest.approx(np.mean(dscs), abs=1e-6)
+    assert 0 < np.mean(dscs) < 1
+
+
+def _repeated(decoder, edits):
+    return replace(decoder, skips=tuple(skip.expand(edits, -1, -1, -1, -1) for skip in decoder.skips))
+
+
+def test_a_validation_edit_with_nothing_far_predicted_or_true_counts_one(model, training):
+    item = example(model, 7)
+    z = logit_of(model, item, item.f)[0]
+    nowhere = torch.from_numpy(z <= -0.5)[None] & ~item.truth
+    trained = train(model, training, readers(replace(item, far=nowhere)), epochs=1, learning_rate=1e-9)
+    assert nowhere.any()
+    assert trained.log[0].validation_dsc == 1
+
+
+def test_training_lowers_the_loss(model):
+    """The truth is what f' predicts: fusion need only learn to pass f' on."""
+    item = example(model)
+    item = replace(item, truth=torch.from_numpy(logit_of(model, item, item.f_updated)[0] > 0))
+    losses = [line.training_loss for line in train(model, readers(item), epochs=20, learning_rate=0.02).log]
+    assert losses[-1] < losses[0] - 0.01
+
+
+def test_without_validation_its_figures_are_unknown(model, training):
+    (line,) = train(model, training, epochs=1).log
+    assert math.isnan(line.validation_loss)
+    assert math.isnan(line.validation_dsc)
+
+
+def test_the_learning_rate_falls_as_nnu_net_s_does(model, training, tmp_path):
+    rates = []
+
+    def note(line):
+        saved = torch.load(tmp_path / "checkpoint", weights_only=True)
+        rates.append(saved["optimizer"]["param_groups"][0]["lr"])
+
+    train(model, training, checkpoint=tmp_path / "checkpoint", on_epoch=note, epochs=3, learning_rate=0.01)
+    assert rates == pytest.approx([0.01, 0.01 * (2 / 3) ** 0.9, 0.01 * (1 / 3) ** 0.9])
+
+
+def test_the_base_model_keeps_its_weights_and_gets_no_gradients(model, training):
+    before = {name: tensor.clone() for name, tensor in model.splits[0].tail(2).state_dict().items()}
+    train(model, training)
+    tail = model.splits[0].tail(2)
+    assert same(before, tail.state_dict())
+    assert all(parameter.grad is None for parameter in tail.parameters())
+
+
+# ---- what a network is shown
+
+
+def test_a_control_that_sees_no_edit_learns_the_same_from_any_edit(model):
+    item = example(model)
+    other = replace(
+        item,
+        f_updated=item.f_updated + 1,
+        descriptions=item.descriptions + 1,
+        edit_maps=item.edit_maps * 0,
+        prototypes=-item.prototypes,
+    )
+    blind = [weights_of(train(model, readers(it), sees="no edit")) for it in (item, other)]
+    seeing = [weights_of(train(model, readers(it))) for it in (item, other)]
+    assert same(*blind)
+    assert not same(*seeing)
+
+
+def test_an_oracle_learns_from_what_it_is_told(model):
+    item = example(model, told=3)
+    other = replace(item, told=item.told + 1)
+    oracle = FusionSettings("residual", 8, 0.5, told=3)
+    one, two = (train(model, readers(it), architecture=oracle, sees="hidden truth") for it in (item, other))
+    assert not same(weights_of(one), weights_of(two))
+    assert not one.network.told.any()
+
+
+def test_others_learn_from_the_same_cases_without_being_told(model):
+    told, untold = example(model, told=3), replace(example(model, told=3), told=torch.zeros(0))
+    assert same(*(weights_of(train(model, readers(item))) for item in (told, untold)))
+
+
+# ---- which weights are kept
+
+
+def test_the_weights_of_the_best_epoch_are_kept(model, tmp_path):
+    """The validation truth is what the untouched features predict: every step with this rate leads away from it."""
+    item = example(model, 7)
+    truth = torch.from_numpy(logit_of(model, item, item.f)[0] > 0)
+    weights = []
+
+    def keep(line):
+        weights.append(torch.load(tmp_path / "checkpoint", weights_only=True)["weights"])
+
+    trained = train(
+        model, readers(example(model)), readers(replace(item, truth=truth)), checkpoint=tmp_path / "checkpoint",
+        on_epoch=keep, epochs=4, learning_rate=0.01,
+    )  # fmt: skip
+    dscs = [line.validation_dsc for line in trained.log]
+    best = dscs.index(max(dscs))
+    assert best < 3
+    assert same(weights_of(trained), weights[best])
+    assert not same(weights_of(trained), weights[-1])
+
+
+def test_without_validation_the_last_weights_are_kept(model, training, tmp_path):
+    trained = train(model, training, checkpoint=tmp_path / "checkpoint", epochs=3)
+    assert same(weights_of(trained), torch.load(tmp_path / "checkpoint", weights_only=True)["weights"])
+
+
+def test_averaged_weights_are_the_moving_average_of_those_after_each_step(model, training):
+    """By hand over two steps: 0.75 of the weights after the first and 0.25 of those after the second."""
+    order = torch.randperm(2, generator=torch.Generator().manual_seed(0)).tolist()
+    first = weights_of(train(model, [training[order[0]]], epochs=1))
+    second = weights_of(train(model, training[:2], epochs=1))
+
+    averaged = weights_of(train(model, training[:2], epochs=1, averaging=0.75))
+
+    assert not same(first, second)
+    for name, weights in averaged.items():
+        torch.testing.assert_close(weights, 0.75 * first[name] + 0.25 * second[name], atol=1e-6, rtol=1e-5)
+
+
+def test_the_result_is_ready_for_use(model, training):
+    network = train(model, training).network
+    assert not any(module.training for module in network.modules())
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(1, 2), (2, 3), (None, 5)])
+def test_training_stops_after_so_many_epochs_without_a_better_dsc(model, training, validation, patience, epochs):
+    """With this learning rate no DSC changes, so the first epoch stays the best."""
+    trained = train(model, training, validation, epochs=5, learning_rate=1e-12, patience=patience)
+    assert len({line.validation_dsc for line in trained.log}) == 1
+    assert [line.epoch for line in trained.log] == list(range(1, epochs + 1))
+
+
+def test_without_validation_nothing_stops_early(model, training):
+    assert len(train(model, training, epochs=4, patience=1).log) == 4
+
+
+# ---- chance
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(model, training):
+    one, two, other = (weights_of(train(model, training, seed=seed)) for seed in (3, 3, 4))
+    assert same(one, two)
+    assert not same(one, other)
+
+
+def test_every_example_is_read_once_in_each_epoch_in_an_order_that_changes(model):
+    read = []
+
+    def reader(number, item):
+        read.append(number)
+        return item
+
+    item = example(model)
+    train(model, [partial(reader, number, item) for number in range(5)], epochs=3)
+    epochs = [read[5 * epoch : 5 * epoch + 5] for epoch in range(3)]
+    assert [sorted(order) for order in epochs] == [list(range(5))] * 3
+    assert len({tuple(order) for order in epochs}) > 1
+
+
+def test_training_leaves_the_caller_s_random_numbers_alone(model, training):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(123)
+        before = torch.random.get_rng_state()
+        train(model, training, epochs=1)
+        assert torch.equal(torch.random.get_rng_state(), before)
+
+
+# ---- interruptions
+
+
+def interrupted(model, training, validation, checkpoint, steps, epochs=3, averaging=0.0):
+    """Train until so many steps are done."""
+    asked = []
+
+    def cancelled():
+        asked.append(True)
+        return len(asked) > steps
+
+    with pytest.raises(Cancelled):
+        train_fusion(
+            model, model.splits[0], ARCHITECTURE, TrainingSettings(epochs=epochs, seed=1, averaging=averaging),
+            training, validation, checkpoint, cancelled=cancelled,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(("steps", "averaging"), [(3, 0.0), (4, 0.0), (8, 0.0), (4, 0.9)])
+def test_an_interrupted_training_goes_on_to_the_same_bits(model, training, validation, tmp_path, steps, averaging):
+    """Three steps are an epoch: after one, within the second, within the third."""
+    settings = {"epochs": 3, "seed": 1, "averaging": averaging}
+    uninterrupted = train(model, training, validation, **settings)
+    interrupted(model, training, validation, tmp_path / "checkpoint", steps, averaging=averaging)
+    further = []
+    resumed = train(model, training, validation, checkpoint=tmp_path / "checkpoint", on_epoch=further, **settings)
+    assert same(weights_of(resumed), weights_of(uninterrupted))
+    assert resumed.log == uninterrupted.log
+    assert [line.epoch for line in further] == list(range(steps // 3 + 1, 4))
+
+
+def test_a_training_interrupted_twice_ends_the_same_too(model, training, tmp_path):
+    for _ in range(2):
+        interrupted(model, training, (), tmp_path / "checkpoint", 4)
+    resumed = train(model, training, checkpoint=tmp_path / "checkpoint", epochs=3, seed=1)
+    assert same(weights_of(resumed), weights_of(train(model, training, epochs=3, seed=1)))
+
+
+def test_cancelled_before_the_first_epoch_is_done_leaves_no_checkpoint(model, training, tmp_path):
+    interrupted(model, training, (), tmp_path / "checkpoint", 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_training_is_not_repeated(model, training, tmp_path):
+    first = train(model, training, checkpoint=tmp_path / "checkpoint")
+    further = []
+    again = train(model, training, checkpoint=tmp_path / "checkpoint", on_epoch=further)
+    assert further == []
+    assert same(weights_of(again), weights_of(first))
+
+
+def test_a_training_that_had_stalled_does_not_go_on_when_it_is_read_again(model, training, validation, tmp_path):
+    settings = {"epochs": 5, "learning_rate": 1e-12, "patience": 1, "checkpoint": tmp_path / "checkpoint"}
+    train(model, training, validation, **settings)
+    assert len(train(model, training, validation, **settings).log) == 2
+
+
+def test_progress_grows_to_one_and_every_epoch_is_told(model, training):
+    fractions, lines = [], []
+    trained = train_fusion(
+        model, model.splits[0], ARCHITECTURE, TrainingSettings(epochs=2), training, on_epoch=lines.append,
+        progress=fractions.append,
+    )  # fmt: skip
+    assert fractions == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
+    assert tuple(lines) == trained.log
+
+
+# ---- checkpoints that cannot be continued
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seed": 5}, "settings"),
+        ({"epochs": 9}, "settings"),
+        ({"sees": "no edit"}, "settings"),
+        ({"architecture": FusionSettings("residual", 8, 1.0)}, "architecture"),
+        ({"architecture": FusionSettings("paper", 8, 0.5), "loss": "dice"}, "architecture and settings"),
+    ],
+)
+def test_the_checkpoint_of_another_training_is_refused_and_kept(model, training, tmp_path, changes, named):
+    checkpoint = tmp_path / "checkpoint"
+    train(model, training[:1], checkpoint=checkpoint, epochs=1)
+    content = checkpoint.read_bytes()
+    with pytest.raises(UserInputError, match=f"checkpoint' belongs to a training with other {named}; delete it"):
+        train(model, training[:1], checkpoint=checkpoint, **{"epochs": 1, **changes})
+    assert checkpoint.read_bytes() == content
+
+
+@pytest.mark.parametrize("keep", [0, 10, 2000])
+def test_a_truncated_checkpoint_is_refused(model, training, tmp_path, keep):
+    checkpoint = tmp_path / "checkpoint"
+    train(model, training[:1], checkpoint=checkpoint, epochs=1)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:keep])
+    with pytest.raises(UserInputError, match="is not a training checkpoint .*delete it to start again"):
+        train(model, training[:1], checkpoint=checkpoint, epochs=1)
+
+
+@pytest.mark.parametrize("content", [[1, 2], torch.zeros(3), "weights"])
+def test_a_file_of_something_else_is_refused(model, training, tmp_path, content):
+    torch.save(content, tmp_path / "checkpoint")
+    with pytest.raises(UserInputError, match="is not a training checkpoint.*delete it to start again"):
+        train(model, training[:1], checkpoint=tmp_path / "checkpoint", epochs=1)
+
+
+class _Touches:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def _pickle(item, path):
+    path.write_bytes(pickle.dumps(item, 2))
+
+
+def _unpickle(path):
+    return pickle.loads(path.read_bytes())
+
+
+@pytest.mark.parametrize(("write", "unsafe_read"), [(torch.save, partial(torch.load, weights_only=False)),
+                                                    (_pickle, _unpickle)])  # fmt: skip
+def test_code_in_a_checkpoint_is_refused_and_does_not_run(model, training, tmp_path, write, unsafe_read):
+    marker = tmp_path / "code-has-run"
+    write({"log": _Touches(marker)}, tmp_path / "checkpoint")
+    with pytest.raises(UserInputError, match="is not a training checkpoint"):
+        train(model, training[:1], checkpoint=tmp_path / "checkpoint", epochs=1)
+    assert not marker.exists()
+    unsafe_read(tmp_path / "checkpoint")
+    assert marker.exists()  # so the code would have run
+
+
+# ---- refusals
+
+
+def test_a_training_without_examples_is_refused(model):
+    with pytest.raises(UserInputError, match="No training examples; give cases"):
+        train(model, [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"epochs": 0}, "0 epochs; give at least 1"),
+        ({"learning_rate": 0.0}, "learning rate is 0.0; give a number above 0"),
+        ({"learning_rate": -1.0}, "learning rate is -1.0"),
+        ({"learning_rate": math.nan}, "learning rate is nan"),
+        ({"averaging": 1.0}, "share kept in averaging is 1.0"),
+    ],
+)
+def test_settings_that_train_nothing_are_refused(changes, said):
+    with pytest.raises(UserInputError, match=said):
+        TrainingSettings(**changes)
+
+
+def agreeing(model, item):
+    """An example whose truth is what the untouched features say: an untouched DSC of 1."""
+    return replace(item, truth=model.target_margin([item.decode(model.splits[0], item.f).float()])[0] > 0)
+
+
+@pytest.fixture
+def strict(monkeypatch):
+    """Less than nine tenths of the untouched DSC counts as dead: a small network does not lose all of it so soon."""
+    monkeypatch.setattr(fusion_training, "LEAST_SHARE", 0.9)
+
+
+def test_a_training_that_died_is_done_again_at_a_third_of_the_learning_rate(model, strict, caplog):
+    good = agreeing(model, example(model, 1))
+    wrong, reads = replace(good, truth=~good.truth), []
+
+    def first_wrong_then_good():
+        reads.append(1)
+        return wrong if len(reads) <= 40 else good
+
+    trained = train(model, [first_wrong_then_good] * 20, readers(good), learning_rate=0.03)
+
+    assert len(reads) == 80
+    assert "The training died" in caplog.text
+    again = train(model, readers(good) * 20, readers(good), learning_rate=0.03 / 3)
+    assert same(weights_of(trained), weights_of(again))
+
+
+def test_a_training_that_dies_at_every_rate_is_refused(model, strict):
+    good = agreeing(model, example(model, 1))
+
+    with pytest.raises(UserInputError, match="3 trainings died"):
+        train(model, readers(replace(good, truth=~good.truth)) * 20, readers(good), learning_rate=0.03)
