@@ -1,4 +1,4 @@
-"""One case of an evaluation: simulated edits, every row of the table, every measure (method 6 and 8)."""
+"""One case of an evaluation: simulated edits, every row of the table, every measure."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class RelativeGain:
 
 @dataclass(frozen=True)
 class OracleShare:
-    """What of the reachable gain the edit carried, on the cases that have all three rows (method 6, row 8).
+    """What of the reachable gain the edit carried, on the cases that have all three rows (the oracle of docs/evaluation.md).
 
     Attributes:
         pick: How the edited slice was chosen.

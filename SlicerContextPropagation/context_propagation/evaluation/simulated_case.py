@@ -137,7 +137,7 @@ class CaseSession:
         return replace(record, far=propagation.far_margins(edit, record.features, fusion))
 
     def composed(self, record: EditRecord, far_margin: FarMargin) -> np.ndarray:
-        """What a session writes for this one edit: only voxels whose label the edit changed (method 5)."""
+        """What a session writes for this one edit: only voxels whose label the edit changed."""
         untouched = self.session.window_prediction
         after = compose(untouched, [record], far_margin, self.job.settings.far_rule)
         return _pasted(np.where(after != untouched, after, self.baseline), record.edits)

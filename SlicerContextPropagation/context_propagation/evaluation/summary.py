@@ -1,4 +1,4 @@
-"""Tables of an evaluation: accuracy, significance, regression, decoder levels, number of edits (method 6 and 8).
+"""Tables of an evaluation: accuracy, significance, regression, decoder levels, number of edits.
 
 The input is a pandas frame with a line for each case, pick of the edited slice, decoder level, number of edits, row of
 the table and scope; its columns are in `COLUMNS`. A line with a text in `error` counts nowhere else: it is a failure,

@@ -274,7 +274,7 @@ def test_a_dataset_file_of_the_older_kind_names_its_channels_modality(tmp_path):
     assert model.channel_names == ["MRI", "MRI"]
 
 
-# ---- orientation (method 11)
+# ---- orientation
 
 READERS = {
     "SimpleITKIO": SimpleITKIO,

@@ -145,7 +145,7 @@ def test_settings_that_make_no_sense_are_refused(wrong):
         UpdateSettings(**wrong)
 
 
-# -- slab against whole window (method 7) --------------------------------------------------------------------------
+# -- slab against whole window --------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module", params=["PlainConvUNet", "ResidualEncoderUNet"])

@@ -27,7 +27,7 @@ from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.network.unet_split import UNetSplit
 
 REORIENTING_READERS = {"NibabelIOWithReorient": "RAS", "SimpleITKIOWithReorient": "RAS"}
-"""Reader classes that reorient before the network sees the image; all others feed the array as stored (method 11)."""
+"""Reader classes that reorient before the network sees the image; all others feed the array as stored."""
 
 
 class NnunetModel:

@@ -20,7 +20,7 @@ from context_propagation.core.model.target import Target
 from context_propagation.core.network.split_network import SplitNetwork
 
 Loss = Literal["dice and cross-entropy", "dice"]
-"""A base model's own loss (method 2): Eq. 7 for nnU-Net, Eq. 5 for PSNN."""
+"""A base model's own loss: Eq. 7 for nnU-Net, Eq. 5 for PSNN."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class SegmentationModel(Protocol):
         channels: Number of image channels.
         channel_names: Their names.
         channel_expectations: What each channel should hold, as far as it is known.
-        loss: The loss that the network was trained with (method 2); updates and fusion networks are trained with it.
+        loss: The loss that the network was trained with; updates and fusion networks are trained with it.
         device: Where it computes.
     """
 
@@ -86,7 +86,7 @@ class SegmentationModel(Protocol):
         """Bytes of main memory that `predict` needs at its peak beside the network itself, an estimate."""
 
     def target_logit(self, logits: torch.Tensor) -> torch.Tensor:
-        """`[N, C, ...]` to `[N, ...]`: above 0 where the target is more likely than all else together (method 11)."""
+        """`[N, C, ...]` to `[N, ...]`: above 0 where the target is more likely than all else together."""
 
     def target_margin(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
         """`[N, ...]`, -1 to 1, from the mean of the folds' probabilities: above 0 exactly where it `is_target`.

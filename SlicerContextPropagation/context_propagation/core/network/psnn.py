@@ -1,4 +1,4 @@
-"""The progressive semantically nested network (PSNN) and the chain of two streams for CT and PET (method 9).
+"""The progressive semantically nested network (PSNN) and the chain of two streams for CT and PET.
 
 Tensors are `[N, C, D, H, W]`. Levels are counted from the shallowest stage: level 1 has the input's size.
 

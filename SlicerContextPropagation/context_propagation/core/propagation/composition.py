@@ -1,4 +1,4 @@
-"""The refined volume from the edits so far: Eq. 4, several edits, drawn slices exact (paper II-C, II-D; method 4)."""
+"""The refined volume from the edits so far: Eq. 4, several edits, drawn slices exact (paper II-C, II-D)."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def compose(
     far_margin: FarMargin = FarMargin(),
     far_rule: FarRule = "average",
 ) -> np.ndarray:
-    """Labels after all edits: R_n of method 5.
+    """Labels after all edits: R_n.
 
     A near slice takes the update of the edit that was drawn first among those that it is near to; an edit for which
     nothing had to be updated is near to none. A far slice, near to no edit, takes the target where the margin of the

@@ -1,4 +1,4 @@
-"""What an edit says about the whole volume: the drawing against the prediction on the drawn slices (method 10)."""
+"""What an edit says about the whole volume: the drawing against the prediction on the drawn slices."""
 
 from __future__ import annotations
 

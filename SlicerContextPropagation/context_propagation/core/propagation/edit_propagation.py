@@ -1,4 +1,4 @@
-"""One edit over all windows and folds: which are updated, and what near and far slices become (method 2, 4, 11)."""
+"""One edit over all windows and folds: which are updated, and what near and far slices become (Fig. 2)."""
 
 from __future__ import annotations
 

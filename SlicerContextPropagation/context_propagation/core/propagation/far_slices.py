@@ -1,4 +1,4 @@
-"""Far slices: phi'(fusion(f, f')), the second line of Eq. 4. Training and use share these functions (method 3, 4)."""
+"""Far slices: phi'(fusion(f, f')), the second line of Eq. 4. Training and use share these functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that is cached of one image: the windows, which of them decodes a voxel, and R_0 (method 1, 5, 11)."""
+"""Everything that is cached of one image: the windows, which of them decodes a voxel, and R_0 (paper II-A)."""
 
 from __future__ import annotations
 

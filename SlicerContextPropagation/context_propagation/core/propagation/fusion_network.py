@@ -1,4 +1,4 @@
-"""The fusion network: from the features before and after an edit to features for the far slices (Fig. 2c, method 3)."""
+"""The fusion network: from the features before and after an edit to features for the far slices (Fig. 2c)."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class PaperFusion(FusionNetwork):
 
 
 class ResidualFusion(FusionNetwork):
-    """f plus a correction that starts at zero; global paths let the edit speak about every slice (method 10).
+    """f plus a correction that starts at zero; global paths let the edit speak about every slice (docs/fusion.md).
 
     How alike f is to the prototypes of the edit, anywhere in the volume, is an input beside f, f' - f and the edit map.
     The description scales and shifts the hidden channels.

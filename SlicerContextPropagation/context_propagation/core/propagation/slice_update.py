@@ -1,4 +1,4 @@
-"""One edit on one window: the slab it needs, the update of its features, the near slices decoded (method 2, 7, 11)."""
+"""One edit on one window: the slab it needs, the update of its features, the near slices decoded (Eq. 3)."""
 
 from __future__ import annotations
 

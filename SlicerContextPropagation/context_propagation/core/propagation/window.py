@@ -1,4 +1,4 @@
-"""The working windows: which parts of the image are cached, and at what cost in memory (method 11, 'Window')."""
+"""The working windows: which parts of the image are cached, and at what cost in memory."""
 
 from __future__ import annotations
 

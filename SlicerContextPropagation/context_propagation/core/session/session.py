@@ -292,7 +292,7 @@ class Session:
         new = {(edit.axis, edit.index) for edit in edits}
         redrawn = any((e.axis, e.index) in new for old in self.records if not old.satisfied for e in old.edits)
         if not redrawn and self.propagation.network_edit(edits).is_satisfied():
-            return ()  # an edit that says what R_0 says moves nothing (method 5)
+            return ()  # an edit that says what R_0 says moves nothing
         return tuple(record for record in kept if record.axis == edits[0].axis)
 
     def _drawings(self, edits: Sequence[SliceEdit], joined: Sequence[EditRecord]) -> list[tuple[int, SliceEdit]]:
@@ -317,7 +317,7 @@ class Session:
     ) -> tuple[Step, np.ndarray]:
         """The history step of a new record, and the voxels that propagation, not the drawing, changes.
 
-        Only voxels with R_n != R_(n-1) are written (method 5); where R_n is back at R_0, the first segmentation is.
+        Only voxels with R_n != R_(n-1) are written; where R_n is back at R_0, the first segmentation is.
         """
         untouched = self.window_prediction
         before = self._composed(untouched, self.records)

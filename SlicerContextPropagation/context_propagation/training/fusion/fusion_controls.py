@@ -1,4 +1,4 @@
-"""The controls of method 6: the same network, shown less of the edit than the real one. None is ever shipped."""
+"""The controls of a fusion network (docs/evaluation.md): the same network, shown less of the edit than the real one. None is ever shipped."""
 
 from __future__ import annotations
 

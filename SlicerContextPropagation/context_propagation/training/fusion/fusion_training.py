@@ -1,4 +1,4 @@
-"""Training of a fusion network: base model frozen, loss on the far slices only (paper II-C, II-D; method 3)."""
+"""Training of a fusion network: base model frozen, loss on the far slices only (paper II-C, II-D)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training examples of the fusion network from one image: simulated edits run through the engine (method 3)."""
+"""Training examples of the fusion network from one image: simulated edits run through the engine."""
 
 from __future__ import annotations
 
