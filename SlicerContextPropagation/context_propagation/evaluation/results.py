@@ -83,7 +83,8 @@ class RelativeGain:
 
 @dataclass(frozen=True)
 class OracleShare:
-    """What of the reachable gain the edit carried, on the cases that have all three rows (the oracle of docs/evaluation.md).
+    """What of the reachable gain the edit carried, on the cases that have all three rows (see the oracle in
+    docs/evaluation.md).
 
     Attributes:
         pick: How the edited slice was chosen.

@@ -1,4 +1,4 @@
-"""The controls of a fusion network (docs/evaluation.md): the same network, shown less of the edit than the real one. None is ever shipped."""
+"""The controls of a fusion network: the same network, shown less of the edit than the real one (docs/evaluation.md)."""
 
 from __future__ import annotations
 
