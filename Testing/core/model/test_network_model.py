@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.core.image.axis_map import AxisMap
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.network_model import NetworkModel, Output
@@ -107,7 +108,9 @@ def test_the_network_sees_voxels_of_its_own_size_where_the_grid_map_says():
 
     # i: 16 mm at 1 mm, j: 15 mm at 2 mm is 7.5, which rounds to the even 8, k: 12 mm at 4 mm
     assert prepared.network_input.shape == (1, 16, 8, 3)
-    assert grid == GridMap((2, 1, 0), ((0, 8), (0, 10), (0, 12)), (16, 8, 3))
+    assert prepared.axes == AxisMap((2, 1, 0))
+    assert prepared.image_shape == (8, 10, 12)
+    assert grid == GridMap(((0, 8), (0, 10), (0, 12)), (16, 8, 3))
     d, h, w = np.meshgrid(np.arange(16), np.arange(8), np.arange(3), indexing="ij")
     at_i, at_j, at_k = (d + 0.5) * 8 / 16 - 0.5, (h + 0.5) * 10 / 8 - 0.5, (w + 0.5) * 12 / 3 - 0.5
     expected = 5 * at_k + 3 * at_j - 2 * at_i

@@ -54,8 +54,8 @@ def memory_forecast(
         UserInputError: It does not fit; the message says how much is needed.
     """
     grid = image.prepared.grid
-    target = None if initial is None else bounding_box(image.reorientation.apply(initial))
-    inside = None if target is None else intersection(grid.network_order(target), grid.crop)
+    target = None if initial is None else bounding_box(image.prepared.axes.apply(initial))
+    inside = None if target is None else intersection(target, grid.crop)
     around = _middle(grid.network_shape) if inside is None else grid.support(inside)
     margin = 0 if inside is None else settings.window_margin
     budget = settings.memory_budget_bytes
