@@ -87,9 +87,9 @@ def test_a_ct_is_scaled_by_the_foreground_of_all_cases_and_a_pet_by_its_own_imag
 
 def test_a_mask_lies_on_the_network_s_grid_where_its_image_does():
     """A half space with its border between voxels 3 and 4 of 8: at half the voxels it lies between 1 and 2."""
-    mask = np.zeros((4, 8, 6), bool)
-    mask[:, 4:] = True
-    grid = GridMap((1, 0, 2), whole((8, 4, 6)), (4, 4, 12))
+    mask = np.zeros((8, 4, 6), bool)
+    mask[4:] = True
+    grid = GridMap(whole((8, 4, 6)), (4, 4, 12))
     found = mask_on_grid(mask, grid)
     assert found.shape == (4, 4, 12)
     assert found[:, 0, 0].tolist() == [0, 0, 1, 1]

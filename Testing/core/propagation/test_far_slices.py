@@ -211,7 +211,7 @@ def test_the_description_is_that_of_the_drawn_slice_against_the_untouched_logits
     predicted = session.window_prediction[10]
     expected = describe([DrawnSlice(drawn[box], predicted[box], plane[box], (2.0, 1.0))])
 
-    spacing_mm = session.propagation.oriented_spacing_mm
+    spacing_mm = session.propagation.network_spacing_mm
     described = describe_edit(session.cache, network_edit(session, [edit]), spacing_mm)
     assert np.allclose(described, expected, atol=1e-4)
     assert not np.allclose(

@@ -58,7 +58,7 @@ def example(model, seed=0, near=(NEAR,), told=0, radius=5):
         f_box=whole(size),
         truth=ball(radius),
         far=far_of(*near),
-        grid=GridMap((0, 1, 2), whole(SHAPE), SHAPE),
+        grid=GridMap(whole(SHAPE), SHAPE),
         origin=(0, 0, 0),
         image_box=whole(SHAPE),
     )

@@ -110,21 +110,21 @@ class EditContext:
     prototypes: tuple[torch.Tensor, ...]
 
     @classmethod
-    def of(cls, cache: FeatureCache, edit: NetworkEdit, spacing_kji_mm: Sequence[float]) -> EditContext:
+    def of(cls, cache: FeatureCache, edit: NetworkEdit, spacing_mm: Sequence[float]) -> EditContext:
         """Gather it from the untouched features on the drawn slices."""
-        description = torch.from_numpy(describe_edit(cache, edit, spacing_kji_mm))[None]
+        description = torch.from_numpy(describe_edit(cache, edit, spacing_mm))[None]
         return cls(description, tuple(prototypes(cache, fold, edit) for fold in range(len(cache.model.splits))))
 
 
-def describe_edit(cache: FeatureCache, edit: NetworkEdit, spacing_kji_mm: Sequence[float]) -> np.ndarray:
+def describe_edit(cache: FeatureCache, edit: NetworkEdit, spacing_mm: Sequence[float]) -> np.ndarray:
     """What the drawn slices say against the untouched prediction, float32 `[E]`; see `edit_description.describe`.
 
     Args:
         cache: The image's features.
         edit: The drawn slices.
-        spacing_kji_mm: The image's voxel size in the model's orientation.
+        spacing_mm: The image's voxel size along the network's axes.
     """
-    slices = [_drawn_slice(cache, edit, index, spacing_kji_mm) for index in edit.indices]
+    slices = [_drawn_slice(cache, edit, index, spacing_mm) for index in edit.indices]
     return describe([piece for piece in slices if piece is not None])
 
 
@@ -152,13 +152,10 @@ def fusion_inputs(
     return FusionInputs(f, updated_f, occupied.to(f), context.description.to(f), context.prototypes[fold].to(f))
 
 
-def _drawn_slice(
-    cache: FeatureCache, edit: NetworkEdit, index: int, spacing_kji_mm: Sequence[float]
-) -> DrawnSlice | None:
+def _drawn_slice(cache: FeatureCache, edit: NetworkEdit, index: int, spacing_mm: Sequence[float]) -> DrawnSlice | None:
     """One drawn slice and the untouched target logit on it, of the window that owns most of it; None without one."""
-    grid = cache.prepared.grid
     either = (edit.drawn | edit.untouched).take(index, edit.axis)
-    owners = grid.to_network_axes(cache.owner).take(index, edit.axis)[either]
+    owners = cache.owner.take(index, edit.axis)[either]
     owners = owners[owners != NO_WINDOW]
     if not owners.size:
         return None
@@ -167,7 +164,7 @@ def _drawn_slice(
     if target is None:
         return None
     box = target.box_at(index)
-    first, second = (spacing_kji_mm[grid.transpose[axis]] for axis in range(3) if axis != edit.axis)
+    first, second = (spacing_mm[axis] for axis in range(3) if axis != edit.axis)
     drawn, predicted = (mask[slices_of(box)].squeeze(edit.axis) for mask in (edit.drawn, edit.untouched))
     return DrawnSlice(drawn, predicted, _untouched_logit(cache, window, box).squeeze(edit.axis), (first, second))
 

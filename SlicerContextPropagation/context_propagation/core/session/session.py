@@ -98,18 +98,17 @@ class Session:
             )
         progress("preprocess", 0.0)
         ready = image if isinstance(image, ReadyImage) else ready_image(self.model, image)
-        reorientation, prepared = ready.reorientation, ready.prepared
+        prepared = ready.prepared
         if initial is None:
-            predicted = self.model.predict(prepared, progress, cancelled)
-            initial = reorientation.undo(predicted)
-        cache = FeatureCache.empty(self.model, prepared, reorientation.apply(initial).shape)
-        target = bounding_box(reorientation.apply(initial))
+            initial = self.model.predict(prepared, progress, cancelled)
+        cache = FeatureCache.empty(self.model, prepared)
+        target = bounding_box(prepared.axes.apply(initial))
         plan = self.plan = None if window_groups else self._plan_around(cache, target)
         for boxes in window_groups:
             _check_windows(boxes, self.model, prepared.grid.network_shape)
         for boxes in window_groups or ([plan.boxes] if plan else []):
             cache = cache.extended(self._encode(prepared, boxes, progress, cancelled))
-        self._volume, self._reorientation, self._cache = volume, reorientation, cache
+        self._volume, self._cache = volume, cache
         self.initial = initial.astype(bool)
         self.segmentation = self.initial.copy()
         self._manual = np.zeros(initial.shape, bool)
@@ -133,18 +132,17 @@ class Session:
     @property
     def window_prediction(self) -> np.ndarray:
         """R_0, bool `[K, J, I]`: the target decoded from the untouched cache; False outside the windows."""
-        untouched = self.cache.untouched
-        return self._reorientation.undo(untouched)
+        return self.cache.prepared.axes.undo(self.cache.untouched)
 
     def slice_doubt_mm2(self, axis: int) -> np.ndarray:
         """How undecided the network is on each slice along an array axis, after the edits so far; `slice_doubt_mm2`."""
-        margins = self._reorientation.undo(self.cache.untouched_margins())
+        margins = self.cache.prepared.axes.undo(self.cache.untouched_margins())
         return slice_doubt_mm2(margins, self.records, axis, self.volume.spacing_kji_mm)
 
     def _plan_around(self, cache: FeatureCache, target: Box | None) -> WindowPlan | None:
-        """The windows that a target (image box in the model's orientation) asks for; None for an empty one."""
+        """The windows that a target (image box in the network's axes) asks for; None for an empty one."""
         grid = cache.prepared.grid
-        inside = None if target is None else intersection(grid.network_order(target), grid.crop)
+        inside = None if target is None else intersection(target, grid.crop)
         if inside is None:
             return None
         margin, level = self.settings.window_margin, self.settings.level
@@ -281,9 +279,7 @@ class Session:
     def propagation(self) -> EditPropagation:
         """How this session's image and settings propagate edits; changes nothing in the session."""
         settings, spacing_mm = self.settings, self.volume.spacing_kji_mm
-        return EditPropagation(
-            self.cache, self._reorientation, settings.neighbours, settings.update, spacing_mm, self.fusion
-        )
+        return EditPropagation(self.cache, settings.neighbours, settings.update, spacing_mm, self.fusion)
 
     def _joined(self, kept: tuple[EditRecord, ...], edits: Sequence[SliceEdit]) -> tuple[EditRecord, ...]:
         """The earlier records whose slices are optimised together with new edits."""
@@ -345,8 +341,8 @@ class Session:
                 messages.append("Part of the edit lies where the image is zero, which the model does not see")
             slices = self.volume.shape_kji[edit.axis]
             near = self._footprint(edit, near_indices([edit.index], self.settings.neighbours, slices))
-            oriented_axis = self._reorientation.order.index(edit.axis)
-            missing = self.cache.undecoded(self._reorientation.apply(near), oriented_axis)
+            axes = self.cache.prepared.axes
+            missing = self.cache.undecoded(axes.apply(near), axes.order.index(edit.axis))
             if missing is not None:
                 messages.extend(self._extend_around(missing, progress, cancelled))
         return list(dict.fromkeys(messages))
@@ -375,9 +371,9 @@ class Session:
 
     def _is_seen(self, mask: np.ndarray) -> bool:
         """Whether all of a mask lies in the part of the image that the model sees."""
-        box = bounding_box(self._reorientation.apply(mask))
-        grid = self.cache.prepared.grid
-        return box is None or contains(grid.crop, grid.network_order(box))
+        prepared = self.cache.prepared
+        box = bounding_box(prepared.axes.apply(mask))
+        return box is None or contains(prepared.grid.crop, box)
 
 
 def _check_windows(boxes: Sequence[Box], model: SegmentationModel, network_shape: tuple[int, int, int]) -> None:

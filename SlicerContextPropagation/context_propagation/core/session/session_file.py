@@ -13,7 +13,8 @@ import numpy as np
 
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.source_volume import ArrayReorientation, SourceVolume, reorientation_to
+from context_propagation.core.image.axis_map import axes_towards
+from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.composition import EditRecord
@@ -177,7 +178,7 @@ def _check_fusion_hash(saved: str | None, path: Path, fusion: Fusion | None) -> 
 
 def _image_hash(volume: SourceVolume, model: SegmentationModel) -> str:
     """SHA-256 of all that the network sees: voxels, spacing, reorientation; not where the patient lies."""
-    reorientation = reorientation_to(volume, model.orientation) if model.orientation else ArrayReorientation()
+    reorientation = axes_towards(volume, model.orientation)
     spacing_mm = [round(mm, 4) for mm in volume.spacing_kji_mm]
     digest = hashlib.sha256(repr((volume.channels.shape, spacing_mm, reorientation)).encode())
     digest.update(np.ascontiguousarray(volume.channels).tobytes())

@@ -17,7 +17,7 @@ from context_propagation.core.image.grid import GridMap
 from context_propagation.core.network.split_network import CachedFeatures, SplitNetwork
 from context_propagation.core.optional_dependency import require
 
-FORMAT = "context-propagation fusion example 2"
+FORMAT = "context-propagation fusion example 3"
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def save_example(example: FusionExample, path: Path) -> None:
         "level": decoder.level,
         "skips": len(decoder.skips),
         "norms": len(decoder.norm_statistics),
-        "grid": [example.grid.transpose, example.grid.crop, example.grid.network_shape, example.grid.linear],
+        "grid": [example.grid.crop, example.grid.network_shape, example.grid.linear],
         "origin": example.origin,
         "f_box": example.f_box,
         "image_box": example.image_box,
@@ -145,8 +145,8 @@ def _example(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fusion
         tuple((tensors[f"norm.{n}.mean"], tensors[f"norm.{n}.variance"]) for n in range(header["norms"])),
         tensors["decoder.logits"],
     )
-    transpose, crop, shape, linear = (*header["grid"], None)[:4]
-    grid = GridMap(_three(transpose), _box(crop), _three(shape), None if linear is None else _lines(linear))
+    crop, shape, linear = header["grid"]
+    grid = GridMap(_box(crop), _three(shape), None if linear is None else _lines(linear))
     return FusionExample(
         **{name: tensors[name] for name in _TENSORS},
         decoder=decoder,

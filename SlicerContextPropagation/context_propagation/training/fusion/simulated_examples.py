@@ -42,7 +42,7 @@ def simulated_examples(
     simulated = [one for one in simulated if one.updated]
     if not simulated:
         return
-    truth_net = cache.prepared.grid.to_network_axes(propagation.reorientation.apply(truth.astype(bool)))
+    truth_net = cache.prepared.axes.apply(truth.astype(bool))
     for window in range(len(cache.windows)):
         box = _loss_box(propagation, window, truth_net)
         if box is None:
@@ -64,7 +64,7 @@ class _Simulated:
         self.updated: tuple[UpdatedFeatures, ...] = ()
         if not self.edit.is_satisfied():
             self.updated, _ = propagation.updated_features(self.edit)
-            self.context = EditContext.of(self.cache, self.edit, propagation.oriented_spacing_mm)
+            self.context = EditContext.of(self.cache, self.edit, propagation.network_spacing_mm)
 
     def inputs(self, window: int, fold: int) -> FusionInputs:
         return fusion_inputs(self.cache, window, fold, self.updated, self.edit, self.context)
@@ -79,8 +79,7 @@ class _Simulated:
 
 def _loss_box(propagation: EditPropagation, window: int, truth_net: np.ndarray) -> Box | None:
     """The image voxels of a window on which the loss counts: around ground truth and prediction."""
-    untouched = propagation.cache.prepared.grid.to_network_axes(propagation.cache.untouched)
-    around = bounding_box(truth_net | untouched)
+    around = bounding_box(truth_net | propagation.cache.untouched)
     if around is None:
         return None
     around = dilate(around, (MARGIN_VOXELS,) * 3, whole(truth_net.shape))
