@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from context_propagation.core.bundle.bundle import load_bundle
+from context_propagation.core.bundle.bundle import load_model
 from context_propagation.core.bundle.shipped_bundle import CONTROL, UNSEEN, shipped_bundle
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.provenance import provenance
-from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.simulated_case import CaseJob, CaseSession, FusionRow
 from context_propagation.training.labelled_cases import BaseModel, LabelledCase
@@ -91,15 +90,16 @@ def _say_and_run(words: Sequence[str]) -> None:
 
 def _job(bundle: Path, case: LabelledCase) -> CaseJob:
     """The rows of the table: the bundle's network and the one of its no-edit control."""
-    _, fusion = load_bundle(bundle, "cpu")
-    architecture = fusion.networks[0].settings
+    loaded = load_model(bundle, device="cpu")
+    if loaded.fusion is None:
+        raise UserInputError(f"'{bundle}' has no fusion network; make it again: context-propagation build-demo")
+    architecture = loaded.fusion.networks[0].settings
     rows = (
         FusionRow("fusion", architecture, "edit", (bundle / "fusion_all.safetensors",)),
         FusionRow("no-edit control", architecture, "no edit", (bundle / CONTROL,)),
     )
-    settings = SessionSettings(level=fusion.level, neighbours=fusion.neighbours)
     base = BaseModel(bundle / "model", device="cpu")
-    return CaseJob("demo", base, case, settings, rows, fusion.far_margin, interpolation=False)
+    return CaseJob("demo", base, case, loaded.settings(), rows, loaded.fusion.far_margin, interpolation=False)
 
 
 def _redraw_worst_slice(job: CaseJob, initial: Path, edited: Path) -> int:

@@ -181,22 +181,22 @@ def test_a_bundle_may_refer_to_its_base_model(tmp_path, base):
 
 
 def test_a_trained_model_folder_loads_without_a_fusion(base):
-    model, fusion = load_model(base, label="node", device="cpu")
+    loaded = load_model(base, label="node", device="cpu")
 
-    assert model.target_name == "node"
-    assert fusion is None
+    assert loaded.model.target_name == "node"
+    assert loaded.fusion is None
 
 
 @pytest.mark.parametrize("label", [None, "GTV", "1", 1])
 def test_a_bundle_s_label_may_be_named_and_need_not_be(made, label):
-    assert load_model(made, label, device="cpu")[0].target_name == "GTV"
+    assert load_model(made, label, device="cpu").model.target_name == "GTV"
 
 
 def test_a_bundle_for_a_region_goes_by_the_region_s_name(tmp_path):
     regions = {"labels": {"background": 0, "whole": [1, 2], "core": [2]}, "regions_class_order": [1, 2]}
     path = write_bundle(tmp_path / "b", write_nnunet_folder(tmp_path / "m", **regions), label="whole")
 
-    assert load_model(path, "whole", device="cpu")[0].target.label == (1, 2)
+    assert load_model(path, "whole", device="cpu").model.target.label == (1, 2)
     assert "refines the label 'whole', not '1'" in refusal(path, label="1")
 
 

@@ -50,7 +50,7 @@ def test_the_example_with_two_callables_runs_as_it_stands():
         "output": Output(("background", "GTV"), "GTV"),
     }
 
-    exec("from context_propagation import network_model\n" + the_code_of_the_page()[1], names)
+    exec("from context_propagation import from_network\n" + the_code_of_the_page()[1], names)
 
     assert names["model"].total_stride == (8, 8, 8)
     assert names["model"].splits[0].f_channels(2) == 10

@@ -18,8 +18,8 @@ from context_propagation.core.bundle.bundle import (
     load_bundle,
 )
 from context_propagation.core.bundle.bundle_file import (
-    BaseModel,
     BundleDescription,
+    BundledModel,
     FusionFile,
     is_bundle,
     write_description,
@@ -72,7 +72,7 @@ def save_bundle(
     loaded = load_base_model(base, label, "cpu", folds, orientation, trust)
     _refuse_unusable(fusion, loaded)
     sha256 = loaded.content_hash
-    base_model = BaseModel(sha256, folder=BASE_FOLDER) if copy_base else BaseModel(sha256, reference=str(base))
+    base_model = BundledModel(sha256, folder=BASE_FOLDER) if copy_base else BundledModel(sha256, reference=str(base))
     description = _description_of(fusion, loaded, base_model, label, orientation, provenance)
     with _moved_into_place(path) as partial:
         if copy_base:
@@ -88,7 +88,7 @@ def save_bundle(
 def _description_of(
     fusion: Fusion,
     loaded: SegmentationModel,
-    base_model: BaseModel,
+    base_model: BundledModel,
     label: str,
     orientation: str | None,
     provenance: Mapping[str, Any],

@@ -59,7 +59,7 @@ WEIGHTS = ("models/model.safetensors", "models/model.pt")
 TORCHSCRIPT = "models/model.ts"
 
 
-USE_PYTHON = "use network_model in Python instead"
+USE_PYTHON = "use from_network in Python instead"
 
 
 def load_monai_bundle(

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import slicer
 
+from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.slices import SliceEdit
-from context_propagation.core.model.model_listing import ModelDescription
 from context_propagation.core.provenance import installed_versions
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.session.boxed_mask import BoxedMask
@@ -25,35 +25,16 @@ if TYPE_CHECKING:
     from context_propagation.core.session.session import Session
 
 
-@dataclass(frozen=True)
-class LoadedModel:
-    """A frozen model and its fusion networks.
-
-    Attributes:
-        description: What its folder says.
-        model: The `SegmentationModel`.
-        fusion: The fusion networks, or None: edits reach the near slices only.
+def require_made(loaded: LoadedModel, saved: SavedSession) -> None:
+    """Raises:
+    UserInputError: A saved session was made with another model, fusion network or label.
     """
-
-    description: ModelDescription
-    model: Any
-    fusion: Any
-
-    @property
-    def fusion_sha256(self) -> str | None:
-        """Of the fusion networks, if there are any."""
-        return None if self.fusion is None else str(self.fusion.content_hash)
-
-    def require_made(self, saved: SavedSession) -> None:
-        """Raises:
-        UserInputError: A saved session was made with another model, fusion network or label.
-        """
-        own = (self.model.content_hash, self.fusion_sha256, self.model.target_name)
-        if (saved.model_sha256, saved.fusion_sha256, saved.label) != own:
-            raise UserInputError(
-                f"The edits in the scene were made with the model '{saved.model_path}' for '{saved.label}' "
-                f"(SHA-256 {saved.model_sha256[:12]}); load that model to go on with them"
-            )
+    own = (loaded.model.content_hash, loaded.fusion_sha256, loaded.model.target_name)
+    if (saved.model_sha256, saved.fusion_sha256, saved.label) != own:
+        raise UserInputError(
+            f"The edits in the scene were made with the model '{saved.model_path}' for '{saved.label}' "
+            f"(SHA-256 {saved.model_sha256[:12]}); load that model to go on with them"
+        )
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import slicer
 
+from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import SliceEdit, mask_of_slices
@@ -18,7 +19,7 @@ from context_propagation.mrml.nodes.volume_nodes import (
     planes_of_volume,
     volume_shape_kji,
 )
-from context_propagation.mrml.session.live_session import LiveSession, LoadedModel, SliceDoubt, slice_doubt
+from context_propagation.mrml.session.live_session import LiveSession, SliceDoubt, slice_doubt
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.propagation_logic import PropagationLogic
 from context_propagation.mrml.session.session_node import (
@@ -33,7 +34,6 @@ from context_propagation.mrml.writing.segment_writer import SegmentWriter, Write
 
 if TYPE_CHECKING:
     from context_propagation.core.session.ready_image import ReadyImage
-    from context_propagation.core.session.session_settings import SessionSettings
 
 
 class SessionStart:
@@ -52,10 +52,8 @@ class SessionStart:
     def __init__(
         self, scene: slicer.vtkMRMLScene, loaded: LoadedModel, selection: Selection, writer: SegmentWriter | None
     ) -> None:
-        from context_propagation.core.session.session import Session
-
         self._scene, self._loaded, self._selection = scene, loaded, selection
-        self.session = Session(loaded.model, session_settings(loaded), loaded.fusion)
+        self.session = loaded.session()
         own = LateWriter(lambda: own_writer(scene, selection))
         self._propagation = PropagationLogic(
             scene,
@@ -158,15 +156,6 @@ class SessionStart:
         except BaseException:
             take_back_archived(node)
             raise
-
-
-def session_settings(loaded: LoadedModel) -> SessionSettings:
-    """Those that the fusion networks were trained with."""
-    from context_propagation.core.session.session_settings import SessionSettings
-
-    if loaded.fusion is None:
-        return SessionSettings()
-    return SessionSettings(level=loaded.fusion.level, neighbours=loaded.fusion.neighbours)
 
 
 def own_writer(scene: slicer.vtkMRMLScene, selection: Selection) -> EditorLogicWriter:
