@@ -8,11 +8,11 @@ import SimpleITK as sitk
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.files.labelmap_files import write_labelmap
 from context_propagation.files.segmentation import Wanted
 from context_propagation.segmentations.segmentation_files import (
     read_mask,
     read_together,
-    write_labelmap,
     write_propagated,
 )
 

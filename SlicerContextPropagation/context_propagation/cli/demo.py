@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
 
 from context_propagation.core.bundle.bundle import load_model
@@ -110,7 +109,7 @@ def _redraw_worst_slice(job: CaseJob, initial: Path, edited: Path) -> int:
     edit = session.edit("worst", mask > 0)
     if edit is None:
         raise UserInputError("The prediction equals the truth: there is nothing to redraw; build the demo again")
-    np.moveaxis(mask, edit.axis, 0)[edit.index] = edit.mask
+    mask[edit.place] = edit.mask
     drawn = sitk.GetImageFromArray(mask)
     drawn.CopyInformation(image)
     sitk.WriteImage(drawn, str(edited))

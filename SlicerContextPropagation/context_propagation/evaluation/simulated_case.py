@@ -147,5 +147,5 @@ def _pasted(mask: np.ndarray, edits: Sequence[SliceEdit]) -> np.ndarray:
     """The drawn slices written into a mask, all else as it is."""
     result = mask.copy()
     for edit in edits:
-        np.moveaxis(result, edit.axis, 0)[edit.index] = edit.mask
+        result[edit.place] = edit.mask
     return result

@@ -26,6 +26,7 @@ from context_propagation.files.dicom_series import (
     read_series,
     slice_files,
 )
+from context_propagation.files.segmentation import meant_by
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -202,10 +203,7 @@ def find_roi(structure_set: StructureSet, name: str) -> Dataset:
         UserInputError: None or several are meant, or the ROI belongs to another frame of reference.
     """
     rois = list(structure_set.dataset.StructureSetROISequence)
-    meant = [roi for roi in rois if _name(roi) == name]
-    meant = meant or [roi for roi in rois if _name(roi).casefold() == name.casefold()]
-    if not meant and len(rois) == 1:
-        meant = rois
+    meant = [rois[number] for number in meant_by(name, [_name(roi) for roi in rois])]
     if len(meant) != 1:
         listed = ", ".join(f"'{_name(roi)}'" for roi in rois) or "none"
         raise UserInputError(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.slices import edits_on_slices, find_edited_slices
+from context_propagation.core.image.slices import SliceEdit, edits_on_slices, find_edited_slices
 
 SHAPE = (6, 8, 10)
 
@@ -116,3 +116,13 @@ def test_with_the_axis_given_exactly_the_differing_slices_are_found(data, axis):
     assert {edit.index for edit in found} == wanted
     for edit in found:
         assert np.array_equal(edit.mask, after.take(edit.index, axis))
+
+
+@pytest.mark.parametrize(("axis", "shape"), [(0, (4, 5)), (1, (3, 5)), (2, (3, 4))])
+def test_a_slice_says_where_it_lies_in_a_volume(axis, shape):
+    volume = np.arange(3 * 4 * 5).reshape(3, 4, 5)
+    edit = SliceEdit(axis, 2, np.ones(shape, bool))
+
+    assert np.array_equal(volume[edit.place], volume.take(2, axis))
+    volume[edit.place] = 0
+    assert (volume == 0).sum() == edit.mask.size + ((axis > 0 and 1) or 0)

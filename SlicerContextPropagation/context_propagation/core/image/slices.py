@@ -27,6 +27,18 @@ class SliceEdit:
     index: int
     mask: np.ndarray
 
+    @property
+    def place(self) -> tuple[slice | int, ...]:
+        """Where it lies: `volume_mask[edit.place]` is the slice of a mask `[K, J, I]`."""
+        return slice_place(self.axis, self.index)
+
+
+def slice_place(axis: int, index: int) -> tuple[slice | int, ...]:
+    """The index expression of one slice of an array `[K, J, I]`."""
+    place: list[slice | int] = [slice(None)] * 3
+    place[axis] = index
+    return tuple(place)
+
 
 def edits_on_slices(edited: np.ndarray, axis: int, indices: Sequence[int]) -> list[SliceEdit]:
     """Take slices out of an edited mask.
@@ -99,7 +111,7 @@ def slices_to_keep(
     in_order = [*drawings, *redrawn]
     expected = segment.copy()
     for edit in in_order:
-        np.moveaxis(expected, edit.axis, 0)[edit.index] = edit.mask
+        expected[edit.place] = edit.mask
     places = sorted({(edit.axis, edit.index) for edit in in_order})
     kept = [SliceEdit(axis, index, segment.take(index, axis)) for axis, index in places]
     return tuple(edit for edit in kept if np.array_equal(edit.mask, expected.take(edit.index, edit.axis)))
@@ -109,7 +121,7 @@ def mask_of_slices(shape_kji: tuple[int, int, int], slices: Iterable[SliceEdit])
     """All voxels of some slices: bool `[K, J, I]`."""
     mask = np.zeros(shape_kji, bool)
     for kept in slices:
-        np.moveaxis(mask, kept.axis, 0)[kept.index] = True
+        mask[kept.place] = True
     return mask
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from context_propagation.core.image.boxes import Box, box_of, slices_of
-from context_propagation.core.image.slices import SliceEdit, near_indices
+from context_propagation.core.image.slices import SliceEdit, near_indices, slice_place
 from context_propagation.core.propagation.activation_update import UpdateReport
 from context_propagation.core.propagation.fusion_network import FarMargin
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
@@ -135,9 +135,9 @@ def compose(
                     box = slices_of(near.box)
                     free = near.changed & ~claimed[box]
                     labels[box][free] = near.labels[free]
-            claimed[_plane(record.axis, index)] = True
+            claimed[slice_place(record.axis, index)] = True
     for _, edit in _in_drawing_order(records):
-        labels[_plane(edit.axis, edit.index)] = edit.mask
+        labels[edit.place] = edit.mask
     return labels
 
 
@@ -179,7 +179,7 @@ def _near_voxels(shape: tuple[int, ...], records: Sequence[EditRecord]) -> np.nd
     near = np.zeros(shape, bool)
     for record in records:
         for index in () if record.satisfied else record.near_indices(shape[record.axis]):
-            near[_plane(record.axis, index)] = True
+            near[slice_place(record.axis, index)] = True
     return near
 
 
@@ -188,11 +188,5 @@ def drawn_voxels(shape: tuple[int, ...], records: Sequence[EditRecord]) -> np.nd
     drawn = np.zeros(shape, bool)
     for record in records:
         for edit in record.edits:
-            drawn[_plane(edit.axis, edit.index)] = True
+            drawn[edit.place] = True
     return drawn
-
-
-def _plane(axis: int, index: int) -> tuple[slice | int, ...]:
-    key: list[slice | int] = [slice(None)] * 3
-    key[axis] = index
-    return tuple(key)

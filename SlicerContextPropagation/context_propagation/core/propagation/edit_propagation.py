@@ -92,7 +92,7 @@ class EditPropagation:
         axes = self.cache.prepared.axes
         drawn = axes.undo(np.zeros(self.cache.owner.shape, bool))
         for edit in edits:
-            np.moveaxis(drawn, edit.axis, 0)[edit.index] = edit.mask
+            drawn[edit.place] = edit.mask
         axis, indices = self._network_slices(edits[0].axis, [edit.index for edit in edits])
         return NetworkEdit(axis, tuple(indices), axes.apply(drawn), self.cache.untouched)
 

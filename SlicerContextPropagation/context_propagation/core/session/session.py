@@ -321,7 +321,7 @@ class Session:
         after = self._composed(untouched, after_records)
         drawn = self.segmentation.copy()
         for edit in edits:
-            np.moveaxis(drawn, edit.axis, 0)[edit.index] = edit.mask
+            drawn[edit.place] = edit.mask
         protected = self._manual | drawn_voxels(drawn.shape, after_records)
         wanted = np.where(after != untouched, after, self.initial)
         changed = (before != after) & (wanted != drawn) & ~protected
