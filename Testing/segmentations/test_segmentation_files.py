@@ -150,7 +150,7 @@ def test_values_that_are_no_labels_are_refused(tmp_path, labels, value):
     broken = labels.astype(np.float32)
     broken[0, 0, 0] = value
 
-    with pytest.raises(UserInputError, match="which are no labels"):
+    with pytest.raises(UserInputError, match="which are not labels"):
         read_mask(save(tmp_path / "labels.nrrd", broken), Wanted("GTV", (1,)), VOLUME)
 
 

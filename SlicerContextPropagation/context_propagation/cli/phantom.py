@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.phantom.anatomy import DifficultyName
 from context_propagation.core.phantom.phantom import Kind, PhantomSettings, make_phantom
@@ -101,7 +101,8 @@ def generate_phantoms(request: PhantomRequest) -> str:
         if request.layout == "nnunet":
             _write_dataset_json(inside)
         os.replace(made, output)
-    return f"{request.output}: {request.count} phantom(s) of {request.kind}, {' and '.join(CHANNELS[request.kind])}"
+    made_of = f"{counted(request.count, 'phantom')} of {request.kind}, {' and '.join(CHANNELS[request.kind])}"
+    return f"{request.output}: {made_of}"
 
 
 def _write(settings: PhantomSettings, request: PhantomRequest) -> None:

@@ -91,7 +91,8 @@ def _label_values(path: Path, image: sitk.Image) -> tuple[int, ...]:
     values = [value for value in np.unique(sitk.GetArrayViewFromImage(image)).tolist() if value != 0]
     if not all(0 < value < LARGEST_LABEL and value == int(value) for value in values):
         raise UserInputError(
-            f"Segmentation '{path}' holds the values {listed(values)}, which are no labels; give a labelmap"
+            f"Segmentation '{path}' holds the values {listed(values)}, which are not labels (whole numbers above 0); "
+            "give a labelmap"
         )
     return tuple(int(value) for value in values)
 

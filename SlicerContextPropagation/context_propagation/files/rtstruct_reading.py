@@ -182,7 +182,9 @@ def open_structure_set(path: Path, volume: SourceVolume, images: Sequence[Path])
     """
     dataset = read_dicom(path)
     if dataset.SOPClassUID != RT_STRUCTURE_SET_STORAGE:
-        raise UserInputError(f"'{path}' is no RT Structure Set but '{dataset.SOPClassUID.name}'; export the contours")
+        raise UserInputError(
+            f"'{path}' is not an RT Structure Set but '{dataset.SOPClassUID.name}'; export the contours"
+        )
     missing = [keyword for keyword in REQUIRED if keyword not in dataset]
     if missing:
         raise UserInputError(f"RT Structure Set '{path}' is truncated: it has no {missing[0]}; export it again")
@@ -242,7 +244,7 @@ def _planar_contour(item: Dataset, volume: SourceVolume, what: str) -> PlanarCon
         raise UserInputError(f"{what} holds a contour of type {item.ContourGeometricType}; give closed planar contours")
     points_lps = np.array(item.ContourData, float).reshape(-1, 3)
     if not len(points_lps) or not np.isfinite(points_lps).all():
-        raise UserInputError(f"{what} holds a contour without points, or with values that are no coordinates")
+        raise UserInputError(f"{what} holds a contour without points, or with values that are not coordinates")
     to_index = np.linalg.inv(volume.ijk_to_lps)
     i, j, k = to_index[:3, :3] @ points_lps.T + to_index[:3, 3:]
     middle, slice_mm = float(k.mean()), volume.spacing_kji_mm[0]

@@ -413,8 +413,8 @@ def test_an_enormous_network_is_refused_before_it_takes_memory(bundle):
     [
         ({"folds": [0], "channels": 4}, "is for 4 channels, and the base model has 8 at level 2"),
         ({"folds": [0], "level": 3}, "Decoder level 3 is beyond this network's decoder"),
-        ({"folds": [0], "told": 1}, "is told 1 number(s) that only an evaluation knows"),
-        ({}, "1 fusion network(s) for 2 fold(s) of the base model (0, 1); give one for each fold"),
+        ({"folds": [0], "told": 1}, "takes 1 number of the ground truth, which only an evaluation knows"),
+        ({}, "1 fusion network for 2 folds of the base model (0, 1); give one for each fold"),
         ({"folds": [5]}, "Fold '5' has no checkpoint_final.pth"),
         ({"folds": [0], "label": "spleen"}, "no label 'spleen'"),
         ({"folds": [0], "orientation": "LPX"}, "'orientation' is 'LPX', not three letters"),
@@ -461,7 +461,7 @@ def test_what_is_no_bundle_is_not_replaced(tmp_path, base, what):
     before = everything_below(tmp_path)
 
     for attempt in (lambda: write_bundle(path, base, folds=[0]), lambda: check_bundle_destination(path)):
-        with pytest.raises(UserInputError, match=r"taken' exists and is no bundle; choose another name"):
+        with pytest.raises(UserInputError, match=r"taken' exists and is not a bundle; choose another name"):
             attempt()
     assert everything_below(tmp_path) == before
 

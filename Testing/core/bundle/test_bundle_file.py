@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from context_propagation.core.bundle.bundle_file import BundleDescription, read_description, write_description
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.propagation.fusion_network import FarMargin, FusionSettings
 
 USUAL = {
@@ -200,7 +200,8 @@ def test_a_base_is_a_folder_or_a_reference_not_both(tmp_path):
 @pytest.mark.parametrize(("fusion", "folds"), [(1, 2), (2, 1), (0, 2)])
 def test_a_wrong_number_of_networks_is_counted(tmp_path, fusion, folds):
     content = {**deepcopy(USUAL), "fusion": USUAL["fusion"][:fusion], "folds": USUAL["folds"][:folds]}
-    assert f"'fusion' lists {fusion} network(s) for {folds} fold(s)" in refusal(tmp_path, content)
+    lists = f"'fusion' lists {counted(fusion, 'network')} for {counted(folds, 'fold')}"
+    assert lists in refusal(tmp_path, content)
 
 
 @pytest.mark.parametrize("version", ["context-propagation bundle 2", "something", 1, None])

@@ -71,9 +71,9 @@ def test_a_folder_that_describes_no_model_is_refused_by_its_path(tmp_path, conte
 
 
 def test_other_folders_and_missing_ones_are_refused(tmp_path):
-    with pytest.raises(UserInputError, match="is no model: it needs bundle.json"):
+    with pytest.raises(UserInputError, match="is not a model's folder; choose one that holds bundle.json"):
         describe_model(tmp_path)
-    with pytest.raises(UserInputError, match="is no folder"):
+    with pytest.raises(UserInputError, match="is not a folder"):
         describe_model(tmp_path / "gone")
 
 

@@ -326,7 +326,10 @@ def test_a_trusted_bundles_expressions_run(bundle, tmp_path):
         ),
         ({"postprocessing": [{"_target_": "AsDiscreted", "threshold": 0.3}]}, "thresholds at 0.3"),
         ({"inferer": {"_target_": "SlidingWindowInferer", "roi_size": [32, 32]}}, r"The bundle's window is \[32, 32\]"),
-        ({"inferer": {"_target_": "SlidingWindowInferer", "roi_size": [36, 32, 32]}}, "takes no image .1, 1, 36"),
+        (
+            {"inferer": {"_target_": "SlidingWindowInferer", "roi_size": [36, 32, 32]}},
+            "not take an image .1, 1, 36",
+        ),
     ],
 )
 def test_what_is_not_known_is_refused_by_name(bundle, tmp_path, changes, said):

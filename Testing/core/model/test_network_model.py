@@ -86,7 +86,7 @@ def test_a_normalisation_that_makes_no_sense_is_refused(wrong, said):
     ("wrong", "said"),
     [
         ({"spacing_mm": (1, 0, 1)}, "three numbers above 0"),
-        ({"transpose": (0, 1, 1)}, "no order of 0, 1, 2"),
+        ({"transpose": (0, 1, 1)}, "not 0, 1 and 2 in some order"),
         ({"channels": ()}, "no image channels"),
     ],
 )
@@ -250,7 +250,7 @@ def test_a_patch_that_the_strides_do_not_divide_is_refused():
         torch.zeros(1, 1, 8, 8, 8),
     )
 
-    with pytest.raises(UserInputError, match=r"\(8, 10, 8\) is no multiple of the network's strides \(4, 4, 4\)"):
+    with pytest.raises(UserInputError, match=r"\(8, 10, 8\) is not a multiple of the network's strides \(4, 4, 4\)"):
         NetworkModel(
             [split],
             Preprocessing(None, (PLAIN,)),

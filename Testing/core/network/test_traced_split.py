@@ -384,7 +384,7 @@ class Smaller(Toy):
         (Listed, "Listed returns a list, not one tensor of logits; pass two callables"),
         (Decides, "Decides cannot be traced: Decides: .* pass two callables"),
         (DecidesBySize, r"The trace of DecidesBySize computes something else than it at \(1, 1, 16, 8, 8\); pass two"),
-        (OneSizeAlone, r"OneSizeAlone takes no image \(1, 1, 16, 8, 8\)"),
+        (OneSizeAlone, r"OneSizeAlone does not take an image \(1, 1, 16, 8, 8\)"),
         (Smaller, r"Smaller returns logits of shape \(1, 2, 7, 8, 8\)"),
     ],
 )

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.fusion_network import (
     FarMargin,
@@ -144,7 +144,8 @@ def read_description(folder: Path) -> BundleDescription:
     entries.refuse_the_rest()
     if len(description.fusion) != len(description.folds):
         raise UserInputError(
-            f"'{file}': 'fusion' lists {len(description.fusion)} network(s) for {len(description.folds)} fold(s); "
+            f"'{file}': 'fusion' lists {counted(len(description.fusion), 'network')} for "
+            f"{counted(len(description.folds), 'fold')}; "
             f"{COPY_AGAIN}"
         )
     return description

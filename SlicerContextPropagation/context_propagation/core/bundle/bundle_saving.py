@@ -25,7 +25,7 @@ from context_propagation.core.bundle.bundle_file import (
     write_description,
     write_network,
 )
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.model.model_kinds import copy_base_model, load_base_model
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.fusion_network import Fusion
@@ -119,7 +119,7 @@ def check_bundle_destination(path: str | Path) -> None:
     """
     path = Path(path).resolve()
     if path.exists() and not is_bundle(path):
-        raise UserInputError(f"'{path}' exists and is no bundle; choose another name")
+        raise UserInputError(f"'{path}' exists and is not a bundle; choose another name")
     for name in _names_in(path):
         if not _is_of_a_bundle(name):
             raise UserInputError(f"'{path}' holds {name!r}, which is not of the bundle; move it away first")
@@ -138,14 +138,14 @@ def _refuse_to_replace(path: Path, base: Path) -> None:
 def _refuse_unusable(fusion: Fusion, base: SegmentationModel) -> None:
     if len(fusion.networks) != len(base.folds):
         raise UserInputError(
-            f"{len(fusion.networks)} fusion network(s) for {len(base.folds)} fold(s) of the base model "
-            f"({', '.join(base.folds)}); give one for each fold"
+            f"{counted(len(fusion.networks), 'fusion network')} for {counted(len(base.folds), 'fold')} of the base "
+            f"model ({', '.join(base.folds)}); give one for each fold"
         )
     for network in fusion.networks:
         if network.settings.told:
             raise UserInputError(
-                f"A fusion network is told {network.settings.told} number(s) that only an evaluation knows; "
-                "give one that is told none"
+                f"A fusion network takes {counted(network.settings.told, 'number')} of the ground truth, which only an "
+                "evaluation knows; give one that takes none"
             )
 
 

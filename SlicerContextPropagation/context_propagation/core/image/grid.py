@@ -9,11 +9,14 @@ Where a model resamples another way, its map says itself where index 0 lies and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from context_propagation.core.image.boxes import Box, Span, box_of
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ class GridMap:
         Returns:
             `[1, C, a, b, c]`.
         """
+        import torch
+
         for axis, span in enumerate(box):
             lower, upper, weight = self._linear(axis, span)
             dim = axis + 2

@@ -69,7 +69,7 @@ def find_edited_slices(before: np.ndarray, after: np.ndarray, axis: int | None =
             touches fewest slices.
 
     Raises:
-        UserInputError: The masks do not differ, or no axis stands out (edits on several planes at once).
+        UserInputError: The masks do not differ, or it is unclear which axis is meant (edits on several planes at once).
     """
     difference = before.astype(bool) ^ after.astype(bool)
     if not difference.any():
@@ -85,8 +85,8 @@ def _edited_axis(difference: np.ndarray) -> int:
     first, second = np.argsort(touched, kind="stable")[:2]
     if touched[second] <= AMBIGUITY_RATIO * touched[first]:
         raise UserInputError(
-            f"The edits touch {touched[0]}, {touched[1]} and {touched[2]} slices along k, j and i: no plane stands "
-            "out; edit slices of one plane at a time, or name the plane"
+            f"It is unclear which slices were redrawn: what changed touches {touched[0]}, {touched[1]} and "
+            f"{touched[2]} slices along k, j and i; redraw slices of one plane at a time, or name the plane"
         )
     return int(first)
 

@@ -65,12 +65,14 @@ def describe_model(path: str | Path) -> ModelDescription:
     path = Path(path)
     try:
         if not path.is_dir():
-            raise UserInputError(f"'{path}' is no folder; give a bundle, or a trained model's folder")
+            raise UserInputError(f"'{path}' is not a folder; give a bundle, or a trained model's folder")
         return _bundle(path) if (path / "bundle.json").is_file() else _base(path, path)
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, OSError) as error:
         if isinstance(error, UserInputError):
             raise
-        raise UserInputError(f"The files in '{path}' lack what describes a model ({error!r:.100})") from error
+        raise UserInputError(
+            f"The files in '{path}' do not describe a model ({error!r:.100}); copy it again"
+        ) from error
 
 
 def _bundle(path: Path) -> ModelDescription:
@@ -101,8 +103,8 @@ def _base(folder: Path, path: Path) -> ModelDescription:
         architecture, channels, labels = _nnunet(folder)
     else:
         raise UserInputError(
-            f"'{folder}' is no model: it needs bundle.json, plans.json and dataset.json (nnU-Net), psnn.json, or "
-            "configs/metadata.json (MONAI)"
+            f"'{folder}' is not a model's folder; choose one that holds bundle.json, plans.json and dataset.json "
+            "(nnU-Net), psnn.json, or configs/metadata.json (MONAI)"
         )
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     only = labels[0] if len(labels) == 1 else ""
@@ -164,5 +166,5 @@ def _json(file: Path) -> dict[str, Any]:
             raise
         raise UserInputError(f"'{file}' cannot be read ({error!s:.100}); copy the model again") from error
     if not isinstance(content, dict):
-        raise UserInputError(f"'{file}' holds no JSON object; copy the model again")
+        raise UserInputError(f"'{file}' does not hold a JSON object; copy the model again")
     return content

@@ -171,5 +171,5 @@ def read_mapping(file: Path) -> dict[str, Any]:
     except Exception as error:  # the YAML reader has errors of its own
         raise UserInputError(f"'{file}' cannot be read ({' '.join(str(error).split()):.150}); copy it again") from error
     if not isinstance(content, dict):
-        raise UserInputError(f"'{file}' holds no object; copy it again")
+        raise UserInputError(f"'{file}' does not hold an object of entries; copy it again")
     return content

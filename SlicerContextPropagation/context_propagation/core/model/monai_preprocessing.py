@@ -72,8 +72,9 @@ def _grid(
     rest[range(3), axes] = 0
     if sorted(axes) != [0, 1, 2] or (rest @ shape_ijk).max() > LARGEST_SHEAR or (steps <= 0).any():
         raise UserInputError(
-            "The bundle's transforms turn, lean or mirror the grid of this image, so that its slices are no slices of "
-            "the network's grid; resample the image to the bundle's orientation first, or use Spacingd without diagonal"
+            "The bundle's transforms turn, lean or mirror the grid of this image, so that its slices are not slices "
+            "of the network's grid; resample the image to the bundle's orientation first, or use Spacingd without "
+            "diagonal"
         )
     d, h, w = network_shape
     starts = to_network[:3, 3]

@@ -148,7 +148,7 @@ class NetworkModel:
         self.total_stride = self.splits[0].total_stride
         if any(n < 1 or n % stride for n, stride in zip(patch_size, self.total_stride, strict=True)):
             raise UserInputError(
-                f"The patch size {tuple(patch_size)} is no multiple of the network's strides {self.total_stride}; "
+                f"The patch size {tuple(patch_size)} is not a multiple of the network's strides {self.total_stride}; "
                 "give one that is"
             )
         self.content_hash = content_hash

@@ -96,7 +96,7 @@ class Preprocessing:
         if self.spacing_mm is not None and not all(0 < mm < math.inf for mm in self.spacing_mm):
             raise UserInputError(f"The network's voxel size is {self.spacing_mm} mm; give three numbers above 0")
         if sorted(self.transpose) != [0, 1, 2]:
-            raise UserInputError(f"The axes {self.transpose} are no order of 0, 1, 2; give each once")
+            raise UserInputError(f"The axes {self.transpose} are not 0, 1 and 2 in some order; give each once")
         if not self.channels:
             raise UserInputError("The network has no image channels; describe each in 'channels'")
 
