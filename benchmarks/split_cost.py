@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable
 
-import pandas as pd
 import psutil
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
@@ -28,17 +27,17 @@ from provenance import provenance
 FEATURES = {"small": (4, 8, 8, 8), "nnU-Net's default": (32, 64, 128, 256, 320, 320)}
 ARCHITECTURES = ("PlainConvUNet", "ResidualEncoderUNet")
 SPLITS = ("UNetSplit", "TracedSplit")
-LEVEL, REPEATS, SEED = 2, 5, 0
+LEVEL, REPEATS, SEED = 2, 3, 0
 MIB = 2**20
 
 
 def main(patch: int = 64) -> None:
-    """Print the table."""
+    """Print a line for each network and split."""
     jobs = [(size, name, split, patch) for size in FEATURES for name in ARCHITECTURES for split in SPLITS]
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        rows = pool.starmap(_row, jobs, chunksize=1)
     print(provenance(SEED, len(jobs)))
-    print(pd.DataFrame(rows).to_string(index=False))
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for row in pool.imap(_row, jobs, chunksize=1):
+            print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
 
 
 def _network(name: str, features: tuple[int, ...]) -> nn.Module:
@@ -66,7 +65,8 @@ def _network(name: str, features: tuple[int, ...]) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def _row(size: str, name: str, split: str, patch: int) -> dict[str, object]:
+def _row(job: tuple[str, str, str, int]) -> dict[str, object]:
+    size, name, split, patch = job
     torch.set_num_threads(1)
     network = _network(name, FEATURES[size])
     example = torch.rand((1, 1, patch, patch, patch), generator=torch.Generator().manual_seed(SEED))

@@ -202,6 +202,33 @@ def test_on_a_coarser_and_anisotropic_grid_the_prediction_keeps_its_place_and_si
         assert abs(centre[0] - centre[1]) < 0.1
 
 
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "PIR"])
+@pytest.mark.parametrize("direction", [(1, 1, 1), (-1, 1, -1)])
+def test_a_flipped_or_permuted_anisotropic_volume_is_predicted_in_its_own_axes(orientation, direction):
+    """Stored k, j, i run to superior, posterior, left, or backwards; the network sees other axes, in other order."""
+    ball = a_bright_ellipsoid((12, 14, 20), (4, 8, 12), (3, 5, 6))
+    matrix = np.diag([0.5 * direction[0], 1.0 * direction[1], 2.0 * direction[2], 1.0])
+    volume = SourceVolume(ball.astype(np.float32)[None], matrix)
+    model = threshold_model(Preprocessing(None, (PLAIN,), (1, 2, 0)), orientation=orientation)
+
+    prepared = model.prepare(volume)
+
+    np.testing.assert_array_equal(prepared.network_input[0].numpy(), prepared.axes.apply(ball).astype(np.float32))
+    np.testing.assert_array_equal(model.predict(prepared), ball)
+
+
+def test_by_hand_a_volume_that_runs_to_the_right_is_flipped_for_a_network_that_was_trained_in_lps():
+    volume = SourceVolume(np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4), np.diag([-1.0, 1.0, 1.0, 1.0]))
+    model = threshold_model(Preprocessing(None, (PLAIN,), (2, 1, 0)), orientation="LPS")
+
+    prepared = model.prepare(volume)
+
+    # network axes are i, j, k; stored i runs to the right, so that it is turned round
+    assert prepared.axes == AxisMap((2, 1, 0), (True, False, False))
+    assert prepared.network_input[0, :, 0, 0].tolist() == [3, 2, 1, 0]
+    assert prepared.image_shape == (4, 3, 2)
+
+
 def test_a_prediction_can_be_cancelled_between_windows():
     model = threshold_model(Preprocessing(None, (PLAIN,)))
     prepared = model.prepare(volume_of(np.zeros((16, 16, 16))))

@@ -73,7 +73,7 @@ def whole_margins(session, record):
 
 
 def owned(session):
-    return session.cache.owner != -1
+    return session.cache.prepared.axes.undo(session.cache.owner) != -1
 
 
 # ---- the margin
