@@ -32,7 +32,10 @@ ARROWS = {
     "core/bundle": ("core", "core/storage", "core/model", "core/propagation", "core/session", "core/phantom"),
     "mrml/nodes": ("core", "core/image"),
     "mrml/writing": ("core", "core/image", "mrml/nodes"),
-    "mrml/session": ("core", "core/image", "core/bundle", "core/session", "mrml/nodes", "mrml/writing"),
+    "mrml/session": (
+        *("core", "core/image", "core/model", "core/session", "core/bundle"),
+        *("mrml/nodes", "mrml/writing"),
+    ),
     "mrml": (*ENGINE, "files", "mrml/nodes", "mrml/writing", "mrml/session"),
     "files": ("", "core", "core/image", "core/phantom"),
     "segmentations": ("core", "core/image", "files", "mrml/nodes", "mrml/writing"),
