@@ -5,7 +5,7 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from context_propagation.core.errors import UserInputError
@@ -87,6 +87,7 @@ def test_without_an_orientation_arrays_stay_as_they_are():
     assert np.shares_memory(AxisMap().apply(volume.channels), volume.channels)
 
 
+@settings(deadline=None)
 @given(turn=MAPS)
 def test_a_turned_volume_has_each_voxel_at_its_place_in_the_patient(turn):
     tilt = rotation_about_superior(25)

@@ -85,7 +85,7 @@ def _edited_axis(difference: np.ndarray) -> int:
     first, second = np.argsort(touched, kind="stable")[:2]
     if touched[second] <= AMBIGUITY_RATIO * touched[first]:
         raise UserInputError(
-            f"It is unclear which slices were redrawn: what changed touches {touched[0]}, {touched[1]} and "
+            f"It is unclear which slices were redrawn: the changes touch {touched[0]}, {touched[1]} and "
             f"{touched[2]} slices along k, j and i; redraw slices of one plane at a time, or name the plane"
         )
     return int(first)
