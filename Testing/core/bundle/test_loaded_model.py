@@ -1,8 +1,5 @@
 """A loaded model makes sessions with the bundle's own level, neighbours and fusion networks."""
 
-import subprocess
-import sys
-
 import pytest
 
 from bundles import write_bundle
@@ -54,8 +51,3 @@ def test_without_fusion_networks_the_caller_s_level_and_neighbours_hold(base):
 
 def test_it_says_what_its_folder_says():
     assert load_model(shipped_bundle(), device="cpu").description == describe_model(shipped_bundle())
-
-
-def test_naming_it_needs_no_torch():
-    code = "import sys, context_propagation.core.bundle.loaded_model; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
