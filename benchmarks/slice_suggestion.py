@@ -57,7 +57,7 @@ def measured(model: SegmentationModel, fusion: Fusion, number: int) -> list[dict
         "worst": worst_slice(predicted, truth, AXIS, volume.spacing_kji_mm),
         "largest": largest_slice(truth, AXIS),
         "middle": int(drawn[drawn.size // 2]),
-        "suggested": suggested_slice(session.slice_doubt_mm2(AXIS)),
+        "suggested": suggested_slice(session.slice_uncertainty_mm2(AXIS)),
     }
     for name, index in chosen.items():
         if index is not None:

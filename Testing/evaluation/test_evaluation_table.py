@@ -8,19 +8,21 @@ import numpy as np
 import pytest
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.propagation.fusion_network import FarMargin
+from context_propagation.core.propagation.fusion_network import FarThresholds
 from context_propagation.evaluation.markdown import to_markdown
-from context_propagation.evaluation.protocol import Protocol
+from context_propagation.evaluation.plan import EvaluationPlan
 from context_propagation.evaluation.report import COUNTS, write_results
 from context_propagation.evaluation.results import (
+    COLUMNS,
     BetterInterpolation,
+    CaseRow,
     Comparison,
     FailedCase,
     MeasureSummary,
     OracleShare,
     Summary,
 )
-from context_propagation.evaluation.rows import COLUMNS, MEASURES, NEEDED_NO_EDIT
+from context_propagation.evaluation.rows import MEASURES, NEEDED_NO_EDIT
 from context_propagation.evaluation.summary import (
     main_edits,
     main_level,
@@ -461,16 +463,17 @@ def test_the_main_tables_show_level_two_after_the_first_edit_unless_told_otherwi
     assert main_level(summarise(frame(line(level=3)))) == 3
 
 
-MARGINS = {"fold 0, level 2": FarMargin(add=0.2, remove=0.995)}
+THRESHOLDS = {"fold 0, level 2": FarThresholds(add=0.2, remove=0.995)}
 
 
 def written(folder, lines: list[dict], edits: int = 1, **more) -> int:
-    protocol = Protocol("balls", "balls", edits=edits, test_folds=(0, 2), other_levels=())
-    return write_results(lines, protocol, "evaluate", MARGINS, ["abc"], folder, **more)
+    protocol = EvaluationPlan("balls", "balls", edits=edits, test_folds=(0, 2), other_levels=())
+    return write_results([CaseRow(**one) for one in lines], protocol, "evaluate", THRESHOLDS, ["abc"], folder, **more)
 
 
 def test_counts_are_whole_numbers_in_the_csv_also_beside_a_failure_that_lacks_them(tmp_path):
-    failure = {"fold": "0", "case": "broken", "pick": "worst", "level": 2, "edits": 1, "row": "fusion", "error": "why"}
+    failure = {"fold": "0", "case": "broken", "pick": "worst", "level": 2, "edits": 1, "row": "fusion"}
+    failure |= {"scope": "whole", "error": "why"}
     many = line(dsc=0.123456789, slice=17, far_voxels=123456789, far_voxels_changed=1234567, regressed_slices=0)
     assert written(tmp_path, [many, failure]) == 1
 
@@ -488,7 +491,7 @@ def test_counts_read_back_from_json_as_floats_are_whole_numbers_too(tmp_path):
     assert pandas.read_csv(tmp_path / "cases.csv", dtype=str)[["slice", "far_voxels"]].iloc[0].tolist() == ["5", "1000"]
 
 
-def test_the_summary_begins_with_what_was_measured_and_ends_with_the_margins(tmp_path):
+def test_the_summary_begins_with_what_was_measured_and_ends_with_the_far_thresholds(tmp_path):
     written(tmp_path, [line()], notes=["styles: 3 tight, 2 generous"])
     text = (tmp_path / "summary.md").read_text(encoding="utf-8")
 

@@ -1,14 +1,8 @@
-"""The rows and columns that every table has."""
+"""The rows that every table has, and what they are measured by."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from context_propagation.training.fusion.fusion_controls import Sees
-
-if TYPE_CHECKING:
-    pass
-
 
 FUSION, NO_EDIT, ORACLE = "fusion", "no-edit control", "oracle"
 
@@ -54,10 +48,3 @@ NEEDED_NO_EDIT = "needed no edit"
 
 
 SETTING = ["pick", "level", "edits"]
-
-
-# fmt: off
-COLUMNS = (
-    "fold", "case", *SETTING, "row", "scope", "slice", *MEASURES, "regressed_slices", "untouched_slices",
-    "far_voxels_changed", "far_voxels", "drawn_exact", "seconds", "error",
-)

@@ -145,7 +145,7 @@ def test_the_margin_shrinks_before_anything_is_tiled(model):
 
     assert plan.boxes == half.boxes
     assert plan.peak_bytes <= budget
-    assert plan.messages == ("The margin around the target was shrunk from 16 to 8 voxels, because memory is short",)
+    assert plan.messages == ("The border around the target was shrunk from 16 to 8 voxels, because memory is short",)
 
 
 def test_the_margin_is_given_up_before_anything_is_tiled(model):
@@ -154,7 +154,7 @@ def test_the_margin_is_given_up_before_anything_is_tiled(model):
     plan = plan_windows(model, TARGET, GRID, 16, 2, none.peak_bytes)
 
     assert plan.boxes == none.boxes
-    assert plan.messages == ("The margin around the target was shrunk from 16 to 0 voxels, because memory is short",)
+    assert plan.messages == ("The border around the target was shrunk from 16 to 0 voxels, because memory is short",)
 
 
 def test_a_target_too_large_for_one_window_is_tiled_and_the_user_told(model):

@@ -98,7 +98,7 @@ class EditPropagation:
             np.moveaxis(drawn, edit.axis, 0)[edit.index] = edit.mask
         axis, indices = self._network_slices(edits[0].axis, [edit.index for edit in edits])
         drawn_net = grid.to_network_axes(self.reorientation.apply(drawn))
-        return NetworkEdit(axis, tuple(indices), drawn_net, grid.to_network_axes(self.cache.untouched))
+        return NetworkEdit(axis, tuple(indices), drawn_net, grid.to_network_axes(self.cache.window_prediction))
 
     def updated_features(
         self,
