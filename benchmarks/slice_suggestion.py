@@ -61,9 +61,8 @@ def measured(model: SegmentationModel, fusion: Fusion, number: int) -> list[dict
     }
     for name, index in chosen.items():
         if index is not None:
-            session.propagate([redrawn_as(truth, AXIS, index)])
-            lines.append({"case": number, "slice": name, "dsc": dice(session.segmentation, truth)})
-            session.discard_last()
+            after = session.preview([redrawn_as(truth, AXIS, index)]).segmentation
+            lines.append({"case": number, "slice": name, "dsc": dice(after, truth)})
     return lines
 
 

@@ -19,8 +19,8 @@ from context_propagation.core.session.preview import Preview
 from context_propagation.core.session.session import Session
 from context_propagation.evaluation.contour_interpolation import STEPS, interpolated_between, load_interpolator
 from context_propagation.evaluation.results import CaseRow
-from context_propagation.evaluation.rows import FUSION, NEEDED_NO_EDIT
-from context_propagation.evaluation.simulated_case import FAR_RULES, PICKS, CaseJob, CaseSession, Pick, pasted
+from context_propagation.evaluation.rows import FUSION, NEEDED_NO_EDIT, PICKS, Pick
+from context_propagation.evaluation.simulated_case import FAR_RULES, CaseJob, CaseSession, pasted
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from context_propagation.core.measures.accuracy import dice
 from context_propagation.core.measures.regression import regressed_slices
 from context_propagation.core.propagation.fusion_network import FarThresholds
 from context_propagation.core.session.preview import Preview
-from context_propagation.evaluation.simulated_case import PICKS, CaseJob, CaseSession
+from context_propagation.evaluation.rows import PICKS
+from context_propagation.evaluation.simulated_case import CaseJob, CaseSession
 from context_propagation.training.labelled_cases import with_copies
 from context_propagation.training.processes import run_in_parallel
 

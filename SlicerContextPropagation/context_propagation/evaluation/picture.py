@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from context_propagation.evaluation.results import CaseRow
-from context_propagation.evaluation.rows import FUSION
-from context_propagation.evaluation.simulated_case import CaseJob, CaseSession, Pick
+from context_propagation.evaluation.rows import FUSION, Pick
+from context_propagation.evaluation.simulated_case import CaseJob, CaseSession
 from context_propagation.files.figure import write_figure
 
 PICK: Pick = "largest"

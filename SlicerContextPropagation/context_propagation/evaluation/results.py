@@ -218,7 +218,7 @@ class FailedCase:
 
 @dataclass(frozen=True)
 class Summary:
-    """An evaluation; serialise it with `to_json`.
+    """The tables of an evaluation.
 
     Attributes:
         measures: Of all cases.

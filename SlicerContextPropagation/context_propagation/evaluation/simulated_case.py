@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -25,15 +24,10 @@ from context_propagation.core.propagation.fusion_network import (
 from context_propagation.core.session.preview import Preview
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.evaluation.rows import Pick
 from context_propagation.training.fusion.fusion_controls import Sees, ShownTo
 from context_propagation.training.fusion.simulated_edit import largest_slice, redrawn_as, worst_slice
 from context_propagation.training.labelled_cases import BaseModel, LabelledCase
-
-Pick = Literal["worst", "largest"]
-
-
-PICKS: tuple[Pick, ...] = ("worst", "largest")
-
 
 FAR_RULES: tuple[FarRule, ...] = ("average", "latest")
 

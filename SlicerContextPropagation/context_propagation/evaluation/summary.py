@@ -6,7 +6,6 @@ cases.csv. A line with a text in `error` counts nowhere else: it is a failure, o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,7 +28,6 @@ from context_propagation.evaluation.results import (
     Summary,
 )
 from context_propagation.evaluation.rows import (
-    COMPARED_SCOPES,
     DEFAULT_LEVEL,
     FUSION,
     INTERPOLATIONS,
@@ -154,11 +152,6 @@ def measure_summaries(valid: pd.DataFrame) -> tuple[MeasureSummary, ...]:
     return _records(table.reset_index(), MeasureSummary)
 
 
-def to_json(summary: Summary) -> str:
-    """The summary as strict JSON: what is not a number is null."""
-    return json.dumps(asdict(summary), indent=2, ensure_ascii=False, allow_nan=False)
-
-
 def main_level(summary: Summary) -> int:
     """Decoder level 2, or the lowest measured where that was not."""
     levels = {item.level for item in summary.measures}
@@ -188,7 +181,7 @@ def _plain(value: Any) -> Any:
 
 def _paired(valid: pd.DataFrame) -> Iterable[tuple[tuple[Any, ...], pd.DataFrame]]:
     """For each setting and compared scope the DSC, cases × rows; a failed one is NaN."""
-    compared = valid[valid["scope"].isin(COMPARED_SCOPES)]
+    compared = valid[valid["scope"].isin(SCOPES)]
     for key, lines in compared.groupby([*SETTING, "scope"], observed=True):
         yield key, lines.pivot(index=["fold", "case"], columns="row", values="dsc")
 
