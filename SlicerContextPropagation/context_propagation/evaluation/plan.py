@@ -33,7 +33,7 @@ class EvaluationPlan:
         difficulty: Of the phantoms: "lower", "middle" or "higher".
         phantom_cases: How many phantoms there are.
         model: The base model: "nnU-Net" or "PSNN"; the latter is the two-stream chain where there is a PET.
-        variant: "clean", "shifted" or "observer style"; see `benchmark_variants`.
+        variant: "clean", "shifted" or "observer style"; see `variants`.
         test_folds: Each one in turn is tested; the mean and standard deviation are over these.
         base_cases: Cases that nnU-Net trains the base model on, spread over the other folds.
         base_epochs: Of 40 steps each.

@@ -125,7 +125,7 @@ def _command(request: EvaluateRequest) -> str:
 
 def _claim(output: Path, plan: EvaluationPlan) -> None:
     """Say whose results the folder holds, before any work."""
-    record = output / "plan.json"
+    record = output / "protocol.json"
     wanted = json.dumps(asdict(plan), indent=2) + "\n"
     try:
         output.mkdir(parents=True, exist_ok=True)

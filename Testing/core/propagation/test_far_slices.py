@@ -13,7 +13,13 @@ from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation.activation_update import UpdateSettings
 from context_propagation.core.propagation.edit_description import DrawnSlice, describe, no_description
 from context_propagation.core.propagation.far_slices import decode_fused
-from context_propagation.core.propagation.fusion_inputs import EditContext, describe_edit, edit_map, fusion_inputs
+from context_propagation.core.propagation.fusion_inputs import (
+    EditContext,
+    FusionInputs,
+    describe_edit,
+    edit_map,
+    fusion_inputs,
+)
 from context_propagation.core.propagation.slice_update import NetworkEdit
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
@@ -152,7 +158,9 @@ def test_the_margins_are_those_of_the_fused_features_decoded_over_the_window(mod
     parts = (occupied[0, 0], occupied[0, 1] - occupied[0, 0])
     looks = torch.stack([(features.f[0] * part).sum((1, 2, 3)) / (part.sum() + 1e-3) for part in parts])[None]
     with torch.no_grad():
-        fused = fusion.networks[0](features.f, f_updated, occupied, torch.from_numpy(description)[None], looks)
+        fused = fusion.networks[0](
+            FusionInputs(features.f, f_updated, occupied, torch.from_numpy(description)[None], looks)
+        )
         logits = model.splits[0].decode(features, fused, True)
     probability = torch.softmax(logits, 1)[0].numpy()
     inside = tuple(slice(-start, -start + n) for (start, _), n in zip(window.network_box, SHAPE, strict=True))

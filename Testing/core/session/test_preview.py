@@ -68,9 +68,10 @@ def test_a_preview_stays_what_it_was_when_the_session_goes_on(model):
     assert np.array_equal(preview.segmentation, expected)
 
 
-def test_another_fusion_network_gives_what_a_session_with_it_gives(model):
+@pytest.mark.parametrize("several_edits", ["joint", "one at a time"])
+def test_another_fusion_network_gives_what_a_session_with_it_gives(model, several_edits):
     fusion = random_fusion(model, far_thresholds=0.1)
-    session = started(model)
+    session = started(model, several_edits=several_edits)
     preview = session.preview([redrawn(session)])
     assert preview.result.scope == "near slices only"
 

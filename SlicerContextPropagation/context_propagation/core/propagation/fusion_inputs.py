@@ -102,16 +102,16 @@ class FusionInputs:
 
     @property
     def f_of_each(self) -> torch.Tensor:
-        """F once for every edit, `[E, C', D', H', W']`; a view."""
+        """The untouched features once for every edit, `[E, C', D', H', W']`; a view."""
         return self.f.expand_as(self.f_updated)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """By their names, as a file holds them."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
-    def to(self, place: torch.device | torch.Tensor) -> FusionInputs:
-        """On a device; given a tensor, on its device and of its type."""
-        return FusionInputs(**{name: tensor.to(place) for name, tensor in self.tensors().items()})
+    def to(self, device: torch.device) -> FusionInputs:
+        """A copy on a device."""
+        return FusionInputs(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
 
     @classmethod
     def together(cls, edits: Sequence[FusionInputs]) -> FusionInputs:
@@ -172,7 +172,7 @@ def fusion_inputs(
     f, box = cache.windows[window].features[fold].f, cache.windows[window].network_box
     occupied = edit_map(cache.prepared.grid, box, f.shape[2:], edit.drawn, edit.axis, edit.indices)
     f_updated = with_updates(f, window, fold, updated)
-    return FusionInputs(f, f_updated, occupied, context.description, context.prototypes[fold]).to(f)
+    return FusionInputs(f, f_updated, occupied.to(f), context.description.to(f), context.prototypes[fold].to(f))
 
 
 def _drawn_slice(

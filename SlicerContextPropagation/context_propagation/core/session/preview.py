@@ -12,6 +12,7 @@ from context_propagation.core.image.slices import NEAR_SLICES_ONLY, WHOLE_VOLUME
 from context_propagation.core.propagation.composition import EditRecord, FarRule, compose, drawn_voxels
 from context_propagation.core.propagation.edit_propagation import EditPropagation
 from context_propagation.core.propagation.fusion_network import FarThresholds, Fusion
+from context_propagation.core.propagation.updated_features import UpdatedFeatures
 from context_propagation.core.session.session_settings import PropagationResult, Step
 
 
@@ -42,6 +43,7 @@ class Preview:
         after: Its records with the edits; the last one is theirs, with what near and far slices become.
         masks: Of the session.
         propagation: How the edits were propagated.
+        features: f' where it differs from f.
         far_rule: Which edits speak for a far voxel.
         messages: What the user should know.
         far_thresholds: How sure a network must be before a far voxel changes; without, those of the fusion network.
@@ -52,21 +54,22 @@ class Preview:
     after: tuple[EditRecord, ...]
     masks: SessionMasks
     propagation: EditPropagation
+    features: tuple[UpdatedFeatures, ...]
     far_rule: FarRule
     messages: tuple[str, ...] = ()
     far_thresholds: FarThresholds | None = None
 
     @property
     def record(self) -> EditRecord:
-        """Of the edits: near slices, margins of the far ones, f'."""
+        """Of the edits: near slices, margins of the far ones."""
         return self.after[-1]
 
     def fused_by(self, fusion: Fusion) -> Preview:
         """The same edits with the far slices of another fusion network; the features are not updated again."""
         record = self.record
-        if record.features:  # else the model sees nothing of the edit, and has nothing to add
+        if self.features:  # else the model sees nothing of the edit, and has nothing to add
             edit = self.propagation.network_edit(record.edits)
-            record = replace(record, far=self.propagation.far_margins(edit, record.features, fusion))
+            record = replace(record, far=self.propagation.far_margins(edit, self.features, fusion))
         after = (*self.after[:-1], record)
         return replace(self, after=after, propagation=replace(self.propagation, fusion=fusion), far_thresholds=None)
 

@@ -240,10 +240,12 @@ class Session:
             after=(*left, self._record(drawings, propagated)),
             masks=SessionMasks(self.initial, self.segmentation.copy(), self._manual.copy(), self.window_prediction),
             propagation=self.propagation,
+            features=propagated.features,
             far_rule=self.settings.far_rule,
             messages=messages,
         )
 
+    @out_of_memory_reported("Propagating the edit")
     def propagate(
         self,
         edits: Sequence[SliceEdit],
