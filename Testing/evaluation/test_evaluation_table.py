@@ -515,10 +515,13 @@ def test_the_summary_begins_with_what_was_measured_and_ends_with_the_far_thresho
     assert figures["notes"] == ["styles: 3 tight, 2 generous"]
 
 
+PLACE = ("fold", "case", "pick", "level", "edits", "row", "scope", "error")
+
+
 @pytest.mark.parametrize(
     "lines",
     [
-        [{"fold": "0", "case": "a", "error": "no memory"}],
+        [{column: value for column, value in line(error="no memory").items() if column in PLACE}],
         [line(row="baseline", error=NEEDED_NO_EDIT, dsc=np.nan)],
         [line(level=1)],  # all cases of the protocol's level failed
         [],
