@@ -54,13 +54,12 @@ def measured(loaded: LoadedModel, number: int) -> list[dict[str, object]]:
         "worst": worst_slice(predicted, truth, AXIS, volume.spacing_kji_mm),
         "largest": largest_slice(truth, AXIS),
         "middle": int(drawn[drawn.size // 2]),
-        "suggested": suggested_slice(session.slice_doubt_mm2(AXIS)),
+        "suggested": suggested_slice(session.slice_uncertainty_mm2(AXIS)),
     }
     for name, index in chosen.items():
         if index is not None:
-            session.propagate([redrawn_as(truth, AXIS, index)])
-            lines.append({"case": number, "slice": name, "dsc": dice(session.segmentation, truth)})
-            session.discard_last()
+            after = session.preview([redrawn_as(truth, AXIS, index)]).segmentation
+            lines.append({"case": number, "slice": name, "dsc": dice(after, truth)})
     return lines
 
 

@@ -10,12 +10,12 @@ import SimpleITK as sitk
 from context_propagation.core.errors import UserInputError
 from context_propagation.evaluation.data_sets import DATA_VARIABLE, VariantData, find_data, read_folds
 from context_propagation.evaluation.fold_cases import cases_of_fold
-from context_propagation.evaluation.protocol import Protocol
+from context_propagation.evaluation.plan import EvaluationPlan
 from context_propagation.evaluation.variants import STYLES, drawn_in_style, shifted_image, style_of
 
 SHAPE = (8, 10, 9)
 SPACING, ORIGIN = (1.0, 1.25, 1.5), (10.0, -20.0, 30.0)
-SMALL = Protocol("small", "cases", base_cases=3, fusion_cases=4, validation_cases=2, margin_cases=2, test_cases=3)
+SMALL = EvaluationPlan("small", "cases", base_cases=3, fusion_cases=4, validation_cases=2, margin_cases=2, test_cases=3)
 
 
 def case(number):
@@ -84,12 +84,12 @@ def test_every_observer_s_style_validates_and_is_tested(tmp_path):
 @pytest.mark.parametrize("seed", range(4))
 def test_no_case_is_in_two_sets_and_only_the_fold_s_own_are_tested(twenty, fold, seed):
     found = cases_of_fold(read_folds(twenty), replace(SMALL, seed=seed), fold)
-    sets = [found.base, found.fusion, found.validation, found.margin, found.test]
+    sets = [found.base, found.fusion, found.validation, found.thresholds, found.test]
     assert [len(names) for names in sets] == [3, 4, 2, 2, 3]
     assert len(set().union(*sets)) == 14
     own = {case(number) for number in range(fold, 20, 5)}
     assert set(found.test) <= own
-    assert not own & {*found.base, *found.fusion, *found.validation, *found.margin}
+    assert not own & {*found.base, *found.fusion, *found.validation, *found.thresholds}
 
 
 def test_base_cases_are_spread_over_the_other_folds_in_name_order(twenty):
@@ -111,7 +111,7 @@ def test_the_seed_draws_the_fusion_network_s_cases_and_no_others(twenty):
 
 def test_all_cases_can_be_used_and_one_more_is_refused_by_both_numbers(twenty):
     found = cases_of_fold(read_folds(twenty), replace(SMALL, fusion_cases=9), 0)
-    assert len({*found.base, *found.fusion, *found.validation, *found.margin}) == 16
+    assert len({*found.base, *found.fusion, *found.validation, *found.thresholds}) == 16
     with pytest.raises(UserInputError, match="asks for 17 training cases and 16 lie outside fold 0; ask for fewer"):
         cases_of_fold(read_folds(twenty), replace(SMALL, fusion_cases=10), 0)
 

@@ -10,10 +10,10 @@ from context_propagation.core.phantom.phantom import PhantomSettings, make_phant
 from context_propagation.evaluation import phantom_data
 from context_propagation.evaluation.data_sets import evaluation_data, training_key
 from context_propagation.evaluation.fold_cases import cases_of_fold
-from context_propagation.evaluation.protocol import Protocol
+from context_propagation.evaluation.plan import EvaluationPlan
 from context_propagation.training.phantom_cases import phantom_case
 
-SMALL = Protocol(
+SMALL = EvaluationPlan(
     "small", phantom="oesophagus", model="PSNN", phantom_cases=20, test_folds=(0,), base_cases=3, fusion_cases=4,
     validation_cases=2, margin_cases=2, test_cases=3,
 )  # fmt: skip

@@ -128,7 +128,7 @@ def make_session(model):
     from context_propagation.core.session.session import Session
     from context_propagation.core.session.session_settings import SessionSettings
 
-    settings = SessionSettings(window_margin=4, update=UpdateSettings(iterations=4))
+    settings = SessionSettings(window_border=4, update=UpdateSettings(iterations=4))
     return lambda fusion=None: Session(model, settings, fusion)
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
 
+from context_propagation.cli.predict import PredictRequest, predict
+from context_propagation.cli.propagate import PropagateRequest, propagate
 from context_propagation.core.bundle.bundle import load_model
 from context_propagation.core.bundle.shipped_bundle import CONTROL, UNSEEN, shipped_bundle
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.provenance import provenance
 from context_propagation.evaluation.case_rows import evaluate_case
+from context_propagation.evaluation.results import CaseRow
 from context_propagation.evaluation.simulated_case import CaseJob, CaseSession, FusionRow
 from context_propagation.training.labelled_cases import BaseModel, LabelledCase
 from context_propagation.training.phantom_cases import phantom_case
@@ -59,16 +62,14 @@ def run_demo(request: DemoRequest) -> str:
     case = phantom_case(UNSEEN, output, output / "truth")
     job = _job(bundle, case)
     initial, edited = output / "initial.nii.gz", output / "edited.nii.gz"
-    image = [str(path) for path in case.images]
-    _say_and_run(["predict", "--model", str(bundle), "--image", *image, "--output", str(initial)])
+    first = PredictRequest(bundle, case.images, initial)
+    _say("predict", first)
+    print(predict(first), flush=True)
     index = _redraw_worst_slice(job, initial, edited)
-    # fmt: off
-    _say_and_run([
-        "propagate", "--model", str(bundle), "--image", *image, "--initial", str(initial), "--edited", str(edited),
-        "--output", str(output / "refined.seg.nrrd"), "--report", str(output / "report.json"),
-        "--figure", str(output / "figure.png"),
-    ])
-    # fmt: on
+    refined, report, figure = (output / name for name in ("refined.seg.nrrd", "report.json", "figure.png"))
+    second = PropagateRequest(bundle, case.images, initial, edited, refined, report=report, figure=figure)
+    _say("propagate", second)
+    print(propagate(second), flush=True)
     table = _table(evaluate_case(job))
     (output / "table.md").write_text(table + "\n", encoding="utf-8")
     made = "\n".join(f"{name}: {value}" for name, value in provenance().items())
@@ -78,13 +79,14 @@ def run_demo(request: DemoRequest) -> str:
     return f"\n{about}. DSC:\n\n{table}\n\n{made}\nresults in {output}"
 
 
-def _say_and_run(words: Sequence[str]) -> None:
-    """Run a command of the project as a user would, and show it."""
-    from context_propagation.cli.commands import parsed
-
+def _say(command: str, request: PredictRequest | PropagateRequest) -> None:
+    """Show the command by which a user would ask for the same: every path of the request is an argument."""
+    words = [command]
+    for item in fields(request):
+        value = getattr(request, item.name)
+        paths = [value] if isinstance(value, Path) else value if item.name == "image" else []
+        words += [f"--{item.name}", *map(str, paths)] if paths else []
     print(f"\n$ context-propagation {shlex.join(words)}", flush=True)
-    command, fields = parsed(words)
-    print(command.run(fields), flush=True)
 
 
 def _job(bundle: Path, case: LabelledCase) -> CaseJob:
@@ -98,7 +100,7 @@ def _job(bundle: Path, case: LabelledCase) -> CaseJob:
         FusionRow("no-edit control", architecture, "no edit", (bundle / CONTROL,)),
     )
     base = BaseModel(bundle / "model", device="cpu")
-    return CaseJob("demo", base, case, loaded.settings(), rows, loaded.fusion.far_margin, interpolation=False)
+    return CaseJob("demo", base, case, loaded.settings(), rows, loaded.fusion.far_thresholds, interpolation=False)
 
 
 def _redraw_worst_slice(job: CaseJob, initial: Path, edited: Path) -> int:
@@ -116,9 +118,9 @@ def _redraw_worst_slice(job: CaseJob, initial: Path, edited: Path) -> int:
     return edit.index
 
 
-def _table(lines: Sequence[dict[str, Any]]) -> str:
+def _table(lines: Sequence[CaseRow]) -> str:
     """DSC of each row and scope, for the worst slice redrawn, as Markdown."""
-    dsc = {(line["row"], line["scope"]): line["dsc"] for line in lines if line["pick"] == "worst"}
+    dsc = {(line.row, line.scope): line.dsc for line in lines if line.pick == "worst"}
     titles = {"near": "slices s ± 2", "far": "other slices", "whole": "whole volume"}
     head = ["| | " + " | ".join(titles[scope] for scope in SCOPES) + " |", "|---|" + "---|" * len(SCOPES)]
     return "\n".join(

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any, cast
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.propagation.fusion_network import FarMargin, FusionSettings, Variant
+from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings, Variant
 from context_propagation.core.provenance import commit
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.data_sets import EvaluationData, evaluation_data
-from context_propagation.evaluation.far_margin import choose_far_margin
+from context_propagation.evaluation.far_thresholds import choose_far_thresholds
 from context_propagation.evaluation.fold_cases import FoldCases, cases_of_fold
 from context_propagation.evaluation.picture import draw_case, typical_case
-from context_propagation.evaluation.protocol import Protocol, read_protocol
+from context_propagation.evaluation.plan import EvaluationPlan, read_plan
 from context_propagation.evaluation.report import write_results
+from context_propagation.evaluation.results import CaseRow
 from context_propagation.evaluation.rows import FUSION, NEEDED_NO_EDIT, ORACLE, PAPER_PAIR, TRAINED_ROWS
 from context_propagation.evaluation.simulated_case import CaseJob, FusionRow
 from context_propagation.training.base.base_training import train_base_model
@@ -44,7 +45,7 @@ class EvaluateRequest:
     """What to evaluate.
 
     Attributes:
-        protocol: A TOML file, see `Protocol`.
+        protocol: A TOML file, see `EvaluationPlan`.
         output: Folder for per-case results, tables and plots; an interrupted run goes on in it.
         work: Folder for base models, examples and networks; protocols that train alike share them in it. By default
             inside the output folder.
@@ -75,24 +76,24 @@ def evaluate(request: EvaluateRequest) -> str:
         UserInputError: The protocol or the data cannot be used, or the output folder holds another protocol's results;
             or cases failed: all tables are written, and the next run tries these cases again.
     """
-    protocol = read_protocol(request.protocol, request.quick)
-    data = evaluation_data(protocol, request.protocol, request.work or request.output / "work")
-    folds = {fold: cases_of_fold(data.folds, protocol, fold) for fold in protocol.test_folds}
-    _claim(request.output, protocol)
+    plan = read_plan(request.protocol, request.quick)
+    data = evaluation_data(plan, request.protocol, request.work or request.output / "work")
+    folds = {fold: cases_of_fold(data.folds, plan, fold) for fold in plan.test_folds}
+    _claim(request.output, plan)
     commits = _commits(request.output)
     data.make([name for cases in folds.values() for name in cases.names], request.jobs)
-    trainings = [partial(train_base_model, *_base_training(request, protocol, data, c)) for c in folds.values()]
+    trainings = [partial(train_base_model, *_base_training(request, plan, data, c)) for c in folds.values()]
     run_in_parallel(trainings, "base models", processes_for(request.device, request.jobs))
-    lines: list[dict[str, Any]] = []
-    margins: dict[str, FarMargin] = {}
+    lines: list[CaseRow] = []
+    far_thresholds: dict[str, FarThresholds] = {}
     failed, notes = 0, data.style_counts(folds)
-    evaluations = [_Fold(request, protocol, data, fold, cases, margins, notes) for fold, cases in folds.items()]
+    evaluations = [_Fold(request, plan, data, fold, cases, far_thresholds, notes) for fold, cases in folds.items()]
     steps = [partial(evaluation.main_level) for evaluation in evaluations]
-    steps += [partial(evaluations[0].other_level, level) for level in protocol.other_levels]
+    steps += [partial(evaluations[0].other_level, level) for level in plan.other_levels]
     for step in steps:
         lines += step()
-        failed = write_results(lines, protocol, _command(request), margins, commits, request.output, notes)
-    done = f"{len({line['case'] for line in lines})} cases in {len(folds)} folds"
+        failed = write_results(lines, plan, _command(request), far_thresholds, commits, request.output, notes)
+    done = f"{len({line.case for line in lines})} cases in {len(folds)} folds"
     said = f"{request.output / 'summary.md'}: {done}"
     if failed:
         raise UserInputError(f"{said}; {failed} cases FAILED, named there; the same command tries them again")
@@ -100,11 +101,11 @@ def evaluate(request: EvaluateRequest) -> str:
 
 
 def _base_training(
-    request: EvaluateRequest, protocol: Protocol, data: EvaluationData, cases: FoldCases
+    request: EvaluateRequest, plan: EvaluationPlan, data: EvaluationData, cases: FoldCases
 ) -> tuple[Any, ...]:
     """Arguments of `train_base_model` for one fold."""
     training = [data.training_case(name) for name in cases.base]
-    return protocol.model, training, data.task, data.work / "base", protocol.base_epochs, protocol.seed, request.device
+    return plan.model, training, data.task, data.work / "base", plan.base_epochs, plan.seed, request.device
 
 
 def _commits(output: Path) -> list[str]:
@@ -122,10 +123,10 @@ def _command(request: EvaluateRequest) -> str:
     return f"context-propagation evaluate --protocol {request.protocol.name} --output DIR{quick}"
 
 
-def _claim(output: Path, protocol: Protocol) -> None:
+def _claim(output: Path, plan: EvaluationPlan) -> None:
     """Say whose results the folder holds, before any work."""
     record = output / "protocol.json"
-    wanted = json.dumps(asdict(protocol), indent=2) + "\n"
+    wanted = json.dumps(asdict(plan), indent=2) + "\n"
     try:
         output.mkdir(parents=True, exist_ok=True)
         if record.is_file() and record.read_text(encoding="utf-8") != wanted:
@@ -140,11 +141,11 @@ class _Fold:
     """One test fold: its base model, its networks, its cases."""
 
     request: EvaluateRequest
-    protocol: Protocol
+    plan: EvaluationPlan
     data: EvaluationData
     fold: int
     cases: FoldCases
-    margins: dict[str, FarMargin]
+    far_thresholds: dict[str, FarThresholds]
     notes: list[str]
 
     @property
@@ -156,40 +157,38 @@ class _Fold:
         """Where a decoder level's examples and networks are."""
         return self.data.work / f"fold{self.fold}" / f"level{level}"
 
-    def main_level(self) -> list[dict[str, Any]]:
+    def main_level(self) -> list[CaseRow]:
         """Lines of the table: every row at the protocol's decoder level."""
-        wanted = self.protocol.rows or [name for name, _ in TRAINED_ROWS]
+        wanted = self.plan.rows or [name for name, _ in TRAINED_ROWS]
         rows = [row for row in TRAINED_ROWS if row[0] in wanted and (row[0] != ORACLE or self.data.has_styles)]
-        return self.at_level(self.base_model(), self.protocol.level, rows, main=True)
+        return self.at_level(self.base_model(), self.plan.level, rows, main=True)
 
-    def other_level(self, level: int) -> list[dict[str, Any]]:
+    def other_level(self, level: int) -> list[CaseRow]:
         """Lines of the table: fusion and its control at another decoder level (Tables III, IV)."""
         return self.at_level(self.base_model(), level, LEVEL_ROWS, main=False)
 
     def base_model(self) -> BaseModel:
         """Trained on this fold's base cases, on clean images."""
-        folder = train_base_model(*_base_training(self.request, self.protocol, self.data, self.cases))
+        folder = train_base_model(*_base_training(self.request, self.plan, self.data, self.cases))
         return BaseModel(folder, device=self.request.device)
 
-    def at_level(
-        self, base: BaseModel, level: int, rows: Sequence[tuple[str, Sees]], main: bool
-    ) -> list[dict[str, Any]]:
+    def at_level(self, base: BaseModel, level: int, rows: Sequence[tuple[str, Sees]], main: bool) -> list[CaseRow]:
         """Train the rows' networks at a decoder level and test every case."""
         settings = SessionSettings(level=level)
         trained = self.trained_rows(base, settings, rows)
         trials = [
             CaseJob(str(self.fold), base, self.data.training_case(name), settings, tuple(trained))
-            for name in self.cases.margin
+            for name in self.cases.thresholds
         ]
-        far_margin = choose_far_margin(
+        far_thresholds = choose_far_thresholds(
             trials,
             FUSION,
             self.folder(level),
-            min(1, self.protocol.augmented_copies),
-            self.protocol.allowed_regression,
+            min(1, self.plan.augmented_copies),
+            self.plan.allowed_regression,
             self.workers,
         )
-        self.margins[f"fold {self.fold}, level {level}"] = far_margin
+        self.far_thresholds[f"fold {self.fold}, level {level}"] = far_thresholds
         jobs = [
             CaseJob(
                 fold=str(self.fold),
@@ -197,9 +196,9 @@ class _Fold:
                 case=self.data.test_case(name),
                 settings=settings,
                 rows=tuple(trained),
-                far_margin=far_margin,
+                far_thresholds=far_thresholds,
                 interpolation=main,
-                edits=self.protocol.edits if main and number < self.protocol.several_edits_cases else 1,
+                edits=self.plan.edits if main and number < self.plan.several_edits_cases else 1,
             )
             for number, name in enumerate(self.cases.test)
         ]
@@ -214,7 +213,7 @@ class _Fold:
             self.picture(jobs, lines)
         return lines
 
-    def picture(self, jobs: Sequence[CaseJob], lines: Sequence[dict[str, Any]]) -> None:
+    def picture(self, jobs: Sequence[CaseJob], lines: Sequence[CaseRow]) -> None:
         """Draw the fold's typical case once, and say which it is."""
         name = typical_case(lines)
         if name is None:
@@ -228,10 +227,10 @@ class _Fold:
         self, base: BaseModel, settings: SessionSettings, rows: Sequence[tuple[str, Sees]]
     ) -> list[FusionRow]:
         """Cache the examples, then train a network for each row and fold of the base model."""
-        protocol, folder = self.protocol, self.folder(settings.level)
-        recipe = ExampleRecipe(settings, protocol.edits_per_case, protocol.seed)
-        of_training = replace(recipe, styles=protocol.contour_styles)
-        training = self.examples(base, self.cases.fusion, of_training, protocol.augmented_copies)
+        plan, folder = self.plan, self.folder(settings.level)
+        recipe = ExampleRecipe(settings, plan.edits_per_case, plan.seed)
+        of_training = replace(recipe, styles=plan.contour_styles)
+        training = self.examples(base, self.cases.fusion, of_training, plan.augmented_copies)
         validation = self.examples(base, self.cases.validation, recipe, 0)
         model = base.load()
         jobs = [
@@ -240,9 +239,7 @@ class _Fold:
                 base=base,
                 fold=number,
                 architecture=self.architecture(row, sees, _channels(training)),
-                settings=TrainingSettings(
-                    epochs=protocol.epochs, seed=protocol.seed, sees=sees, averaging=protocol.averaging
-                ),
+                settings=TrainingSettings(epochs=plan.epochs, seed=plan.seed, sees=sees, averaging=plan.averaging),
                 training=tuple(path for of_fold, path in training if of_fold == number),
                 validation=tuple(path for of_fold, path in validation if of_fold == number),
                 folder=folder / "networks",
@@ -262,10 +259,10 @@ class _Fold:
         ]
 
     def architecture(self, row: str, sees: Sees, channels: int) -> FusionSettings:
-        protocol = self.protocol
-        variant, width = (protocol.fusion, protocol.width)
+        plan = self.plan
+        variant, width = (plan.fusion, plan.width)
         if row in PAPER_PAIR:
-            variant, width = "paper", protocol.paper_width
+            variant, width = "paper", plan.paper_width
         told = len(self.data.training_case(self.cases.fusion[0]).told) if sees == "hidden truth" else 0
         return FusionSettings(cast(Variant, variant), channels, width, told)
 
@@ -286,20 +283,19 @@ def _channels(examples: Sequence[tuple[int, Path]]) -> int:
     """C', as the first example has it."""
     if not examples:
         raise UserInputError(NO_EXAMPLES)
-    return int(load_example(examples[0][1]).f.shape[1])
+    return int(load_example(examples[0][1]).inputs.f.shape[1])
 
 
-def _kept(job: CaseJob, folder: Path) -> list[dict[str, Any]]:
+def _kept(job: CaseJob, folder: Path) -> list[CaseRow]:
     """A case's lines: those on disk where it was evaluated before."""
     path = folder / f"{job.case.name}.json"
     if path.is_file():
-        lines: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        return lines
+        return [CaseRow(**line) for line in json.loads(path.read_text(encoding="utf-8"))]
     lines = evaluate_case(job)
-    if any(line["error"] not in ("", NEEDED_NO_EDIT) for line in lines):
+    if any(line.error not in ("", NEEDED_NO_EDIT) for line in lines):
         return lines  # tried again in the next run
     folder.mkdir(parents=True, exist_ok=True)
     partial_file = path.with_suffix(".partial")
-    partial_file.write_text(json.dumps(lines, default=float))
+    partial_file.write_text(json.dumps([asdict(line) for line in lines], default=float))
     partial_file.replace(path)
     return lines

@@ -27,7 +27,7 @@ from context_propagation.mrml.nodes.segments import add_segment_from_mask, add_s
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.nodes.volume_nodes import planes_of_volume, volume_shape_kji
 from context_propagation.mrml.nodes.world_matrices import relative_place
-from context_propagation.mrml.session.live_session import LiveSession, SliceDoubt, require_made
+from context_propagation.mrml.session.live_session import LiveSession, SliceUncertainty, require_made
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.propagation_logic import PendingPropagation, Propagation, PropagationLogic
 from context_propagation.mrml.session.session_node import (
@@ -96,7 +96,7 @@ class ContextPropagationLogic:
         return self._live.propagation if self._live else None
 
     @property
-    def doubt(self) -> SliceDoubt | None:
+    def doubt(self) -> SliceUncertainty | None:
         """How undecided the model is on each slice, once the image is cached."""
         return self._live.doubt if self._live else None
 

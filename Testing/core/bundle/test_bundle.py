@@ -21,7 +21,8 @@ from context_propagation.core.bundle.bundle_saving import check_bundle_destinati
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
-from context_propagation.core.propagation.fusion_network import FarMargin
+from context_propagation.core.propagation.fusion_inputs import FusionInputs
+from context_propagation.core.propagation.fusion_network import FarThresholds
 from nnunet_folders import edit_checkpoint, edit_json, write_nnunet_folder
 
 THREE = {"background": 0, "GTV": 1, "node": 2}
@@ -83,14 +84,16 @@ def everything_below(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("variant", ["paper", "residual"])
 def test_a_loaded_bundle_fuses_features_as_the_saved_networks_do(tmp_path, base, variant):
-    fusion = random_fusion(folds=2, variant=variant, far_margin=0.25, neighbours=3)
+    fusion = random_fusion(folds=2, variant=variant, far_thresholds=0.25, neighbours=3)
     save_bundle(tmp_path / "b", base, fusion, PROVENANCE, label="GTV")
 
     _, loaded = load_bundle(tmp_path / "b", device="cpu")
 
-    assert (loaded.level, loaded.neighbours, loaded.far_margin) == (2, 3, FarMargin(0.25, 0.25))
+    assert (loaded.level, loaded.neighbours, loaded.far_thresholds) == (2, 3, FarThresholds(0.25, 0.25))
     assert loaded.content_hash == fusion.content_hash
-    fused = [[network(*inputs()) for network in networks] for networks in (loaded.networks, fusion.networks)]
+    fused = [
+        [network(FusionInputs(*inputs())) for network in networks] for networks in (loaded.networks, fusion.networks)
+    ]
     assert all(torch.equal(a, b) for a, b in zip(*fused, strict=True))
     assert not torch.equal(*fused[0])  # so their order was kept
     for network in loaded.networks:
@@ -212,7 +215,7 @@ def test_the_fusion_hash_follows_settings_and_weights():
         {"variant": "paper"},
     ]
     assert len({random_fusion(**options).content_hash for options in different}) == len(different)
-    assert random_fusion(width=1, far_margin=0).content_hash == random_fusion(width=1.0).content_hash
+    assert random_fusion(width=1, far_thresholds=0).content_hash == random_fusion(width=1.0).content_hash
 
 
 def test_a_bundle_without_checkpoint_final_uses_the_best_one_and_says_so(tmp_path, caplog):

@@ -8,7 +8,7 @@ import pytest
 
 from context_propagation.core.bundle.bundle_file import BundleDescription, read_description, write_description
 from context_propagation.core.errors import UserInputError, counted
-from context_propagation.core.propagation.fusion_network import FarMargin, FusionSettings
+from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings
 
 USUAL = {
     "format": "context-propagation bundle 1",
@@ -61,7 +61,7 @@ def test_a_description_reads_as_what_it_says(tmp_path):
 
     assert (description.base.folder, description.base.reference) == ("model", None)
     assert description.folds == ("0", "1")
-    assert description.far_margin == FarMargin(0.1, 0.2)
+    assert description.far_thresholds == FarThresholds(0.1, 0.2)
     assert [item.file for item in description.fusion] == ["fusion_0.safetensors", "fusion_1.safetensors"]
     assert description.fusion[0].settings == FusionSettings("residual", 8, 1.0)
     assert description.provenance == {"seed": 0}
@@ -76,7 +76,7 @@ def test_what_is_written_reads_the_same(tmp_path):
 
 
 def test_whole_numbers_may_stand_for_others(tmp_path):
-    assert read(tmp_path, changed("far_margin", "add", value=0)).far_margin == FarMargin(0.0, 0.2)
+    assert read(tmp_path, changed("far_margin", "add", value=0)).far_thresholds == FarThresholds(0.0, 0.2)
 
 
 @pytest.mark.parametrize("letters", ["LPS", "RAS", "PIR", "SLA"])

@@ -14,6 +14,7 @@ from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.boxes import whole
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.model.nnunet_model import NnunetModel
+from context_propagation.core.propagation.fusion_inputs import FusionInputs
 from context_propagation.core.propagation.fusion_network import FusionSettings
 from context_propagation.training.fusion import fusion_training
 from context_propagation.training.fusion.fusion_example import FusionExample
@@ -48,11 +49,13 @@ def example(model, seed=0, near=(NEAR,), told=0, radius=5):
     features = model.splits[0].encode(torch.randn(1, 1, *SHAPE, generator=generator), 2)
     edits, size = len(near), features.f.shape[2:]
     return FusionExample(
-        f=features.f,
-        f_updated=features.f + 0.3 * torch.randn(edits, *features.f.shape[1:], generator=generator),
-        edit_maps=torch.rand(edits, 2, *size, generator=generator),
-        descriptions=torch.randn(edits, 8, generator=generator),
-        prototypes=torch.randn(edits, 2, features.f.shape[1], generator=generator),
+        FusionInputs(
+            f=features.f,
+            f_updated=features.f + 0.3 * torch.randn(edits, *features.f.shape[1:], generator=generator),
+            edit_maps=torch.rand(edits, 2, *size, generator=generator),
+            descriptions=torch.randn(edits, 8, generator=generator),
+            prototypes=torch.randn(edits, 2, features.f.shape[1], generator=generator),
+        ),
         told=torch.rand(told, generator=generator),
         decoder=features,
         f_box=whole(size),
@@ -117,7 +120,7 @@ def test_the_first_loss_is_the_base_model_s_on_the_far_slices_of_the_untouched_f
     """A residual network starts as f; two edits with other near slices are averaged."""
     item = example(model, near=(NEAR, slice(0, 4)))
     trained = train(model, readers(item), epochs=1, loss=loss)
-    z, far = logit_of(model, item, item.f)[0], item.far.numpy()
+    z, far = logit_of(model, item, item.inputs.f)[0], item.far.numpy()
     expected = [loss_by_hand(z, item.truth.numpy(), one, loss == "dice and cross-entropy") for one in far]
     assert trained.log[0].training_loss == pytest.approx(np.mean(expected), rel=1e-4)
     assert abs(expected[0] - expected[1]) > 1e-3
@@ -144,9 +147,7 @@ def test_the_ground_truth_on_far_slices_does(model):
 def test_validation_is_loss_and_dsc_of_the_far_slices_with_the_trained_weights(model, training):
     item = example(model, 7, (NEAR, slice(0, 9)))
     trained = train(model, training, readers(item), epochs=1)
-    f = item.f.expand(2, -1, -1, -1, -1)
-    z = logit_of(model, replace(item, decoder=_repeated(item.decoder, 2)), trained.network(
-        f, item.f_updated, item.edit_maps, item.descriptions, item.prototypes))  # fmt: skip
+    z = logit_of(model, replace(item, decoder=_repeated(item.decoder, 2)), trained.network(item.inputs))
     losses, dscs = [], []
     for edit, far in enumerate(item.far.numpy()):
         predicted, truth = (z[edit] > 0) & far, item.truth.numpy() & far
@@ -163,7 +164,7 @@ def _repeated(decoder, edits):
 
 def test_a_validation_edit_with_nothing_far_predicted_or_true_counts_one(model, training):
     item = example(model, 7)
-    z = logit_of(model, item, item.f)[0]
+    z = logit_of(model, item, item.inputs.f)[0]
     nowhere = torch.from_numpy(z <= -0.5)[None] & ~item.truth
     trained = train(model, training, readers(replace(item, far=nowhere)), epochs=1, learning_rate=1e-9)
     assert nowhere.any()
@@ -173,7 +174,7 @@ def test_a_validation_edit_with_nothing_far_predicted_or_true_counts_one(model, 
 def test_training_lowers_the_loss(model):
     """The truth is what f' predicts: fusion need only learn to pass f' on."""
     item = example(model)
-    item = replace(item, truth=torch.from_numpy(logit_of(model, item, item.f_updated)[0] > 0))
+    item = replace(item, truth=torch.from_numpy(logit_of(model, item, item.inputs.f_updated)[0] > 0))
     losses = [line.training_loss for line in train(model, readers(item), epochs=20, learning_rate=0.02).log]
     assert losses[-1] < losses[0] - 0.01
 
@@ -208,12 +209,12 @@ def test_the_base_model_keeps_its_weights_and_gets_no_gradients(model, training)
 
 def test_a_control_that_sees_no_edit_learns_the_same_from_any_edit(model):
     item = example(model)
+    given = item.inputs
     other = replace(
         item,
-        f_updated=item.f_updated + 1,
-        descriptions=item.descriptions + 1,
-        edit_maps=item.edit_maps * 0,
-        prototypes=-item.prototypes,
+        inputs=FusionInputs(
+            given.f, given.f_updated + 1, given.edit_maps * 0, given.descriptions + 1, -given.prototypes
+        ),
     )
     blind = [weights_of(train(model, readers(it), sees="no edit")) for it in (item, other)]
     seeing = [weights_of(train(model, readers(it))) for it in (item, other)]
@@ -241,7 +242,7 @@ def test_others_learn_from_the_same_cases_without_being_told(model):
 def test_the_weights_of_the_best_epoch_are_kept(model, tmp_path):
     """The validation truth is what the untouched features predict: every step with this rate leads away from it."""
     item = example(model, 7)
-    truth = torch.from_numpy(logit_of(model, item, item.f)[0] > 0)
+    truth = torch.from_numpy(logit_of(model, item, item.inputs.f)[0] > 0)
     weights = []
 
     def keep(line):
@@ -485,7 +486,7 @@ def test_settings_that_train_nothing_are_refused(changes, said):
 
 def agreeing(model, item):
     """An example whose truth is what the untouched features say: an untouched DSC of 1."""
-    return replace(item, truth=model.target_margin([item.decode(model.splits[0], item.f).float()])[0] > 0)
+    return replace(item, truth=model.target_margin([item.decode(model.splits[0], item.inputs.f).float()])[0] > 0)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from context_propagation.core.errors import MissingDependencyError, UserInputErr
 from context_propagation.core.model.model_kinds import load_base_model
 from context_propagation.core.model.model_listing import describe_model
 from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.propagation.fusion_network import FarMargin, Fusion, FusionNetwork
+from context_propagation.core.propagation.fusion_network import FarThresholds, Fusion, FusionNetwork
 from context_propagation.core.storage.content_hash import content_hash
 
 BASE_FOLDER = "model"
@@ -31,12 +31,12 @@ TRAINING_FOLDER = "training"
 """Logs and pictures of the training, the control's weights: for people and evaluations; no session reads them."""
 
 
-def fusion_of(networks: Sequence[FusionNetwork], level: int, neighbours: int, far_margin: FarMargin) -> Fusion:
+def fusion_of(networks: Sequence[FusionNetwork], level: int, neighbours: int, far_thresholds: FarThresholds) -> Fusion:
     """Trained networks, one per fold of the base model in its order, with the hash of all that they compute with."""
     settings = [plain_settings(network.settings) for network in networks]
-    text = json.dumps([level, neighbours, float(far_margin.add), float(far_margin.remove), settings]).encode()
+    text = json.dumps([level, neighbours, float(far_thresholds.add), float(far_thresholds.remove), settings]).encode()
     hashed = content_hash({"settings": text}, [network.state_dict() for network in networks])
-    return Fusion(tuple(networks), level, neighbours, far_margin, hashed)
+    return Fusion(tuple(networks), level, neighbours, far_thresholds, hashed)
 
 
 # ---- loading
@@ -88,7 +88,7 @@ def load_bundle(
     chosen = select_device(device)
     description = read_description(path)
     networks = [read_network(_inside(path, entry.file), entry.settings) for entry in description.fusion]
-    fusion = fusion_of(networks, description.level, description.neighbours, description.far_margin)
+    fusion = fusion_of(networks, description.level, description.neighbours, description.far_thresholds)
     if fusion.content_hash != description.fusion_sha256:
         raise UserInputError(
             f"The fusion weights and settings in '{path}' have SHA-256 {fusion.content_hash[:12]}, not "

@@ -68,7 +68,7 @@ def save_bundle(
     check_bundle_destination(path)
     if not copy_base:
         _refuse_to_replace(path, base)
-    fusion = fusion_of(fusion.networks, fusion.level, fusion.neighbours, fusion.far_margin)
+    fusion = fusion_of(fusion.networks, fusion.level, fusion.neighbours, fusion.far_thresholds)
     loaded = load_base_model(base, label, "cpu", folds, orientation, trust)
     _refuse_unusable(fusion, loaded)
     sha256 = loaded.content_hash
@@ -101,7 +101,7 @@ def _description_of(
         folds=loaded.folds,
         level=fusion.level,
         neighbours=fusion.neighbours,
-        far_margin=fusion.far_margin,
+        far_thresholds=fusion.far_thresholds,
         fusion=tuple(
             FusionFile(f"fusion_{fold}.safetensors", network.settings)
             for fold, network in zip(loaded.folds, fusion.networks, strict=True)

@@ -94,7 +94,7 @@ class EditPropagation:
         for edit in edits:
             drawn[edit.place] = edit.mask
         axis, indices = self._network_slices(edits[0].axis, [edit.index for edit in edits])
-        return NetworkEdit(axis, tuple(indices), axes.apply(drawn), self.cache.untouched)
+        return NetworkEdit(axis, tuple(indices), axes.apply(drawn), self.cache.window_prediction)
 
     def updated_features(
         self,

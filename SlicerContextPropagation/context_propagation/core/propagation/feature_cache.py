@@ -25,7 +25,7 @@ class FeatureCache:
         windows: What is cached.
         groups: How many windows were cached together, in order.
         owner: int16, the image's shape: the window that gives a voxel its R_0, or -1; it never changes.
-        untouched: bool, the same shape, R_0: the target decoded from the untouched features.
+        window_prediction: bool, the same shape, R_0: the target decoded from the untouched features.
     """
 
     model: SegmentationModel
@@ -33,7 +33,7 @@ class FeatureCache:
     windows: tuple[Window, ...]
     groups: tuple[int, ...]
     owner: np.ndarray
-    untouched: np.ndarray
+    window_prediction: np.ndarray
 
     @classmethod
     def empty(cls, model: SegmentationModel, prepared: PreparedImage) -> FeatureCache:
@@ -47,20 +47,20 @@ class FeatureCache:
         Among the new windows a voxel belongs to the one it is deepest in; voxels that have an owner keep it.
         """
         decoded = [self.decode_untouched(window, window.image_box) for window in windows]
-        owner, untouched = self.owner.copy(), self.untouched.copy()
+        owner, window_prediction = self.owner.copy(), self.window_prediction.copy()
         depth = np.zeros(owner.shape, np.int16)
         for number, (window, labels) in enumerate(zip(windows, decoded, strict=True), len(self.windows)):
             box, inside = slices_of(window.image_box), _depth_in(window.image_box)
             take = (self.owner[box] == NO_WINDOW) & (inside > depth[box])
             depth[box][take] = inside[take]
             owner[box][take] = number
-            untouched[box][take] = labels[take]
+            window_prediction[box][take] = labels[take]
         return replace(
             self,
             windows=(*self.windows, *windows),
             groups=(*self.groups, len(windows)),
             owner=owner,
-            untouched=untouched,
+            window_prediction=window_prediction,
         )
 
     @torch.no_grad()
@@ -72,7 +72,7 @@ class FeatureCache:
         return self.model.is_target(logits)[0].cpu().numpy()
 
     @torch.no_grad()
-    def untouched_margins(self) -> np.ndarray:
+    def window_margins(self) -> np.ndarray:
         """How sure R_0 is: float16, the image's shape, NaN where no window decodes.
 
         See `SegmentationModel.target_margin`.

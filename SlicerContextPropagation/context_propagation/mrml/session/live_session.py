@@ -38,8 +38,8 @@ def require_made(loaded: LoadedModel, saved: SavedSession) -> None:
 
 
 @dataclass(frozen=True)
-class SliceDoubt:
-    """How undecided the model is on each slice along an array axis of the volume; see `slice_doubt_mm2`."""
+class SliceUncertainty:
+    """How undecided the model is on each slice along an array axis of the volume; see `slice_uncertainty_mm2`."""
 
     axis: int
     per_slice_mm2: np.ndarray
@@ -72,7 +72,7 @@ class LiveSession:
         selection: Selection,
         session: Session,
         propagation: PropagationLogic,
-        doubt: SliceDoubt,
+        doubt: SliceUncertainty,
         kept: Sequence[SliceEdit] = (),
         restored: Sequence[SavedPropagation] = (),
     ) -> None:
@@ -96,11 +96,11 @@ class LiveSession:
         """See `PropagationLogic.propagation_operation`; looks for undecided slices as well."""
         inner = self.propagation.propagation_operation(plane=plane)
 
-        def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceDoubt]:
+        def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceUncertainty]:
             result = inner.compute(progress, cancelled)
-            return result, slice_doubt(self.session, result.axis, self.kept, progress, cancelled)
+            return result, slice_uncertainty(self.session, result.axis, self.kept, progress, cancelled)
 
-        def finish(computed: tuple[Any, SliceDoubt]) -> PendingPropagation:
+        def finish(computed: tuple[Any, SliceUncertainty]) -> PendingPropagation:
             pending = inner.finish(computed[0])
             self.doubt = computed[1]
             return pending
@@ -165,9 +165,9 @@ class LiveSession:
         write_session(self._scene, self._record(), selection.volume_nodes, selection.segmentation_node)
 
 
-def slice_doubt(
+def slice_uncertainty(
     session: Session, axis: int, kept: Sequence[SliceEdit], progress: Progress, cancelled: CancelCheck
-) -> SliceDoubt:
+) -> SliceUncertainty:
     """Look for undecided slices; may take a second. Kept slices and their near ones have no doubt, as drawn ones.
 
     Raises:
@@ -178,8 +178,8 @@ def slice_doubt(
     progress("look for undecided slices", 0.0)
     if cancelled():
         raise Cancelled
-    per_slice = session.slice_doubt_mm2(axis)
+    per_slice = session.slice_uncertainty_mm2(axis)
     on_axis = [edit.index for edit in kept if edit.axis == axis]
     if on_axis:
         per_slice[near_indices(on_axis, session.settings.neighbours, len(per_slice))] = 0.0
-    return SliceDoubt(axis, per_slice)
+    return SliceUncertainty(axis, per_slice)

@@ -19,7 +19,7 @@ from context_propagation.mrml.nodes.volume_nodes import (
     planes_of_volume,
     volume_shape_kji,
 )
-from context_propagation.mrml.session.live_session import LiveSession, SliceDoubt, slice_doubt
+from context_propagation.mrml.session.live_session import LiveSession, SliceUncertainty, slice_uncertainty
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.propagation_logic import PropagationLogic
 from context_propagation.mrml.session.session_node import (
@@ -78,12 +78,12 @@ class SessionStart:
         protected = mask_of_slices(volume_shape_kji(volume_node), kept)
         image = self._propagation.image_operation(ready=ready)
 
-        def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceDoubt]:
+        def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceUncertainty]:
             computed = image.compute(progress, cancelled)
             self.session.protect(protected)
-            return computed, slice_doubt(self.session, axis, kept, progress, cancelled)
+            return computed, slice_uncertainty(self.session, axis, kept, progress, cancelled)
 
-        def finish(computed: tuple[Any, SliceDoubt]) -> tuple[LiveSession, WriteReport]:
+        def finish(computed: tuple[Any, SliceUncertainty]) -> tuple[LiveSession, WriteReport]:
             try:
                 report = image.finish(computed[0])
                 return self._in_place_of_the_record(computed[1], kept), report
@@ -111,16 +111,16 @@ class SessionStart:
         axial = axis_of_plane(planes_of_volume(nodes[0]), "axial")
         axis = saved.propagations[-1].edits[0].axis if saved.propagations else axial
 
-        def compute(progress: Progress, cancelled: CancelCheck) -> SliceDoubt:
+        def compute(progress: Progress, cancelled: CancelCheck) -> SliceUncertainty:
             session, initial = self.session, saved.initial if saved.initial.any() else None
             session.set_image(ready or volume_of(), initial, progress, cancelled)
             session.protect(mask_of_slices(session.volume.shape_kji, saved.kept))
             for done in saved.propagations:
                 session.propagate(done.edits, progress, cancelled)
             session.accept_manual_changes(saved.known)
-            return slice_doubt(session, axis, saved.kept, progress, cancelled)
+            return slice_uncertainty(session, axis, saved.kept, progress, cancelled)
 
-        def finish(doubt: SliceDoubt) -> tuple[LiveSession, SavedSession]:
+        def finish(doubt: SliceUncertainty) -> tuple[LiveSession, SavedSession]:
             try:
                 self._selection.require_nodes()
                 if image_times(nodes) != times:
@@ -138,14 +138,14 @@ class SessionStart:
         close_own(self._propagation.writer)
 
     def _live(
-        self, doubt: SliceDoubt, kept: Sequence[SliceEdit], restored: Sequence[SavedPropagation] = ()
+        self, doubt: SliceUncertainty, kept: Sequence[SliceEdit], restored: Sequence[SavedPropagation] = ()
     ) -> LiveSession:
         propagation = self._propagation
         if isinstance(propagation.writer, LateWriter):
             propagation.writer = propagation.writer.made()
         return LiveSession(self._scene, self._loaded, self._selection, self.session, propagation, doubt, kept, restored)
 
-    def _in_place_of_the_record(self, doubt: SliceDoubt, kept: Sequence[SliceEdit]) -> LiveSession:
+    def _in_place_of_the_record(self, doubt: SliceUncertainty, kept: Sequence[SliceEdit]) -> LiveSession:
         """The record of edits that a new start leaves behind is kept under another name."""
         node = find_session_node(self._scene, self._selection.segmentation_node, self._selection.segment_id)
         if node is None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.propagation.edit_description import DESCRIPTION_SIZE
+from context_propagation.core.propagation.fusion_inputs import FusionInputs
 from context_propagation.core.propagation.fusion_network import FusionNetwork, FusionSettings, build_fusion_network
 
 Sees = Literal["edit", "no edit", "drawn slice only", "hidden truth"]
@@ -47,23 +49,18 @@ class ShownTo(FusionNetwork):
             raise UserInputError(f"{numbers.numel()} numbers of hidden truth; this network takes {told.shape[1]}")
         told.copy_(numbers.to(told)[None])
 
-    def forward(
-        self,
-        f: torch.Tensor,
-        f_updated: torch.Tensor,
-        edit_map: torch.Tensor,
-        description: torch.Tensor,
-        prototypes: torch.Tensor,
-    ) -> torch.Tensor:
+    def forward(self, inputs: FusionInputs) -> torch.Tensor:
         """See `FusionNetwork`."""
         if self.sees in ("no edit", "drawn slice only"):
-            f_updated, description = f, torch.zeros_like(description)
+            descriptions = torch.zeros_like(inputs.descriptions)
+            inputs = replace(inputs, f_updated=inputs.f_of_each, descriptions=descriptions)
         if self.sees == "no edit":
-            edit_map, prototypes = torch.zeros_like(edit_map), torch.zeros_like(prototypes)
-        told = self.get_buffer("told").expand(description.shape[0], -1)
+            nothing = torch.zeros_like(inputs.edit_maps), torch.zeros_like(inputs.prototypes)
+            inputs = replace(inputs, edit_maps=nothing[0], prototypes=nothing[1])
+        told = self.get_buffer("told").expand(len(inputs), -1)
         told = told if self.sees == "hidden truth" else torch.zeros_like(told)
-        description = torch.cat((description[:, :DESCRIPTION_SIZE], told), 1)
-        fused: torch.Tensor = self.network(f, f_updated, edit_map, description, prototypes)
+        descriptions = torch.cat((inputs.descriptions[:, :DESCRIPTION_SIZE], told), 1)
+        fused: torch.Tensor = self.network(replace(inputs, descriptions=descriptions))
         return fused
 
 

@@ -258,7 +258,7 @@ class _Run:
         found = []
         for read in validation:
             example = read().to(self.model.device)
-            logits = example.decode(self.split, example.f.expand(len(example), -1, -1, -1, -1)).float()
+            logits = example.decode(self.split, example.inputs.f_of_each).float()
             found.append(_far_dsc(self.model.target_margin([logits]) > 0, example))
         return _mean(found)
 
@@ -267,9 +267,7 @@ class _Run:
         device = self.model.device.type
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):  # float16 would need scaled gradients
             network.tell(example.told[: self.architecture.told])
-            f = example.f.expand(len(example), -1, -1, -1, -1)
-            fused = network(f, example.f_updated, example.edit_maps, example.descriptions, example.prototypes)
-            return example.decode(self.split, fused).float()
+            return example.decode(self.split, network(example.inputs)).float()
 
     def _far_loss(self, example: FusionExample, logits: torch.Tensor) -> torch.Tensor:
         """The base model's loss, one edit at a time, on its far slices."""

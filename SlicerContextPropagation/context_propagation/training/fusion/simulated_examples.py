@@ -15,7 +15,7 @@ from context_propagation.core.propagation.slice_update import NetworkEdit
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 from context_propagation.training.fusion.fusion_example import FusionExample
 
-MARGIN_VOXELS = 12
+BORDER_VOXELS = 12
 """Image voxels around ground truth and prediction on which the loss counts."""
 
 
@@ -79,10 +79,10 @@ class _Simulated:
 
 def _loss_box(propagation: EditPropagation, window: int, truth_net: np.ndarray) -> Box | None:
     """The image voxels of a window on which the loss counts: around ground truth and prediction."""
-    around = bounding_box(truth_net | propagation.cache.untouched)
+    around = bounding_box(truth_net | propagation.cache.window_prediction)
     if around is None:
         return None
-    around = dilate(around, (MARGIN_VOXELS,) * 3, whole(truth_net.shape))
+    around = dilate(around, (BORDER_VOXELS,) * 3, whole(truth_net.shape))
     return intersection(around, propagation.cache.windows[window].image_box)
 
 
@@ -105,11 +105,7 @@ def _example(
     )
     d, h, w = (o + span[0] for o, span in zip(start, slab.output_box, strict=True))
     return FusionExample(
-        f=placed.features[fold].f,
-        f_updated=torch.cat([one.f_updated for one in inputs]),
-        edit_maps=torch.cat([one.edit_map for one in inputs]),
-        descriptions=torch.cat([one.description for one in inputs]),
-        prototypes=torch.cat([one.prototypes for one in inputs]),
+        FusionInputs.together(inputs),
         told=torch.tensor(told, dtype=torch.float32),
         decoder=slab.features,
         f_box=slab.f_box,
