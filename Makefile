@@ -5,14 +5,18 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := nnunet,monai,mrml,cli,dicom,evaluation,test,dev
 
-.PHONY: demo test lint benchmark install clean
+.PHONY: demo test test-long lint benchmark install clean
 
 demo: $(STAMP)
 	$(BIN)/context-propagation demo --output output/demo
 
 # A process per core with one thread each: faster than the same processes fighting over threads.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 20 -m "not long"
+
+# Exit status 5 of pytest: no test is marked.
+test-long: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 20 -m long
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

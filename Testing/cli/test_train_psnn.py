@@ -16,9 +16,10 @@ from context_propagation.core.image.grid import GridMap
 from context_propagation.core.model.psnn_folder import load_psnn_folder, read_psnn_description
 from context_propagation.core.network.psnn_split import ChainSplit
 from context_propagation.training.base import psnn_training
+from context_propagation.training.base.psnn_network_training import deep_supervision_loss
 from context_propagation.training.base.psnn_patches import PatchSource, mask_on_grid, plan_preprocessing, read_case
 from context_propagation.training.base.psnn_settings import PsnnTrainingSettings, poolings_for
-from context_propagation.training.base.psnn_training import deep_supervision_loss, train_psnn
+from context_propagation.training.base.psnn_training import train_psnn
 from context_propagation.training.labelled_cases import find_cases
 
 SHAPE_KJI, SPACING_IJK = (14, 24, 20), (1.5, 1.5, 3.0)

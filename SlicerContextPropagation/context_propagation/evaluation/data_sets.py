@@ -16,6 +16,7 @@ import SimpleITK as sitk
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.evaluation.fold_cases import FoldCases
 from context_propagation.evaluation.phantom_data import PhantomData
 from context_propagation.evaluation.phantom_data import identity as phantom_identity
@@ -202,7 +203,6 @@ class VariantData:
         path = self.work / "data" / kind / f"{name}.nii.gz"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f"partial-{name}.nii.gz")
-            write(partial)
-            os.replace(partial, path)
+            with whole_file(path) as partial:
+                write(partial)
         return path

@@ -16,6 +16,7 @@ from context_propagation.core.measures.accuracy import dice
 from context_propagation.core.measures.regression import regressed_slices
 from context_propagation.core.propagation.fusion_network import FarThresholds
 from context_propagation.core.session.preview import Preview
+from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.evaluation.rows import PICKS
 from context_propagation.evaluation.simulated_case import CaseJob, CaseSession
 from context_propagation.training.labelled_cases import with_copies
@@ -84,10 +85,9 @@ def choose_far_thresholds(
     found = run_in_parallel([partial(_trials, job) for job in tried], "far thresholds", workers)
     chosen, rates = best_safe([trial for of_case in found for trial in of_case], allowed)
     folder.mkdir(parents=True, exist_ok=True)
-    partial_file = record.with_suffix(".partial")
     content = {"rule": rule, "far_margin": asdict(chosen), "validation_regression_rates": rates}
-    partial_file.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    partial_file.replace(record)
+    with whole_file(record) as partial_file:
+        partial_file.write_text(json.dumps(content, indent=2), encoding="utf-8")
     return chosen
 
 

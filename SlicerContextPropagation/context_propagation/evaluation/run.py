@@ -13,6 +13,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings, Variant
 from context_propagation.core.provenance import commit
 from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.data_sets import EvaluationData, evaluation_data
 from context_propagation.evaluation.far_thresholds import choose_far_thresholds
@@ -114,7 +115,8 @@ def _commits(output: Path) -> list[str]:
     commits: list[str] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else []
     if commit() not in commits:
         commits.append(commit())
-        record.write_text(json.dumps(commits), encoding="utf-8")
+        with whole_file(record) as partial_file:
+            partial_file.write_text(json.dumps(commits), encoding="utf-8")
     return commits
 
 
@@ -131,7 +133,8 @@ def _claim(output: Path, plan: EvaluationPlan) -> None:
         output.mkdir(parents=True, exist_ok=True)
         if record.is_file() and record.read_text(encoding="utf-8") != wanted:
             raise UserInputError(f"'{output}' holds results of another protocol; choose another folder or delete it")
-        record.write_text(wanted, encoding="utf-8")
+        with whole_file(record) as partial_file:
+            partial_file.write_text(wanted, encoding="utf-8")
     except OSError as error:
         raise UserInputError(f"Cannot write to '{output}': {error.strerror or error}; choose another place") from error
 
@@ -295,7 +298,6 @@ def _kept(job: CaseJob, folder: Path) -> list[CaseRow]:
     if any(line.error not in ("", NEEDED_NO_EDIT) for line in lines):
         return lines  # tried again in the next run
     folder.mkdir(parents=True, exist_ok=True)
-    partial_file = path.with_suffix(".partial")
-    partial_file.write_text(json.dumps([asdict(line) for line in lines], default=float))
-    partial_file.replace(path)
+    with whole_file(path) as partial_file:
+        partial_file.write_text(json.dumps([asdict(line) for line in lines], default=float))
     return lines

@@ -21,6 +21,7 @@ from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings, Variant
 from context_propagation.core.provenance import provenance
 from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.far_thresholds import ALLOWED_REGRESSION, choose_far_thresholds
 from context_propagation.evaluation.results import Comparison
@@ -209,7 +210,8 @@ def _work_folder(request: TrainFusionRequest, model: SegmentationModel, cases: S
             "delete the folder"
         )
     work.mkdir(parents=True, exist_ok=True)
-    record.write_text(digest)
+    with whole_file(record) as partial_file:
+        partial_file.write_text(digest)
     return work
 
 

@@ -28,7 +28,7 @@ def find_cases(images: Path, labels: Path, channels: int) -> list[LabelledCase]:
     """Pair every label with its image: `case_0000`, `case_0001`, ... as nnU-Net names channels, or `case` for one.
 
     Args:
-        images: Folder of images; those without a label are left out.
+        images: Folder of images; those without a label are left out, as are hidden files: macOS makes some of its own.
         labels: Folder of labelmaps, named as their cases.
         channels: How many the base model reads.
 
@@ -57,7 +57,7 @@ def _files(folder: Path, option: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise UserInputError(f"{option} '{folder}' is not a folder; give the folder that holds the files")
     found = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
         ending = next((ending for ending in ENDINGS if path.name.endswith(ending)), None)
         if ending and path.name.removesuffix(ending) in found:
             raise UserInputError(f"'{path}' and '{found[path.name.removesuffix(ending)].name}' are one case; keep one")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from context_propagation.core.phantom.phantom import GENERATOR, Kind, Phantom, PhantomSettings, make_phantom
+from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.training.labelled_cases import LabelledCase, NnunetTask
 
 CHANNELS: dict[Kind, tuple[str, ...]] = {"nasopharynx": ("CT",), "oesophagus": ("CT", "PET")}
@@ -40,9 +40,8 @@ def phantom_case(settings: PhantomSettings, images: Path, labels: Path) -> Label
         phantom = make_phantom(settings)
         write_phantom(phantom, files, label)
         kept = {"made by": made_by, "told": list(phantom.told)}
-        partial = record.with_suffix(".partial")
-        partial.write_text(json.dumps(kept), encoding="utf-8")
-        os.replace(partial, record)
+        with whole_file(record) as partial:
+            partial.write_text(json.dumps(kept), encoding="utf-8")
     return LabelledCase(name, files, label, tuple(kept["told"]))
 
 
@@ -58,6 +57,5 @@ def write_phantom(phantom: Phantom, images: tuple[Path, ...], label: Path) -> No
     channels = [phantom.ct] if phantom.pet is None else [phantom.ct, phantom.pet]
     for array, path in zip((*channels, phantom.gtv), (*images, label), strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"partial-{path.name}")
-        sitk.WriteImage(phantom.image(array), str(partial), useCompression=True)
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            sitk.WriteImage(phantom.image(array), str(partial), useCompression=True)

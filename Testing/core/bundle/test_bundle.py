@@ -15,7 +15,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from safetensors.torch import load_file, save_file
 
 from bundles import PROVENANCE, random_fusion, write_bundle
-from context_propagation.core.bundle import bundle as bundle_module
+from context_propagation.core.bundle import bundle_saving
 from context_propagation.core.bundle.bundle import load_bundle, load_model
 from context_propagation.core.bundle.bundle_saving import check_bundle_destination, save_bundle
 from context_propagation.core.errors import UserInputError
@@ -23,6 +23,7 @@ from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation.fusion_inputs import FusionInputs
 from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.storage import whole_file
 from nnunet_folders import edit_checkpoint, edit_json, write_nnunet_folder
 
 THREE = {"background": 0, "GTV": 1, "node": 2}
@@ -524,8 +525,8 @@ def test_a_bundle_that_would_refer_to_what_it_replaces_is_refused(bundle):
 
 
 def test_remains_of_a_process_that_was_killed_do_no_harm(bundle, base):
-    for ending in ("partial", "replaced"):
-        (bundle.parent / f"{bundle.name}.{ending}" / "model").mkdir(parents=True)
+    for prefix in (whole_file.PARTIAL, whole_file.REPLACED):
+        (bundle.parent / f"{prefix}{bundle.name}" / "model").mkdir(parents=True)
 
     write_bundle(bundle, base, folds=[0])
 
@@ -565,7 +566,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, base, size, copy_base):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("step", ["copy_base_model", "write_network", "write_description", "_replace_folder"])
+@pytest.mark.parametrize("step", ["copy_base_model", "write_network", "write_description", "_swap"])
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, OSError(28, "No space left on device")])
 def test_a_save_that_fails_at_any_step_leaves_the_older_bundle(bundle, base, monkeypatch, step, reason):
     before = everything_below(bundle.parent)
@@ -573,7 +574,7 @@ def test_a_save_that_fails_at_any_step_leaves_the_older_bundle(bundle, base, mon
     def fail(*_, **__):
         raise reason
 
-    monkeypatch.setattr(bundle_module, step, fail)
+    monkeypatch.setattr(whole_file if step == "_swap" else bundle_saving, step, fail)
     expected = KeyboardInterrupt if reason is KeyboardInterrupt else UserInputError
     with pytest.raises(expected):
         write_bundle(bundle, base, folds=[0])
@@ -584,14 +585,14 @@ def test_a_save_that_fails_at_any_step_leaves_the_older_bundle(bundle, base, mon
 @pytest.mark.parametrize("reason", [KeyboardInterrupt(), OSError(5, "Input/output error")])
 def test_where_the_last_move_fails_the_older_bundle_is_put_back(bundle, base, monkeypatch, reason):
     before = everything_below(bundle.parent)
-    rename = bundle_module.os.rename
+    rename = whole_file.os.rename
 
     def fail_for_the_new_one(source, destination):
-        if str(source).endswith(".partial"):
+        if whole_file.PARTIAL in str(source):
             raise reason
         rename(source, destination)
 
-    monkeypatch.setattr(bundle_module.os, "rename", fail_for_the_new_one)
+    monkeypatch.setattr(whole_file.os, "rename", fail_for_the_new_one)
     with pytest.raises((UserInputError, KeyboardInterrupt)):
         write_bundle(bundle, base, folds=[0])
 
@@ -611,8 +612,7 @@ def test_a_folder_beside_the_bundle_that_is_somebody_s_own_is_not_touched(base, 
     (tmp_path / f"bundle.{ending}").mkdir()
     (tmp_path / f"bundle.{ending}" / "thesis.txt").write_text("mine")
 
-    with pytest.raises(UserInputError, match=rf"bundle\.{ending}' holds 'thesis.txt'.*move it away"):
-        write_bundle(tmp_path / "bundle", base, folds=[0, 1])
+    write_bundle(tmp_path / "bundle", base, folds=[0, 1])
 
     assert (tmp_path / f"bundle.{ending}" / "thesis.txt").read_text() == "mine"
-    assert not (tmp_path / "bundle").exists()
+    load_bundle(tmp_path / "bundle", device="cpu")

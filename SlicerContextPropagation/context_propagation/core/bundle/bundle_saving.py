@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,8 +28,7 @@ from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.model.model_kinds import copy_base_model, load_base_model
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.fusion_network import Fusion
-
-# ---- saving
+from context_propagation.core.storage.whole_file import whole_folder
 
 
 def save_bundle(
@@ -152,37 +150,9 @@ def _refuse_unusable(fusion: Fusion, base: SegmentationModel) -> None:
 @contextmanager
 def _moved_into_place(path: Path) -> Iterator[Path]:
     """A folder beside `path` that takes its place when the block ends well, and vanishes when it does not."""
-    partial = path.with_name(f"{path.name}.partial")
-    _clear_leftover(partial)
-    _clear_leftover(path.with_name(f"{path.name}.replaced"))
     try:
-        partial.mkdir()
-        yield partial
-        _replace_folder(partial, path)
+        with whole_folder(path) as partial:
+            yield partial
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise UserInputError(f"Cannot write bundle '{path}': {reason}; choose another place") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _clear_leftover(folder: Path) -> None:
-    """Remove what a killed process left; never anything that is not of a bundle."""
-    for name in _names_in(folder):
-        if not _is_of_a_bundle(name):
-            raise UserInputError(f"'{folder}' holds {name!r}, which is not of a bundle; move it away first")
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _replace_folder(new: Path, path: Path) -> None:
-    if not path.exists():
-        os.rename(new, path)
-        return
-    old = path.with_name(f"{path.name}.replaced")
-    os.rename(path, old)
-    try:
-        os.rename(new, path)
-    finally:
-        if not path.exists():
-            os.rename(old, path)
-    shutil.rmtree(old, ignore_errors=True)

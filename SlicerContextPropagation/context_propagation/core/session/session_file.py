@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from context_propagation.core.session.session_values import (
     read_window_groups,
 )
 from context_propagation.core.storage.checked_entries import Entries
+from context_propagation.core.storage.whole_file import whole_file
 
 FORMAT = "context-propagation session 2"
 
@@ -65,12 +65,11 @@ def save_session(session: Session, path: str | Path) -> None:
         named[f"step.{number}.flipped"], named[f"step.{number}.values"] = step.flipped, step.values
     named |= session.masks()
     named = {name: np.ascontiguousarray(array) for name, array in named.items()}
-    partial = Path(f"{path}.partial")
+    save = require("safetensors.numpy", extra="nnunet").save_file
     try:
-        require("safetensors.numpy", extra="nnunet").save_file(named, partial, metadata={"session": json.dumps(header)})
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            save(named, partial, metadata={"session": json.dumps(header)})
     except (OSError, safetensors.SafetensorError) as error:  # the latter for a full disk or a missing folder
-        partial.unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or error
         raise UserInputError(f"Cannot write '{path}': {reason}; choose another place") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from context_propagation.core.image.grid import GridMap
 from context_propagation.core.network.split_network import CachedFeatures, SplitNetwork
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.fusion_inputs import FusionInputs
+from context_propagation.core.storage.whole_file import whole_file
 
 FORMAT = "context-propagation fusion example 3"
 
@@ -97,15 +97,13 @@ def save_example(example: FusionExample, path: Path) -> None:
         "f_box": example.f_box,
         "image_box": example.image_box,
     }
-    partial = path.with_name(path.name + ".partial")
     failure = require("safetensors", extra="nnunet").SafetensorError
     try:
         save = require("safetensors.torch", extra="nnunet").save_file
         contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        save(contiguous, partial, metadata={"example": json.dumps(header)})
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            save(contiguous, partial, metadata={"example": json.dumps(header)})
     except (OSError, failure) as error:
-        partial.unlink(missing_ok=True)
         raise UserInputError(f"Cannot write '{path}': {error}; choose another place") from error
 
 
