@@ -19,7 +19,7 @@ from context_propagation.core.provenance import provenance
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.simulated_case import CaseJob, CaseSession, FusionRow
-from context_propagation.training.labelled_cases import BaseModel, LabelledCase
+from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 from context_propagation.training.phantom_cases import phantom_case
 
 ROWS = ("baseline", "paste", "update", "fusion", "no-edit control")
@@ -98,7 +98,7 @@ def _job(bundle: Path, case: LabelledCase) -> CaseJob:
         FusionRow("no-edit control", architecture, "no edit", (bundle / CONTROL,)),
     )
     settings = SessionSettings(level=fusion.level, neighbours=fusion.neighbours)
-    base = BaseModel(bundle / "model", device="cpu")
+    base = ModelSource(bundle / "model", device="cpu")
     return CaseJob("demo", base, case, settings, rows, fusion.far_margin, interpolation=False)
 
 

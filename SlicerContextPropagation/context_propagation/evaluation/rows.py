@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from context_propagation.training.fusion.fusion_controls import Sees
+from context_propagation.training.fusion.fusion_controls import InputsShown
 
 if TYPE_CHECKING:
     pass
@@ -23,7 +23,7 @@ ROWS = ("baseline", "paste", "update", FUSION, NO_EDIT, "edit-as-input control",
 """Names of the rows in their order; further ones follow in order of appearance."""
 
 
-TRAINED_ROWS: tuple[tuple[str, Sees], ...] = (
+TRAINED_ROWS: tuple[tuple[str, InputsShown], ...] = (
     (FUSION, "edit"),
     (NO_EDIT, "no edit"),
     ("edit-as-input control", "drawn slice only"),

@@ -34,7 +34,7 @@ MAX_SLICES, MAX_CHANNELS, MAX_WIDTH = 1000, 4096, 64.0
 
 
 @dataclass(frozen=True)
-class BaseModel:
+class BundledModel:
     """The frozen model that a bundle stands on: one of `folder` and `reference` is None.
 
     Attributes:
@@ -73,7 +73,7 @@ class BundleDescription:
         provenance: Where the weights come from: free.
     """
 
-    base: BaseModel
+    base: BundledModel
     label: str
     orientation: str | None
     folds: tuple[str, ...]
@@ -150,12 +150,12 @@ def read_description(folder: Path) -> BundleDescription:
     return description
 
 
-def _base(entries: Entries) -> BaseModel:
+def _base(entries: Entries) -> BundledModel:
     sha256 = entries.sha256("sha256")
     if "reference" in entries:
-        base = BaseModel(sha256, reference=_reference(entries))
+        base = BundledModel(sha256, reference=_reference(entries))
     else:
-        base = BaseModel(sha256, folder=entries.name_inside("folder"))
+        base = BundledModel(sha256, folder=entries.name_inside("folder"))
     entries.refuse_the_rest()
     return base
 

@@ -17,8 +17,8 @@ from context_propagation.core.bundle.bundle import (
     load_bundle,
 )
 from context_propagation.core.bundle.bundle_file import (
-    BaseModel,
     BundleDescription,
+    BundledModel,
     FusionFile,
     is_bundle,
     write_description,
@@ -70,7 +70,7 @@ def save_bundle(
     loaded = load_base_model(base, label, "cpu", folds, orientation, trust)
     _refuse_unusable(fusion, loaded)
     sha256 = loaded.content_hash
-    base_model = BaseModel(sha256, folder=BASE_FOLDER) if copy_base else BaseModel(sha256, reference=str(base))
+    base_model = BundledModel(sha256, folder=BASE_FOLDER) if copy_base else BundledModel(sha256, reference=str(base))
     description = _description_of(fusion, loaded, base_model, label, orientation, provenance)
     with _moved_into_place(path) as partial:
         if copy_base:
@@ -86,7 +86,7 @@ def save_bundle(
 def _description_of(
     fusion: Fusion,
     loaded: SegmentationModel,
-    base_model: BaseModel,
+    base_model: BundledModel,
     label: str,
     orientation: str | None,
     provenance: Mapping[str, Any],
@@ -140,10 +140,9 @@ def _refuse_unusable(fusion: Fusion, base: SegmentationModel) -> None:
             f"({', '.join(base.folds)}); give one for each fold"
         )
     for network in fusion.networks:
-        if network.settings.told:
+        if network.settings.hidden_truth:
             raise UserInputError(
-                f"A fusion network is told {network.settings.told} number(s) that only an evaluation knows; "
-                "give one that is told none"
+                "A fusion network needs the hidden truth, which only an evaluation knows; give one that does without it"
             )
 
 

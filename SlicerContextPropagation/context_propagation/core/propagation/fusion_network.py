@@ -36,13 +36,13 @@ class FusionSettings:
             every place what the update did at similar places of the drawn slices).
         channels: C', the channels of f.
         width: Channels of the hidden layers as a multiple of C'; the paper has 8.
-        told: Numbers that an oracle is told besides the description; only in evaluations.
+        hidden_truth: How many numbers an oracle is given besides the description; only in evaluations.
     """
 
     variant: Variant
     channels: int
     width: float
-    told: int = 0
+    hidden_truth: int = 0
 
     def __post_init__(self) -> None:
         if self.variant not in get_args(Variant):
@@ -65,7 +65,7 @@ class FusionNetwork(nn.Module):
 
     - `f`, `f_updated`: `[N, C', D', H', W']`, the features before and after the update.
     - `edit_map`: `[N, 2, D', H', W']`, see `MAP_CHANNELS`.
-    - `description`: `[N, 8 + told]`, see `edit_description.describe`.
+    - `description`: `[N, 8 + hidden_truth]`, see `edit_description.describe`.
     - `prototypes`: `[N, 2, C']`, see `prototypes.prototypes`; zeros where nothing can be compared with them.
 
     It returns the fused map, `[N, C', D', H', W']`, for the far slices.
@@ -144,9 +144,9 @@ class ResidualFusion(FusionNetwork):
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(cast(torch.Tensor, self.correction.bias))
         if (
-            settings.told
+            settings.hidden_truth
         ):  # last and from zero, so that an oracle starts from the weights of the row it is compared with
-            self.hidden_truth = nn.Linear(settings.told, hidden, bias=False)
+            self.hidden_truth = nn.Linear(settings.hidden_truth, hidden, bias=False)
             nn.init.zeros_(self.hidden_truth.weight)
 
     def forward(
@@ -179,9 +179,9 @@ class ResidualFusion(FusionNetwork):
         return torch.cat((f, f_updated - f, edit_map, alike), 1)
 
     def _said(self, description: torch.Tensor) -> torch.Tensor:
-        """Scale and shift of the hidden channels, `[N, 2 * hidden]`, of a description and what an oracle is told."""
+        """Scale and shift of the hidden channels, `[N, 2 * hidden]`, of a description and the hidden truth."""
         said = self.described(description[:, :DESCRIPTION_SIZE])
-        if self.settings.told:
+        if self.settings.hidden_truth:
             said = said + self.hidden_truth(description[:, DESCRIPTION_SIZE:])
         scale_and_shift: torch.Tensor = self.globally(F.relu(said))
         return scale_and_shift

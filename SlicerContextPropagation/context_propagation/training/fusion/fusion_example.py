@@ -17,7 +17,7 @@ from context_propagation.core.network.split_network import CachedFeatures, Split
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.storage.whole_file import whole_file
 
-FORMAT = "context-propagation fusion example 2"
+FORMAT = "context-propagation fusion example 3"
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class FusionExample:
         edit_maps: `[E, 2, D', H', W']`.
         descriptions: `[E, 8]`, see `edit_description.describe`.
         prototypes: `[E, 2, C']`, see `prototypes.prototypes`.
-        told: `[T]`, the hidden truth that an oracle is told; T is 0 where there is none.
+        hidden_truth: `[T]`, what an oracle is given; T is 0 where there is none.
         decoder: What the decode of `image_box` needs, cut to it: skips, norm statistics.
         f_box: The box of f that this decode reads.
         truth: bool `[A, B, C]`, the ground truth on the image voxels of `image_box`.
@@ -45,7 +45,7 @@ class FusionExample:
     edit_maps: torch.Tensor
     descriptions: torch.Tensor
     prototypes: torch.Tensor
-    told: torch.Tensor
+    hidden_truth: torch.Tensor
     decoder: CachedFeatures
     f_box: Box
     truth: torch.Tensor
@@ -79,7 +79,7 @@ class FusionExample:
         return self.grid.to_image(logits, self.origin, self.image_box)
 
 
-_TENSORS = ("f", "f_updated", "edit_maps", "descriptions", "prototypes", "told", "truth", "far")
+_TENSORS = ("f", "f_updated", "edit_maps", "descriptions", "prototypes", "hidden_truth", "truth", "far")
 
 
 def save_example(example: FusionExample, path: Path) -> None:
