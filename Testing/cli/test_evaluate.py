@@ -18,7 +18,7 @@ from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.simulated_case import CaseJob, CaseSession, FusionRow
-from context_propagation.training.labelled_cases import BaseModel, LabelledCase
+from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 
 PROTOCOL = """
 name = "balls"
@@ -135,7 +135,7 @@ def job_of(place: Path, thresholds: FarThresholds = FarThresholds()) -> CaseJob:
     data = level.parent.parent / "data"
     case = LabelledCase("ball_000", (data / "images" / "ball_000.nii.gz",), data / "labels" / "ball_000.nii.gz")
     row = FusionRow("fusion", FusionSettings("residual", channels, 1.0), "edit", (weights,))
-    base = BaseModel(model, device="cpu")
+    base = ModelSource(model, device="cpu")
     return CaseJob("0", base, case, SessionSettings(), (row,), thresholds, interpolation=False)
 
 

@@ -19,7 +19,7 @@ from context_propagation.evaluation import validated_bundle as train_fusion
 from context_propagation.evaluation.results import CaseRow
 from context_propagation.training.fusion.fusion_example import load_example
 from context_propagation.training.fusion.fusion_jobs import ExampleRecipe, cache_examples
-from context_propagation.training.labelled_cases import BaseModel, LabelledCase
+from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 from nnunet_folders import write_nnunet_folder
 
 
@@ -98,7 +98,7 @@ def test_each_contour_style_is_an_example_with_one_edit_and_a_truth_of_its_own(u
     case = LabelledCase("case_0", (data / "images" / "case_0_0000.nii.gz",), data / "labels" / "case_0.nii.gz")
     recipe = ExampleRecipe(SessionSettings(), edits=2, seed=0, styles=3)
 
-    paths = [path for _, path in cache_examples(BaseModel(unseen_model, device="cpu"), case, recipe, tmp_path)]
+    paths = [path for _, path in cache_examples(ModelSource(unseen_model, device="cpu"), case, recipe, tmp_path)]
 
     plain, *styled = [load_example(path) for path in paths]
     assert len(plain) == 2

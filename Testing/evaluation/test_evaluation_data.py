@@ -188,7 +188,7 @@ def test_only_tests_see_shifted_images(variant):
 def test_all_labels_together_are_the_target_and_nobody_is_told_anything(variant, name):
     found = variant(name).training_case(case(3))
     assert np.array_equal(read(found.label), label_array() > 0)
-    assert found.told == ()
+    assert found.hidden_truth == ()
     assert not variant(name).has_styles
 
 
@@ -198,7 +198,7 @@ def test_each_observer_draws_in_their_style_and_the_oracle_is_told_which(variant
         style = style_of(case(number))
         for found in (data.training_case(case(number)), data.test_case(case(number))):
             assert np.array_equal(read(found.label), drawn_in_style(label_array() > 0, style))
-            assert dict(zip(STYLES, found.told, strict=True)) == {s: float(s == style) for s in STYLES}
+            assert dict(zip(STYLES, found.hidden_truth, strict=True)) == {s: float(s == style) for s in STYLES}
         seen.add(style)
     assert seen == set(STYLES)
     assert data.has_styles

@@ -42,10 +42,10 @@ def random_fusion(
     neighbours: int = 1,
     far_thresholds: float = 0.0,
     seed: int = 0,
-    told: int = 0,
+    hidden_truth: int = 0,
 ) -> Fusion:
     """One random network per fold; 8 channels fit level 1 and 2 of what `write_nnunet_folder` writes."""
-    settings = FusionSettings(variant, channels, width, told)
+    settings = FusionSettings(variant, channels, width, hidden_truth)
     networks = [random_network(settings, seed + number) for number in range(folds)]
     return fusion_of(networks, level, neighbours, FarThresholds(far_thresholds, far_thresholds))
 

@@ -60,7 +60,7 @@ def test_a_name_may_have_dots(folders):
 
 
 def test_the_cases_are_told_nothing(folders):
-    assert find_cases(*folders(["a.nii.gz"], ["a.nii.gz"]), channels=1)[0].told == ()
+    assert find_cases(*folders(["a.nii.gz"], ["a.nii.gz"]), channels=1)[0].hidden_truth == ()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from context_propagation.core.provenance import provenance
 from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.results import CaseRow
 from context_propagation.evaluation.simulated_case import CaseJob, CaseSession, FusionRow
-from context_propagation.training.labelled_cases import BaseModel, LabelledCase
+from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 from context_propagation.training.phantom_cases import phantom_case
 
 ROWS = ("baseline", "paste", "update", "fusion", "no-edit control")
@@ -99,7 +99,7 @@ def _job(bundle: Path, case: LabelledCase) -> CaseJob:
         FusionRow("fusion", architecture, "edit", (bundle / "fusion_all.safetensors",)),
         FusionRow("no-edit control", architecture, "no edit", (bundle / CONTROL,)),
     )
-    base = BaseModel(bundle / "model", device="cpu")
+    base = ModelSource(bundle / "model", device="cpu")
     return CaseJob("demo", base, case, loaded.settings(), rows, loaded.fusion.far_thresholds, interpolation=False)
 
 

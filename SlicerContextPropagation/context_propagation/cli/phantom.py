@@ -94,7 +94,8 @@ def generate_phantoms(request: PhantomRequest) -> str:
     output.parent.mkdir(parents=True, exist_ok=True)
     with whole_folder(output) as partial_folder:
         inside = replace(request, output=partial_folder)
-        run_in_parallel([partial(_write, one, inside) for one in settings], "phantoms", request.jobs)
+        jobs = [partial(_write, one, inside) for one in settings]
+        run_in_parallel(jobs, "phantoms", request.jobs, [one.name for one in settings])
         if request.layout == "nnunet":
             _write_dataset_json(inside)
     made_of = f"{counted(request.count, 'phantom')} of {request.kind}, {' and '.join(CHANNELS[request.kind])}"

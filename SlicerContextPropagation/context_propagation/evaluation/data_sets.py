@@ -150,8 +150,8 @@ class VariantData:
         return self._case(name, image)
 
     def _case(self, name: str, image: Path) -> LabelledCase:
-        told = [float(style == style_of(name)) for style in STYLES] if self.has_styles else []
-        return LabelledCase(name, (image,), self._label(name), tuple(told))
+        hidden_truth = [float(style == style_of(name)) for style in STYLES] if self.has_styles else []
+        return LabelledCase(name, (image,), self._label(name), tuple(hidden_truth))
 
     @property
     def has_styles(self) -> bool:

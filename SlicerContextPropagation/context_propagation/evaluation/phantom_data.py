@@ -60,7 +60,7 @@ class PhantomData:
         """Mean and range of the tested styles' margin, -1 to 1 within the difficulty's."""
         lines = []
         for fold, cases in folds.items():
-            margins = [self.training_case(name).told[0] for name in cases.test]
+            margins = [self.training_case(name).hidden_truth[0] for name in cases.test]
             mean = sum(margins) / len(margins)
             lines.append(
                 f"fold {fold}: style margins tested {min(margins):+.2f} to {max(margins):+.2f}, mean {mean:+.2f}"
@@ -72,7 +72,7 @@ def identity(plan: EvaluationPlan) -> list[str]:
     """Another one where the generator makes another first case."""
     phantom = make_phantom(_settings(plan, 0))
     arrays = [array for array in (phantom.ct, phantom.pet, phantom.gtv) if array is not None]
-    return [*(hashlib.sha256(array.tobytes()).hexdigest() for array in arrays), repr(phantom.told)]
+    return [*(hashlib.sha256(array.tobytes()).hexdigest() for array in arrays), repr(phantom.hidden_truth)]
 
 
 def _settings(plan: EvaluationPlan, number: int) -> PhantomSettings:

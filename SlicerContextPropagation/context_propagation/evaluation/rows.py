@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Literal, get_args
 
 from context_propagation.core.measures.accuracy import Measures
-from context_propagation.training.fusion.fusion_controls import Sees
+from context_propagation.training.fusion.fusion_controls import InputsShown
 
 FUSION, NO_EDIT, ORACLE = "fusion", "no-edit control", "oracle"
 
@@ -21,7 +21,7 @@ ROWS = ("baseline", "paste", "update", FUSION, NO_EDIT, "edit-as-input control",
 """Names of the rows in their order; further ones follow in order of appearance."""
 
 
-TRAINED_ROWS: tuple[tuple[str, Sees], ...] = (
+TRAINED_ROWS: tuple[tuple[str, InputsShown], ...] = (
     (FUSION, "edit"),
     (NO_EDIT, "no edit"),
     ("edit-as-input control", "drawn slice only"),

@@ -25,7 +25,7 @@ from context_propagation.evaluation.results import CaseRow
 from context_propagation.evaluation.rows import FUSION, NEEDED_NO_EDIT, ORACLE, PAPER_PAIR, TRAINED_ROWS
 from context_propagation.evaluation.simulated_case import CaseJob, FusionRow
 from context_propagation.training.base.base_training import train_base_model
-from context_propagation.training.fusion.fusion_controls import Sees
+from context_propagation.training.fusion.fusion_controls import InputsShown
 from context_propagation.training.fusion.fusion_example import load_example
 from context_propagation.training.fusion.fusion_jobs import (
     NO_EXAMPLES,
@@ -35,7 +35,7 @@ from context_propagation.training.fusion.fusion_jobs import (
     train_network,
 )
 from context_propagation.training.fusion.fusion_training import TrainingSettings
-from context_propagation.training.labelled_cases import BaseModel
+from context_propagation.training.labelled_cases import ModelSource
 from context_propagation.training.processes import processes_for, run_in_parallel
 
 LEVEL_ROWS = TRAINED_ROWS[:2]
@@ -84,7 +84,8 @@ def evaluate(request: EvaluateRequest) -> str:
     commits = _commits(request.output)
     data.make([name for cases in folds.values() for name in cases.names], request.jobs)
     trainings = [partial(train_base_model, *_base_training(request, plan, data, c)) for c in folds.values()]
-    run_in_parallel(trainings, "base models", processes_for(request.device, request.jobs))
+    workers = processes_for(request.device, request.jobs)
+    run_in_parallel(trainings, "base models", workers, [f"fold {fold}" for fold in folds])
     lines: list[CaseRow] = []
     far_thresholds: dict[str, FarThresholds] = {}
     failed, notes = 0, data.style_counts(folds)
@@ -170,12 +171,14 @@ class _Fold:
         """Lines of the table: fusion and its control at another decoder level (Tables III, IV)."""
         return self.at_level(self.base_model(), level, LEVEL_ROWS, main=False)
 
-    def base_model(self) -> BaseModel:
+    def base_model(self) -> ModelSource:
         """Trained on this fold's base cases, on clean images."""
         folder = train_base_model(*_base_training(self.request, self.plan, self.data, self.cases))
-        return BaseModel(folder, device=self.request.device)
+        return ModelSource(folder, device=self.request.device)
 
-    def at_level(self, base: BaseModel, level: int, rows: Sequence[tuple[str, Sees]], main: bool) -> list[CaseRow]:
+    def at_level(
+        self, base: ModelSource, level: int, rows: Sequence[tuple[str, InputsShown]], main: bool
+    ) -> list[CaseRow]:
         """Train the rows' networks at a decoder level and test every case."""
         settings = SessionSettings(level=level)
         trained = self.trained_rows(base, settings, rows)
@@ -210,6 +213,7 @@ class _Fold:
             [partial(_kept, job, folder) for job in jobs],
             f"fold {self.fold}, level {level}, cases",
             self.workers,
+            [job.case.name for job in jobs],
         )
         lines = [line for of_case in results for line in of_case]
         if main:
@@ -227,7 +231,7 @@ class _Fold:
         self.notes.append(f"{path.name}: {name}, whose gain from one edit of the largest slice is the fold's median")
 
     def trained_rows(
-        self, base: BaseModel, settings: SessionSettings, rows: Sequence[tuple[str, Sees]]
+        self, base: ModelSource, settings: SessionSettings, rows: Sequence[tuple[str, InputsShown]]
     ) -> list[FusionRow]:
         """Cache the examples, then train a network for each row and fold of the base model."""
         plan, folder = self.plan, self.folder(settings.level)
@@ -241,36 +245,40 @@ class _Fold:
                 name=f"{row.replace(' ', '-')}.fold{number}",
                 base=base,
                 fold=number,
-                architecture=self.architecture(row, sees, _channels(training)),
-                settings=TrainingSettings(epochs=plan.epochs, seed=plan.seed, sees=sees, averaging=plan.averaging),
+                architecture=self.architecture(row, inputs_shown, _channels(training)),
+                settings=TrainingSettings(
+                    epochs=plan.epochs, seed=plan.seed, inputs_shown=inputs_shown, averaging=plan.averaging
+                ),
                 training=tuple(path for of_fold, path in training if of_fold == number),
                 validation=tuple(path for of_fold, path in validation if of_fold == number),
                 folder=folder / "networks",
             )
-            for row, sees in rows
+            for row, inputs_shown in rows
             for number in range(len(model.splits))
         ]
         run_in_parallel(
             [partial(train_network, job) for job in jobs],
             f"fold {self.fold}, level {settings.level}, networks",
             self.workers,
+            [job.name for job in jobs],
         )
         return [
-            FusionRow(row, jobs_of_row[0].architecture, sees, tuple(job.weights for job in jobs_of_row))
-            for index, (row, sees) in enumerate(rows)
+            FusionRow(row, jobs_of_row[0].architecture, inputs_shown, tuple(job.weights for job in jobs_of_row))
+            for index, (row, inputs_shown) in enumerate(rows)
             if (jobs_of_row := jobs[index * len(model.splits) : (index + 1) * len(model.splits)])
         ]
 
-    def architecture(self, row: str, sees: Sees, channels: int) -> FusionSettings:
+    def architecture(self, row: str, inputs_shown: InputsShown, channels: int) -> FusionSettings:
         plan = self.plan
         variant, width = (plan.fusion, plan.width)
         if row in PAPER_PAIR:
             variant, width = "paper", plan.paper_width
-        told = len(self.data.training_case(self.cases.fusion[0]).told) if sees == "hidden truth" else 0
-        return FusionSettings(cast(Variant, variant), channels, width, told)
+        first = self.data.training_case(self.cases.fusion[0])
+        numbers = len(first.hidden_truth) if inputs_shown == "hidden truth" else 0
+        return FusionSettings(cast(Variant, variant), channels, width, numbers)
 
     def examples(
-        self, base: BaseModel, names: Sequence[str], recipe: ExampleRecipe, copies: int
+        self, base: ModelSource, names: Sequence[str], recipe: ExampleRecipe, copies: int
     ) -> list[tuple[int, Path]]:
         """Number of the base model's fold, and file; of every copies + 1 cases, one is taken as it is."""
         cases = [
@@ -279,7 +287,7 @@ class _Fold:
         folder = self.folder(recipe.settings.level) / "examples"
         jobs = [partial(cache_examples, base, case, recipe, folder) for case in cases]
         label = f"fold {self.fold}, level {recipe.settings.level}, simulated edits"
-        return [example for of_case in run_in_parallel(jobs, label, self.workers) for example in of_case]
+        return [example for of_case in run_in_parallel(jobs, label, self.workers, names) for example in of_case]
 
 
 def _channels(examples: Sequence[tuple[int, Path]]) -> int:

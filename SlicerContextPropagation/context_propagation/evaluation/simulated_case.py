@@ -25,9 +25,9 @@ from context_propagation.core.session.preview import Preview
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.evaluation.rows import Pick
-from context_propagation.training.fusion.fusion_controls import Sees, ShownTo
+from context_propagation.training.fusion.fusion_controls import BlindfoldedFusion, InputsShown
 from context_propagation.training.fusion.simulated_edit import largest_slice, redrawn_as, worst_slice
-from context_propagation.training.labelled_cases import BaseModel, LabelledCase
+from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 
 FAR_RULES: tuple[FarRule, ...] = ("average", "latest")
 
@@ -39,13 +39,13 @@ class FusionRow:
     Attributes:
         name: Of the row.
         architecture: The network's.
-        sees: What of the edit it is shown.
+        inputs_shown: What of the edit it is shown.
         weights: A safetensors file for each fold of the base model.
     """
 
     name: str
     architecture: FusionSettings
-    sees: Sees
+    inputs_shown: InputsShown
     weights: tuple[Path, ...]
 
     def networks(self) -> list[FusionNetwork]:
@@ -60,9 +60,9 @@ class FusionRow:
 
     def blindfolded(self, job: CaseJob, device: torch.device) -> Fusion:
         """The networks shown what the row may see; an oracle is told the case's hidden truth."""
-        shown = [ShownTo(network, self.sees).to(device).eval() for network in self.networks()]
+        shown = [BlindfoldedFusion(network, self.inputs_shown).to(device).eval() for network in self.networks()]
         for network in shown:
-            network.tell(torch.tensor(job.case.told[: self.architecture.told]))
+            network.set_hidden_truth(torch.tensor(job.case.hidden_truth[: self.architecture.hidden_truth]))
         return fusion_of(shown, job.settings.level, job.settings.neighbours, job.far_thresholds)
 
 
@@ -82,7 +82,7 @@ class CaseJob:
     """
 
     fold: str
-    base: BaseModel
+    base: ModelSource
     case: LabelledCase
     settings: SessionSettings
     rows: tuple[FusionRow, ...]

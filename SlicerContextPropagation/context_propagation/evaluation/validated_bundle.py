@@ -28,7 +28,7 @@ from context_propagation.evaluation.results import Comparison
 from context_propagation.evaluation.rows import FUSION, NO_EDIT
 from context_propagation.evaluation.simulated_case import CaseJob, FusionRow
 from context_propagation.evaluation.summary import frame_of, summarise
-from context_propagation.training.fusion.fusion_controls import Sees
+from context_propagation.training.fusion.fusion_controls import InputsShown
 from context_propagation.training.fusion.fusion_example import load_example
 from context_propagation.training.fusion.fusion_jobs import (
     NO_EXAMPLES,
@@ -39,10 +39,10 @@ from context_propagation.training.fusion.fusion_jobs import (
 )
 from context_propagation.training.fusion.fusion_training import TrainingSettings
 from context_propagation.training.fusion.training_curve import plot_training
-from context_propagation.training.labelled_cases import BaseModel, LabelledCase, find_cases, unseen_cases, with_copies
+from context_propagation.training.labelled_cases import LabelledCase, ModelSource, find_cases, unseen_cases, with_copies
 from context_propagation.training.processes import processes_for, run_in_parallel
 
-ROWS: tuple[tuple[str, Sees], ...] = ((FUSION, "edit"), (NO_EDIT, "no edit"))
+ROWS: tuple[tuple[str, InputsShown], ...] = ((FUSION, "edit"), (NO_EDIT, "no edit"))
 
 
 NEEDED = {
@@ -124,7 +124,7 @@ class TrainFusionRequest:
 class _Fold:
     """One fold of the base model with cases that it never saw."""
 
-    base: BaseModel
+    base: ModelSource
     training: tuple[LabelledCase, ...]
     validation: tuple[LabelledCase, ...]
 
@@ -179,8 +179,8 @@ def _workers(request: TrainFusionRequest) -> int | None:
     return processes_for(request.device, request.jobs)
 
 
-def _base_model(request: TrainFusionRequest, folds: tuple[str, ...] | None = None) -> BaseModel:
-    return BaseModel(request.model, request.label, request.device, folds, request.trust_bundle)
+def _base_model(request: TrainFusionRequest, folds: tuple[str, ...] | None = None) -> ModelSource:
+    return ModelSource(request.model, request.label, request.device, folds, request.trust_bundle)
 
 
 def _fold(request: TrainFusionRequest, name: str, cases: Sequence[LabelledCase]) -> _Fold:
@@ -224,17 +224,21 @@ def _train(request: TrainFusionRequest, fold: _Fold, settings: SessionSettings, 
         raise UserInputError(NO_EXAMPLES)
     architecture = FusionSettings(request.variant, load_example(training[0]).inputs.f.shape[1], request.width)
     jobs = []
-    for row, sees in ROWS:
-        of_training = TrainingSettings(epochs=request.epochs, seed=request.seed, sees=sees, averaging=request.averaging)
-        name = row.replace(" ", "-")
+    usual = TrainingSettings(epochs=request.epochs, seed=request.seed, averaging=request.averaging)
+    for row, inputs_shown in ROWS:
+        name, of_training = row.replace(" ", "-"), replace(usual, inputs_shown=inputs_shown)
         jobs.append(NetworkJob(name, fold.base, 0, architecture, of_training, training, validation, work / "networks"))
-    weights = run_in_parallel([partial(train_network, job) for job in jobs], "networks", _workers(request))
-    return [FusionRow(row, architecture, sees, (path,)) for (row, sees), path in zip(ROWS, weights, strict=True)]
+    names = [job.name for job in jobs]
+    weights = run_in_parallel([partial(train_network, job) for job in jobs], "networks", _workers(request), names)
+    return [
+        FusionRow(row, architecture, inputs_shown, (path,))
+        for (row, inputs_shown), path in zip(ROWS, weights, strict=True)
+    ]
 
 
 def _examples(
     request: TrainFusionRequest,
-    base: BaseModel,
+    base: ModelSource,
     settings: SessionSettings,
     cases: Sequence[LabelledCase],
     styles: int,
@@ -242,7 +246,8 @@ def _examples(
 ) -> tuple[Path, ...]:
     recipe = ExampleRecipe(settings, request.edits_per_case, request.seed, styles)
     jobs = [partial(cache_examples, base, case, recipe, work / "examples") for case in cases]
-    found = run_in_parallel(jobs, "simulated edits", _workers(request))
+    names = [case.name for case in cases]
+    found = run_in_parallel(jobs, "simulated edits", _workers(request), names)
     return tuple(path for of_case in found for _, path in of_case)
 
 
@@ -291,7 +296,8 @@ class ValidationFigures:
 
 def _validation_figures(jobs: Sequence[CaseJob], work: Path, workers: int | None) -> ValidationFigures:
     """Means of every row with the control's, for both picks of the edited slice, on the validation cases."""
-    results = run_in_parallel([partial(evaluate_case, job) for job in jobs], "validation", workers)
+    names = [job.case.name for job in jobs]
+    results = run_in_parallel([partial(evaluate_case, job) for job in jobs], "validation", workers, names)
     frame = frame_of([line for lines in results for line in lines])
     frame.to_csv(work / "validation.csv", index=False)
     summary = summarise(frame)

@@ -151,7 +151,7 @@ class NnunetTask:
 
 
 @dataclass(frozen=True)
-class BaseModel:
+class ModelSource:
     """How a process gets the frozen base model.
 
     Attributes:
@@ -174,7 +174,7 @@ class BaseModel:
 
 
 @lru_cache(maxsize=2)
-def _load(base: BaseModel) -> SegmentationModel:
+def _load(base: ModelSource) -> SegmentationModel:
     return load_base_model(base.folder, base.label, base.device, base.folds, trust=base.trust)
 
 
@@ -186,14 +186,14 @@ class LabelledCase:
         name: The case.
         images: One file per channel.
         label: The ground truth; its grid may differ from the image's.
-        told: The hidden truth that an oracle is told.
+        hidden_truth: What the generator knows of the truth; given to an oracle alone.
         copy: 0 for the image as it is; else a copy with augmented intensities, each number another one.
     """
 
     name: str
     images: tuple[Path, ...]
     label: Path
-    told: tuple[float, ...] = ()
+    hidden_truth: tuple[float, ...] = ()
     copy: int = 0
 
     def read(self, model: SegmentationModel) -> tuple[SourceVolume, np.ndarray]:

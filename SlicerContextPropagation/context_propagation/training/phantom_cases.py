@@ -36,13 +36,17 @@ def phantom_case(settings: PhantomSettings, images: Path, labels: Path) -> Label
     label, record = labels / f"{name}.nii.gz", labels / f"{name}.json"
     made_by = json.loads(json.dumps({"generator": GENERATOR, **asdict(settings), "spacing_ijk_mm": settings.spacing}))
     kept = _kept(record)
-    if kept.get("made by") != made_by or not all(path.is_file() for path in (*files, label)):
+    if kept.get("made by") != made_by or "hidden_truth" not in kept or not _are_there(*files, label):
         phantom = make_phantom(settings)
         write_phantom(phantom, files, label)
-        kept = {"made by": made_by, "told": list(phantom.told)}
+        kept = {"made by": made_by, "hidden_truth": list(phantom.hidden_truth)}
         with whole_file(record) as partial:
             partial.write_text(json.dumps(kept), encoding="utf-8")
-    return LabelledCase(name, files, label, tuple(kept["told"]))
+    return LabelledCase(name, files, label, tuple(kept["hidden_truth"]))
+
+
+def _are_there(*files: Path) -> bool:
+    return all(file.is_file() for file in files)
 
 
 def _kept(record: Path) -> dict[str, Any]:

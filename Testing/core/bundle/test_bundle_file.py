@@ -100,14 +100,14 @@ def test_a_missing_entry_of_a_fusion_network_is_named_with_its_number(tmp_path, 
 @pytest.mark.parametrize(
     ("keys", "name"),
     [
-        ((), "told"),
-        (("base",), "base.told"),
-        (("fusion", 0), "fusion[0].told"),
-        (("fusion", 1, "settings"), "fusion[1].settings.told"),
+        ((), "hidden_truth"),
+        (("base",), "base.hidden_truth"),
+        (("fusion", 0), "fusion[0].hidden_truth"),
+        (("fusion", 1, "settings"), "fusion[1].settings.hidden_truth"),
     ],
 )
 def test_an_unknown_entry_is_named(tmp_path, keys, name):
-    assert f"has the unknown entry '{name}'" in refusal(tmp_path, changed(*keys, "told", value=1))
+    assert f"has the unknown entry '{name}'" in refusal(tmp_path, changed(*keys, "hidden_truth", value=1))
 
 
 WRONG = [0, -1, 4, 2.5, True, None, "", "2", [], [1], {}, {"a": 1}, "x" * 1000, "line\nbreak", "\ud800"]

@@ -22,13 +22,13 @@ VARIANTS = ["paper", "residual", "attention"]
 ODD = (5, 7, 9)
 
 
-def inputs(channels=2, shape=ODD, edits=1, told=0, seed=0):
+def inputs(channels=2, shape=ODD, edits=1, hidden_truth=0, seed=0):
     generator = torch.Generator().manual_seed(seed)
     sizes = [
         (channels, *shape),
         (channels, *shape),
         (MAP_CHANNELS, *shape),
-        (DESCRIPTION_SIZE + told,),
+        (DESCRIPTION_SIZE + hidden_truth,),
         (PROTOTYPES, channels),
     ]
     return [torch.randn(edits, *size, generator=generator) for size in sizes]
@@ -40,11 +40,11 @@ def replaced(given, position, seed=9):
     return [*given[:position], fresh, *given[position + 1 :]]
 
 
-def network(variant="residual", channels=2, width=4.0, told=0):
+def network(variant="residual", channels=2, width=4.0, hidden_truth=0):
     """Seeded fresh weights, moved a little, so that norms scale and shift and a residual network corrects."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        built = build_fusion_network(FusionSettings(variant, channels, width, told))
+        built = build_fusion_network(FusionSettings(variant, channels, width, hidden_truth))
         for parameter in built.parameters():
             parameter += 0.2 * torch.randn_like(parameter)
     return built
@@ -194,11 +194,13 @@ def test_every_number_of_the_description_counts():
 
 
 def test_what_an_oracle_is_told_counts_too():
-    given = inputs(told=3)
+    given = inputs(hidden_truth=3)
     other = given[3].clone()
     other[0, -1] += 1
     assert not torch.allclose(
-        network(told=3)(FusionInputs(*given)), network(told=3)(FusionInputs(*given[:3], other, given[4])), atol=1e-3
+        network(hidden_truth=3)(FusionInputs(*given)),
+        network(hidden_truth=3)(FusionInputs(*given[:3], other, given[4])),
+        atol=1e-3,
     )
 
 
@@ -236,9 +238,9 @@ def test_an_oracle_starts_from_the_weights_of_the_network_that_it_is_compared_wi
     """And from its output: what it is told counts nothing at first."""
     built = []
     with torch.random.fork_rng(devices=[]):
-        for told in (0, 3):
+        for hidden_truth in (0, 3):
             torch.manual_seed(0)
-            built.append(build_fusion_network(FusionSettings("residual", 2, 1.0, told)))
+            built.append(build_fusion_network(FusionSettings("residual", 2, 1.0, hidden_truth)))
     plain, oracle = (network.state_dict() for network in built)
     assert all(torch.equal(oracle[name], value) for name, value in plain.items())
     (more,) = oracle.keys() - plain.keys()

@@ -13,7 +13,7 @@ from context_propagation.core.propagation.fusion_inputs import FusionInputs
 from context_propagation.training.fusion.fusion_example import FusionExample, load_example, save_example
 
 
-def example(seed=0, told=3):
+def example(seed=0, hidden_truth=3):
     """Two edits; every tensor random, every box other than the rest."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -35,7 +35,7 @@ def example(seed=0, told=3):
             descriptions=random(2, 8),
             prototypes=random(2, 2, 4),
         ),
-        told=random(told),
+        hidden_truth=random(hidden_truth),
         decoder=decoder,
         f_box=((1, 3), (0, 3), (2, 5)),
         truth=random(6, 7, 8) > 0,
@@ -70,9 +70,9 @@ def assert_same(one, other):
         assert torch.equal(a[1], b[1])
 
 
-@pytest.mark.parametrize("told", [0, 3])
-def test_what_is_saved_is_read_again(tmp_path, told):
-    assert_same(load_example(saved(tmp_path, example(told=told))), example(told=told))
+@pytest.mark.parametrize("hidden_truth", [0, 3])
+def test_what_is_saved_is_read_again(tmp_path, hidden_truth):
+    assert_same(load_example(saved(tmp_path, example(hidden_truth=hidden_truth))), example(hidden_truth=hidden_truth))
 
 
 def test_a_map_of_its_own_is_read_again(tmp_path):

@@ -43,7 +43,7 @@ def ball(radius):
     return torch.from_numpy(sum((g - 8) ** 2 for g in np.indices(SHAPE)) <= radius**2)
 
 
-def example(model, seed=0, near=(NEAR,), told=0, radius=5):
+def example(model, seed=0, near=(NEAR,), hidden_truth=0, radius=5):
     """A whole window of noise, its f' and edits as random as it."""
     generator = torch.Generator().manual_seed(seed)
     features = model.splits[0].encode(torch.randn(1, 1, *SHAPE, generator=generator), 2)
@@ -56,7 +56,7 @@ def example(model, seed=0, near=(NEAR,), told=0, radius=5):
             descriptions=torch.randn(edits, 8, generator=generator),
             prototypes=torch.randn(edits, 2, features.f.shape[1], generator=generator),
         ),
-        told=torch.rand(told, generator=generator),
+        hidden_truth=torch.rand(hidden_truth, generator=generator),
         decoder=features,
         f_box=whole(size),
         truth=ball(radius),
@@ -218,24 +218,25 @@ def test_a_control_that_sees_no_edit_learns_the_same_from_any_edit(model):
             given.f, given.f_updated + 1, given.edit_maps * 0, given.descriptions + 1, -given.prototypes
         ),
     )
-    blind = [weights_of(train(model, readers(it), sees="no edit")) for it in (item, other)]
+    blind = [weights_of(train(model, readers(it), inputs_shown="no edit")) for it in (item, other)]
     seeing = [weights_of(train(model, readers(it))) for it in (item, other)]
     assert same(*blind)
     assert not same(*seeing)
 
 
 def test_an_oracle_learns_from_what_it_is_told(model):
-    item = example(model, told=3)
-    other = replace(item, told=item.told + 1)
-    oracle = FusionSettings("residual", 8, 0.5, told=3)
-    one, two = (train(model, readers(it), architecture=oracle, sees="hidden truth") for it in (item, other))
+    item = example(model, hidden_truth=3)
+    other = replace(item, hidden_truth=item.hidden_truth + 1)
+    oracle = FusionSettings("residual", 8, 0.5, hidden_truth=3)
+    one, two = (train(model, readers(it), architecture=oracle, inputs_shown="hidden truth") for it in (item, other))
     assert not same(weights_of(one), weights_of(two))
-    assert not one.network.told.any()
+    assert not one.network.hidden_truth.any()
 
 
 def test_others_learn_from_the_same_cases_without_being_told(model):
-    told, untold = example(model, told=3), replace(example(model, told=3), told=torch.zeros(0))
-    assert same(*(weights_of(train(model, readers(item))) for item in (told, untold)))
+    with_it = example(model, hidden_truth=3)
+    without = replace(example(model, hidden_truth=3), hidden_truth=torch.zeros(0))
+    assert same(*(weights_of(train(model, readers(item))) for item in (with_it, without)))
 
 
 # ---- which weights are kept
@@ -403,7 +404,7 @@ def test_progress_grows_to_one_and_every_epoch_is_told(model, training):
     [
         ({"seed": 5}, "settings"),
         ({"epochs": 9}, "settings"),
-        ({"sees": "no edit"}, "settings"),
+        ({"inputs_shown": "no edit"}, "settings"),
         ({"architecture": FusionSettings("residual", 8, 1.0)}, "architecture"),
         ({"architecture": FusionSettings("paper", 8, 0.5), "loss": "dice"}, "architecture and settings"),
     ],

@@ -59,13 +59,13 @@ def edit_of(truth, index, axis=0):
     return SliceEdit(axis, index, truth.take(index, axis))
 
 
-def examples(session, edits, truth=None, told=()):
+def examples(session, edits, truth=None, hidden_truth=()):
     truth = ball(session.volume.shape_kji) if truth is None else truth
-    return list(simulated_examples(session.propagation, edits, truth, told))
+    return list(simulated_examples(session.propagation, edits, truth, hidden_truth))
 
 
-def only_example(session, edits, truth=None, told=()):
-    ((window, fold, example),) = examples(session, edits, truth, told)
+def only_example(session, edits, truth=None, hidden_truth=()):
+    ((window, fold, example),) = examples(session, edits, truth, hidden_truth)
     assert (window, fold) == (0, 0)
     return example
 
@@ -173,11 +173,11 @@ def test_simulated_edits_leave_the_session_as_it_was(model):
     assert session.records == ()
 
 
-@pytest.mark.parametrize("told", [(), (0.0, 1.0, 0.5)])
-def test_an_example_holds_what_its_oracle_is_told(session, told):
-    example = only_example(session, [edit_of(ball(), 11)], told=told)
-    assert example.told.dtype == torch.float32
-    assert example.told.tolist() == list(told)
+@pytest.mark.parametrize("hidden_truth", [(), (0.0, 1.0, 0.5)])
+def test_an_example_holds_what_its_oracle_is_told(session, hidden_truth):
+    example = only_example(session, [edit_of(ball(), 11)], hidden_truth=hidden_truth)
+    assert example.hidden_truth.dtype == torch.float32
+    assert example.hidden_truth.tolist() == list(hidden_truth)
 
 
 # ---- where the loss counts

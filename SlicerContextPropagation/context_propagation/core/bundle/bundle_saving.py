@@ -140,10 +140,10 @@ def _refuse_unusable(fusion: Fusion, base: SegmentationModel) -> None:
             f"model ({', '.join(base.folds)}); give one for each fold"
         )
     for network in fusion.networks:
-        if network.settings.told:
+        if network.settings.hidden_truth:
             raise UserInputError(
-                f"A fusion network takes {counted(network.settings.told, 'number')} of the ground truth, which only an "
-                "evaluation knows; give one that takes none"
+                f"A fusion network takes {counted(network.settings.hidden_truth, 'number')} of the ground truth, which "
+                "only an evaluation knows; give one that takes none"
             )
 
 

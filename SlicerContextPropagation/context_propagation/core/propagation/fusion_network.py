@@ -44,13 +44,13 @@ class FusionSettings:
             every place what the update did at similar places of the drawn slices).
         channels: C', the channels of f.
         width: Channels of the hidden layers as a multiple of C'; the paper has 8.
-        told: Numbers that an oracle is told besides the description; only in evaluations.
+        hidden_truth: How many numbers an oracle is given besides the description; only in evaluations.
     """
 
     variant: Variant
     channels: int
     width: float
-    told: int = 0
+    hidden_truth: int = 0
 
     def __post_init__(self) -> None:
         if self.variant not in get_args(Variant):
@@ -143,9 +143,9 @@ class ResidualFusion(FusionNetwork):
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(cast(torch.Tensor, self.correction.bias))
         if (
-            settings.told
+            settings.hidden_truth
         ):  # last and from zero, so that an oracle starts from the weights of the row it is compared with
-            self.hidden_truth = nn.Linear(settings.told, hidden, bias=False)
+            self.hidden_truth = nn.Linear(settings.hidden_truth, hidden, bias=False)
             nn.init.zeros_(self.hidden_truth.weight)
 
     def forward(self, inputs: FusionInputs) -> torch.Tensor:
@@ -170,9 +170,9 @@ class ResidualFusion(FusionNetwork):
         return torch.cat((f, inputs.f_updated - f, inputs.edit_maps, alike), 1)
 
     def _scale_and_shift(self, descriptions: torch.Tensor) -> torch.Tensor:
-        """Of the hidden channels, `[E, 2 * hidden]`, from descriptions and what an oracle is told."""
+        """Of the hidden channels, `[E, 2 * hidden]`, from descriptions and the hidden truth."""
         hidden = self.described(descriptions[:, :DESCRIPTION_SIZE])
-        if self.settings.told:
+        if self.settings.hidden_truth:
             hidden = hidden + self.hidden_truth(descriptions[:, DESCRIPTION_SIZE:])
         scale_and_shift: torch.Tensor = self.globally(F.relu(hidden))
         return scale_and_shift

@@ -18,7 +18,7 @@ from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.fusion_inputs import FusionInputs
 from context_propagation.core.storage.whole_file import whole_file
 
-FORMAT = "context-propagation fusion example 3"
+FORMAT = "context-propagation fusion example 4"
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class FusionExample:
 
     Attributes:
         inputs: What the fusion network takes of each simulated edit, on the whole window.
-        told: `[T]`, the hidden truth that an oracle is told; T is 0 where there is none.
+        hidden_truth: `[T]`, what an oracle is given; T is 0 where there is none.
         decoder: What the decode of `image_box` needs, cut to it: skips, norm statistics.
         f_box: The box of f that this decode reads.
         truth: bool `[A, B, C]`, the ground truth on the image voxels of `image_box`.
@@ -38,7 +38,7 @@ class FusionExample:
     """
 
     inputs: FusionInputs
-    told: torch.Tensor
+    hidden_truth: torch.Tensor
     decoder: CachedFeatures
     f_box: Box
     truth: torch.Tensor
@@ -72,7 +72,7 @@ class FusionExample:
         return self.grid.to_image(logits, self.origin, self.image_box)
 
 
-_TENSORS = ("told", "truth", "far")
+_TENSORS = ("hidden_truth", "truth", "far")
 
 
 def save_example(example: FusionExample, path: Path) -> None:

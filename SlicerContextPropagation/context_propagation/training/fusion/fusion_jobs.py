@@ -20,7 +20,7 @@ from context_propagation.training.fusion.fusion_example import load_example, sav
 from context_propagation.training.fusion.fusion_training import EpochLog, TrainingSettings, train_fusion
 from context_propagation.training.fusion.simulated_edit import edit_schedule
 from context_propagation.training.fusion.simulated_examples import simulated_examples
-from context_propagation.training.labelled_cases import BaseModel, LabelledCase
+from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 
 NO_EXAMPLES = (
     "There is no training example: on every case the base model predicts nothing, or exactly the ground truth; "
@@ -45,7 +45,9 @@ class ExampleRecipe:
     styles: int = 0
 
 
-def cache_examples(base: BaseModel, case: LabelledCase, recipe: ExampleRecipe, folder: Path) -> list[tuple[int, Path]]:
+def cache_examples(
+    base: ModelSource, case: LabelledCase, recipe: ExampleRecipe, folder: Path
+) -> list[tuple[int, Path]]:
     """Compute a case's examples once and keep them on disk.
 
     Returns:
@@ -74,7 +76,7 @@ def _write_examples(
         edits = edit_schedule(session.segmentation, drawn, axis, spacing, recipe.edits, seed + style)
         if style and edits:
             edits = [edits[style % len(edits)]]
-        for window, fold, example in simulated_examples(session.propagation, edits, drawn, case.told):
+        for window, fold, example in simulated_examples(session.propagation, edits, drawn, case.hidden_truth):
             name = f"{case.name}.copy{case.copy}.style{style}.window{window}.fold{fold}.safetensors"
             save_example(example, folder / name)
             names.append((fold, name))
@@ -97,7 +99,7 @@ class NetworkJob:
     """
 
     name: str
-    base: BaseModel
+    base: ModelSource
     fold: int
     architecture: FusionSettings
     settings: TrainingSettings

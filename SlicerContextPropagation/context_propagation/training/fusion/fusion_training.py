@@ -17,7 +17,7 @@ from context_propagation.core.model.segmentation_model import Loss, Segmentation
 from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.propagation.activation_update import segmentation_loss
 from context_propagation.core.propagation.fusion_network import FusionSettings
-from context_propagation.training.fusion.fusion_controls import Sees, ShownTo, build_shown_to
+from context_propagation.training.fusion.fusion_controls import BlindfoldedFusion, InputsShown, build_blindfolded
 from context_propagation.training.fusion.fusion_example import FusionExample
 from context_propagation.training.training_loop import LogLine, run_training
 
@@ -34,7 +34,7 @@ class TrainingSettings:
         seed: Of the weights and the order of the examples.
         patience: Stop after so many epochs without a better validation DSC; None never stops early.
         loss: Another loss than the base model's own; None for `SegmentationModel.loss`.
-        sees: What of the edit the network is given.
+        inputs_shown: What of the edit the network is given.
         averaging: The weights kept are a moving average over the steps, of which each step keeps this share; 0 keeps
             the last ones.
     """
@@ -44,7 +44,7 @@ class TrainingSettings:
     seed: int = 0
     patience: int | None = 10
     loss: Loss | None = None
-    sees: Sees = "edit"
+    inputs_shown: InputsShown = "edit"
     averaging: float = 0.0
 
     def __post_init__(self) -> None:
@@ -94,7 +94,7 @@ class TrainedFusion:
         log: A line for each epoch.
     """
 
-    network: ShownTo
+    network: BlindfoldedFusion
     log: tuple[EpochLog, ...]
 
 
@@ -188,7 +188,7 @@ class _FusionTraining:
         self.training, self.validation = training, validation
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.network = build_shown_to(architecture, settings.sees).to(model.device)
+            self.network = build_blindfolded(architecture, settings.inputs_shown).to(model.device)
         averaged = get_ema_multi_avg_fn(settings.averaging)  # type: ignore[no-untyped-call]
         self.average, self.best = AveragedModel(self.network, multi_avg_fn=averaged), _Best()
         self.parts = {"weights": self.network, "average": self.average, "best": self.best}
@@ -223,10 +223,10 @@ class _FusionTraining:
             return False
         return len(dscs) - 1 - dscs.index(max(dscs)) >= patience
 
-    def finished(self) -> ShownTo:
+    def finished(self) -> BlindfoldedFusion:
         """The network with the best weights, ready for use."""
         self.network.load_state_dict(self.best.weights)
-        self.network.tell(torch.zeros(self.architecture.told))
+        self.network.set_hidden_truth(torch.zeros(self.architecture.hidden_truth))
         return self.network.to(self.model.device).eval().requires_grad_(False)
 
     @torch.no_grad()
@@ -243,15 +243,15 @@ class _FusionTraining:
     def _validate(self, example: FusionExample) -> tuple[float, float]:
         """Loss and DSC of the far slices, by the averaged weights."""
         self.average.eval()
-        logits = self._logits(cast(ShownTo, self.average.module), example)
+        logits = self._logits(cast(BlindfoldedFusion, self.average.module), example)
         predicted = self.model.target_margin([logits]) > 0
         return float(self._far_loss(example, logits)), _far_dsc(predicted, example)
 
-    def _logits(self, network: ShownTo, example: FusionExample) -> torch.Tensor:
+    def _logits(self, network: BlindfoldedFusion, example: FusionExample) -> torch.Tensor:
         """`[E, C, A, B, C]`, all of the model's channels; in mixed precision on a GPU."""
         device = self.model.device.type
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):  # float16 would need scaled gradients
-            network.tell(example.told[: self.architecture.told])
+            network.set_hidden_truth(example.hidden_truth[: self.architecture.hidden_truth])
             return example.decode(self.split, network(example.inputs)).float()
 
     def _far_loss(self, example: FusionExample, logits: torch.Tensor) -> torch.Tensor:

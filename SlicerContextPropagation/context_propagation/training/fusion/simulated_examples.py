@@ -20,7 +20,7 @@ BORDER_VOXELS = 12
 
 
 def simulated_examples(
-    propagation: EditPropagation, edits: Sequence[SliceEdit], truth: np.ndarray, told: Sequence[float] = ()
+    propagation: EditPropagation, edits: Sequence[SliceEdit], truth: np.ndarray, hidden_truth: Sequence[float] = ()
 ) -> Iterator[tuple[int, int, FusionExample]]:
     """Run each edit alone and keep what the fusion network will see of it.
 
@@ -28,7 +28,7 @@ def simulated_examples(
         propagation: Of a session's image.
         edits: Simulated edits of one slice each.
         truth: bool `[K, J, I]`, the ground truth.
-        told: The hidden truth that an oracle is told.
+        hidden_truth: What an oracle is given.
 
     Yields:
         Window and fold, and their example: of the edits that changed features, as others are not fused, and have far
@@ -52,7 +52,7 @@ def simulated_examples(
         for fold in range(len(cache.model.splits)) if counted else ():
             inputs = [simulated[number].inputs(window, fold) for number in counted]
             far = np.stack([fars[number] for number in counted])
-            yield window, fold, _example(propagation, window, fold, box, inputs, truth_net, far, told)
+            yield window, fold, _example(propagation, window, fold, box, inputs, truth_net, far, hidden_truth)
 
 
 class _Simulated:
@@ -94,7 +94,7 @@ def _example(
     inputs: Sequence[FusionInputs],
     truth_net: np.ndarray,
     far: np.ndarray,
-    told: Sequence[float],
+    hidden_truth: Sequence[float],
 ) -> FusionExample:
     cache = propagation.cache
     placed = cache.windows[window]
@@ -106,7 +106,7 @@ def _example(
     d, h, w = (o + span[0] for o, span in zip(start, slab.output_box, strict=True))
     return FusionExample(
         FusionInputs.together(inputs),
-        told=torch.tensor(told, dtype=torch.float32),
+        hidden_truth=torch.tensor(hidden_truth, dtype=torch.float32),
         decoder=slab.features,
         f_box=slab.f_box,
         truth=torch.from_numpy(truth_net[slices_of(box)].copy()),
