@@ -17,10 +17,14 @@ def stay(folder, name, seconds):
 
 
 def die_at_first(folder, times):
-    """Killed, as a system without memory does it, so many times; then the number of starts and of threads."""
+    """Killed, as a system without memory does it, so many times; then the number of starts and of threads.
+
+    Not at once, so that quick jobs beside it have ended.
+    """
     starts = len(list(Path(folder).glob("start-*"))) + 1
     (Path(folder) / f"start-{starts}").touch()
     if starts <= times:
+        time.sleep(1)
         _end_as_if_killed()
     return starts, torch.get_num_threads()
 

@@ -68,7 +68,7 @@ def test_with_a_killed_parent_processes_end_and_write_nothing_more(start, tmp_pa
 
     parent.kill()
 
-    assert waited_for(lambda: not any(map(is_alive, below)), 20)
+    assert waited_for(lambda: not any(map(is_alive, below)), 60)
     done = done_in(tmp_path)
     time.sleep(1.5)
     assert done_in(tmp_path) == done
@@ -79,13 +79,18 @@ def test_ctrl_c_ends_all_processes_at_once(start, tmp_path):
     parent, below = start(seconds=600)
 
     os.killpg(parent.pid, signal.SIGINT)
-    _, said = parent.communicate(timeout=30)
+    _, said = parent.communicate(timeout=120)  # the jobs take ten minutes
 
-    assert waited_for(lambda: not any(map(is_alive, below)), 20)
+    assert waited_for(lambda: not any(map(is_alive, below)), 60)
     assert parent.returncode != 0
     assert said.count("KeyboardInterrupt\n") == 1, said
     assert said.count("Traceback") == 1, said
     assert done_in(tmp_path) == set()
+
+
+def test_jobs_are_done_again_where_a_process_died_each_on_one_thread(tmp_path):
+    jobs = [partial(die_at_first, tmp_path, 2), *(partial(stay, tmp_path, name, 0.1) for name in "abcdef")]
+    assert run_in_parallel(jobs, "jobs", 2) == [(3, 1), *"abcdef"]
 
 
 def test_results_are_in_the_order_of_the_jobs(tmp_path):
@@ -94,18 +99,6 @@ def test_results_are_in_the_order_of_the_jobs(tmp_path):
     assert run_in_parallel(jobs, "jobs", 1) == ["slow", "quick", "last"]
     assert run_in_parallel([], "jobs", 2) == []
     assert f"process-{os.getpid()}" in {path.name for path in tmp_path.glob("process-*")}  # one worker is this process
-
-
-def test_an_error_of_a_job_reaches_the_caller(tmp_path):
-    jobs = [partial(refuse, UserInputError("the case is empty; give another")), partial(stay, tmp_path, "long", 600)]
-    with pytest.raises(UserInputError, match="the case is empty; give another"):
-        run_in_parallel(jobs, "jobs", 2)
-    assert done_in(tmp_path) == set()
-
-
-def test_jobs_are_done_again_where_a_process_died_each_on_one_thread(tmp_path):
-    jobs = [partial(die_at_first, tmp_path, 2), *(partial(stay, tmp_path, name, 0.1) for name in "abcdef")]
-    assert run_in_parallel(jobs, "jobs", 2) == [(3, 1), *"abcdef"]
 
 
 def test_a_job_that_dies_at_every_attempt_is_named(tmp_path):
@@ -117,3 +110,10 @@ def test_a_job_that_dies_at_every_attempt_is_named(tmp_path):
     )
     assert done_in(tmp_path) == {"done-a", "done-b", "done-c"}
     assert len(list(tmp_path.glob("start-*"))) == 3
+
+
+def test_an_error_of_a_job_reaches_the_caller(tmp_path):
+    jobs = [partial(refuse, UserInputError("the case is empty; give another")), partial(stay, tmp_path, "long", 600)]
+    with pytest.raises(UserInputError, match="the case is empty; give another"):
+        run_in_parallel(jobs, "jobs", 2)
+    assert done_in(tmp_path) == set()

@@ -47,7 +47,7 @@ ROWS: tuple[tuple[str, InputsShown], ...] = ((FUSION, "edit"), (NO_EDIT, "no edi
 
 NEEDED = {
     "nnunet": ("batchgeneratorsv2", "safetensors.torch"),
-    "cli": ("tqdm", "matplotlib.figure"),
+    "cli": ("joblib", "psutil", "tqdm", "matplotlib.figure"),
     "evaluation": ("pandas", "scipy.stats", "monai.metrics"),
 }
 """Optional modules by the extra that installs them."""

@@ -84,7 +84,7 @@ def available_cores() -> int:
 
 def _finished(jobs: Mapping[int, Callable[[], Any]], workers: int, started: Path) -> Iterator[tuple[int, Any]]:
     """Number and result of each job as soon as it is done. Left early, all processes end at once."""
-    joblib = require("joblib", EXTRA)
+    joblib, _ = require("joblib", EXTRA), require("psutil", EXTRA)
     parallel = joblib.Parallel(
         workers,
         batch_size=1,

@@ -123,8 +123,9 @@ def run_training(
 
 
 def _save(path: Path, parts: Mapping[str, Stateful], identity: Mapping[str, Any], log: list[LogLine]) -> None:
-    with whole_file(path) as partial:
-        torch.save({**{name: part.state_dict() for name, part in parts.items()}, **identity, "log": log}, partial)
+    saved = {**{name: part.state_dict() for name, part in parts.items()}, **identity, "log": log}
+    with whole_file(path) as partial, open(partial, "wb") as file:  # torch names no file that begins with a dot
+        torch.save(saved, file)
 
 
 def _resume(path: Path, parts: Mapping[str, Stateful], identity: Mapping[str, Any]) -> list[LogLine]:

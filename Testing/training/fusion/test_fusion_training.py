@@ -3,7 +3,7 @@
 import math
 import pickle
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -347,16 +347,23 @@ def interrupted(model, training, validation, checkpoint, steps, epochs=3, averag
         )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(model, training, validation):
+    """One training for each averaging."""
+    return cache(lambda averaging: train(model, training, validation, epochs=3, seed=1, averaging=averaging))
+
+
 @pytest.mark.parametrize(("steps", "averaging"), [(3, 0.0), (4, 0.0), (8, 0.0), (4, 0.9)])
-def test_an_interrupted_training_goes_on_to_the_same_bits(model, training, validation, tmp_path, steps, averaging):
+def test_an_interrupted_training_goes_on_to_the_same_bits(
+    model, training, validation, uninterrupted, tmp_path, steps, averaging
+):
     """Three steps are an epoch: after one, within the second, within the third."""
     settings = {"epochs": 3, "seed": 1, "averaging": averaging}
-    uninterrupted = train(model, training, validation, **settings)
     interrupted(model, training, validation, tmp_path / "checkpoint", steps, averaging=averaging)
     further = []
     resumed = train(model, training, validation, checkpoint=tmp_path / "checkpoint", on_epoch=further, **settings)
-    assert same(weights_of(resumed), weights_of(uninterrupted))
-    assert resumed.log == uninterrupted.log
+    assert same(weights_of(resumed), weights_of(uninterrupted(averaging)))
+    assert resumed.log == uninterrupted(averaging).log
     assert [line.epoch for line in further] == list(range(steps // 3 + 1, 4))
 
 
