@@ -161,7 +161,7 @@ def window_of(folder, dtype, level=2):
     rng = np.random.default_rng(0)
     volume = SourceVolume(rng.normal(size=(1, 48, 32, 32)).astype(np.float32), np.eye(4))
     prepared = model.prepare(volume)
-    prepared = type(prepared)(prepared.network_input.to(dtype), prepared.grid, prepared.properties)
+    prepared = replace(prepared, network_input=prepared.network_input.to(dtype))
     window = encode_window(model, prepared, whole(prepared.grid.network_shape), level)
     return model, prepared.grid, window
 
