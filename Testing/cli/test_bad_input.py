@@ -290,7 +290,7 @@ def test_edits_on_two_planes_are_refused(refused, propagate_arguments, write):
     mask[12, :, :] = True
     mask[:, 10, :] = True
     edited = write("edited.nii.gz", mask.astype(np.uint8))
-    assert "edit slices of one plane at a time" in refused(*propagate_arguments(edited=edited))
+    assert "redraw slices of one plane at a time" in refused(*propagate_arguments(edited=edited))
 
 
 # ---- the outputs

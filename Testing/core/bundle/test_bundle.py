@@ -209,7 +209,7 @@ def test_the_fusion_hash_follows_settings_and_weights():
         {},
         {"level": 1},
         {"neighbours": 2},
-        {"far_margin": 0.1},
+        {"far_thresholds": 0.1},
         {"seed": 1},
         {"folds": 2},
         {"width": 1},
