@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from ball_images import SHAPE_KJI, ball_mask, edited_mask, sitk_image
-from nnunet_folders import write_nnunet_folder
 
+from ball_images import SHAPE_KJI, ball_mask, edited_mask, sitk_image
 from context_propagation.cli.main import main
+from nnunet_folders import write_nnunet_folder
 
 
 @dataclass(frozen=True)

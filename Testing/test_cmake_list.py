@@ -65,7 +65,7 @@ def test_the_bundle_is_installed_beside_the_package_that_looks_for_it():
     resources = listed_files("MODULE_RESOURCES")
 
     assert "context_propagation/bundles/nasopharynx_phantom/bundle.json" in resources
-    assert "context_propagation/core/shipped_bundle.py" in listed_files("MODULE_SCRIPTS")
+    assert "context_propagation/core/bundle/shipped_bundle.py" in listed_files("MODULE_SCRIPTS")
     assert not [f for f in resources if f.startswith("..")], "Slicer's build installs nothing from outside the folder"
 
 

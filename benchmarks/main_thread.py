@@ -58,7 +58,6 @@ def main() -> None:
 def _run(stacks_ms: float | None) -> tuple[list[Any], dict[str, float]]:
     """The steps of one process, and the milliseconds of single calls."""
     from stand_in_slicer import Application
-
     from turns import Turns
 
     turns = Turns(stacks_ms)

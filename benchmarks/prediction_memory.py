@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _row(shape: tuple[int, int, int]) -> dict[str, object]:
-    model, _ = load_model(shipped_bundle(), device="cpu")
+    model = load_model(shipped_bundle(), device="cpu").model
     voxels = np.random.default_rng(SEED).normal(40, 300, (1, *shape)).astype(np.float32)
     image = ready_image(model, SourceVolume(voxels, np.diag([*SPACING_IJK_MM, 1.0])))
     foreseen = memory_forecast(model, SessionSettings(), image).peak_bytes

@@ -13,16 +13,13 @@ import pandas as pd
 from scipy.stats import wilcoxon
 from tqdm import tqdm
 
-from context_propagation.core.bundle.bundle import load_bundle
+from context_propagation.core.bundle.bundle import load_model
+from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.bundle.shipped_bundle import shipped_bundle
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.measures.accuracy import dice
-from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.phantom.phantom import PhantomSettings, make_phantom
 from context_propagation.core.phantom.unseen_phantoms import FIRST_UNSEEN, UNSEEN
-from context_propagation.core.propagation.fusion_network import Fusion
-from context_propagation.core.session.session import Session
-from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.session.slice_suggestion import suggested_slice
 from context_propagation.training.fusion.simulated_edit import largest_slice, redrawn_as, worst_slice
 from provenance import provenance
@@ -33,8 +30,8 @@ AXIS = 0
 
 def main(cases: int = CASES) -> None:
     """Print the mean whole-volume DSC after one edit of each choice."""
-    model, fusion = load_bundle(shipped_bundle())
-    rows = [row for number in tqdm(range(cases)) for row in measured(model, fusion, FIRST_UNSEEN + number)]
+    loaded = load_model(shipped_bundle())
+    rows = [row for number in tqdm(range(cases)) for row in measured(loaded, FIRST_UNSEEN + number)]
     table = pd.DataFrame(rows).pivot_table(index="case", columns="slice", values="dsc")
     print(provenance(UNSEEN.seed, cases))
     print(table.round(3).to_string())
@@ -45,10 +42,10 @@ def main(cases: int = CASES) -> None:
         print(f"suggested - {other}: {difference.mean():+.3f}, p {p:.2g}")
 
 
-def measured(model: SegmentationModel, fusion: Fusion, number: int) -> list[dict[str, object]]:
+def measured(loaded: LoadedModel, number: int) -> list[dict[str, object]]:
     """One case: the prediction, and the result of each choice."""
     phantom = make_phantom(PhantomSettings(UNSEEN.kind, seed=UNSEEN.seed, number=number))
-    session = Session(model, SessionSettings(level=fusion.level, neighbours=fusion.neighbours), fusion)
+    session = loaded.session()
     volume = SourceVolume.from_sitk([phantom.image(phantom.ct)])
     session.set_image(volume)
     predicted, truth = session.segmentation.copy(), phantom.gtv
@@ -58,13 +55,12 @@ def measured(model: SegmentationModel, fusion: Fusion, number: int) -> list[dict
         "worst": worst_slice(predicted, truth, AXIS, volume.spacing_kji_mm),
         "largest": largest_slice(truth, AXIS),
         "middle": int(drawn[drawn.size // 2]),
-        "suggested": suggested_slice(session.slice_doubt_mm2(AXIS)),
+        "suggested": suggested_slice(session.slice_uncertainty_mm2(AXIS)),
     }
     for name, index in chosen.items():
         if index is not None:
-            session.propagate([redrawn_as(truth, AXIS, index)])
-            lines.append({"case": number, "slice": name, "dsc": dice(session.segmentation, truth)})
-            session.discard_last()
+            after = session.preview([redrawn_as(truth, AXIS, index)]).segmentation
+            lines.append({"case": number, "slice": name, "dsc": dice(after, truth)})
     return lines
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from PySide6 import QtCore, QtWidgets
+
 from stand_in_slots import raise_failures
 
 PAUSE_SECONDS = 0.002

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from ball_images import ORIGIN, ball_mask, edited_mask, sitk_image
-from nnunet_folders import edit_checkpoint, edit_json, write_nnunet_folder
 
+from ball_images import ORIGIN, ball_mask, edited_mask, sitk_image
 from context_propagation.core.image.source_volume import SourceVolume
+from nnunet_folders import edit_checkpoint, edit_json, write_nnunet_folder
 
 CHECKPOINT = "fold_0/checkpoint_final.pth"
 
@@ -117,12 +117,12 @@ def test_a_folder_without_dicom_files_is_named(refused, predict_arguments, tmp_p
 
 def test_too_many_channels_are_counted(refused, predict_arguments, files):
     message = refused(*predict_arguments(image=[files.image, files.image]))
-    assert "--image names 2 channel(s) and the model has 1 (MRI)" in message
+    assert "--image names 2 channels and the model has 1 (MRI)" in message
 
 
 def test_too_few_channels_are_counted(refused, predict_arguments, tmp_path):
     two = write_nnunet_folder(tmp_path / "two", channels=2)
-    assert "--image names 1 channel(s) and the model has 2 (MRI, MRI)" in refused(*predict_arguments(model=two))
+    assert "--image names 1 channel and the model has 2 (MRI, MRI)" in refused(*predict_arguments(model=two))
 
 
 @pytest.mark.parametrize("difference", [{"origin": (0, 0, 0)}, {"spacing": (1, 1, 1)}])
@@ -225,7 +225,9 @@ def test_a_label_that_the_model_lacks_is_named(refused, predict_arguments, label
 
 def test_a_model_with_several_labels_asks_for_one(refused, predict_arguments, tmp_path):
     several = write_nnunet_folder(tmp_path / "several", labels={"background": 0, "GTV": 1, "Heart": 2})
-    assert "several labels: GTV (1), Heart (2); name one with --label" in refused(*predict_arguments(model=several))
+    assert "several labels: GTV (1), Heart (2); name the one to refine as the label" in refused(
+        *predict_arguments(model=several)
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
@@ -250,7 +252,9 @@ def test_a_seg_nrrd_that_does_not_overlap_the_image_is_named(refused, propagate_
 
 
 def test_an_intensity_image_as_segmentation_is_named(refused, propagate_arguments, files):
-    assert "which are no labels; give a labelmap" in refused(*propagate_arguments(edited=files.image))
+    assert "which are not labels (whole numbers above 0); give a labelmap" in refused(
+        *propagate_arguments(edited=files.image)
+    )
 
 
 @pytest.mark.parametrize("options", [{}, {"label": "GTV"}])
@@ -278,7 +282,7 @@ def test_a_slice_that_was_not_edited_is_named(refused, propagate_arguments):
 
 
 def test_slices_that_are_no_numbers_are_named(refused, propagate_arguments):
-    assert "--slices 'twelve' is no list of slices" in refused(*propagate_arguments(slices="twelve"))
+    assert "--slices 'twelve' is not a list of slices" in refused(*propagate_arguments(slices="twelve"))
 
 
 def test_edits_on_two_planes_are_refused(refused, propagate_arguments, write):
@@ -286,7 +290,7 @@ def test_edits_on_two_planes_are_refused(refused, propagate_arguments, write):
     mask[12, :, :] = True
     mask[:, 10, :] = True
     edited = write("edited.nii.gz", mask.astype(np.uint8))
-    assert "edit slices of one plane at a time" in refused(*propagate_arguments(edited=edited))
+    assert "redraw slices of one plane at a time" in refused(*propagate_arguments(edited=edited))
 
 
 # ---- the outputs

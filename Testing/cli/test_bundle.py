@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from ball_images import EDITED_SLICE, ball_mask, edited_mask, sitk_image
 from bundles import write_bundle
 from nnunet_folders import edit_json, write_nnunet_folder
@@ -142,7 +143,7 @@ def test_truncated_fusion_weights_are_named(refused, propagate_arguments, bundle
         (("base", "folder"), "../model", "'base.folder' is '../model', not a plain name"),
         (("level",), "1", "'level' is '1', not a whole number from 1 to 3"),
         (("orientation",), "up\nside down", "not three letters such as LPS, or null"),
-        (("folds",), ["0", "1"], "'fusion' lists 1 network(s) for 2 fold(s)"),
+        (("folds",), ["0", "1"], "'fusion' lists 1 network for 2 folds"),
     ],
 )
 def test_a_damaged_description_is_refused(refused, propagate_arguments, bundle, keys, value, expected):

@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
-from ball_images import SHAPE_KJI, ball_mask, sitk_image
 from safetensors.torch import load_file
 
+from ball_images import SHAPE_KJI, ball_mask, sitk_image
 from context_propagation.cli.main import main
 from context_propagation.core.bundle.bundle import fusion_of
-from context_propagation.core.propagation.fusion_network import FarMargin, FusionSettings, build_fusion_network
+from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings, build_fusion_network
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.simulated_case import CaseJob, CaseSession, FusionRow
-from context_propagation.training.labelled_cases import BaseModel, LabelledCase
+from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 
 pytestmark = pytest.mark.long
 
@@ -128,7 +128,7 @@ def test_a_protocol_trains_the_rows_that_it_names_with_the_network_that_it_names
     assert "query.weight" in load_file(weights)
 
 
-def job_of(place: Path, margin: FarMargin = FarMargin()) -> CaseJob:
+def job_of(place: Path, thresholds: FarThresholds = FarThresholds()) -> CaseJob:
     """The evaluation's job of the first test case, read back from its files."""
     (level,) = (place / "work").glob("*/fold0/level2")
     (model,) = (place / "work").rglob("nnUNetTrainer__nnUNetPlans__3d_fullres")
@@ -137,25 +137,24 @@ def job_of(place: Path, margin: FarMargin = FarMargin()) -> CaseJob:
     data = level.parent.parent / "data"
     case = LabelledCase("ball_000", (data / "images" / "ball_000.nii.gz",), data / "labels" / "ball_000.nii.gz")
     row = FusionRow("fusion", FusionSettings("residual", channels, 1.0), "edit", (weights,))
-    return CaseJob("0", BaseModel(model, device="cpu"), case, SessionSettings(), (row,), margin, interpolation=False)
+    base = ModelSource(model, device="cpu")
+    return CaseJob("0", base, case, SessionSettings(), (row,), thresholds, interpolation=False)
 
 
-@pytest.mark.parametrize("margin", [FarMargin(), FarMargin(0.4, 0.9)])
-def test_the_fusion_row_is_what_a_session_gives_to_a_user(place, margin):
-    job = job_of(place, margin)
+@pytest.mark.parametrize("thresholds", [FarThresholds(), FarThresholds(0.4, 0.9)])
+def test_the_fusion_row_is_what_a_session_gives_to_a_user(place, thresholds):
+    job = job_of(place, thresholds)
     evaluation = CaseSession(job)
     edit = evaluation.edit("worst")
     network = build_fusion_network(job.rows[0].architecture)
     network.load_state_dict(load_file(job.rows[0].weights[0]))
-    session = Session(job.base.load(), job.settings, fusion_of([network], 2, 2, margin))
+    session = Session(job.base.load(), job.settings, fusion_of([network], 2, 2, thresholds))
     session.set_image(evaluation.volume)
 
     result = session.propagate([edit])
 
     (fusion,) = evaluation.fusions.values()
-    record, _ = evaluation.propagated(edit)
-    row = evaluation.composed(evaluation.fused(record, fusion), margin)
-    assert np.array_equal(row, result.segmentation)
+    assert np.array_equal(evaluation.preview(edit).fused_by(fusion).segmentation, result.segmentation)
 
 
 def test_an_interrupted_run_computes_only_what_is_missing(place, run, tmp_path):
@@ -210,8 +209,8 @@ def test_a_failure_becomes_a_line_for_each_pick(place):
 
     lines = evaluate_case(missing)
 
-    assert [(line["pick"], line["case"]) for line in lines] == [("worst", "ball_000"), ("largest", "ball_000")]
-    assert all("nowhere.nii.gz" in line["error"] for line in lines)
+    assert [(line.pick, line.case) for line in lines] == [("worst", "ball_000"), ("largest", "ball_000")]
+    assert all("nowhere.nii.gz" in line.error for line in lines)
 
 
 def test_results_of_another_protocol_are_not_overwritten(place, run):

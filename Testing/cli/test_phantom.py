@@ -36,7 +36,7 @@ def read(path: Path) -> np.ndarray:
 )
 def test_files_are_named_as_nnunet_names_them(tmp_path, layout, images, labels, capsys):
     assert command(tmp_path, "--layout", layout, "--first", "3") == 0
-    assert "2 phantom(s) of oesophagus, CT and PET" in capsys.readouterr().out
+    assert "2 phantoms of oesophagus, CT and PET" in capsys.readouterr().out
     for number in (3, 4):
         phantom = expected(number)
         assert np.array_equal(read(tmp_path / images / f"oesophagus_{number:03d}_0000.nii.gz"), phantom.ct)

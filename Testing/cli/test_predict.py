@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from ball_images import sitk_image
-from monai_bundles import configuration, write_monai_bundle
-from nnunet_folders import write_nnunet_folder
 
+from ball_images import sitk_image
 from context_propagation.core.image.source_volume import SourceVolume, same_grid
 from context_propagation.core.model.nnunet_model import NnunetModel
+from monai_bundles import configuration, write_monai_bundle
+from nnunet_folders import write_nnunet_folder
 
 
 def predicted_by_the_engine(model_folder, image, label=None) -> np.ndarray:

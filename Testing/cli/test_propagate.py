@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from ball_images import EDITED_SLICE, ORIGIN, SPACING, ball_mask, edited_mask, sitk_image
 
+from ball_images import EDITED_SLICE, ORIGIN, SPACING, ball_mask, edited_mask, sitk_image
 from context_propagation.cli.main import main
 from context_propagation.core.image.source_volume import SourceVolume, same_grid
 
@@ -213,9 +213,8 @@ def test_ctrl_c_leaves_no_output_and_no_temporary_file(propagate_arguments, tmp_
 
 
 def test_a_real_ct_is_read_from_its_dicom_folder(run, propagate_arguments, ct_dicom, tmp_path):
-    from nnunet_folders import write_nnunet_folder
-
     from context_propagation.files.image_files import read_image
+    from nnunet_folders import write_nnunet_folder
 
     ct = read_image(ct_dicom)
     model = write_nnunet_folder(tmp_path / "ct", channel_name="CT", patch_size=(16, 32, 32), spacing=(2.0, 8.0, 8.0))

@@ -3,22 +3,24 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from ball_images import SHAPE_KJI, ball_mask, sitk_image
-from nnunet_folders import write_nnunet_folder
 
+from ball_images import SHAPE_KJI, ball_mask, sitk_image
 from context_propagation.core.bundle.bundle import load_bundle
-from context_propagation.core.propagation.fusion_network import AttentionFusion, FarMargin
+from context_propagation.core.propagation.fusion_network import AttentionFusion, FarThresholds
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.evaluation import validated_bundle as train_fusion
+from context_propagation.evaluation.results import CaseRow
 from context_propagation.training.fusion.fusion_example import load_example
 from context_propagation.training.fusion.fusion_jobs import ExampleRecipe, cache_examples
-from context_propagation.training.labelled_cases import BaseModel, LabelledCase
+from context_propagation.training.labelled_cases import LabelledCase, ModelSource
+from nnunet_folders import write_nnunet_folder
 
 
 def write_cases(folder: Path, count: int) -> None:
@@ -97,13 +99,13 @@ def test_each_contour_style_is_an_example_with_one_edit_and_a_truth_of_its_own(u
     case = LabelledCase("case_0", (data / "images" / "case_0_0000.nii.gz",), data / "labels" / "case_0.nii.gz")
     recipe = ExampleRecipe(SessionSettings(), edits=2, seed=0, styles=3)
 
-    paths = [path for _, path in cache_examples(BaseModel(unseen_model, device="cpu"), case, recipe, tmp_path)]
+    paths = [path for _, path in cache_examples(ModelSource(unseen_model, device="cpu"), case, recipe, tmp_path)]
 
     plain, *styled = [load_example(path) for path in paths]
     assert len(plain) == 2
     assert [len(example) for example in styled] == [1, 1, 1]
     assert len({int(example.truth.sum()) for example in (plain, *styled)}) > 2  # close margins may give equal voxels
-    assert all(torch.equal(example.f, plain.f) for example in styled)
+    assert all(torch.equal(example.inputs.f, plain.inputs.f) for example in styled)
 
 
 def test_log_and_picture_of_both_trainings_are_kept(trained):
@@ -117,17 +119,17 @@ def test_log_and_picture_of_both_trainings_are_kept(trained):
 
 @pytest.mark.long
 def test_an_interrupted_training_ends_with_the_same_weights(run, trained, unseen_model, data, tmp_path, monkeypatch):
-    real = train_fusion.choose_far_margin
+    real = train_fusion.choose_far_thresholds
 
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_fusion, "choose_far_margin", interrupted)
+    monkeypatch.setattr(train_fusion, "choose_far_thresholds", interrupted)
     outcome = run(*arguments(unseen_model, data, tmp_path / "bundle"))
     assert (outcome.code, (tmp_path / "bundle").exists()) == (130, False)
     assert "what is finished is kept" in outcome.err
 
-    monkeypatch.setattr(train_fusion, "choose_far_margin", real)
+    monkeypatch.setattr(train_fusion, "choose_far_thresholds", real)
     assert run(*arguments(unseen_model, data, tmp_path / "bundle")).code == 0
     ((_, again), (_, once)) = load_bundle(tmp_path / "bundle", "cpu"), load_bundle(trained, "cpu")
     for ours, theirs in zip(again.networks[0].parameters(), once.networks[0].parameters(), strict=True):
@@ -183,11 +185,11 @@ def test_a_training_does_not_go_on_with_a_changed_folds_file(run, data, tmp_path
 
 def test_a_validation_case_that_failed_is_named_with_its_reason(run, unseen_model, data, tmp_path, monkeypatch):
     def failed(job):
-        place = {"fold": "all", "case": job.case.name, "level": 2, "edits": 1, "row": "fusion", "scope": "whole"}
-        return [{**place, "pick": pick, "error": "OSError: no\nspace"} for pick in ("worst", "largest")]
+        row = CaseRow("all", job.case.name, "worst", 2, 1, "fusion", "whole", error="OSError: no\nspace")
+        return [row, replace(row, pick="largest")]
 
     monkeypatch.setattr(train_fusion, "_train", lambda *arguments: [])
-    monkeypatch.setattr(train_fusion, "choose_far_margin", lambda *arguments: FarMargin())
+    monkeypatch.setattr(train_fusion, "choose_far_thresholds", lambda *arguments: FarThresholds())
     monkeypatch.setattr(train_fusion, "evaluate_case", failed)
 
     outcome = run(*arguments(unseen_model, data, tmp_path / "bundle"))

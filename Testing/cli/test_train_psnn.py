@@ -16,9 +16,10 @@ from context_propagation.core.image.grid import GridMap
 from context_propagation.core.model.psnn_folder import load_psnn_folder, read_psnn_description
 from context_propagation.core.network.psnn_split import ChainSplit
 from context_propagation.training.base import psnn_training
+from context_propagation.training.base.psnn_network_training import deep_supervision_loss
 from context_propagation.training.base.psnn_patches import PatchSource, mask_on_grid, plan_preprocessing, read_case
 from context_propagation.training.base.psnn_settings import PsnnTrainingSettings, poolings_for
-from context_propagation.training.base.psnn_training import deep_supervision_loss, train_psnn
+from context_propagation.training.base.psnn_training import train_psnn
 from context_propagation.training.labelled_cases import find_cases
 
 SHAPE_KJI, SPACING_IJK = (14, 24, 20), (1.5, 1.5, 3.0)
@@ -87,9 +88,9 @@ def test_a_ct_is_scaled_by_the_foreground_of_all_cases_and_a_pet_by_its_own_imag
 
 def test_a_mask_lies_on_the_network_s_grid_where_its_image_does():
     """A half space with its border between voxels 3 and 4 of 8: at half the voxels it lies between 1 and 2."""
-    mask = np.zeros((4, 8, 6), bool)
-    mask[:, 4:] = True
-    grid = GridMap((1, 0, 2), whole((8, 4, 6)), (4, 4, 12))
+    mask = np.zeros((8, 4, 6), bool)
+    mask[4:] = True
+    grid = GridMap(whole((8, 4, 6)), (4, 4, 12))
     found = mask_on_grid(mask, grid)
     assert found.shape == (4, 4, 12)
     assert found[:, 0, 0].tolist() == [0, 0, 1, 1]

@@ -10,12 +10,12 @@ import SimpleITK as sitk
 from context_propagation.core.errors import UserInputError
 from context_propagation.evaluation.data_sets import DATA_VARIABLE, VariantData, find_data, read_folds
 from context_propagation.evaluation.fold_cases import cases_of_fold
-from context_propagation.evaluation.protocol import Protocol
+from context_propagation.evaluation.plan import EvaluationPlan
 from context_propagation.evaluation.variants import STYLES, drawn_in_style, shifted_image, style_of
 
 SHAPE = (8, 10, 9)
 SPACING, ORIGIN = (1.0, 1.25, 1.5), (10.0, -20.0, 30.0)
-SMALL = Protocol("small", "cases", base_cases=3, fusion_cases=4, validation_cases=2, margin_cases=2, test_cases=3)
+SMALL = EvaluationPlan("small", "cases", base_cases=3, fusion_cases=4, validation_cases=2, margin_cases=2, test_cases=3)
 
 
 def case(number):
@@ -84,12 +84,12 @@ def test_every_observer_s_style_validates_and_is_tested(tmp_path):
 @pytest.mark.parametrize("seed", range(4))
 def test_no_case_is_in_two_sets_and_only_the_fold_s_own_are_tested(twenty, fold, seed):
     found = cases_of_fold(read_folds(twenty), replace(SMALL, seed=seed), fold)
-    sets = [found.base, found.fusion, found.validation, found.margin, found.test]
+    sets = [found.base, found.fusion, found.validation, found.thresholds, found.test]
     assert [len(names) for names in sets] == [3, 4, 2, 2, 3]
     assert len(set().union(*sets)) == 14
     own = {case(number) for number in range(fold, 20, 5)}
     assert set(found.test) <= own
-    assert not own & {*found.base, *found.fusion, *found.validation, *found.margin}
+    assert not own & {*found.base, *found.fusion, *found.validation, *found.thresholds}
 
 
 def test_base_cases_are_spread_over_the_other_folds_in_name_order(twenty):
@@ -111,7 +111,7 @@ def test_the_seed_draws_the_fusion_network_s_cases_and_no_others(twenty):
 
 def test_all_cases_can_be_used_and_one_more_is_refused_by_both_numbers(twenty):
     found = cases_of_fold(read_folds(twenty), replace(SMALL, fusion_cases=9), 0)
-    assert len({*found.base, *found.fusion, *found.validation, *found.margin}) == 16
+    assert len({*found.base, *found.fusion, *found.validation, *found.thresholds}) == 16
     with pytest.raises(UserInputError, match="asks for 17 training cases and 16 lie outside fold 0; ask for fewer"):
         cases_of_fold(read_folds(twenty), replace(SMALL, fusion_cases=10), 0)
 
@@ -188,7 +188,7 @@ def test_only_tests_see_shifted_images(variant):
 def test_all_labels_together_are_the_target_and_nobody_is_told_anything(variant, name):
     found = variant(name).training_case(case(3))
     assert np.array_equal(read(found.label), label_array() > 0)
-    assert found.told == ()
+    assert found.hidden_truth == ()
     assert not variant(name).has_styles
 
 
@@ -198,7 +198,7 @@ def test_each_observer_draws_in_their_style_and_the_oracle_is_told_which(variant
         style = style_of(case(number))
         for found in (data.training_case(case(number)), data.test_case(case(number))):
             assert np.array_equal(read(found.label), drawn_in_style(label_array() > 0, style))
-            assert dict(zip(STYLES, found.told, strict=True)) == {s: float(s == style) for s in STYLES}
+            assert dict(zip(STYLES, found.hidden_truth, strict=True)) == {s: float(s == style) for s in STYLES}
         seen.add(style)
     assert seen == set(STYLES)
     assert data.has_styles
@@ -221,7 +221,7 @@ def test_files_are_made_once_and_no_partial_ones_stay(variant):
     first.images[0].write_bytes(b"kept")
     assert data.test_case(case(1)) == first
     assert first.images[0].read_bytes() == b"kept" != content
-    assert not list(data.work.rglob("partial*"))
+    assert not list(data.work.rglob("*partial*"))
 
 
 def test_the_source_stays_as_it_was(variant, tmp_path):

@@ -3,10 +3,12 @@
 import pytest
 
 from context_propagation.evaluation.picture import typical_case
+from context_propagation.evaluation.results import CaseRow
 
 
 def line(case, row, dsc, **other):
-    return {"case": case, "row": row, "dsc": dsc, "pick": "largest", "scope": "whole", "edits": 1, "error": "", **other}
+    usual = {"fold": "0", "pick": "largest", "level": 2, "scope": "whole", "edits": 1}
+    return CaseRow(**{**usual, "case": case, "row": row, "dsc": dsc, **other})
 
 
 def lines(gains):

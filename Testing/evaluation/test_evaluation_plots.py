@@ -5,7 +5,7 @@ import pytest
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.evaluation.plots import edits_figure, plot_edits, plot_rows, rows_figure
-from context_propagation.evaluation.rows import COLUMNS
+from context_propagation.evaluation.results import COLUMNS
 
 pandas = pytest.importorskip("pandas")
 pytest.importorskip("matplotlib")

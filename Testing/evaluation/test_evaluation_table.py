@@ -8,26 +8,27 @@ import numpy as np
 import pytest
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.propagation.fusion_network import FarMargin
+from context_propagation.core.propagation.fusion_network import FarThresholds
 from context_propagation.evaluation.markdown import to_markdown
-from context_propagation.evaluation.protocol import Protocol
+from context_propagation.evaluation.plan import EvaluationPlan
 from context_propagation.evaluation.report import COUNTS, write_results
 from context_propagation.evaluation.results import (
+    COLUMNS,
     BetterInterpolation,
+    CaseRow,
     Comparison,
     FailedCase,
     MeasureSummary,
     OracleShare,
     Summary,
 )
-from context_propagation.evaluation.rows import COLUMNS, MEASURES, NEEDED_NO_EDIT
+from context_propagation.evaluation.rows import MEASURES, NEEDED_NO_EDIT
 from context_propagation.evaluation.summary import (
     main_edits,
     main_level,
     on_common_cases,
     successful,
     summarise,
-    to_json,
 )
 
 pandas = pytest.importorskip("pandas")
@@ -230,7 +231,7 @@ def test_failed_cases_are_named_and_count_nowhere_else():
     assert table_lines(markdown, "Failed cases")[1] == [
         "1", "0", "broken", "worst", "2", "1", "fusion", "MemoryError: too large",
     ]  # fmt: skip
-    json.loads(to_json(summary))
+    json.dumps(asdict(summary), allow_nan=False)
 
 
 def test_an_error_of_several_lines_stays_in_its_cell():
@@ -259,7 +260,9 @@ def test_an_evaluation_read_from_a_csv_file_gives_the_same_summary(tmp_path):
 
 def test_the_summary_is_strict_json():
     summary = summarise(frame(*cases("fusion", [0.5]), *cases("update", [0.6], hd95_mm=math.inf)))
-    read = json.loads(to_json(summary), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    read = json.loads(
+        json.dumps(asdict(summary), allow_nan=False), parse_constant=lambda name: pytest.fail(f"{name} is no JSON")
+    )
     assert read == json.loads(json.dumps(asdict(summary)))
     assert read["measures"][0]["row"] == "update"
     assert read["measures"][0]["standard_deviation"] is None
@@ -461,16 +464,17 @@ def test_the_main_tables_show_level_two_after_the_first_edit_unless_told_otherwi
     assert main_level(summarise(frame(line(level=3)))) == 3
 
 
-MARGINS = {"fold 0, level 2": FarMargin(add=0.2, remove=0.995)}
+THRESHOLDS = {"fold 0, level 2": FarThresholds(add=0.2, remove=0.995)}
 
 
 def written(folder, lines: list[dict], edits: int = 1, **more) -> int:
-    protocol = Protocol("balls", "balls", edits=edits, test_folds=(0, 2), other_levels=())
-    return write_results(lines, protocol, "evaluate", MARGINS, ["abc"], folder, **more)
+    protocol = EvaluationPlan("balls", "balls", edits=edits, test_folds=(0, 2), other_levels=())
+    return write_results([CaseRow(**one) for one in lines], protocol, "evaluate", THRESHOLDS, ["abc"], folder, **more)
 
 
 def test_counts_are_whole_numbers_in_the_csv_also_beside_a_failure_that_lacks_them(tmp_path):
-    failure = {"fold": "0", "case": "broken", "pick": "worst", "level": 2, "edits": 1, "row": "fusion", "error": "why"}
+    failure = {"fold": "0", "case": "broken", "pick": "worst", "level": 2, "edits": 1, "row": "fusion"}
+    failure |= {"scope": "whole", "error": "why"}
     many = line(dsc=0.123456789, slice=17, far_voxels=123456789, far_voxels_changed=1234567, regressed_slices=0)
     assert written(tmp_path, [many, failure]) == 1
 
@@ -488,7 +492,7 @@ def test_counts_read_back_from_json_as_floats_are_whole_numbers_too(tmp_path):
     assert pandas.read_csv(tmp_path / "cases.csv", dtype=str)[["slice", "far_voxels"]].iloc[0].tolist() == ["5", "1000"]
 
 
-def test_the_summary_begins_with_what_was_measured_and_ends_with_the_margins(tmp_path):
+def test_the_summary_begins_with_what_was_measured_and_ends_with_the_far_thresholds(tmp_path):
     written(tmp_path, [line()], notes=["styles: 3 tight, 2 generous"])
     text = (tmp_path / "summary.md").read_text(encoding="utf-8")
 
@@ -511,10 +515,13 @@ def test_the_summary_begins_with_what_was_measured_and_ends_with_the_margins(tmp
     assert figures["notes"] == ["styles: 3 tight, 2 generous"]
 
 
+PLACE = ("fold", "case", "pick", "level", "edits", "row", "scope", "error")
+
+
 @pytest.mark.parametrize(
     "lines",
     [
-        [{"fold": "0", "case": "a", "error": "no memory"}],
+        [{column: value for column, value in line(error="no memory").items() if column in PLACE}],
         [line(row="baseline", error=NEEDED_NO_EDIT, dsc=np.nan)],
         [line(level=1)],  # all cases of the protocol's level failed
         [],

@@ -10,10 +10,10 @@ from context_propagation.core.phantom.phantom import PhantomSettings, make_phant
 from context_propagation.evaluation import phantom_data
 from context_propagation.evaluation.data_sets import evaluation_data, training_key
 from context_propagation.evaluation.fold_cases import cases_of_fold
-from context_propagation.evaluation.protocol import Protocol
+from context_propagation.evaluation.plan import EvaluationPlan
 from context_propagation.training.phantom_cases import phantom_case
 
-SMALL = Protocol(
+SMALL = EvaluationPlan(
     "small", phantom="oesophagus", model="PSNN", phantom_cases=20, test_folds=(0,), base_cases=3, fusion_cases=4,
     validation_cases=2, margin_cases=2, test_cases=3,
 )  # fmt: skip
@@ -38,7 +38,7 @@ def test_a_case_has_ct_pet_label_and_its_style(tmp_path):
     assert [path.name for path in case.images] == ["oesophagus_007_0000.nii.gz", "oesophagus_007_0001.nii.gz"]
     assert all(path.is_file() for path in (*case.images, case.label))
     settings = PhantomSettings("oesophagus", number=7, spacing_ijk_mm=(5.0, 5.0, 4.0))
-    assert case.told == make_phantom(settings).told
+    assert case.hidden_truth == make_phantom(settings).hidden_truth
     assert data.has_styles
     assert data.task.channel_names == ("CT", "PET")
 
@@ -56,7 +56,7 @@ def test_another_case_of_the_same_name_is_replaced(tmp_path):
     first = phantom_case(settings, tmp_path, tmp_path / "labels")
     content = first.label.read_bytes()
     assert phantom_case(settings, tmp_path, tmp_path / "labels") == first
-    assert phantom_case(replace(settings, seed=1), tmp_path, tmp_path / "labels").told != first.told
+    assert phantom_case(replace(settings, seed=1), tmp_path, tmp_path / "labels").hidden_truth != first.hidden_truth
     assert first.label.read_bytes() != content
 
 
@@ -71,7 +71,7 @@ def test_the_styles_that_are_tested_are_told(tmp_path):
     data = evaluation_data(SMALL, tmp_path / "small.toml", tmp_path / "work")
     cases = cases_of_fold(data.folds, SMALL, 0)
     (line,) = data.style_counts({0: cases})
-    margins = [data.test_case(name).told[0] for name in cases.test]
+    margins = [data.test_case(name).hidden_truth[0] for name in cases.test]
     assert line.startswith(f"fold 0: style margins tested {min(margins):+.2f} to {max(margins):+.2f}")
 
 

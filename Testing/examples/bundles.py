@@ -12,7 +12,7 @@ from torch import nn
 from context_propagation.core.bundle.bundle import fusion_of
 from context_propagation.core.bundle.bundle_saving import save_bundle
 from context_propagation.core.propagation.fusion_network import (
-    FarMargin,
+    FarThresholds,
     Fusion,
     FusionNetwork,
     FusionSettings,
@@ -40,14 +40,14 @@ def random_fusion(
     width: float = 0.5,
     level: int = 2,
     neighbours: int = 1,
-    far_margin: float = 0.0,
+    far_thresholds: float = 0.0,
     seed: int = 0,
-    told: int = 0,
+    hidden_truth: int = 0,
 ) -> Fusion:
     """One random network per fold; 8 channels fit level 1 and 2 of what `write_nnunet_folder` writes."""
-    settings = FusionSettings(variant, channels, width, told)
+    settings = FusionSettings(variant, channels, width, hidden_truth)
     networks = [random_network(settings, seed + number) for number in range(folds)]
-    return fusion_of(networks, level, neighbours, FarMargin(far_margin, far_margin))
+    return fusion_of(networks, level, neighbours, FarThresholds(far_thresholds, far_thresholds))
 
 
 def write_bundle(

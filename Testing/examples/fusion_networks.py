@@ -6,7 +6,7 @@ import torch
 
 from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation.fusion_network import (
-    FarMargin,
+    FarThresholds,
     Fusion,
     FusionNetwork,
     FusionSettings,
@@ -19,7 +19,7 @@ def random_fusion(
     *,
     channels: int = 8,
     level: int = 2,
-    far_margin: float = 0.0,
+    far_thresholds: float = 0.0,
     strength: float = 3.0,
     seed: int = 0,
 ) -> Fusion:
@@ -29,12 +29,12 @@ def random_fusion(
         model: The base model.
         channels: C' of its f at this level.
         level: Decoder level.
-        far_margin: See `Fusion`.
+        far_thresholds: See `Fusion`.
         strength: Of the correction's weights; 0 gives the identity, fused = f.
         seed: Of the weights of the first fold.
     """
     networks = tuple(_random_network(channels, strength, seed + fold) for fold in range(len(model.splits)))
-    return Fusion(networks, level, 2, FarMargin(far_margin, far_margin), f"{seed:064x}")
+    return Fusion(networks, level, 2, FarThresholds(far_thresholds, far_thresholds), f"{seed:064x}")
 
 
 def _random_network(channels: int, strength: float, seed: int) -> FusionNetwork:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from free_networks import free_network
 from safetensors.torch import save_file
+
+from free_networks import free_network
 
 NETWORK = {
     "_target_": "UNet",

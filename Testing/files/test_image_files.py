@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from ball_images import sitk_image
 
+from ball_images import sitk_image
 from context_propagation.core.errors import UserInputError
 from context_propagation.files.image_files import read_image, read_source_volume
 

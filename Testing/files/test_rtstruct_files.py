@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from ball_images import EDITED_SLICE, ball_mask, edited_mask
 from scipy import ndimage
 
+from ball_images import EDITED_SLICE, ball_mask, edited_mask
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import edits_on_slices
 from context_propagation.core.image.source_volume import SourceVolume
@@ -294,7 +294,7 @@ def test_open_contours_are_refused(series, kind):
 
 
 def test_a_ct_slice_is_no_structure_set(series):
-    with pytest.raises(UserInputError, match="is no RT Structure Set but 'CT Image Storage'"):
+    with pytest.raises(UserInputError, match="is not an RT Structure Set but 'CT Image Storage'"):
         read(series.folder / "001.dcm", series)
 
 
@@ -327,7 +327,7 @@ def test_coordinates_that_are_no_numbers_are_refused(series, value):
     number = b"%+.5f" % series.geometry.lps([(2, 4.5, 5.5)])[0, 0]
     path.write_bytes(path.read_bytes().replace(number, value.encode().ljust(len(number)), 1))
 
-    with pytest.raises(UserInputError, match="no coordinates|damaged"):
+    with pytest.raises(UserInputError, match="not coordinates|damaged"):
         read(path, series)
 
 

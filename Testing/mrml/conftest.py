@@ -114,9 +114,8 @@ def draw_ellipsoid():
 def model(tmp_path_factory):
     """A small nnU-Net with seeded random weights."""
     pytest.importorskip("nnunetv2")
-    from nnunet_folders import write_nnunet_folder
-
     from context_propagation.core.model.nnunet_model import NnunetModel
+    from nnunet_folders import write_nnunet_folder
 
     folder = tmp_path_factory.mktemp("model")
     write_nnunet_folder(folder, seed=1, spacing=(2.5, 1.1, 0.8), features=(4, 6, 6))
@@ -129,7 +128,7 @@ def make_session(model):
     from context_propagation.core.session.session import Session
     from context_propagation.core.session.session_settings import SessionSettings
 
-    settings = SessionSettings(window_margin=4, update=UpdateSettings(iterations=4))
+    settings = SessionSettings(window_border=4, update=UpdateSettings(iterations=4))
     return lambda fusion=None: Session(model, settings, fusion)
 
 

@@ -6,9 +6,8 @@ import sys
 import numpy as np
 import pytest
 import slicer
-from bundles import write_bundle
-from nnunet_folders import write_nnunet_folder
 
+from bundles import write_bundle
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 from context_propagation.mrml.nodes.scenes import new_scene
@@ -19,6 +18,7 @@ from context_propagation.mrml.session.session_node import (
     remove_orphaned_sessions,
     volumes_of,
 )
+from nnunet_folders import write_nnunet_folder
 
 SHAPE = (16, 16, 16)
 

@@ -8,11 +8,11 @@ import SimpleITK as sitk
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.files.labelmap_files import write_labelmap
 from context_propagation.files.segmentation import Wanted
 from context_propagation.segmentations.segmentation_files import (
     read_mask,
     read_together,
-    write_labelmap,
     write_propagated,
 )
 
@@ -150,7 +150,7 @@ def test_values_that_are_no_labels_are_refused(tmp_path, labels, value):
     broken = labels.astype(np.float32)
     broken[0, 0, 0] = value
 
-    with pytest.raises(UserInputError, match="which are no labels"):
+    with pytest.raises(UserInputError, match="which are not labels"):
         read_mask(save(tmp_path / "labels.nrrd", broken), Wanted("GTV", (1,)), VOLUME)
 
 

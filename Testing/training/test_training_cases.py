@@ -50,7 +50,8 @@ def test_images_and_labels_may_be_files_of_different_formats(folders):
 
 
 def test_images_without_a_label_and_other_files_are_left_out(folders):
-    found = find_cases(*folders(["a.nii.gz", "b.nii.gz", "notes.txt"], ["a.nii.gz", "dataset.json"]), channels=1)
+    others = ["b.nii.gz", "notes.txt", "._a.nii.gz"]
+    found = find_cases(*folders(["a.nii.gz", *others], ["a.nii.gz", "dataset.json", "._a.nii.gz"]), channels=1)
     assert [case.name for case in found] == ["a"]
 
 
@@ -59,7 +60,7 @@ def test_a_name_may_have_dots(folders):
 
 
 def test_the_cases_are_told_nothing(folders):
-    assert find_cases(*folders(["a.nii.gz"], ["a.nii.gz"]), channels=1)[0].told == ()
+    assert find_cases(*folders(["a.nii.gz"], ["a.nii.gz"]), channels=1)[0].hidden_truth == ()
 
 
 @pytest.mark.parametrize(

@@ -133,11 +133,9 @@ def _own_work_folder(output: Path) -> Path:
 
 
 def _phantoms(numbers: range, folder: Path, jobs: int | None) -> list[LabelledCase]:
-    write = [
-        partial(phantom_case, replace(UNSEEN, number=number), folder / "images", folder / "labels")
-        for number in numbers
-    ]
-    return run_in_parallel(write, "phantoms", jobs)
+    wanted = [replace(UNSEEN, number=number) for number in numbers]
+    write = [partial(phantom_case, settings, folder / "images", folder / "labels") for settings in wanted]
+    return run_in_parallel(write, "phantoms", jobs, [settings.name for settings in wanted])
 
 
 def run(**fields: Any) -> str:

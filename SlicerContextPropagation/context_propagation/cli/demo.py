@@ -5,22 +5,23 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
 
-from context_propagation.core.bundle.bundle import load_bundle
+from context_propagation.cli.predict import PredictRequest, predict
+from context_propagation.cli.propagate import PropagateRequest, propagate
+from context_propagation.core.bundle.bundle import load_model
 from context_propagation.core.bundle.shipped_bundle import CONTROL, shipped_bundle
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.phantom.unseen_phantoms import UNSEEN
 from context_propagation.core.provenance import provenance
-from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.evaluation.case_rows import evaluate_case
+from context_propagation.evaluation.results import CaseRow
 from context_propagation.evaluation.simulated_case import CaseJob, CaseSession, FusionRow
-from context_propagation.training.labelled_cases import BaseModel, LabelledCase
+from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 from context_propagation.training.phantom_cases import phantom_case
 
 ROWS = ("baseline", "paste", "update", "fusion", "no-edit control")
@@ -62,16 +63,14 @@ def run_demo(request: DemoRequest) -> str:
     case = phantom_case(UNSEEN, output, output / "truth")
     job = _job(bundle, case)
     initial, edited = output / "initial.nii.gz", output / "edited.nii.gz"
-    image = [str(path) for path in case.images]
-    _say_and_run(["predict", "--model", str(bundle), "--image", *image, "--output", str(initial)])
+    first = PredictRequest(bundle, case.images, initial)
+    _say("predict", first)
+    print(predict(first), flush=True)
     index = _redraw_worst_slice(job, initial, edited)
-    # fmt: off
-    _say_and_run([
-        "propagate", "--model", str(bundle), "--image", *image, "--initial", str(initial), "--edited", str(edited),
-        "--output", str(output / "refined.seg.nrrd"), "--report", str(output / "report.json"),
-        "--figure", str(output / "figure.png"),
-    ])
-    # fmt: on
+    refined, report, figure = (output / name for name in ("refined.seg.nrrd", "report.json", "figure.png"))
+    second = PropagateRequest(bundle, case.images, initial, edited, refined, report=report, figure=figure)
+    _say("propagate", second)
+    print(propagate(second), flush=True)
     table = _table(evaluate_case(job))
     (output / "table.md").write_text(table + "\n", encoding="utf-8")
     made = "\n".join(f"{name}: {value}" for name, value in provenance().items())
@@ -81,26 +80,28 @@ def run_demo(request: DemoRequest) -> str:
     return f"\n{about}. DSC:\n\n{table}\n\n{made}\nresults in {output}"
 
 
-def _say_and_run(words: Sequence[str]) -> None:
-    """Run a command of the project as a user would, and show it."""
-    from context_propagation.cli.commands import parsed
-
+def _say(command: str, request: PredictRequest | PropagateRequest) -> None:
+    """Show the command by which a user would ask for the same: every path of the request is an argument."""
+    words = [command]
+    for item in fields(request):
+        value = getattr(request, item.name)
+        paths = [value] if isinstance(value, Path) else value if item.name == "image" else []
+        words += [f"--{item.name}", *map(str, paths)] if paths else []
     print(f"\n$ context-propagation {shlex.join(words)}", flush=True)
-    command, fields = parsed(words)
-    print(command.run(fields), flush=True)
 
 
 def _job(bundle: Path, case: LabelledCase) -> CaseJob:
     """The rows of the table: the bundle's network and the one of its no-edit control."""
-    _, fusion = load_bundle(bundle, "cpu")
-    architecture = fusion.networks[0].settings
+    loaded = load_model(bundle, device="cpu")
+    if loaded.fusion is None:
+        raise UserInputError(f"'{bundle}' has no fusion network; make it again: context-propagation build-demo")
+    architecture = loaded.fusion.networks[0].settings
     rows = (
         FusionRow("fusion", architecture, "edit", (bundle / "fusion_all.safetensors",)),
         FusionRow("no-edit control", architecture, "no edit", (bundle / CONTROL,)),
     )
-    settings = SessionSettings(level=fusion.level, neighbours=fusion.neighbours)
-    base = BaseModel(bundle / "model", device="cpu")
-    return CaseJob("demo", base, case, settings, rows, fusion.far_margin, interpolation=False)
+    base = ModelSource(bundle / "model", device="cpu")
+    return CaseJob("demo", base, case, loaded.settings(), rows, loaded.fusion.far_thresholds, interpolation=False)
 
 
 def _redraw_worst_slice(job: CaseJob, initial: Path, edited: Path) -> int:
@@ -111,16 +112,16 @@ def _redraw_worst_slice(job: CaseJob, initial: Path, edited: Path) -> int:
     edit = session.edit("worst", mask > 0)
     if edit is None:
         raise UserInputError("The prediction equals the truth: there is nothing to redraw; build the demo again")
-    np.moveaxis(mask, edit.axis, 0)[edit.index] = edit.mask
+    mask[edit.place] = edit.mask
     drawn = sitk.GetImageFromArray(mask)
     drawn.CopyInformation(image)
     sitk.WriteImage(drawn, str(edited))
     return edit.index
 
 
-def _table(lines: Sequence[dict[str, Any]]) -> str:
+def _table(lines: Sequence[CaseRow]) -> str:
     """DSC of each row and scope, for the worst slice redrawn, as Markdown."""
-    dsc = {(line["row"], line["scope"]): line["dsc"] for line in lines if line["pick"] == "worst"}
+    dsc = {(line.row, line.scope): line.dsc for line in lines if line.pick == "worst"}
     titles = {"near": "slices s ± 2", "far": "other slices", "whole": "whole volume"}
     head = ["| | " + " | ".join(titles[scope] for scope in SCOPES) + " |", "|---|" + "---|" * len(SCOPES)]
     return "\n".join(

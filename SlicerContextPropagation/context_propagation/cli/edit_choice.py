@@ -28,7 +28,9 @@ def parse_slices(text: str) -> list[int] | None:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
-        raise UserInputError(f"--slices '{text}' is no list of slices; give numbers such as 12,40, or auto") from error
+        raise UserInputError(
+            f"--slices '{text}' is not a list of slices; give numbers such as 12,40, or auto"
+        ) from error
 
 
 def choose_edits(
@@ -44,7 +46,7 @@ def choose_edits(
         slices: Indices from 0 along the image's array axis; None takes all that differ.
 
     Raises:
-        UserInputError: Nothing was edited, no plane stands out, or a slice is out of range or was not edited.
+        UserInputError: Nothing was edited, the plane is unclear, or a slice is out of range or was not edited.
     """
     axis = None if plane == AUTO else volume.axis_of_plane(plane)
     found = find_edited_slices(initial, edited, axis)

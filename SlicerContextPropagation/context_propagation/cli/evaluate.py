@@ -1,4 +1,4 @@
-"""`context-propagation evaluate`: a protocol from the training of the base models to the tables (method 6, 8)."""
+"""`context-propagation evaluate`: a protocol from the training of the base models to the tables."""
 
 from __future__ import annotations
 

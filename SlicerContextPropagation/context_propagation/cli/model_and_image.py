@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.intensity_check import intensity_warnings
 from context_propagation.core.model.segmentation_model import SegmentationModel
@@ -23,7 +23,7 @@ def read_image_for(model: SegmentationModel, paths: Sequence[Path]) -> SourceVol
     """
     if len(paths) != model.channels:
         raise UserInputError(
-            f"--image names {len(paths)} channel(s) and the model has {model.channels} "
+            f"--image names {counted(len(paths), 'channel')} and the model has {model.channels} "
             f"({', '.join(model.channel_names)}); give one file or DICOM folder per channel, in this order"
         )
     volume = read_source_volume(paths)

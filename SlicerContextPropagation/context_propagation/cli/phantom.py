@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.phantom.anatomy import DifficultyName
 from context_propagation.core.phantom.phantom import Kind, PhantomSettings, make_phantom
+from context_propagation.core.storage.whole_file import whole_folder
 from context_propagation.files.phantom_dicom import EXTRA, write_phantom_dicom
 from context_propagation.training.phantom_cases import CHANNELS, nnunet_task, phantom_case
 from context_propagation.training.processes import run_in_parallel
@@ -93,15 +92,14 @@ def generate_phantoms(request: PhantomRequest) -> str:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserInputError(f"--output '{output}' is not an empty folder; give a new one")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f"{output.name}.", dir=output.parent) as partial_folder:
-        made = Path(partial_folder) / "made"
-        made.mkdir()
-        inside = replace(request, output=made)
-        run_in_parallel([partial(_write, one, inside) for one in settings], "phantoms", request.jobs)
+    with whole_folder(output) as partial_folder:
+        inside = replace(request, output=partial_folder)
+        jobs = [partial(_write, one, inside) for one in settings]
+        run_in_parallel(jobs, "phantoms", request.jobs, [one.name for one in settings])
         if request.layout == "nnunet":
             _write_dataset_json(inside)
-        os.replace(made, output)
-    return f"{request.output}: {request.count} phantom(s) of {request.kind}, {' and '.join(CHANNELS[request.kind])}"
+    made_of = f"{counted(request.count, 'phantom')} of {request.kind}, {' and '.join(CHANNELS[request.kind])}"
+    return f"{request.output}: {made_of}"
 
 
 def _write(settings: PhantomSettings, request: PhantomRequest) -> None:

@@ -7,21 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from context_propagation.cli.arguments import add_model_and_image
 from context_propagation.cli.model_and_image import read_image_for
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import progress_bars
 from context_propagation.core.bundle.bundle import load_model
-from context_propagation.core.callbacks import Progress
-from context_propagation.core.image.source_volume import (
-    ArrayReorientation,
-    SourceVolume,
-    reorientation_to,
-    reoriented_volume,
-)
-from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.segmentations.segmentation_files import check_segmentation_ending, write_predicted
 
 
@@ -60,18 +50,12 @@ def predict(request: PredictRequest) -> str:
     """
     check_segmentation_ending(request.output, request.image)
     with OutputFiles([request.output], inputs=request.image) as outputs, progress_bars() as progress:
-        model, _ = load_model(request.model, request.label, request.device, request.trust_bundle)
+        model = load_model(request.model, request.label, request.device, request.trust_bundle).model
         volume = read_image_for(model, request.image)
-        mask = _prediction(model, volume, progress)
+        mask = model.predict(model.prepare(volume), progress)
         write_predicted(outputs.staged(request.output), mask, model.target.name, volume, request.image)
         outputs.publish()
     return f"{request.output}: {int(mask.sum())} voxels of {model.target.name}"
-
-
-def _prediction(model: SegmentationModel, volume: SourceVolume, progress: Progress) -> np.ndarray:
-    """Bool `[K, J, I]` in the volume's own orientation."""
-    turn = reorientation_to(volume, model.orientation) if model.orientation else ArrayReorientation()
-    return turn.undo(model.predict(model.prepare(reoriented_volume(volume, turn)), progress))
 
 
 def run(**fields: Any) -> str:

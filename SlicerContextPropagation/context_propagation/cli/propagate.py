@@ -18,12 +18,12 @@ from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import ProgressBars, progress_bars
 from context_propagation.cli.report import Report, StageMeter, write_report
 from context_propagation.core.bundle.bundle import load_model
+from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.activation_update import UpdateSettings
-from context_propagation.core.propagation.fusion_network import Fusion
 from context_propagation.core.propagation.window import WindowPlan
 from context_propagation.core.provenance import installed_versions
 from context_propagation.core.session.session import Session
@@ -107,15 +107,6 @@ def _slices(text: str) -> list[int] | None:
 
 
 @dataclass(frozen=True)
-class _Engine:
-    """What propagates."""
-
-    model: SegmentationModel
-    fusion: Fusion | None
-    settings: SessionSettings
-
-
-@dataclass(frozen=True)
 class _Case:
     """What was read."""
 
@@ -144,10 +135,11 @@ def propagate(request: PropagateRequest) -> str:
         progress_bars() as progress,
     ):
         with meter.stage("load model"):
-            engine = _load_engine(request)
+            loaded = load_model(request.model, request.label, request.device, request.trust_bundle)
+            session = _session(request, loaded)
         with meter.stage("read files"):
-            case = _read_case(request, engine.model)
-        result = _run_session(engine, case, meter, progress)
+            case = _read_case(request, loaded.model)
+        result = _propagated(session, case, meter, progress)
         with meter.stage("write segmentation"):
             staged = outputs.staged(request.output)
             refused = write_propagated(staged, case.edited, result.segmentation, case.volume, case.edits, request.image)
@@ -155,27 +147,22 @@ def propagate(request: PropagateRequest) -> str:
             with meter.stage("draw figure"):
                 write_figure(outputs.staged(request.figure), case.volume, case.initial, result.segmentation, case.edits)
         if request.report is not None:
-            report = _report(engine, case, result, refused, meter)
+            report = _report(loaded, session.settings, case, result, refused, meter)
             write_report(outputs.staged(request.report), report)
         outputs.publish()
     return _summary(request, result, refused)
 
 
-def _load_engine(request: PropagateRequest) -> _Engine:
-    model, fusion = load_model(request.model, request.label, request.device, request.trust_bundle)
-    return _Engine(model, fusion, _settings(request, fusion))
-
-
-def _settings(request: PropagateRequest, fusion: Fusion | None) -> SessionSettings:
+def _session(request: PropagateRequest, loaded: LoadedModel) -> Session:
     settings = SessionSettings(update=UpdateSettings(optimizer=request.optimizer))
-    if fusion is None:
-        return settings if request.level is None else replace(settings, level=request.level)
-    if request.level not in (None, fusion.level):
+    if request.level is not None:
+        settings = replace(settings, level=request.level)
+    if loaded.fusion is not None and request.level not in (None, loaded.fusion.level):
         raise UserInputError(
             f"--level {request.level} is not the level of bundle '{request.model}', whose fusion network is for level "
-            f"{fusion.level}; leave --level out"
+            f"{loaded.fusion.level}; leave --level out"
         )
-    return replace(settings, level=fusion.level, neighbours=fusion.neighbours)
+    return loaded.session(settings)
 
 
 def _read_case(request: PropagateRequest, model: SegmentationModel) -> _Case:
@@ -186,8 +173,7 @@ def _read_case(request: PropagateRequest, model: SegmentationModel) -> _Case:
     return _Case(volume, initial.mask, edited, edits)
 
 
-def _run_session(engine: _Engine, case: _Case, meter: StageMeter, progress: ProgressBars) -> PropagationResult:
-    session = Session(engine.model, engine.settings, engine.fusion)
+def _propagated(session: Session, case: _Case, meter: StageMeter, progress: ProgressBars) -> PropagationResult:
     with meter.stage("set image"):
         plan = session.set_image(case.volume, case.initial, progress)
     session.accept_manual_changes(case.edited.mask)  # changes that --slices leaves out are kept as they are
@@ -205,7 +191,14 @@ def _memory_line(plan: WindowPlan) -> str:
     return f"Caching the target was predicted to need {cached} MiB, and {peak} MiB at its peak"
 
 
-def _report(engine: _Engine, case: _Case, result: PropagationResult, refused: int, meter: StageMeter) -> Report:
+def _report(
+    loaded: LoadedModel,
+    settings: SessionSettings,
+    case: _Case,
+    result: PropagationResult,
+    refused: int,
+    meter: StageMeter,
+) -> Report:
     return Report(
         plane=case.volume.plane_of_axis[result.axis],
         edited_slices=result.edited_slices,
@@ -216,13 +209,13 @@ def _report(engine: _Engine, case: _Case, result: PropagationResult, refused: in
         messages=result.messages,
         stages=meter.costs,
         versions=installed_versions(),
-        model_sha256=engine.model.content_hash,
-        fusion_sha256=None if engine.fusion is None else engine.fusion.content_hash,
+        model_sha256=loaded.model.content_hash,
+        fusion_sha256=loaded.fusion_sha256,
         settings={
-            "label": engine.model.target.name,
-            "level": engine.settings.level,
-            "optimizer": engine.settings.update.optimizer,
-            "device": str(engine.model.device),
+            "label": loaded.model.target.name,
+            "level": settings.level,
+            "optimizer": settings.update.optimizer,
+            "device": str(loaded.model.device),
         },
     )
 

@@ -121,7 +121,9 @@ def _check(request: RegisterPetRequest) -> None:
             else "--ct-output is for a CT that --spacing resamples: give --spacing, or leave it out"
         )
     if not 10.0 <= request.control_point_spacing <= 500.0:
-        raise UserInputError(f"--control-point-spacing {request.control_point_spacing:g} is not from 10 to 500 mm")
+        raise UserInputError(
+            f"--control-point-spacing {request.control_point_spacing:g} is not from 10 to 500 mm; give one that is"
+        )
     for path, endings in (
         (request.output, IMAGE_ENDINGS),
         (request.ct_output, IMAGE_ENDINGS),

@@ -6,10 +6,12 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import torch
+from typing import TYPE_CHECKING
 
 from context_propagation.core.errors import UserInputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def select_device(name: str) -> torch.device:
@@ -18,6 +20,8 @@ def select_device(name: str) -> torch.device:
     Raises:
         UserInputError: Unknown name, or "cuda" without a CUDA device.
     """
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
@@ -52,10 +56,11 @@ def out_of_memory_reported(doing: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        told = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(s in str(error) for s in SAID_BY_TORCH)
-        if not told:
+        torch = sys.modules.get("torch")
+        kinds = (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
+        if not isinstance(error, kinds) and not any(words in str(error) for words in SAID_BY_TORCH):
             raise
         raise UserInputError(
-            f"{doing} needs more memory than there is, and nothing was changed; close other programs, choose a smaller "
-            "decoder level or fewer folds, or give a smaller memory budget"
+            f"{doing} needs more memory than there is, and nothing was changed; close other programs, or use a "
+            "computer with more memory"
         ) from error

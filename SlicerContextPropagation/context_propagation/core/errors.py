@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 class UserInputError(ValueError):
     """The input cannot be used. The message is one line: what is wrong, with the value, and the remedy."""
@@ -23,3 +18,8 @@ class Cancelled(Exception):
 def _line(error: BaseException) -> str:
     """The first line of an error's message, not too long."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def counted(number: int, thing: str) -> str:
+    """A number and what it counts, for messages: "1 channel", "2 channels"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

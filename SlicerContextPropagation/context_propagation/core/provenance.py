@@ -7,14 +7,14 @@ import platform
 import subprocess
 from pathlib import Path
 
-import torch
-
 from context_propagation.core.errors import MissingDependencyError
 from context_propagation.core.optional_dependency import require
 
 
 def provenance() -> dict[str, str]:
     """Hardware, commit and versions."""
+    import torch
+
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
     hardware = (
         f"{_cpu_name()}, {platform.machine()}, {os.cpu_count()} CPU cores, {_memory()}, "

@@ -1,4 +1,4 @@
-"""What a clinician would use instead of propagation: interpolation between contours (method 6, row 7)."""
+"""What a clinician would use instead of propagation: interpolation between contours."""
 
 from __future__ import annotations
 

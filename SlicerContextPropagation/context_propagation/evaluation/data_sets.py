@@ -16,10 +16,11 @@ import SimpleITK as sitk
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.evaluation.fold_cases import FoldCases
 from context_propagation.evaluation.phantom_data import PhantomData
 from context_propagation.evaluation.phantom_data import identity as phantom_identity
-from context_propagation.evaluation.protocol import Protocol as EvaluationProtocol
+from context_propagation.evaluation.plan import EvaluationPlan
 from context_propagation.evaluation.variants import STYLES, drawn_in_style, shifted_image, style_of
 from context_propagation.training.labelled_cases import LabelledCase, NnunetTask
 
@@ -61,22 +62,22 @@ class EvaluationData(Protocol):
         """For a fold, a line on its observers' styles; nothing where there are none."""
 
 
-def evaluation_data(protocol: EvaluationProtocol, protocol_file: Path, work: Path) -> EvaluationData:
+def evaluation_data(plan: EvaluationPlan, protocol_file: Path, work: Path) -> EvaluationData:
     """The data that a protocol names, with a folder of their own in `work`.
 
     Raises:
         UserInputError: See `find_data` and `read_folds`.
     """
-    if protocol.phantom:
-        return PhantomData(work / training_key(protocol, phantom_identity(protocol)), protocol)
-    source = find_data(protocol, protocol_file)
+    if plan.phantom:
+        return PhantomData(work / training_key(plan, phantom_identity(plan)), plan)
+    source = find_data(plan, protocol_file)
     files = [(path.name, path.stat().st_size) for kind in ("images", "labels") for path in (source / kind).iterdir()]
-    return VariantData(source, work / training_key(protocol, [read_folds(source), sorted(files)]), protocol)
+    return VariantData(source, work / training_key(plan, [read_folds(source), sorted(files)]), plan)
 
 
-def training_key(protocol: EvaluationProtocol, data: object) -> str:
+def training_key(plan: EvaluationPlan, data: object) -> str:
     """Equal for protocols that train alike in the folds that they share: a shifted one trains on clean images."""
-    deciding = asdict(replace(protocol, variant="clean") if protocol.variant == "shifted" else protocol)
+    deciding = asdict(replace(plan, variant="clean") if plan.variant == "shifted" else plan)
     for name in (
         "name", "data", "test_folds", "test_cases", "rows", "edits", "several_edits_cases", "level", "other_levels",
     ):  # fmt: skip
@@ -85,19 +86,19 @@ def training_key(protocol: EvaluationProtocol, data: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def find_data(protocol: EvaluationProtocol, protocol_file: Path) -> Path:
+def find_data(plan: EvaluationPlan, protocol_file: Path) -> Path:
     """The data folder: beside the protocol as it says, or of that name where `CONTEXT_PROPAGATION_DATA` points.
 
     Raises:
         UserInputError: There is none, or it lacks folds.json.
     """
     root = os.environ.get(DATA_VARIABLE)
-    folder = Path(root) / Path(protocol.data).name if root else protocol_file.parent / protocol.data
+    folder = Path(root) / Path(plan.data).name if root else protocol_file.parent / plan.data
     needed = ((folder / "folds.json").is_file(), (folder / "images").is_dir(), (folder / "labels").is_dir())
     if not all(needed):
         raise UserInputError(
             f"No data in '{folder}': it must hold images/, labels/ and folds.json; set {DATA_VARIABLE} to the folder "
-            f"in which '{Path(protocol.data).name}' lies, or correct 'data' in the protocol"
+            f"in which '{Path(plan.data).name}' lies, or correct 'data' in the protocol"
         )
     return folder
 
@@ -123,12 +124,12 @@ class VariantData:
     Attributes:
         source: The data folder.
         work: Where trainings go; the variant's files are written into `data` in it.
-        protocol: Gives the variant.
+        plan: Gives the variant.
     """
 
     source: Path
     work: Path
-    protocol: EvaluationProtocol
+    plan: EvaluationPlan
     task = HIPPOCAMPUS
 
     @property
@@ -145,17 +146,17 @@ class VariantData:
 
     def test_case(self, name: str) -> LabelledCase:
         """The image that is tested: shifted where the variant says so."""
-        image = self._shifted(name) if self.protocol.variant == "shifted" else self._image(name)
+        image = self._shifted(name) if self.plan.variant == "shifted" else self._image(name)
         return self._case(name, image)
 
     def _case(self, name: str, image: Path) -> LabelledCase:
-        told = [float(style == style_of(name)) for style in STYLES] if self.has_styles else []
-        return LabelledCase(name, (image,), self._label(name), tuple(told))
+        hidden_truth = [float(style == style_of(name)) for style in STYLES] if self.has_styles else []
+        return LabelledCase(name, (image,), self._label(name), tuple(hidden_truth))
 
     @property
     def has_styles(self) -> bool:
         """Whether there is a hidden truth: the observer's style."""
-        return self.protocol.variant == "observer style"
+        return self.plan.variant == "observer style"
 
     def style_counts(self, folds: Mapping[int, FoldCases]) -> list[str]:
         """For a fold, how many tested and trained cases each observer's style has; nothing where there are none."""
@@ -202,7 +203,6 @@ class VariantData:
         path = self.work / "data" / kind / f"{name}.nii.gz"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f"partial-{name}.nii.gz")
-            write(partial)
-            os.replace(partial, path)
+            with whole_file(path) as partial:
+                write(partial)
         return path

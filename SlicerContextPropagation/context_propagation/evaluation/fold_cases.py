@@ -9,7 +9,7 @@ from itertools import islice, zip_longest
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.evaluation.protocol import Protocol
+from context_propagation.evaluation.plan import EvaluationPlan
 from context_propagation.evaluation.variants import STYLES, style_of
 
 
@@ -21,28 +21,28 @@ class FoldCases:
         base: What the base model is trained on.
         fusion: What the fusion networks are trained on.
         validation: What chooses the best epoch of their training.
-        margin: What chooses the far margin.
+        thresholds: What chooses the far thresholds.
         test: What is tested.
     """
 
     base: tuple[str, ...]
     fusion: tuple[str, ...]
     validation: tuple[str, ...]
-    margin: tuple[str, ...]
+    thresholds: tuple[str, ...]
     test: tuple[str, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of them."""
-        return self.base + self.fusion + self.validation + self.margin + self.test
+        return self.base + self.fusion + self.validation + self.thresholds + self.test
 
 
-def cases_of_fold(folds: Mapping[str, int], protocol: Protocol, fold: int) -> FoldCases:
+def cases_of_fold(folds: Mapping[str, int], plan: EvaluationPlan, fold: int) -> FoldCases:
     """Choose the cases: spread over the other folds in name order for the base model, the rest drawn by the seed.
 
     Args:
         folds: The fold of every case.
-        protocol: Says how many cases serve what.
+        plan: Says how many cases serve what.
         fold: Is tested.
 
     Raises:
@@ -51,21 +51,21 @@ def cases_of_fold(folds: Mapping[str, int], protocol: Protocol, fold: int) -> Fo
     test = sorted(name for name, own in folds.items() if own == fold)
     others = sorted(name for name, own in folds.items() if own != fold)
     if not test:
-        raise UserInputError(f"Fold {fold} has no cases in the data of '{protocol.name}'; correct test_folds")
-    needed = protocol.base_cases + protocol.fusion_cases + protocol.validation_cases + protocol.margin_cases
+        raise UserInputError(f"Fold {fold} has no cases in the data of '{plan.name}'; correct test_folds")
+    needed = plan.base_cases + plan.fusion_cases + plan.validation_cases + plan.margin_cases
     if needed > len(others):
         raise UserInputError(
             f"The protocol asks for {needed} training cases and {len(others)} lie outside fold {fold}; ask for fewer"
         )
-    base = others[:: len(others) // protocol.base_cases][: protocol.base_cases]
+    base = others[:: len(others) // plan.base_cases][: plan.base_cases]
     rest = [name for name in others if name not in base]
-    drawn = np.random.default_rng([protocol.seed, fold]).permutation(rest).tolist()
-    if protocol.variant == "observer style":
+    drawn = np.random.default_rng([plan.seed, fold]).permutation(rest).tolist()
+    if plan.variant == "observer style":
         drawn, test = _styles_in_turn(drawn), _styles_in_turn(test)
     of_kind = iter(drawn)
-    counts = (protocol.fusion_cases, protocol.validation_cases, protocol.margin_cases)
-    fusion, validation, margin = (tuple(islice(of_kind, count)) for count in counts)
-    return FoldCases(tuple(base), fusion, validation, margin, tuple(test[: protocol.test_cases]))
+    counts = (plan.fusion_cases, plan.validation_cases, plan.margin_cases)
+    fusion, validation, thresholds = (tuple(islice(of_kind, count)) for count in counts)
+    return FoldCases(tuple(base), fusion, validation, thresholds, tuple(test[: plan.test_cases]))
 
 
 def _styles_in_turn(names: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from context_propagation.core.measures.accuracy import SCOPES
 from context_propagation.core.optional_dependency import require
-from context_propagation.core.propagation.fusion_network import FarMargin
+from context_propagation.core.propagation.fusion_network import FarThresholds
 from context_propagation.evaluation.results import MeasureSummary, Summary
 from context_propagation.evaluation.rows import FUSION, NO_EDIT, SCOPE_TITLES
 from context_propagation.evaluation.summary import main_edits, main_level
@@ -51,9 +51,9 @@ def to_markdown(summary: Summary, level: int | None = None, edits: int | None = 
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def far_margins_table(far_margins: Mapping[str, FarMargin]) -> str:
+def far_thresholds_table(far_thresholds: Mapping[str, FarThresholds]) -> str:
     """A line for each "fold 0, level 2"."""
-    cells = {(where,): {"add": f"{m.add:g}", "remove": f"{m.remove:g}"} for where, m in far_margins.items()}
+    cells = {(where,): {"add": f"{m.add:g}", "remove": f"{m.remove:g}"} for where, m in far_thresholds.items()}
     return _titled("Far margins, chosen on validation cases", cells, ("fold and level",))
 
 

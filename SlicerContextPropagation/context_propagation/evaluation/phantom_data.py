@@ -12,7 +12,7 @@ from typing import cast
 from context_propagation.core.phantom.anatomy import DifficultyName
 from context_propagation.core.phantom.phantom import Kind, PhantomSettings, make_phantom
 from context_propagation.evaluation.fold_cases import FoldCases
-from context_propagation.evaluation.protocol import Protocol
+from context_propagation.evaluation.plan import EvaluationPlan
 from context_propagation.training.labelled_cases import LabelledCase, NnunetTask
 from context_propagation.training.phantom_cases import nnunet_task, phantom_case
 from context_propagation.training.processes import run_in_parallel
@@ -26,23 +26,23 @@ class PhantomData:
 
     Attributes:
         work: Where trainings go; the phantoms go into `data` in it.
-        protocol: Gives kind, difficulty, number and seed.
+        plan: Gives kind, difficulty, number and seed.
     """
 
     work: Path
-    protocol: Protocol
+    plan: EvaluationPlan
     has_styles = True
 
     @property
     def task(self) -> NnunetTask:
         """What the base model is trained for."""
-        return nnunet_task(cast(Kind, self.protocol.phantom))
+        return nnunet_task(cast(Kind, self.plan.phantom))
 
     @property
     def folds(self) -> dict[str, int]:
         """The fold of every case."""
-        numbers = range(self.protocol.phantom_cases)
-        return {_settings(self.protocol, number).name: number % FOLDS for number in numbers}
+        numbers = range(self.plan.phantom_cases)
+        return {_settings(self.plan, number).name: number % FOLDS for number in numbers}
 
     def make(self, names: Sequence[str], workers: int | None) -> None:
         """Generate the cases."""
@@ -52,7 +52,7 @@ class PhantomData:
         """A case; all of its style is told to an oracle."""
         folder = self.work / "data"
         number = int(name.rsplit("_", 1)[1])
-        return phantom_case(_settings(self.protocol, number), folder / "images", folder / "labels")
+        return phantom_case(_settings(self.plan, number), folder / "images", folder / "labels")
 
     test_case = training_case
 
@@ -60,7 +60,7 @@ class PhantomData:
         """Mean and range of the tested styles' margin, -1 to 1 within the difficulty's."""
         lines = []
         for fold, cases in folds.items():
-            margins = [self.training_case(name).told[0] for name in cases.test]
+            margins = [self.training_case(name).hidden_truth[0] for name in cases.test]
             mean = sum(margins) / len(margins)
             lines.append(
                 f"fold {fold}: style margins tested {min(margins):+.2f} to {max(margins):+.2f}, mean {mean:+.2f}"
@@ -68,14 +68,12 @@ class PhantomData:
         return lines
 
 
-def identity(protocol: Protocol) -> list[str]:
+def identity(plan: EvaluationPlan) -> list[str]:
     """Another one where the generator makes another first case."""
-    phantom = make_phantom(_settings(protocol, 0))
+    phantom = make_phantom(_settings(plan, 0))
     arrays = [array for array in (phantom.ct, phantom.pet, phantom.gtv) if array is not None]
-    return [*(hashlib.sha256(array.tobytes()).hexdigest() for array in arrays), repr(phantom.told)]
+    return [*(hashlib.sha256(array.tobytes()).hexdigest() for array in arrays), repr(phantom.hidden_truth)]
 
 
-def _settings(protocol: Protocol, number: int) -> PhantomSettings:
-    return PhantomSettings(
-        cast(Kind, protocol.phantom), protocol.seed, number, cast(DifficultyName, protocol.difficulty)
-    )
+def _settings(plan: EvaluationPlan, number: int) -> PhantomSettings:
+    return PhantomSettings(cast(Kind, plan.phantom), plan.seed, number, cast(DifficultyName, plan.difficulty))

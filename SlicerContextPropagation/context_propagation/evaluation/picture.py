@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from context_propagation.evaluation.rows import FUSION
-from context_propagation.evaluation.simulated_case import CaseJob, CaseSession, Pick
+from context_propagation.evaluation.results import CaseRow
+from context_propagation.evaluation.rows import FUSION, Pick
+from context_propagation.evaluation.simulated_case import CaseJob, CaseSession
 from context_propagation.files.figure import write_figure
 
 PICK: Pick = "largest"
 
 
-def typical_case(lines: Sequence[dict[str, Any]]) -> str | None:
+def typical_case(rows: Sequence[CaseRow]) -> str | None:
     """The case whose whole-volume DSC gains as much from one edit, fused, as the median case; of two the lower one.
 
     Args:
-        lines: Of the table, see `evaluation_table`; of one fold and decoder level.
+        rows: Lines of one fold and decoder level.
 
     Returns:
         Its name; None where no case has both rows.
     """
-    single = [x for x in lines if (x["pick"], x["scope"], x["edits"], x["error"]) == (PICK, "whole", 1, "")]
-    dsc = {(x["row"], x["case"]): x["dsc"] for x in single}
+    single = [x for x in rows if (x.pick, x.scope, x.edits, x.error) == (PICK, "whole", 1, "")]
+    dsc = {(x.row, x.case): x.dsc for x in single if x.dsc is not None}
     gains = [(value - dsc["baseline", case], case) for (row, case), value in dsc.items() if row == FUSION]
     return sorted(gains)[(len(gains) - 1) // 2][1] if gains else None
 
@@ -34,7 +34,5 @@ def draw_case(job: CaseJob, path: Path) -> None:
     edit = evaluation.edit(PICK)
     if edit is None:
         return
-    record, _ = evaluation.propagated(edit)
-    fused = evaluation.fused(record, evaluation.fusions[FUSION])
-    after = evaluation.composed(fused, job.far_margin)
+    after = evaluation.preview(edit).fused_by(evaluation.fusions[FUSION]).segmentation
     write_figure(path, evaluation.volume, evaluation.baseline, after, [edit], evaluation.truth)

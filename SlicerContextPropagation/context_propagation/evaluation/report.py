@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from context_propagation.core.optional_dependency import require
-from context_propagation.core.propagation.fusion_network import FarMargin
+from context_propagation.core.propagation.fusion_network import FarThresholds
 from context_propagation.core.provenance import provenance
-from context_propagation.evaluation.markdown import far_margins_table, to_markdown
+from context_propagation.evaluation.markdown import far_thresholds_table, to_markdown
+from context_propagation.evaluation.plan import EvaluationPlan
 from context_propagation.evaluation.plots import plot_edits, plot_rows
-from context_propagation.evaluation.protocol import Protocol
-from context_propagation.evaluation.results import Summary
-from context_propagation.evaluation.rows import COLUMNS
-from context_propagation.evaluation.summary import summarise, to_json
+from context_propagation.evaluation.results import CaseRow, Summary
+from context_propagation.evaluation.summary import frame_of, summarise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,11 +24,30 @@ COUNTS = ("level", "edits", "slice", "regressed_slices", "untouched_slices", "fa
 """Columns that stay whole numbers, also where a failure leaves them empty."""
 
 
+@dataclass(frozen=True)
+class SavedSummary:
+    """All of summary.json, whose keys are these.
+
+    Attributes:
+        made: How: command, versions, commits.
+        protocol: What was evaluated.
+        notes: Further lines on what was measured.
+        far_margins: The far thresholds of each test fold and level, under the name that the files of old results have.
+        summary: The tables.
+    """
+
+    made: Mapping[str, str]
+    protocol: EvaluationPlan
+    notes: tuple[str, ...]
+    far_margins: Mapping[str, FarThresholds]
+    summary: Summary
+
+
 def write_results(
-    lines: Sequence[dict[str, Any]],
-    protocol: Protocol,
+    rows: Sequence[CaseRow],
+    plan: EvaluationPlan,
     command: str,
-    far_margins: Mapping[str, FarMargin],
+    far_thresholds: Mapping[str, FarThresholds],
     commits: Sequence[str],
     output: Path,
     notes: Sequence[str] = (),
@@ -38,10 +55,10 @@ def write_results(
     """Write `cases.csv`, `summary.md`, `summary.json` and, of what was measured, `rows.png` and `edits.png`.
 
     Args:
-        lines: Of the table, see `evaluation_table`.
-        protocol: What was evaluated.
+        rows: The lines of all cases.
+        plan: What was evaluated.
         command: How.
-        far_margins: For each test fold and level the margin of all rows, chosen on validation cases.
+        far_thresholds: For each test fold and level those of all rows, chosen on validation cases.
         commits: At which the results were computed.
         output: The folder.
         notes: Further lines on what was measured, say how many cases each style has.
@@ -49,22 +66,18 @@ def write_results(
     Returns:
         How many cases failed.
     """
-    frame = require("pandas", extra="evaluation").DataFrame(list(lines), columns=list(COLUMNS))
-    frame["error"] = frame["error"].fillna("")
-    frame = frame.astype(dict.fromkeys(COUNTS, "Int64"))
+    frame = frame_of(rows).astype(dict.fromkeys(COUNTS, "Int64"))
     frame.to_csv(output / "cases.csv", index=False, float_format="%.5g")
     summary = summarise(frame)
     made = {"command": command, **provenance(), "computed at": ", ".join(commits)}
-    bullets = [*(f"{name}: {value}" for name, value in made.items()), _in_words(protocol), *notes]
-    head = f"# {protocol.name}\n\n" + "\n".join(f"- {bullet}" for bullet in bullets)
-    parts = [head, to_markdown(summary, protocol.level).rstrip(), far_margins_table(far_margins)]
+    bullets = [*(f"{name}: {value}" for name, value in made.items()), _in_words(plan), *notes]
+    head = f"# {plan.name}\n\n" + "\n".join(f"- {bullet}" for bullet in bullets)
+    parts = [head, to_markdown(summary, plan.level).rstrip(), far_thresholds_table(far_thresholds)]
     text = "\n\n".join(part for part in parts if part) + "\n"
     (output / "summary.md").write_text(text, encoding="utf-8")
-    figures = {"made": made, "protocol": asdict(protocol), "notes": list(notes)}
-    figures["far_margins"] = {where: asdict(margin) for where, margin in far_margins.items()}
-    figures["summary"] = json.loads(to_json(summary))
-    (output / "summary.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    _plot(frame, summary, protocol.level, output)
+    saved = SavedSummary(made, plan, tuple(notes), far_thresholds, summary)
+    (output / "summary.json").write_text(json.dumps(asdict(saved), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    _plot(frame, summary, plan.level, output)
     return len(summary.failed_cases)
 
 
@@ -76,9 +89,9 @@ def _plot(frame: pd.DataFrame, summary: Summary, level: int, output: Path) -> No
         plot_edits(frame, output / "edits.png", level)
 
 
-def _in_words(protocol: Protocol) -> str:
+def _in_words(plan: EvaluationPlan) -> str:
     """For example "variant clean; test folds 0, 2; base cases 10"; the name is the title."""
-    fields = {name: value for name, value in asdict(protocol).items() if name not in ("name", "data")}
+    fields = {name: value for name, value in asdict(plan).items() if name not in ("name", "data")}
     return "; ".join(f"{name.replace('_', ' ')} {_listed(value)}" for name, value in fields.items())
 
 

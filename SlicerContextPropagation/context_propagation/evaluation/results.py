@@ -1,14 +1,64 @@
-"""The results of a protocol: one frozen class for each table."""
+"""The results of a protocol: the lines of its cases, and one frozen class for each table made of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
 
 from context_propagation.evaluation.rows import FUSION
 
-if TYPE_CHECKING:
-    pass
+
+@dataclass(frozen=True)
+class CaseRow:
+    """A line of cases.csv, whose columns are these: one row of the table on one scope of one case.
+
+    Attributes:
+        fold: The test fold's name.
+        case: The case's name.
+        pick: How the edited slice was chosen: worst or largest.
+        level: Decoder level.
+        edits: Number of edits so far.
+        row: Name of the table's row.
+        scope: whole, near or far.
+        slice: Index of the slice that was edited last. This and what follows is None where nothing was measured.
+        dsc: Eq. 8; for this and the other measures see `core.measures.accuracy.Measures`.
+        hd95_mm: See there.
+        sensitivity: See there.
+        specificity: See there.
+        surface_dice_2mm: See there.
+        added_path_length_mm: See there.
+        regressed_slices: Untouched slices whose DSC fell by more than 0.02.
+        untouched_slices: All slices that were not drawn.
+        far_voxels_changed: Voxels on far slices that changed.
+        far_voxels: All voxels on far slices.
+        drawn_exact: Whether all drawn slices are exactly as drawn.
+        seconds: Of the last edit.
+        error: What went wrong, or `NEEDED_NO_EDIT`; empty where the line was measured.
+    """
+
+    fold: str
+    case: str
+    pick: str
+    level: int
+    edits: int
+    row: str
+    scope: str
+    slice: int | None = None
+    dsc: float | None = None
+    hd95_mm: float | None = None
+    sensitivity: float | None = None
+    specificity: float | None = None
+    surface_dice_2mm: float | None = None
+    added_path_length_mm: float | None = None
+    regressed_slices: int | None = None
+    untouched_slices: int | None = None
+    far_voxels_changed: int | None = None
+    far_voxels: int | None = None
+    drawn_exact: bool | None = None
+    seconds: float | None = None
+    error: str = ""
+
+
+COLUMNS = tuple(field.name for field in fields(CaseRow))
 
 
 @dataclass(frozen=True)
@@ -83,7 +133,8 @@ class RelativeGain:
 
 @dataclass(frozen=True)
 class OracleShare:
-    """What of the reachable gain the edit carried, on the cases that have all three rows (method 6, row 8).
+    """What of the reachable gain the edit carried, on the cases that have all three rows (see the oracle in
+    docs/evaluation.md).
 
     Attributes:
         pick: How the edited slice was chosen.
@@ -167,7 +218,7 @@ class FailedCase:
 
 @dataclass(frozen=True)
 class Summary:
-    """An evaluation; serialise it with `to_json`.
+    """The tables of an evaluation.
 
     Attributes:
         measures: Of all cases.

@@ -1,14 +1,12 @@
-"""The rows and columns that every table has."""
+"""The rows that every table has, and what they are measured by."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import fields
+from typing import Literal, get_args
 
-from context_propagation.training.fusion.fusion_controls import Sees
-
-if TYPE_CHECKING:
-    pass
-
+from context_propagation.core.measures.accuracy import Measures
+from context_propagation.training.fusion.fusion_controls import InputsShown
 
 FUSION, NO_EDIT, ORACLE = "fusion", "no-edit control", "oracle"
 
@@ -23,7 +21,7 @@ ROWS = ("baseline", "paste", "update", FUSION, NO_EDIT, "edit-as-input control",
 """Names of the rows in their order; further ones follow in order of appearance."""
 
 
-TRAINED_ROWS: tuple[tuple[str, Sees], ...] = (
+TRAINED_ROWS: tuple[tuple[str, InputsShown], ...] = (
     (FUSION, "edit"),
     (NO_EDIT, "no edit"),
     ("edit-as-input control", "drawn slice only"),
@@ -34,16 +32,17 @@ TRAINED_ROWS: tuple[tuple[str, Sees], ...] = (
 """Rows with a fusion network of their own, and what it sees."""
 
 
-PICKS = ("worst", "largest")
+Pick = Literal["worst", "largest"]
+"""How the slice that is edited is chosen: the one with the largest Hausdorff distance, or with most of the truth."""
 
 
-MEASURES = ("dsc", "hd95_mm", "sensitivity", "specificity", "surface_dice_2mm", "added_path_length_mm")
+PICKS: tuple[Pick, ...] = get_args(Pick)
+
+
+MEASURES = tuple(field.name for field in fields(Measures))
 
 
 SCOPE_TITLES = {"whole": "whole", "near": "near slices", "far": "far slices"}
-
-
-COMPARED_SCOPES = ("whole", "near", "far")
 
 
 DEFAULT_LEVEL = 2
@@ -54,10 +53,3 @@ NEEDED_NO_EDIT = "needed no edit"
 
 
 SETTING = ["pick", "level", "edits"]
-
-
-# fmt: off
-COLUMNS = (
-    "fold", "case", *SETTING, "row", "scope", "slice", *MEASURES, "regressed_slices", "untouched_slices",
-    "far_voxels_changed", "far_voxels", "drawn_exact", "seconds", "error",
-)

@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Any, cast
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.propagation.fusion_network import FarMargin, FusionSettings, Variant
+from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings, Variant
 from context_propagation.core.provenance import commit
 from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.data_sets import EvaluationData, evaluation_data
-from context_propagation.evaluation.far_margin import choose_far_margin
+from context_propagation.evaluation.far_thresholds import choose_far_thresholds
 from context_propagation.evaluation.fold_cases import FoldCases, cases_of_fold
 from context_propagation.evaluation.picture import draw_case, typical_case
-from context_propagation.evaluation.protocol import Protocol, read_protocol
+from context_propagation.evaluation.plan import EvaluationPlan, read_plan
 from context_propagation.evaluation.report import write_results
+from context_propagation.evaluation.results import CaseRow
 from context_propagation.evaluation.rows import FUSION, NEEDED_NO_EDIT, ORACLE, PAPER_PAIR, TRAINED_ROWS
 from context_propagation.evaluation.simulated_case import CaseJob, FusionRow
 from context_propagation.training.base.base_training import train_base_model
-from context_propagation.training.fusion.fusion_controls import Sees
+from context_propagation.training.fusion.fusion_controls import InputsShown
 from context_propagation.training.fusion.fusion_example import load_example
 from context_propagation.training.fusion.fusion_jobs import (
     NO_EXAMPLES,
@@ -33,7 +35,7 @@ from context_propagation.training.fusion.fusion_jobs import (
     train_network,
 )
 from context_propagation.training.fusion.fusion_training import TrainingSettings
-from context_propagation.training.labelled_cases import BaseModel
+from context_propagation.training.labelled_cases import ModelSource
 from context_propagation.training.processes import processes_for, run_in_parallel
 
 LEVEL_ROWS = TRAINED_ROWS[:2]
@@ -44,7 +46,7 @@ class EvaluateRequest:
     """What to evaluate.
 
     Attributes:
-        protocol: A TOML file, see `Protocol`.
+        protocol: A TOML file, see `EvaluationPlan`.
         output: Folder for per-case results, tables and plots; an interrupted run goes on in it.
         work: Folder for base models, examples and networks; protocols that train alike share them in it. By default
             inside the output folder.
@@ -75,24 +77,25 @@ def evaluate(request: EvaluateRequest) -> str:
         UserInputError: The protocol or the data cannot be used, or the output folder holds another protocol's results;
             or cases failed: all tables are written, and the next run tries these cases again.
     """
-    protocol = read_protocol(request.protocol, request.quick)
-    data = evaluation_data(protocol, request.protocol, request.work or request.output / "work")
-    folds = {fold: cases_of_fold(data.folds, protocol, fold) for fold in protocol.test_folds}
-    _claim(request.output, protocol)
+    plan = read_plan(request.protocol, request.quick)
+    data = evaluation_data(plan, request.protocol, request.work or request.output / "work")
+    folds = {fold: cases_of_fold(data.folds, plan, fold) for fold in plan.test_folds}
+    _claim(request.output, plan)
     commits = _commits(request.output)
     data.make([name for cases in folds.values() for name in cases.names], request.jobs)
-    trainings = [partial(train_base_model, *_base_training(request, protocol, data, c)) for c in folds.values()]
-    run_in_parallel(trainings, "base models", processes_for(request.device, request.jobs))
-    lines: list[dict[str, Any]] = []
-    margins: dict[str, FarMargin] = {}
+    trainings = [partial(train_base_model, *_base_training(request, plan, data, c)) for c in folds.values()]
+    workers = processes_for(request.device, request.jobs)
+    run_in_parallel(trainings, "base models", workers, [f"fold {fold}" for fold in folds])
+    lines: list[CaseRow] = []
+    far_thresholds: dict[str, FarThresholds] = {}
     failed, notes = 0, data.style_counts(folds)
-    evaluations = [_Fold(request, protocol, data, fold, cases, margins, notes) for fold, cases in folds.items()]
+    evaluations = [_Fold(request, plan, data, fold, cases, far_thresholds, notes) for fold, cases in folds.items()]
     steps = [partial(evaluation.main_level) for evaluation in evaluations]
-    steps += [partial(evaluations[0].other_level, level) for level in protocol.other_levels]
+    steps += [partial(evaluations[0].other_level, level) for level in plan.other_levels]
     for step in steps:
         lines += step()
-        failed = write_results(lines, protocol, _command(request), margins, commits, request.output, notes)
-    done = f"{len({line['case'] for line in lines})} cases in {len(folds)} folds"
+        failed = write_results(lines, plan, _command(request), far_thresholds, commits, request.output, notes)
+    done = f"{len({line.case for line in lines})} cases in {len(folds)} folds"
     said = f"{request.output / 'summary.md'}: {done}"
     if failed:
         raise UserInputError(f"{said}; {failed} cases FAILED, named there; the same command tries them again")
@@ -100,11 +103,11 @@ def evaluate(request: EvaluateRequest) -> str:
 
 
 def _base_training(
-    request: EvaluateRequest, protocol: Protocol, data: EvaluationData, cases: FoldCases
+    request: EvaluateRequest, plan: EvaluationPlan, data: EvaluationData, cases: FoldCases
 ) -> tuple[Any, ...]:
     """Arguments of `train_base_model` for one fold."""
     training = [data.training_case(name) for name in cases.base]
-    return protocol.model, training, data.task, data.work / "base", protocol.base_epochs, protocol.seed, request.device
+    return plan.model, training, data.task, data.work / "base", plan.base_epochs, plan.seed, request.device
 
 
 def _commits(output: Path) -> list[str]:
@@ -113,7 +116,8 @@ def _commits(output: Path) -> list[str]:
     commits: list[str] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else []
     if commit() not in commits:
         commits.append(commit())
-        record.write_text(json.dumps(commits), encoding="utf-8")
+        with whole_file(record) as partial_file:
+            partial_file.write_text(json.dumps(commits), encoding="utf-8")
     return commits
 
 
@@ -122,15 +126,16 @@ def _command(request: EvaluateRequest) -> str:
     return f"context-propagation evaluate --protocol {request.protocol.name} --output DIR{quick}"
 
 
-def _claim(output: Path, protocol: Protocol) -> None:
+def _claim(output: Path, plan: EvaluationPlan) -> None:
     """Say whose results the folder holds, before any work."""
     record = output / "protocol.json"
-    wanted = json.dumps(asdict(protocol), indent=2) + "\n"
+    wanted = json.dumps(asdict(plan), indent=2) + "\n"
     try:
         output.mkdir(parents=True, exist_ok=True)
         if record.is_file() and record.read_text(encoding="utf-8") != wanted:
             raise UserInputError(f"'{output}' holds results of another protocol; choose another folder or delete it")
-        record.write_text(wanted, encoding="utf-8")
+        with whole_file(record) as partial_file:
+            partial_file.write_text(wanted, encoding="utf-8")
     except OSError as error:
         raise UserInputError(f"Cannot write to '{output}': {error.strerror or error}; choose another place") from error
 
@@ -140,11 +145,11 @@ class _Fold:
     """One test fold: its base model, its networks, its cases."""
 
     request: EvaluateRequest
-    protocol: Protocol
+    plan: EvaluationPlan
     data: EvaluationData
     fold: int
     cases: FoldCases
-    margins: dict[str, FarMargin]
+    far_thresholds: dict[str, FarThresholds]
     notes: list[str]
 
     @property
@@ -156,40 +161,40 @@ class _Fold:
         """Where a decoder level's examples and networks are."""
         return self.data.work / f"fold{self.fold}" / f"level{level}"
 
-    def main_level(self) -> list[dict[str, Any]]:
+    def main_level(self) -> list[CaseRow]:
         """Lines of the table: every row at the protocol's decoder level."""
-        wanted = self.protocol.rows or [name for name, _ in TRAINED_ROWS]
+        wanted = self.plan.rows or [name for name, _ in TRAINED_ROWS]
         rows = [row for row in TRAINED_ROWS if row[0] in wanted and (row[0] != ORACLE or self.data.has_styles)]
-        return self.at_level(self.base_model(), self.protocol.level, rows, main=True)
+        return self.at_level(self.base_model(), self.plan.level, rows, main=True)
 
-    def other_level(self, level: int) -> list[dict[str, Any]]:
+    def other_level(self, level: int) -> list[CaseRow]:
         """Lines of the table: fusion and its control at another decoder level (Tables III, IV)."""
         return self.at_level(self.base_model(), level, LEVEL_ROWS, main=False)
 
-    def base_model(self) -> BaseModel:
+    def base_model(self) -> ModelSource:
         """Trained on this fold's base cases, on clean images."""
-        folder = train_base_model(*_base_training(self.request, self.protocol, self.data, self.cases))
-        return BaseModel(folder, device=self.request.device)
+        folder = train_base_model(*_base_training(self.request, self.plan, self.data, self.cases))
+        return ModelSource(folder, device=self.request.device)
 
     def at_level(
-        self, base: BaseModel, level: int, rows: Sequence[tuple[str, Sees]], main: bool
-    ) -> list[dict[str, Any]]:
+        self, base: ModelSource, level: int, rows: Sequence[tuple[str, InputsShown]], main: bool
+    ) -> list[CaseRow]:
         """Train the rows' networks at a decoder level and test every case."""
         settings = SessionSettings(level=level)
         trained = self.trained_rows(base, settings, rows)
         trials = [
             CaseJob(str(self.fold), base, self.data.training_case(name), settings, tuple(trained))
-            for name in self.cases.margin
+            for name in self.cases.thresholds
         ]
-        far_margin = choose_far_margin(
+        far_thresholds = choose_far_thresholds(
             trials,
             FUSION,
             self.folder(level),
-            min(1, self.protocol.augmented_copies),
-            self.protocol.allowed_regression,
+            min(1, self.plan.augmented_copies),
+            self.plan.allowed_regression,
             self.workers,
         )
-        self.margins[f"fold {self.fold}, level {level}"] = far_margin
+        self.far_thresholds[f"fold {self.fold}, level {level}"] = far_thresholds
         jobs = [
             CaseJob(
                 fold=str(self.fold),
@@ -197,9 +202,9 @@ class _Fold:
                 case=self.data.test_case(name),
                 settings=settings,
                 rows=tuple(trained),
-                far_margin=far_margin,
+                far_thresholds=far_thresholds,
                 interpolation=main,
-                edits=self.protocol.edits if main and number < self.protocol.several_edits_cases else 1,
+                edits=self.plan.edits if main and number < self.plan.several_edits_cases else 1,
             )
             for number, name in enumerate(self.cases.test)
         ]
@@ -208,13 +213,14 @@ class _Fold:
             [partial(_kept, job, folder) for job in jobs],
             f"fold {self.fold}, level {level}, cases",
             self.workers,
+            [job.case.name for job in jobs],
         )
         lines = [line for of_case in results for line in of_case]
         if main:
             self.picture(jobs, lines)
         return lines
 
-    def picture(self, jobs: Sequence[CaseJob], lines: Sequence[dict[str, Any]]) -> None:
+    def picture(self, jobs: Sequence[CaseJob], lines: Sequence[CaseRow]) -> None:
         """Draw the fold's typical case once, and say which it is."""
         name = typical_case(lines)
         if name is None:
@@ -225,13 +231,13 @@ class _Fold:
         self.notes.append(f"{path.name}: {name}, whose gain from one edit of the largest slice is the fold's median")
 
     def trained_rows(
-        self, base: BaseModel, settings: SessionSettings, rows: Sequence[tuple[str, Sees]]
+        self, base: ModelSource, settings: SessionSettings, rows: Sequence[tuple[str, InputsShown]]
     ) -> list[FusionRow]:
         """Cache the examples, then train a network for each row and fold of the base model."""
-        protocol, folder = self.protocol, self.folder(settings.level)
-        recipe = ExampleRecipe(settings, protocol.edits_per_case, protocol.seed)
-        of_training = replace(recipe, styles=protocol.contour_styles)
-        training = self.examples(base, self.cases.fusion, of_training, protocol.augmented_copies)
+        plan, folder = self.plan, self.folder(settings.level)
+        recipe = ExampleRecipe(settings, plan.edits_per_case, plan.seed)
+        of_training = replace(recipe, styles=plan.contour_styles)
+        training = self.examples(base, self.cases.fusion, of_training, plan.augmented_copies)
         validation = self.examples(base, self.cases.validation, recipe, 0)
         model = base.load()
         jobs = [
@@ -239,38 +245,40 @@ class _Fold:
                 name=f"{row.replace(' ', '-')}.fold{number}",
                 base=base,
                 fold=number,
-                architecture=self.architecture(row, sees, _channels(training)),
+                architecture=self.architecture(row, inputs_shown, _channels(training)),
                 settings=TrainingSettings(
-                    epochs=protocol.epochs, seed=protocol.seed, sees=sees, averaging=protocol.averaging
+                    epochs=plan.epochs, seed=plan.seed, inputs_shown=inputs_shown, averaging=plan.averaging
                 ),
                 training=tuple(path for of_fold, path in training if of_fold == number),
                 validation=tuple(path for of_fold, path in validation if of_fold == number),
                 folder=folder / "networks",
             )
-            for row, sees in rows
+            for row, inputs_shown in rows
             for number in range(len(model.splits))
         ]
         run_in_parallel(
             [partial(train_network, job) for job in jobs],
             f"fold {self.fold}, level {settings.level}, networks",
             self.workers,
+            [job.name for job in jobs],
         )
         return [
-            FusionRow(row, jobs_of_row[0].architecture, sees, tuple(job.weights for job in jobs_of_row))
-            for index, (row, sees) in enumerate(rows)
+            FusionRow(row, jobs_of_row[0].architecture, inputs_shown, tuple(job.weights for job in jobs_of_row))
+            for index, (row, inputs_shown) in enumerate(rows)
             if (jobs_of_row := jobs[index * len(model.splits) : (index + 1) * len(model.splits)])
         ]
 
-    def architecture(self, row: str, sees: Sees, channels: int) -> FusionSettings:
-        protocol = self.protocol
-        variant, width = (protocol.fusion, protocol.width)
+    def architecture(self, row: str, inputs_shown: InputsShown, channels: int) -> FusionSettings:
+        plan = self.plan
+        variant, width = (plan.fusion, plan.width)
         if row in PAPER_PAIR:
-            variant, width = "paper", protocol.paper_width
-        told = len(self.data.training_case(self.cases.fusion[0]).told) if sees == "hidden truth" else 0
-        return FusionSettings(cast(Variant, variant), channels, width, told)
+            variant, width = "paper", plan.paper_width
+        first = self.data.training_case(self.cases.fusion[0])
+        numbers = len(first.hidden_truth) if inputs_shown == "hidden truth" else 0
+        return FusionSettings(cast(Variant, variant), channels, width, numbers)
 
     def examples(
-        self, base: BaseModel, names: Sequence[str], recipe: ExampleRecipe, copies: int
+        self, base: ModelSource, names: Sequence[str], recipe: ExampleRecipe, copies: int
     ) -> list[tuple[int, Path]]:
         """Number of the base model's fold, and file; of every copies + 1 cases, one is taken as it is."""
         cases = [
@@ -279,27 +287,25 @@ class _Fold:
         folder = self.folder(recipe.settings.level) / "examples"
         jobs = [partial(cache_examples, base, case, recipe, folder) for case in cases]
         label = f"fold {self.fold}, level {recipe.settings.level}, simulated edits"
-        return [example for of_case in run_in_parallel(jobs, label, self.workers) for example in of_case]
+        return [example for of_case in run_in_parallel(jobs, label, self.workers, names) for example in of_case]
 
 
 def _channels(examples: Sequence[tuple[int, Path]]) -> int:
     """C', as the first example has it."""
     if not examples:
         raise UserInputError(NO_EXAMPLES)
-    return int(load_example(examples[0][1]).f.shape[1])
+    return int(load_example(examples[0][1]).inputs.f.shape[1])
 
 
-def _kept(job: CaseJob, folder: Path) -> list[dict[str, Any]]:
+def _kept(job: CaseJob, folder: Path) -> list[CaseRow]:
     """A case's lines: those on disk where it was evaluated before."""
     path = folder / f"{job.case.name}.json"
     if path.is_file():
-        lines: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        return lines
+        return [CaseRow(**line) for line in json.loads(path.read_text(encoding="utf-8"))]
     lines = evaluate_case(job)
-    if any(line["error"] not in ("", NEEDED_NO_EDIT) for line in lines):
+    if any(line.error not in ("", NEEDED_NO_EDIT) for line in lines):
         return lines  # tried again in the next run
     folder.mkdir(parents=True, exist_ok=True)
-    partial_file = path.with_suffix(".partial")
-    partial_file.write_text(json.dumps(lines, default=float))
-    partial_file.replace(path)
+    with whole_file(path) as partial_file:
+        partial_file.write_text(json.dumps([asdict(line) for line in lines], default=float))
     return lines

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,25 +13,21 @@ from context_propagation.core.bundle.bundle import fusion_of
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.optional_dependency import require
-from context_propagation.core.propagation.composition import EditRecord, FarRule, compose
+from context_propagation.core.propagation.composition import FarRule
 from context_propagation.core.propagation.fusion_network import (
-    FarMargin,
+    FarThresholds,
     Fusion,
     FusionNetwork,
     FusionSettings,
     build_fusion_network,
 )
+from context_propagation.core.session.preview import Preview
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
-from context_propagation.training.fusion.fusion_controls import Sees, ShownTo
+from context_propagation.evaluation.rows import Pick
+from context_propagation.training.fusion.fusion_controls import BlindfoldedFusion, InputsShown
 from context_propagation.training.fusion.simulated_edit import largest_slice, redrawn_as, worst_slice
-from context_propagation.training.labelled_cases import BaseModel, LabelledCase
-
-Pick = Literal["worst", "largest"]
-
-
-PICKS: tuple[Pick, ...] = ("worst", "largest")
-
+from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 
 FAR_RULES: tuple[FarRule, ...] = ("average", "latest")
 
@@ -44,13 +39,13 @@ class FusionRow:
     Attributes:
         name: Of the row.
         architecture: The network's.
-        sees: What of the edit it is shown.
+        inputs_shown: What of the edit it is shown.
         weights: A safetensors file for each fold of the base model.
     """
 
     name: str
     architecture: FusionSettings
-    sees: Sees
+    inputs_shown: InputsShown
     weights: tuple[Path, ...]
 
     def networks(self) -> list[FusionNetwork]:
@@ -65,10 +60,10 @@ class FusionRow:
 
     def blindfolded(self, job: CaseJob, device: torch.device) -> Fusion:
         """The networks shown what the row may see; an oracle is told the case's hidden truth."""
-        shown = [ShownTo(network, self.sees).to(device).eval() for network in self.networks()]
+        shown = [BlindfoldedFusion(network, self.inputs_shown).to(device).eval() for network in self.networks()]
         for network in shown:
-            network.tell(torch.tensor(job.case.told[: self.architecture.told]))
-        return fusion_of(shown, job.settings.level, job.settings.neighbours, job.far_margin)
+            network.set_hidden_truth(torch.tensor(job.case.hidden_truth[: self.architecture.hidden_truth]))
+        return fusion_of(shown, job.settings.level, job.settings.neighbours, job.far_thresholds)
 
 
 @dataclass(frozen=True)
@@ -81,17 +76,17 @@ class CaseJob:
         case: Image and ground truth.
         settings: Of the session.
         rows: The rows from trained networks.
-        far_margin: How sure each of them must be before a far voxel changes; chosen on validation cases.
+        far_thresholds: How sure each of them must be before a far voxel changes; chosen on validation cases.
         interpolation: Whether the contour interpolation is among the rows.
         edits: Edits one after the other; below 2 only single edits are measured.
     """
 
     fold: str
-    base: BaseModel
+    base: ModelSource
     case: LabelledCase
     settings: SessionSettings
     rows: tuple[FusionRow, ...]
-    far_margin: FarMargin = field(default_factory=FarMargin)
+    far_thresholds: FarThresholds = field(default_factory=FarThresholds)
     interpolation: bool = True
     edits: int = 1
 
@@ -120,32 +115,14 @@ class CaseSession:
             index = largest_slice(self.truth, self.axis)
         return redrawn_as(self.truth, self.axis, index)
 
-    def propagated(self, edit: SliceEdit, fusion: Fusion | None = None) -> tuple[EditRecord, np.ndarray]:
-        """What a user gets: the session's record of the edit and its segmentation. The edit is taken back."""
-        self.session.settings, self.session.fusion = self.job.settings, fusion
-        result = self.session.propagate([edit])
-        (record,) = self.session.records
-        self.session.discard_last()
-        return record, result.segmentation
-
-    def fused(self, record: EditRecord, fusion: Fusion) -> EditRecord:
-        """The same edit with what another fusion network says of the far slices."""
-        if record.satisfied or not record.features:
-            return record
-        propagation = self.session.propagation
-        edit = propagation.network_edit(record.edits)
-        return replace(record, far=propagation.far_margins(edit, record.features, fusion))
-
-    def composed(self, record: EditRecord, far_margin: FarMargin) -> np.ndarray:
-        """What a session writes for this one edit: only voxels whose label the edit changed (method 5)."""
-        untouched = self.session.window_prediction
-        after = compose(untouched, [record], far_margin, self.job.settings.far_rule)
-        return _pasted(np.where(after != untouched, after, self.baseline), record.edits)
+    def preview(self, edit: SliceEdit) -> Preview:
+        """What the edit gives without a fusion network; `Preview.fused_by` gives the rest of the rows."""
+        return self.session.preview([edit])
 
 
-def _pasted(mask: np.ndarray, edits: Sequence[SliceEdit]) -> np.ndarray:
+def pasted(mask: np.ndarray, edits: Sequence[SliceEdit]) -> np.ndarray:
     """The drawn slices written into a mask, all else as it is."""
     result = mask.copy()
     for edit in edits:
-        np.moveaxis(result, edit.axis, 0)[edit.index] = edit.mask
+        result[edit.place] = edit.mask
     return result

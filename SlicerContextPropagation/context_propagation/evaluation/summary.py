@@ -1,14 +1,12 @@
-"""Tables of an evaluation: accuracy, significance, regression, decoder levels, number of edits (method 6 and 8).
+"""Tables of an evaluation: accuracy, significance, regression, decoder levels, number of edits.
 
-The input is a pandas frame with a line for each case, pick of the edited slice, decoder level, number of edits, row of
-the table and scope; its columns are in `COLUMNS`. A line with a text in `error` counts nowhere else: it is a failure,
-or `NEEDED_NO_EDIT`.
+The input is a pandas frame with a line for each `CaseRow`, its columns the fields: of `frame_of`, or read from a
+cases.csv. A line with a text in `error` counts nowhere else: it is a failure, or `NEEDED_NO_EDIT`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +16,9 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.measures.accuracy import SCOPES
 from context_propagation.core.optional_dependency import require
 from context_propagation.evaluation.results import (
+    COLUMNS,
     BetterInterpolation,
+    CaseRow,
     Comparison,
     FailedCase,
     MeasureSummary,
@@ -28,8 +28,6 @@ from context_propagation.evaluation.results import (
     Summary,
 )
 from context_propagation.evaluation.rows import (
-    COLUMNS,
-    COMPARED_SCOPES,
     DEFAULT_LEVEL,
     FUSION,
     INTERPOLATIONS,
@@ -47,9 +45,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-# fmt: on
-
 Record = TypeVar("Record")
+
+
+def frame_of(rows: Sequence[CaseRow]) -> pd.DataFrame:
+    """The lines of an evaluation as a pandas frame."""
+    pandas = require("pandas", extra="evaluation")
+    frame: pd.DataFrame = pandas.DataFrame([asdict(row) for row in rows], columns=list(COLUMNS))
+    return frame
 
 
 def summarise(frame: pd.DataFrame) -> Summary:
@@ -149,11 +152,6 @@ def measure_summaries(valid: pd.DataFrame) -> tuple[MeasureSummary, ...]:
     return _records(table.reset_index(), MeasureSummary)
 
 
-def to_json(summary: Summary) -> str:
-    """The summary as strict JSON: what is not a number is null."""
-    return json.dumps(asdict(summary), indent=2, ensure_ascii=False, allow_nan=False)
-
-
 def main_level(summary: Summary) -> int:
     """Decoder level 2, or the lowest measured where that was not."""
     levels = {item.level for item in summary.measures}
@@ -183,7 +181,7 @@ def _plain(value: Any) -> Any:
 
 def _paired(valid: pd.DataFrame) -> Iterable[tuple[tuple[Any, ...], pd.DataFrame]]:
     """For each setting and compared scope the DSC, cases × rows; a failed one is NaN."""
-    compared = valid[valid["scope"].isin(COMPARED_SCOPES)]
+    compared = valid[valid["scope"].isin(SCOPES)]
     for key, lines in compared.groupby([*SETTING, "scope"], observed=True):
         yield key, lines.pivot(index=["fold", "case"], columns="row", values="dsc")
 

@@ -18,15 +18,17 @@ from context_propagation.core.bundle.bundle_saving import check_bundle_destinati
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.optional_dependency import require
-from context_propagation.core.propagation.fusion_network import FusionSettings, Variant
+from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings, Variant
 from context_propagation.core.provenance import provenance
 from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.evaluation.case_rows import evaluate_case
-from context_propagation.evaluation.far_margin import ALLOWED_REGRESSION, choose_far_margin
-from context_propagation.evaluation.rows import COLUMNS, FUSION, NO_EDIT
+from context_propagation.evaluation.far_thresholds import ALLOWED_REGRESSION, choose_far_thresholds
+from context_propagation.evaluation.results import Comparison
+from context_propagation.evaluation.rows import FUSION, NO_EDIT
 from context_propagation.evaluation.simulated_case import CaseJob, FusionRow
-from context_propagation.evaluation.summary import summarise
-from context_propagation.training.fusion.fusion_controls import Sees
+from context_propagation.evaluation.summary import frame_of, summarise
+from context_propagation.training.fusion.fusion_controls import InputsShown
 from context_propagation.training.fusion.fusion_example import load_example
 from context_propagation.training.fusion.fusion_jobs import (
     NO_EXAMPLES,
@@ -37,15 +39,15 @@ from context_propagation.training.fusion.fusion_jobs import (
 )
 from context_propagation.training.fusion.fusion_training import TrainingSettings
 from context_propagation.training.fusion.training_curve import plot_training
-from context_propagation.training.labelled_cases import BaseModel, LabelledCase, find_cases, unseen_cases, with_copies
+from context_propagation.training.labelled_cases import LabelledCase, ModelSource, find_cases, unseen_cases, with_copies
 from context_propagation.training.processes import processes_for, run_in_parallel
 
-ROWS: tuple[tuple[str, Sees], ...] = ((FUSION, "edit"), (NO_EDIT, "no edit"))
+ROWS: tuple[tuple[str, InputsShown], ...] = ((FUSION, "edit"), (NO_EDIT, "no edit"))
 
 
 NEEDED = {
     "nnunet": ("batchgeneratorsv2", "safetensors.torch"),
-    "cli": ("tqdm", "matplotlib.figure"),
+    "cli": ("joblib", "psutil", "tqdm", "matplotlib.figure"),
     "evaluation": ("pandas", "scipy.stats", "monai.metrics"),
 }
 """Optional modules by the extra that installs them."""
@@ -68,10 +70,10 @@ class TrainFusionRequest:
         epochs: At most so many passes over the examples.
         averaging: Of the weights over the steps, see `TrainingSettings`.
         edits_per_case: Simulated edits of each image.
-        augmented_copies: Copies of each training image with augmented intensities; where above 0, the far margin is
-            tried on a copy of each validation image too.
+        augmented_copies: Copies of each training image with augmented intensities; where above 0, the far thresholds
+            are tried on a copy of each validation image too.
         contour_styles: Further contours of each training image, grown or shrunk by up to 3 mm.
-        allowed_regression: Share of untouched slices that the far margin may make worse on the validation cases.
+        allowed_regression: Share of untouched slices that the far thresholds may make worse on the validation cases.
         seed: Of weights, orders, simulated edits, and the validation cases.
         jobs: Processes at a time; None for one per CPU core.
         device: "auto", "cpu" or "cuda".
@@ -122,13 +124,13 @@ class TrainFusionRequest:
 class _Fold:
     """One fold of the base model with cases that it never saw."""
 
-    base: BaseModel
+    base: ModelSource
     training: tuple[LabelledCase, ...]
     validation: tuple[LabelledCase, ...]
 
 
 def train_fusion_bundle(request: TrainFusionRequest) -> str:
-    """Cache, train the fusion network and its no-edit control, choose the far margin, validate, write the bundle.
+    """Cache, train the fusion network and its no-edit control, choose the far thresholds, validate, write the bundle.
 
     What is finished is kept beside the bundle in `<output>.training`, so that an interrupted run goes on; it is removed
     once the bundle is written.
@@ -159,10 +161,12 @@ def train_fusion_bundle(request: TrainFusionRequest) -> str:
         for case in fold.validation
     ]
     copies, allowed = min(1, request.augmented_copies), request.allowed_regression
-    far_margin = choose_far_margin(jobs, FUSION, work, copies, allowed, _workers(request))
-    figures = _validation_figures([replace(job, far_margin=far_margin) for job in jobs], work, _workers(request))
+    far_thresholds = choose_far_thresholds(jobs, FUSION, work, copies, allowed, _workers(request))
+    figures = _validation_figures(
+        [replace(job, far_thresholds=far_thresholds) for job in jobs], work, _workers(request)
+    )
     networks = [network for of_fold in rows for network in of_fold[0].networks()]
-    fusion = fusion_of(networks, settings.level, settings.neighbours, far_margin)
+    fusion = fusion_of(networks, settings.level, settings.neighbours, far_thresholds)
     made = _provenance(request, folds, figures)
     logs = _logs(model.folds, work)
     about = {"label": model.target_name, "folds": model.folds, "training": logs, "trust": request.trust_bundle}
@@ -175,8 +179,8 @@ def _workers(request: TrainFusionRequest) -> int | None:
     return processes_for(request.device, request.jobs)
 
 
-def _base_model(request: TrainFusionRequest, folds: tuple[str, ...] | None = None) -> BaseModel:
-    return BaseModel(request.model, request.label, request.device, folds, request.trust_bundle)
+def _base_model(request: TrainFusionRequest, folds: tuple[str, ...] | None = None) -> ModelSource:
+    return ModelSource(request.model, request.label, request.device, folds, request.trust_bundle)
 
 
 def _fold(request: TrainFusionRequest, name: str, cases: Sequence[LabelledCase]) -> _Fold:
@@ -206,7 +210,8 @@ def _work_folder(request: TrainFusionRequest, model: SegmentationModel, cases: S
             "delete the folder"
         )
     work.mkdir(parents=True, exist_ok=True)
-    record.write_text(digest)
+    with whole_file(record) as partial_file:
+        partial_file.write_text(digest)
     return work
 
 
@@ -217,19 +222,23 @@ def _train(request: TrainFusionRequest, fold: _Fold, settings: SessionSettings, 
     validation = _examples(request, fold.base, settings, fold.validation, 0, work)
     if not training:
         raise UserInputError(NO_EXAMPLES)
-    architecture = FusionSettings(request.variant, load_example(training[0]).f.shape[1], request.width)
+    architecture = FusionSettings(request.variant, load_example(training[0]).inputs.f.shape[1], request.width)
     jobs = []
-    for row, sees in ROWS:
-        of_training = TrainingSettings(epochs=request.epochs, seed=request.seed, sees=sees, averaging=request.averaging)
-        name = row.replace(" ", "-")
+    usual = TrainingSettings(epochs=request.epochs, seed=request.seed, averaging=request.averaging)
+    for row, inputs_shown in ROWS:
+        name, of_training = row.replace(" ", "-"), replace(usual, inputs_shown=inputs_shown)
         jobs.append(NetworkJob(name, fold.base, 0, architecture, of_training, training, validation, work / "networks"))
-    weights = run_in_parallel([partial(train_network, job) for job in jobs], "networks", _workers(request))
-    return [FusionRow(row, architecture, sees, (path,)) for (row, sees), path in zip(ROWS, weights, strict=True)]
+    names = [job.name for job in jobs]
+    weights = run_in_parallel([partial(train_network, job) for job in jobs], "networks", _workers(request), names)
+    return [
+        FusionRow(row, architecture, inputs_shown, (path,))
+        for (row, inputs_shown), path in zip(ROWS, weights, strict=True)
+    ]
 
 
 def _examples(
     request: TrainFusionRequest,
-    base: BaseModel,
+    base: ModelSource,
     settings: SessionSettings,
     cases: Sequence[LabelledCase],
     styles: int,
@@ -237,7 +246,8 @@ def _examples(
 ) -> tuple[Path, ...]:
     recipe = ExampleRecipe(settings, request.edits_per_case, request.seed, styles)
     jobs = [partial(cache_examples, base, case, recipe, work / "examples") for case in cases]
-    found = run_in_parallel(jobs, "simulated edits", _workers(request))
+    names = [case.name for case in cases]
+    found = run_in_parallel(jobs, "simulated edits", _workers(request), names)
     return tuple(path for of_case in found for _, path in of_case)
 
 
@@ -257,12 +267,38 @@ def _logs(folds: Sequence[str], work: Path) -> Path:
     return logs
 
 
-def _validation_figures(jobs: Sequence[CaseJob], work: Path, workers: int | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ValidationFigures:
+    """What the bundle says of its validation.
+
+    Attributes:
+        cases: How many.
+        far_thresholds: Of all rows.
+        dsc: Mean over the cases, for each "pick, scope, row".
+        comparisons: Rows against rows.
+    """
+
+    cases: int
+    far_thresholds: FarThresholds
+    dsc: dict[str, float | None]
+    comparisons: tuple[Comparison, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """For bundle.json."""
+        return {
+            "measured on": "the cases that chose the epoch and the far margin: too good, compare rows only",
+            "cases": self.cases,
+            "far_margin": asdict(self.far_thresholds),
+            "dsc": self.dsc,
+            "comparisons": [asdict(comparison) for comparison in self.comparisons],
+        }
+
+
+def _validation_figures(jobs: Sequence[CaseJob], work: Path, workers: int | None) -> ValidationFigures:
     """Means of every row with the control's, for both picks of the edited slice, on the validation cases."""
-    results = run_in_parallel([partial(evaluate_case, job) for job in jobs], "validation", workers)
-    frame = require("pandas", extra="evaluation").DataFrame([line for lines in results for line in lines])
-    frame = frame.reindex(columns=list(COLUMNS))
-    frame["error"] = frame["error"].fillna("")
+    names = [job.case.name for job in jobs]
+    results = run_in_parallel([partial(evaluate_case, job) for job in jobs], "validation", workers, names)
+    frame = frame_of([line for lines in results for line in lines])
     frame.to_csv(work / "validation.csv", index=False)
     summary = summarise(frame)
     if summary.failed:
@@ -271,23 +307,16 @@ def _validation_figures(jobs: Sequence[CaseJob], work: Path, workers: int | None
             f"{' '.join(summary.failed[0].error.split())}"
         )
     dsc = {f"{item.pick}, {item.scope}, {item.row}": item.mean for item in summary.measures if item.measure == "dsc"}
-    return {
-        "measured on": "the cases that chose the epoch and the far margin: too good, compare rows only",
-        "cases": len(jobs),
-        "far_margin": asdict(jobs[0].far_margin),
-        "dsc": dsc,
-        "comparisons": [asdict(c) for c in summary.comparisons],
-    }
+    return ValidationFigures(len(jobs), jobs[0].far_thresholds, dsc, summary.comparisons)
 
 
-def _headline(figures: dict[str, Any]) -> str:
-    dsc = figures["dsc"]
-    far = {row: dsc.get(f"largest, far, {row}") for row in ("baseline", "fusion", "no-edit control")}
+def _headline(figures: ValidationFigures) -> str:
+    far = {row: figures.dsc.get(f"largest, far, {row}") for row in ("baseline", "fusion", "no-edit control")}
     parts = ", ".join(f"{row} {value:.3f}" for row, value in far.items() if value is not None)
-    return f"far slices on {figures['cases']} validation cases: {parts}"
+    return f"far slices on {figures.cases} validation cases: {parts}"
 
 
-def _provenance(request: TrainFusionRequest, folds: Sequence[_Fold], figures: dict[str, Any]) -> dict[str, Any]:
+def _provenance(request: TrainFusionRequest, folds: Sequence[_Fold], figures: ValidationFigures) -> dict[str, Any]:
     names = (
         "variant",
         "width",
@@ -306,5 +335,5 @@ def _provenance(request: TrainFusionRequest, folds: Sequence[_Fold], figures: di
         "validation_cases": [len(fold.validation) for fold in folds],
         "folds_file": None if request.folds is None else request.folds.name,
         "settings": {name: getattr(request, name) for name in names},
-        "validation": figures,
+        "validation": figures.as_json(),
     }

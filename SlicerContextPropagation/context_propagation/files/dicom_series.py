@@ -109,7 +109,7 @@ def damage_named(what: str) -> Iterator[None]:
     except UserInputError:
         raise
     except errors.InvalidDicomError as error:
-        raise UserInputError(f"{what} is no DICOM file; export it again") from error
+        raise UserInputError(f"{what} is not a DICOM file; export it again") from error
     except (
         *(AttributeError, EOFError, IndexError, KeyError, NotImplementedError, OSError, OverflowError),
         *(RecursionError, TypeError, ValueError, struct.error, zlib.error, errors.BytesLengthException),

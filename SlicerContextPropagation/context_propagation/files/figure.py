@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.axis_map import axes_towards
 from context_propagation.core.image.slices import SliceEdit
-from context_propagation.core.image.source_volume import SourceVolume, reorientation_to
+from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.optional_dependency import require
 
 ENDINGS = (".png", ".pdf", ".svg", ".jpg")
@@ -108,13 +109,11 @@ def figure_content(
     truth: np.ndarray | None = None,
 ) -> FigureContent:
     """Turn the arrays to LPS and cut them to the masks with a margin."""
-    turn = reorientation_to(volume, "LPS")
+    turn = axes_towards(volume, "LPS")
     masks = [turn.apply(before), turn.apply(after)]
-    k, j, i = (volume.spacing_kji_mm[axis] for axis in turn.order)
-    edit_axis = turn.order.index(edits[0].axis)
-    shape = masks[0].shape
+    k, j, i = turn.per_axis(volume.spacing_kji_mm)
     names = tuple(edit.index for edit in edits)
-    edited = [shape[edit_axis] - 1 - n if turn.flipped[edit_axis] else n for n in names]
+    edit_axis, edited = turn.slices(edits[0].axis, names, volume.shape_kji[edits[0].axis])
     shown = masks[0] | masks[1]
     shown_edit = edited[len(edited) // 2]
     box = _box_with_margin(shown, (k, j, i), edit_axis, edited)

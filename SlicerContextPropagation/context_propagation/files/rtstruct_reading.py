@@ -26,6 +26,7 @@ from context_propagation.files.dicom_series import (
     read_series,
     slice_files,
 )
+from context_propagation.files.segmentation import meant_by
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -181,7 +182,9 @@ def open_structure_set(path: Path, volume: SourceVolume, images: Sequence[Path])
     """
     dataset = read_dicom(path)
     if dataset.SOPClassUID != RT_STRUCTURE_SET_STORAGE:
-        raise UserInputError(f"'{path}' is no RT Structure Set but '{dataset.SOPClassUID.name}'; export the contours")
+        raise UserInputError(
+            f"'{path}' is not an RT Structure Set but '{dataset.SOPClassUID.name}'; export the contours"
+        )
     missing = [keyword for keyword in REQUIRED if keyword not in dataset]
     if missing:
         raise UserInputError(f"RT Structure Set '{path}' is truncated: it has no {missing[0]}; export it again")
@@ -202,10 +205,7 @@ def find_roi(structure_set: StructureSet, name: str) -> Dataset:
         UserInputError: None or several are meant, or the ROI belongs to another frame of reference.
     """
     rois = list(structure_set.dataset.StructureSetROISequence)
-    meant = [roi for roi in rois if _name(roi) == name]
-    meant = meant or [roi for roi in rois if _name(roi).casefold() == name.casefold()]
-    if not meant and len(rois) == 1:
-        meant = rois
+    meant = [rois[number] for number in meant_by(name, [_name(roi) for roi in rois])]
     if len(meant) != 1:
         listed = ", ".join(f"'{_name(roi)}'" for roi in rois) or "none"
         raise UserInputError(
@@ -244,7 +244,7 @@ def _planar_contour(item: Dataset, volume: SourceVolume, what: str) -> PlanarCon
         raise UserInputError(f"{what} holds a contour of type {item.ContourGeometricType}; give closed planar contours")
     points_lps = np.array(item.ContourData, float).reshape(-1, 3)
     if not len(points_lps) or not np.isfinite(points_lps).all():
-        raise UserInputError(f"{what} holds a contour without points, or with values that are no coordinates")
+        raise UserInputError(f"{what} holds a contour without points, or with values that are not coordinates")
     to_index = np.linalg.inv(volume.ijk_to_lps)
     i, j, k = to_index[:3, :3] @ points_lps.T + to_index[:3, 3:]
     middle, slice_mm = float(k.mean()), volume.spacing_kji_mm[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,21 @@ class ReadSegmentation:
     def other_labels(self) -> list[int]:
         """The values of the labels that were not looked for, on the image's grid."""
         return [] if self.labels is None else np.unique(self.labels[(self.labels != 0) & ~self.mask]).tolist()
+
+
+def meant_by(name: str, known: Sequence[str]) -> list[int]:
+    """Which of a file's segments or ROIs a name means: those of that name, then in other case, then the only one.
+
+    Args:
+        name: What is wanted.
+        known: The names in the file.
+
+    Returns:
+        Their numbers; anything but one is for the caller to refuse.
+    """
+    found = [number for number, one in enumerate(known) if one == name]
+    found = found or [number for number, one in enumerate(known) if one.casefold() == name.casefold()]
+    return [0] if not found and len(known) == 1 else found
 
 
 def is_seg_nrrd(path: Path) -> bool:

@@ -8,12 +8,12 @@ from pathlib import Path
 import qt
 from slicer.i18n import tr as _
 
+from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.bundle.shipped_bundle import FOLDER
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.model.model_listing import ModelDescription, describe_model
 from context_propagation.gui.work.messages import trusted
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
-from context_propagation.mrml.session.live_session import LoadedModel
 from context_propagation.mrml.session.operation import Operation
 
 KEY = "ContextPropagation/ModelFolders"

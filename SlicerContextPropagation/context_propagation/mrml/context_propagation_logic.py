@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import slicer
 
+from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.device import free_device_memory
 from context_propagation.core.errors import UserInputError
@@ -28,7 +29,7 @@ from context_propagation.mrml.nodes.segments import add_segment_in_box, add_segm
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.nodes.volume_nodes import planes_of_volume, volume_shape_kji
 from context_propagation.mrml.nodes.world_matrices import relative_place
-from context_propagation.mrml.session.live_session import LiveSession, LoadedModel, SliceDoubt
+from context_propagation.mrml.session.live_session import LiveSession, SliceUncertainty, require_made
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.propagation_logic import PendingPropagation, Propagation, PropagationLogic
 from context_propagation.mrml.session.session_node import (
@@ -97,7 +98,7 @@ class ContextPropagationLogic:
         return self._live.propagation if self._live else None
 
     @property
-    def doubt(self) -> SliceDoubt | None:
+    def doubt(self) -> SliceUncertainty | None:
         """How undecided the model is on each slice, once the image is cached."""
         return self._live.doubt if self._live else None
 
@@ -147,7 +148,7 @@ class ContextPropagationLogic:
         Raises:
             UserInputError: The folder cannot be used, now or when it is loaded.
         """
-        description = describe_model(folder)
+        describe_model(folder)  # refused at once where it holds no model
         self._require_idle()
 
         def compute(progress: Progress, cancelled: CancelCheck) -> LoadedModel:
@@ -156,7 +157,7 @@ class ContextPropagationLogic:
                 import context_propagation.core.session.session  # noqa: F401  (not on the main thread, when it is first needed)
                 from context_propagation.core.bundle.bundle import load_model
 
-                return LoadedModel(description, *load_model(folder, label, device, trust))
+                return load_model(folder, label, device, trust)
 
         def finish(loaded: LoadedModel) -> LoadedModel:
             self._require_idle()
@@ -430,7 +431,7 @@ class ContextPropagationLogic:
         saved, loaded = self.saved_session(), self._require_loaded()
         if saved is None:
             raise UserInputError("The scene holds no edits of this segment; predict, and redraw a slice")
-        loaded.require_made(saved)
+        require_made(loaded, saved)
         if not self._is_placed_as(saved.place):
             raise UserInputError(f"{PLACED_OTHERWISE}; put them back, or predict anew")
         start = self._new_start(writer)

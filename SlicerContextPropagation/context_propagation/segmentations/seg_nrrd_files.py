@@ -12,7 +12,7 @@ import vtk
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
-from context_propagation.files.segmentation import ReadSegmentation, is_seg_nrrd
+from context_propagation.files.segmentation import ReadSegmentation, is_seg_nrrd, meant_by
 from context_propagation.mrml.nodes.scenes import new_scene
 from context_propagation.mrml.nodes.segmentation_storage import (
     NamedMask,
@@ -86,7 +86,7 @@ def write_propagated_segment(
         segment_id = add_segment_from_mask(node, edited.mask, volume_node, edited.wanted.name)
     changed = result ^ edited.mask
     for edit in edits:
-        np.moveaxis(changed, edit.axis, 0)[edit.index] = False  # as drawn
+        changed[edit.place] = False  # as drawn
     writer = EditorLogicWriter(scene, node, volume_node)
     report = write_changed_voxels(writer, node, segment_id, volume_node, result, changed, edits[0].axis)
     save_segmentation(path, node)
@@ -94,12 +94,13 @@ def write_propagated_segment(
 
 
 def _segment_id(node: slicer.vtkMRMLSegmentationNode, name: str, path: Path) -> str:
-    names = {str(segment_id): segment_name(node, segment_id) for segment_id in node.GetSegmentation().GetSegmentIDs()}
-    matches = list(names) if len(names) == 1 else [key for key, known in names.items() if known == name]
-    if len(matches) != 1:
-        listed = ", ".join(f"'{known}'" for known in names.values())
+    segment_ids = [str(segment_id) for segment_id in node.GetSegmentation().GetSegmentIDs()]
+    names = [segment_name(node, segment_id) for segment_id in segment_ids]
+    meant = meant_by(name, names)
+    if len(meant) != 1:
+        listed = ", ".join(f"'{known}'" for known in names)
         raise UserInputError(
-            f"Segmentation '{path}' holds {len(matches)} segments named '{name}' among {listed}; "
+            f"Segmentation '{path}' holds {len(meant)} segments named '{name}' among {listed}; "
             "rename the one that is meant, or remove the others"
         )
-    return matches[0]
+    return segment_ids[meant[0]]

@@ -28,7 +28,7 @@ def find_cases(images: Path, labels: Path, channels: int) -> list[LabelledCase]:
     """Pair every label with its image: `case_0000`, `case_0001`, ... as nnU-Net names channels, or `case` for one.
 
     Args:
-        images: Folder of images; those without a label are left out.
+        images: Folder of images; those without a label are left out, as are hidden files: macOS makes some of its own.
         labels: Folder of labelmaps, named as their cases.
         channels: How many the base model reads.
 
@@ -57,7 +57,7 @@ def _files(folder: Path, option: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise UserInputError(f"{option} '{folder}' is not a folder; give the folder that holds the files")
     found = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
         ending = next((ending for ending in ENDINGS if path.name.endswith(ending)), None)
         if ending and path.name.removesuffix(ending) in found:
             raise UserInputError(f"'{path}' and '{found[path.name.removesuffix(ending)].name}' are one case; keep one")
@@ -151,7 +151,7 @@ class NnunetTask:
 
 
 @dataclass(frozen=True)
-class BaseModel:
+class ModelSource:
     """How a process gets the frozen base model.
 
     Attributes:
@@ -174,7 +174,7 @@ class BaseModel:
 
 
 @lru_cache(maxsize=2)
-def _load(base: BaseModel) -> SegmentationModel:
+def _load(base: ModelSource) -> SegmentationModel:
     return load_base_model(base.folder, base.label, base.device, base.folds, trust=base.trust)
 
 
@@ -186,14 +186,14 @@ class LabelledCase:
         name: The case.
         images: One file per channel.
         label: The ground truth; its grid may differ from the image's.
-        told: The hidden truth that an oracle is told.
+        hidden_truth: What the generator knows of the truth; given to an oracle alone.
         copy: 0 for the image as it is; else a copy with augmented intensities, each number another one.
     """
 
     name: str
     images: tuple[Path, ...]
     label: Path
-    told: tuple[float, ...] = ()
+    hidden_truth: tuple[float, ...] = ()
     copy: int = 0
 
     def read(self, model: SegmentationModel) -> tuple[SourceVolume, np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import SimpleITK as sitk
 
 from context_propagation.core.phantom.phantom import GENERATOR, Kind, Phantom, PhantomSettings, make_phantom
+from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.training.labelled_cases import LabelledCase, NnunetTask
 
 CHANNELS: dict[Kind, tuple[str, ...]] = {"nasopharynx": ("CT",), "oesophagus": ("CT", "PET")}
@@ -36,14 +36,17 @@ def phantom_case(settings: PhantomSettings, images: Path, labels: Path) -> Label
     label, record = labels / f"{name}.nii.gz", labels / f"{name}.json"
     made_by = json.loads(json.dumps({"generator": GENERATOR, **asdict(settings), "spacing_ijk_mm": settings.spacing}))
     kept = _kept(record)
-    if kept.get("made by") != made_by or not all(path.is_file() for path in (*files, label)):
+    if kept.get("made by") != made_by or "hidden_truth" not in kept or not _are_there(*files, label):
         phantom = make_phantom(settings)
         write_phantom(phantom, files, label)
-        kept = {"made by": made_by, "told": list(phantom.told)}
-        partial = record.with_suffix(".partial")
-        partial.write_text(json.dumps(kept), encoding="utf-8")
-        os.replace(partial, record)
-    return LabelledCase(name, files, label, tuple(kept["told"]))
+        kept = {"made by": made_by, "hidden_truth": list(phantom.hidden_truth)}
+        with whole_file(record) as partial:
+            partial.write_text(json.dumps(kept), encoding="utf-8")
+    return LabelledCase(name, files, label, tuple(kept["hidden_truth"]))
+
+
+def _are_there(*files: Path) -> bool:
+    return all(file.is_file() for file in files)
 
 
 def _kept(record: Path) -> dict[str, Any]:
@@ -58,6 +61,5 @@ def write_phantom(phantom: Phantom, images: tuple[Path, ...], label: Path) -> No
     channels = [phantom.ct] if phantom.pet is None else [phantom.ct, phantom.pet]
     for array, path in zip((*channels, phantom.gtv), (*images, label), strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"partial-{path.name}")
-        sitk.WriteImage(phantom.image(array), str(partial), useCompression=True)
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            sitk.WriteImage(phantom.image(array), str(partial), useCompression=True)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from functools import lru_cache
-from multiprocessing import get_context, parent_process
+from contextlib import closing, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import SimpleITK as sitk
@@ -19,28 +22,54 @@ from context_propagation.core.device import select_device
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
 
+EXTRA = "cli"
 
-def run_in_parallel(jobs: Iterable[Callable[[], Any]], description: str, workers: int | None = None) -> list[Any]:
+
+ATTEMPTS = 3
+"""How often a job is started before it is given up: it, or one beside it, took a process down each time."""
+
+
+SECONDS_BETWEEN_LOOKS = 0.2
+"""At the parent: so long may a process outlive it."""
+
+
+def run_in_parallel(
+    jobs: Iterable[Callable[[], Any]], description: str, workers: int | None = None, names: Sequence[str] = ()
+) -> list[Any]:
     """Run jobs in processes of their own, with a progress bar; results in the order of the jobs.
 
-    Each process has one thread: on a CPU that is faster than fewer processes with more. The processes are started anew,
-    so a script calls this under `if __name__ == "__main__"`; they are kept for the next call.
+    Each process has one thread: on a CPU that is faster than fewer processes with more. The processes are kept for the
+    next call. A job that was running when a process died is started again, so it must not mind what an earlier start
+    left: jobs leave whole files, and go on from them.
+
+    Args:
+        jobs: Functions that can be pickled.
+        description: Of the progress bar.
+        workers: Processes at a time; None for one per CPU core. A single one is this process.
+        names: Of the jobs, for errors; their numbers by default.
+
+    Raises:
+        UserInputError: Jobs did not end in any of their attempts, because a process died.
     """
-    tqdm = require("tqdm", extra="cli").tqdm
+    tqdm = require("tqdm", EXTRA).tqdm
     jobs = list(jobs)
     workers = workers or available_cores()
     if workers == 1:
         return [job() for job in tqdm(jobs, desc=description, disable=None)]
-    futures = [_processes(workers).submit(job) for job in jobs]
-    try:
-        for future in tqdm(as_completed(futures), total=len(jobs), desc=description, disable=None):
-            future.result()
-    except BaseException as error:
-        _stop_processes(workers)
-        if isinstance(error, BrokenProcessPool):
-            raise UserInputError("A worker process died, likely for lack of memory; give a smaller --jobs") from error
-        raise
-    return [future.result() for future in futures]
+    results: dict[int, Any] = {}
+    deaths: Counter[int] = Counter()
+    with tqdm(total=len(jobs), desc=description, disable=None) as bar:
+        while len(results) < len(jobs):
+            left = {number: job for number, job in enumerate(jobs) if number not in results}
+            with TemporaryDirectory(ignore_cleanup_errors=True) as started:
+                try:
+                    for number, result in _finished(left, workers, Path(started)):
+                        results[number] = result
+                        bar.update()
+                except BrokenProcessPool as error:
+                    deaths.update(_running(left, results, Path(started)))
+                    _give_up_where_it_is_no_use(deaths, names, error)
+    return [results[number] for number in range(len(jobs))]
 
 
 def processes_for(device: str, wanted: int | None) -> int | None:
@@ -53,34 +82,69 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _stop_processes(workers: int) -> None:
-    """At once: what they have not finished is lost, and files appear complete or not at all."""
-    pool = _processes(workers)
-    running = list((pool._processes or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in running:
-        process.terminate()
-    _processes.cache_clear()
+def _finished(jobs: Mapping[int, Callable[[], Any]], workers: int, started: Path) -> Iterator[tuple[int, Any]]:
+    """Number and result of each job as soon as it is done. Left early, all processes end at once."""
+    joblib, _ = require("joblib", EXTRA), require("psutil", EXTRA)
+    parallel = joblib.Parallel(
+        workers,
+        batch_size=1,
+        max_nbytes=None,
+        return_as="generator_unordered",
+        initializer=_start_process,
+        initargs=(os.getpid(),),
+    )
+    run = joblib.delayed(_run)
+    with warnings.catch_warnings():
+        # A process is replaced when its memory has grown, and ended early where it must: both are as they should be
+        warnings.simplefilter("ignore", UserWarning)
+        with closing(parallel(run(number, job, started) for number, job in jobs.items())) as finished:
+            yield from finished
 
 
-@lru_cache(maxsize=1)
-def _processes(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, get_context("spawn"), _start_process)
+def _running(jobs: Iterable[int], results: Mapping[int, Any], started: Path) -> list[int]:
+    """The jobs that had been started and were not done; all that are left where no process got as far as a job."""
+    left = [number for number in jobs if number not in results]
+    return [number for number in left if (started / str(number)).exists()] or left
 
 
-def _start_process() -> None:
-    """One thread; Ctrl-C is the parent's business; ITK's warnings are raised as errors where they matter.
+def _give_up_where_it_is_no_use(deaths: Counter[int], names: Sequence[str], error: BrokenProcessPool) -> None:
+    hopeless = sorted(number for number, count in deaths.items() if count >= ATTEMPTS)
+    if hopeless:
+        named = ", ".join(f"'{names[number]}'" if names else f"number {number + 1}" for number in hopeless)
+        raise UserInputError(
+            f"A worker process died, {ATTEMPTS} times, while it ran {named}; likely for lack of memory; "
+            "give a smaller --jobs"
+        ) from error
+
+
+# ---- in a process
+
+
+def _start_process(parent: int) -> None:
+    """Ctrl-C is the parent's business; ITK's warnings are raised as errors where they matter.
 
     A parent that is killed takes its processes with it, else they would work on for minutes, unseen.
     """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _run(number: int, job: Callable[[], Any], started: Path) -> tuple[int, Any]:
+    """A job, on one thread whatever another one left."""
+    torch.set_num_threads(1)
+    (started / str(number)).touch()
+    return number, job()
+
+
+def _end_with(parent: int) -> None:
+    """End this process and those that it started once the parent is gone: dead, also where nobody has asked how."""
+    psutil = require("psutil", EXTRA)
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(parent)
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    with suppress(psutil.Error):
+        for child in psutil.Process().children(recursive=True):
+            child.kill()
+    os._exit(1)

@@ -11,18 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bundles import PROVENANCE, random_fusion, write_bundle
-from nnunet_folders import edit_checkpoint, edit_json, write_nnunet_folder
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from safetensors.torch import load_file, save_file
 
-from context_propagation.core.bundle import bundle as bundle_module
+from bundles import PROVENANCE, random_fusion, write_bundle
+from context_propagation.core.bundle import bundle_saving
 from context_propagation.core.bundle.bundle import load_bundle, load_model
 from context_propagation.core.bundle.bundle_saving import check_bundle_destination, save_bundle
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
-from context_propagation.core.propagation.fusion_network import FarMargin
+from context_propagation.core.propagation.fusion_inputs import FusionInputs
+from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.storage import whole_file
+from nnunet_folders import edit_checkpoint, edit_json, write_nnunet_folder
 
 THREE = {"background": 0, "GTV": 1, "node": 2}
 
@@ -59,9 +61,9 @@ def refusal(path: Path, **arguments) -> str:
     return message
 
 
-def inputs(channels: int = 8, told: int = 0) -> tuple[torch.Tensor, ...]:
+def inputs(channels: int = 8, hidden_truth: int = 0) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(5)
-    shapes = ((2, channels, 5, 4, 6), (2, channels, 5, 4, 6), (2, 2, 5, 4, 6), (2, 8 + told), (2, 2, channels))
+    shapes = ((2, channels, 5, 4, 6), (2, channels, 5, 4, 6), (2, 2, 5, 4, 6), (2, 8 + hidden_truth), (2, 2, channels))
     return tuple(torch.randn(shape, generator=generator) for shape in shapes)
 
 
@@ -83,14 +85,16 @@ def everything_below(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("variant", ["paper", "residual"])
 def test_a_loaded_bundle_fuses_features_as_the_saved_networks_do(tmp_path, base, variant):
-    fusion = random_fusion(folds=2, variant=variant, far_margin=0.25, neighbours=3)
+    fusion = random_fusion(folds=2, variant=variant, far_thresholds=0.25, neighbours=3)
     save_bundle(tmp_path / "b", base, fusion, PROVENANCE, label="GTV")
 
     _, loaded = load_bundle(tmp_path / "b", device="cpu")
 
-    assert (loaded.level, loaded.neighbours, loaded.far_margin) == (2, 3, FarMargin(0.25, 0.25))
+    assert (loaded.level, loaded.neighbours, loaded.far_thresholds) == (2, 3, FarThresholds(0.25, 0.25))
     assert loaded.content_hash == fusion.content_hash
-    fused = [[network(*inputs()) for network in networks] for networks in (loaded.networks, fusion.networks)]
+    fused = [
+        [network(FusionInputs(*inputs())) for network in networks] for networks in (loaded.networks, fusion.networks)
+    ]
     assert all(torch.equal(a, b) for a, b in zip(*fused, strict=True))
     assert not torch.equal(*fused[0])  # so their order was kept
     for network in loaded.networks:
@@ -181,22 +185,22 @@ def test_a_bundle_may_refer_to_its_base_model(tmp_path, base):
 
 
 def test_a_trained_model_folder_loads_without_a_fusion(base):
-    model, fusion = load_model(base, label="node", device="cpu")
+    loaded = load_model(base, label="node", device="cpu")
 
-    assert model.target_name == "node"
-    assert fusion is None
+    assert loaded.model.target_name == "node"
+    assert loaded.fusion is None
 
 
 @pytest.mark.parametrize("label", [None, "GTV", "1", 1])
 def test_a_bundle_s_label_may_be_named_and_need_not_be(made, label):
-    assert load_model(made, label, device="cpu")[0].target_name == "GTV"
+    assert load_model(made, label, device="cpu").model.target_name == "GTV"
 
 
 def test_a_bundle_for_a_region_goes_by_the_region_s_name(tmp_path):
     regions = {"labels": {"background": 0, "whole": [1, 2], "core": [2]}, "regions_class_order": [1, 2]}
     path = write_bundle(tmp_path / "b", write_nnunet_folder(tmp_path / "m", **regions), label="whole")
 
-    assert load_model(path, "whole", device="cpu")[0].target.label == (1, 2)
+    assert load_model(path, "whole", device="cpu").model.target.label == (1, 2)
     assert "refines the label 'whole', not '1'" in refusal(path, label="1")
 
 
@@ -205,14 +209,14 @@ def test_the_fusion_hash_follows_settings_and_weights():
         {},
         {"level": 1},
         {"neighbours": 2},
-        {"far_margin": 0.1},
+        {"far_thresholds": 0.1},
         {"seed": 1},
         {"folds": 2},
         {"width": 1},
         {"variant": "paper"},
     ]
     assert len({random_fusion(**options).content_hash for options in different}) == len(different)
-    assert random_fusion(width=1, far_margin=0).content_hash == random_fusion(width=1.0).content_hash
+    assert random_fusion(width=1, far_thresholds=0).content_hash == random_fusion(width=1.0).content_hash
 
 
 def test_a_bundle_without_checkpoint_final_uses_the_best_one_and_says_so(tmp_path, caplog):
@@ -413,8 +417,8 @@ def test_an_enormous_network_is_refused_before_it_takes_memory(bundle):
     [
         ({"folds": [0], "channels": 4}, "is for 4 channels, and the base model has 8 at level 2"),
         ({"folds": [0], "level": 3}, "Decoder level 3 is beyond this network's decoder"),
-        ({"folds": [0], "told": 1}, "is told 1 number(s) that only an evaluation knows"),
-        ({}, "1 fusion network(s) for 2 fold(s) of the base model (0, 1); give one for each fold"),
+        ({"folds": [0], "hidden_truth": 1}, "takes 1 number of the ground truth, which only an evaluation knows"),
+        ({}, "1 fusion network for 2 folds of the base model (0, 1); give one for each fold"),
         ({"folds": [5]}, "Fold '5' has no checkpoint_final.pth"),
         ({"folds": [0], "label": "spleen"}, "no label 'spleen'"),
         ({"folds": [0], "orientation": "LPX"}, "'orientation' is 'LPX', not three letters"),
@@ -461,7 +465,7 @@ def test_what_is_no_bundle_is_not_replaced(tmp_path, base, what):
     before = everything_below(tmp_path)
 
     for attempt in (lambda: write_bundle(path, base, folds=[0]), lambda: check_bundle_destination(path)):
-        with pytest.raises(UserInputError, match=r"taken' exists and is no bundle; choose another name"):
+        with pytest.raises(UserInputError, match=r"taken' exists and is not a bundle; choose another name"):
             attempt()
     assert everything_below(tmp_path) == before
 
@@ -521,8 +525,8 @@ def test_a_bundle_that_would_refer_to_what_it_replaces_is_refused(bundle):
 
 
 def test_remains_of_a_process_that_was_killed_do_no_harm(bundle, base):
-    for ending in ("partial", "replaced"):
-        (bundle.parent / f"{bundle.name}.{ending}" / "model").mkdir(parents=True)
+    for prefix in (whole_file.PARTIAL, whole_file.REPLACED):
+        (bundle.parent / f"{prefix}{bundle.name}" / "model").mkdir(parents=True)
 
     write_bundle(bundle, base, folds=[0])
 
@@ -562,7 +566,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, base, size, copy_base):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("step", ["copy_base_model", "write_network", "write_description", "_replace_folder"])
+@pytest.mark.parametrize("step", ["copy_base_model", "write_network", "write_description", "_swap"])
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, OSError(28, "No space left on device")])
 def test_a_save_that_fails_at_any_step_leaves_the_older_bundle(bundle, base, monkeypatch, step, reason):
     before = everything_below(bundle.parent)
@@ -570,7 +574,7 @@ def test_a_save_that_fails_at_any_step_leaves_the_older_bundle(bundle, base, mon
     def fail(*_, **__):
         raise reason
 
-    monkeypatch.setattr(bundle_module, step, fail)
+    monkeypatch.setattr(whole_file if step == "_swap" else bundle_saving, step, fail)
     expected = KeyboardInterrupt if reason is KeyboardInterrupt else UserInputError
     with pytest.raises(expected):
         write_bundle(bundle, base, folds=[0])
@@ -581,14 +585,14 @@ def test_a_save_that_fails_at_any_step_leaves_the_older_bundle(bundle, base, mon
 @pytest.mark.parametrize("reason", [KeyboardInterrupt(), OSError(5, "Input/output error")])
 def test_where_the_last_move_fails_the_older_bundle_is_put_back(bundle, base, monkeypatch, reason):
     before = everything_below(bundle.parent)
-    rename = bundle_module.os.rename
+    rename = whole_file.os.rename
 
     def fail_for_the_new_one(source, destination):
-        if str(source).endswith(".partial"):
+        if whole_file.PARTIAL in str(source):
             raise reason
         rename(source, destination)
 
-    monkeypatch.setattr(bundle_module.os, "rename", fail_for_the_new_one)
+    monkeypatch.setattr(whole_file.os, "rename", fail_for_the_new_one)
     with pytest.raises((UserInputError, KeyboardInterrupt)):
         write_bundle(bundle, base, folds=[0])
 
@@ -608,8 +612,7 @@ def test_a_folder_beside_the_bundle_that_is_somebody_s_own_is_not_touched(base, 
     (tmp_path / f"bundle.{ending}").mkdir()
     (tmp_path / f"bundle.{ending}" / "thesis.txt").write_text("mine")
 
-    with pytest.raises(UserInputError, match=rf"bundle\.{ending}' holds 'thesis.txt'.*move it away"):
-        write_bundle(tmp_path / "bundle", base, folds=[0, 1])
+    write_bundle(tmp_path / "bundle", base, folds=[0, 1])
 
     assert (tmp_path / f"bundle.{ending}" / "thesis.txt").read_text() == "mine"
-    assert not (tmp_path / "bundle").exists()
+    load_bundle(tmp_path / "bundle", device="cpu")

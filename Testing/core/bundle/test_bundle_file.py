@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from context_propagation.core.bundle.bundle_file import BundleDescription, read_description, write_description
-from context_propagation.core.errors import UserInputError
-from context_propagation.core.propagation.fusion_network import FarMargin, FusionSettings
+from context_propagation.core.errors import UserInputError, counted
+from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings
 
 USUAL = {
     "format": "context-propagation bundle 1",
@@ -61,7 +61,7 @@ def test_a_description_reads_as_what_it_says(tmp_path):
 
     assert (description.base.folder, description.base.reference) == ("model", None)
     assert description.folds == ("0", "1")
-    assert description.far_margin == FarMargin(0.1, 0.2)
+    assert description.far_thresholds == FarThresholds(0.1, 0.2)
     assert [item.file for item in description.fusion] == ["fusion_0.safetensors", "fusion_1.safetensors"]
     assert description.fusion[0].settings == FusionSettings("residual", 8, 1.0)
     assert description.provenance == {"seed": 0}
@@ -76,7 +76,7 @@ def test_what_is_written_reads_the_same(tmp_path):
 
 
 def test_whole_numbers_may_stand_for_others(tmp_path):
-    assert read(tmp_path, changed("far_margin", "add", value=0)).far_margin == FarMargin(0.0, 0.2)
+    assert read(tmp_path, changed("far_margin", "add", value=0)).far_thresholds == FarThresholds(0.0, 0.2)
 
 
 @pytest.mark.parametrize("letters", ["LPS", "RAS", "PIR", "SLA"])
@@ -100,14 +100,14 @@ def test_a_missing_entry_of_a_fusion_network_is_named_with_its_number(tmp_path, 
 @pytest.mark.parametrize(
     ("keys", "name"),
     [
-        ((), "told"),
-        (("base",), "base.told"),
-        (("fusion", 0), "fusion[0].told"),
-        (("fusion", 1, "settings"), "fusion[1].settings.told"),
+        ((), "hidden_truth"),
+        (("base",), "base.hidden_truth"),
+        (("fusion", 0), "fusion[0].hidden_truth"),
+        (("fusion", 1, "settings"), "fusion[1].settings.hidden_truth"),
     ],
 )
 def test_an_unknown_entry_is_named(tmp_path, keys, name):
-    assert f"has the unknown entry '{name}'" in refusal(tmp_path, changed(*keys, "told", value=1))
+    assert f"has the unknown entry '{name}'" in refusal(tmp_path, changed(*keys, "hidden_truth", value=1))
 
 
 WRONG = [0, -1, 4, 2.5, True, None, "", "2", [], [1], {}, {"a": 1}, "x" * 1000, "line\nbreak", "\ud800"]
@@ -200,7 +200,8 @@ def test_a_base_is_a_folder_or_a_reference_not_both(tmp_path):
 @pytest.mark.parametrize(("fusion", "folds"), [(1, 2), (2, 1), (0, 2)])
 def test_a_wrong_number_of_networks_is_counted(tmp_path, fusion, folds):
     content = {**deepcopy(USUAL), "fusion": USUAL["fusion"][:fusion], "folds": USUAL["folds"][:folds]}
-    assert f"'fusion' lists {fusion} network(s) for {folds} fold(s)" in refusal(tmp_path, content)
+    lists = f"'fusion' lists {counted(fusion, 'network')} for {counted(folds, 'fold')}"
+    assert lists in refusal(tmp_path, content)
 
 
 @pytest.mark.parametrize("version", ["context-propagation bundle 2", "something", 1, None])

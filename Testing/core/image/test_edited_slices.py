@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
-from context_propagation.core.image.slices import edits_on_slices, find_edited_slices, find_edited_slices_in_boxes
+from context_propagation.core.image.slices import (
+    SliceEdit,
+    edits_on_slices,
+    find_edited_slices,
+    find_edited_slices_in_boxes,
+)
 
 SHAPE = (6, 8, 10)
 
@@ -153,3 +158,14 @@ def test_two_empty_masks_in_boxes_are_refused_in_the_same_words():
     nothing = BoxedMask.of(np.zeros((3, 4, 5), bool))
     with pytest.raises(UserInputError, match="equals the initial one; redraw at least one slice"):
         find_edited_slices_in_boxes(nothing, nothing)
+
+
+@pytest.mark.parametrize(("axis", "shape"), [(0, (4, 5)), (1, (3, 5)), (2, (3, 4))])
+def test_a_slice_says_where_it_lies_in_a_volume(axis, shape):
+    volume = np.arange(3 * 4 * 5).reshape(3, 4, 5)
+    edit = SliceEdit(axis, 2, np.ones(shape, bool))
+
+    assert np.array_equal(volume[edit.place], volume.take(2, axis))
+    drawn = np.zeros(volume.shape, bool)
+    drawn[edit.place] = edit.mask
+    assert np.array_equal(np.flatnonzero(drawn), np.sort(volume.take(2, axis).ravel()))

@@ -10,11 +10,9 @@ from skimage.transform import resize
 from context_propagation.core.image.boxes import bounding_box, dilate, intersection, slices_of, whole
 from context_propagation.core.image.grid import GridMap
 
-IDENTITY = (0, 1, 2)
-
 
 def a_map(image_shape, network_shape) -> GridMap:
-    return GridMap(IDENTITY, whole(image_shape), network_shape)
+    return GridMap(whole(image_shape), network_shape)
 
 
 def some_logits(network_shape, channels=2, seed=0) -> torch.Tensor:
@@ -73,7 +71,7 @@ def test_equal_grids_pass_logits_through_unchanged():
 
 def test_a_cropped_image_is_counted_from_the_crop():
     # 4 image voxels from index 10 on 2 network voxels: positions -0.25 (clamped), 0.25, 0.75, 1.25 (clamped)
-    grid = GridMap(IDENTITY, ((10, 14), (0, 1), (0, 1)), (2, 1, 1))
+    grid = GridMap(((10, 14), (0, 1), (0, 1)), (2, 1, 1))
     logits = torch.tensor([8.0, 16.0]).view(1, 1, 2, 1, 1)
 
     mapped = grid.to_image(logits, (0, 0, 0), ((10, 14), (0, 1), (0, 1)))
@@ -82,7 +80,7 @@ def test_a_cropped_image_is_counted_from_the_crop():
 
 
 def test_gradients_reach_the_network_voxels_with_their_weights():
-    grid = GridMap(IDENTITY, ((0, 4), (0, 1), (0, 1)), (2, 1, 1))
+    grid = GridMap(((0, 4), (0, 1), (0, 1)), (2, 1, 1))
     logits = torch.zeros(1, 1, 2, 1, 1, requires_grad=True)
 
     grid.to_image(logits, (0, 0, 0), ((1, 2), (0, 1), (0, 1))).sum().backward()
@@ -106,7 +104,7 @@ def spans_within(size):
 @settings(deadline=None, max_examples=150)
 @given(data=st.data(), n=st.integers(1, 12), size=st.integers(1, 12), start=st.integers(0, 5))
 def test_covered_voxels_are_exactly_those_whose_support_lies_inside(data, n, size, start):
-    grid = GridMap(IDENTITY, ((start, start + n), (0, 1), (0, 1)), (size, 1, 1))
+    grid = GridMap(((start, start + n), (0, 1), (0, 1)), (size, 1, 1))
     low, high = data.draw(spans_within(size))
     expected = []
     for index in range(start, start + n):
@@ -122,7 +120,7 @@ def test_covered_voxels_are_exactly_those_whose_support_lies_inside(data, n, siz
 @settings(deadline=None, max_examples=150)
 @given(data=st.data(), n=st.integers(1, 12), size=st.integers(1, 12))
 def test_what_a_support_covers_holds_the_box_it_was_made_for(data, n, size):
-    grid = GridMap(IDENTITY, ((0, n), (0, 1), (0, 1)), (size, 1, 1))
+    grid = GridMap(((0, n), (0, 1), (0, 1)), (size, 1, 1))
     span = data.draw(spans_within(n))
 
     covered = grid.covered(grid.support((span, (0, 1), (0, 1))))
@@ -135,7 +133,7 @@ def test_what_a_support_covers_holds_the_box_it_was_made_for(data, n, size):
 @settings(deadline=None, max_examples=150)
 @given(data=st.data(), n=st.integers(1, 12), size=st.integers(1, 12))
 def test_voxels_outside_the_support_have_no_influence(data, n, size):
-    grid = GridMap(IDENTITY, ((0, n), (0, 1), (0, 1)), (size, 1, 1))
+    grid = GridMap(((0, n), (0, 1), (0, 1)), (size, 1, 1))
     span = data.draw(spans_within(n))
     logits = torch.zeros(1, 1, size, 1, 1, dtype=torch.float64, requires_grad=True)
 
@@ -144,30 +142,6 @@ def test_voxels_outside_the_support_have_no_influence(data, n, size):
     reached = np.flatnonzero(logits.grad.numpy().ravel())
     (first, stop), _, _ = grid.support((span, (0, 1), (0, 1)))
     assert (first, stop) == (reached[0], reached[-1] + 1)
-
-
-def test_a_transposed_network_sees_the_axes_in_its_own_order():
-    grid = GridMap((2, 0, 1), ((0, 4), (0, 2), (0, 3)), (4, 2, 3))
-    array = np.arange(24).reshape(2, 3, 4)
-
-    seen = grid.to_network_axes(array)
-
-    assert seen.shape == (4, 2, 3)
-    assert seen[3, 1, 2] == array[1, 2, 3]
-    assert grid.network_order(((0, 1), (1, 3), (2, 4))) == ((2, 4), (0, 1), (1, 3))
-    assert grid.image_order(((2, 4), (0, 1), (1, 3))) == ((0, 1), (1, 3), (2, 4))
-
-
-@pytest.mark.parametrize("transpose", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
-def test_a_box_names_the_same_voxels_in_both_orders(transpose):
-    array = np.arange(60).reshape(3, 4, 5)
-    box = ((1, 2), (1, 4), (0, 4))
-    grid = GridMap(transpose, whole(array.transpose(transpose).shape), array.transpose(transpose).shape)
-
-    seen = grid.to_network_axes(array)[slices_of(grid.network_order(box))]
-
-    assert set(seen.ravel()) == set(array[slices_of(box)].ravel())
-    assert grid.image_order(grid.network_order(box)) == box
 
 
 def test_boxes_by_hand():
@@ -201,10 +175,10 @@ def test_the_bounding_box_is_that_of_the_listed_voxels(seed, density, is_reverse
 
 @pytest.mark.parametrize(("image_shape", "network_shape"), SIZES)
 def test_a_map_that_says_what_coincident_voxels_mean_is_the_same_map(image_shape, network_shape):
-    plain = GridMap(IDENTITY, tuple((3, 3 + n) for n in image_shape), network_shape)
+    plain = GridMap(tuple((3, 3 + n) for n in image_shape), network_shape)
     steps = [size / n for n, size in zip(image_shape, network_shape, strict=True)]
     lines = tuple(((0.5 - 3) * step - 0.5, step) for step in steps)
-    said = GridMap(IDENTITY, plain.crop, network_shape, lines)
+    said = GridMap(plain.crop, network_shape, lines)
     logits = some_logits(network_shape)
 
     assert said.support(plain.crop) == plain.support(plain.crop)
@@ -218,7 +192,7 @@ def test_a_map_that_says_what_coincident_voxels_mean_is_the_same_map(image_shape
 
 def test_voxel_centres_may_coincide_instead_of_voxel_volumes():
     # 5 image voxels of 2 mm on network voxels of 4 mm, the first centres in the same place
-    grid = GridMap(IDENTITY, ((0, 5), (0, 1), (0, 1)), (3, 1, 1), ((0.0, 0.5), (0.0, 1.0), (0.0, 1.0)))
+    grid = GridMap(((0, 5), (0, 1), (0, 1)), (3, 1, 1), ((0.0, 0.5), (0.0, 1.0), (0.0, 1.0)))
     logits = torch.tensor([8.0, 16.0, 32.0]).view(1, 1, 3, 1, 1)
 
     assert grid.to_image(logits, (0, 0, 0), grid.crop).flatten().tolist() == [8, 12, 16, 24, 32]

@@ -1,23 +1,15 @@
 """Grids in patient space; expectations worked by hand."""
 
-from itertools import permutations, product
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import given
-from hypothesis import strategies as st
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import (
-    ArrayReorientation,
     SourceVolume,
     ijk_to_lps_of,
-    reorientation_to,
     same_grid,
 )
-
-ORIENTATIONS = ["".join(letters) for axes in permutations(("RL", "AP", "IS")) for letters in product(*axes)]
 
 
 def image(size=(4, 3, 2), spacing=(1.0, 1.0, 1.0), origin=(0.0, 0.0, 0.0), direction=None) -> sitk.Image:
@@ -151,49 +143,3 @@ def test_a_sheared_grid_has_no_image_file():
 
     with pytest.raises(UserInputError, match="sheared"):
         volume.mask_to_sitk(np.zeros((2, 2, 2), bool))
-
-
-@given(
-    order=st.permutations([0, 1, 2]),
-    flipped=st.tuples(st.booleans(), st.booleans(), st.booleans()),
-    shape=st.tuples(*[st.integers(1, 4)] * 4),
-)
-def test_undoing_a_reorientation_gives_the_array_back(order, flipped, shape):
-    array = np.arange(np.prod(shape)).reshape(shape)
-    turn = ArrayReorientation(tuple(order), flipped)
-
-    assert np.array_equal(turn.undo(turn.apply(array)), array)
-    assert np.array_equal(turn.undo(turn.apply(array[0])), array[0])
-
-
-def test_a_reorientation_by_hand():
-    array = np.arange(6).reshape(1, 2, 3)
-    turn = ArrayReorientation(order=(2, 0, 1), flipped=(False, False, True))
-
-    # new k is old i, new j is old k, new i is old j, backwards
-    assert turn.apply(array).tolist() == [[[3, 0]], [[4, 1]], [[5, 2]]]
-
-
-@pytest.mark.parametrize("wanted", ["LPS", "RAS", "SAL", "PIR"])
-@pytest.mark.parametrize("given_orientation", ORIENTATIONS)
-def test_reorientation_equals_that_of_sitk(given_orientation, wanted):
-    source = sitk.DICOMOrient(image((5, 4, 3), (1.0, 2.0, 3.0)), given_orientation)
-
-    turned = reorientation_to(SourceVolume.from_sitk([source]), wanted).apply(sitk.GetArrayFromImage(source))
-
-    assert np.array_equal(turned, sitk.GetArrayFromImage(sitk.DICOMOrient(source, wanted)))
-
-
-def test_reorientation_of_an_oblique_image_equals_that_of_sitk():
-    tilt = rotation_about_superior(25) @ np.array([[0, 0, 1], [-1, 0, 0], [0, 1, 0]], float)
-    source = image((5, 4, 3), direction=tilt)
-
-    turned = reorientation_to(SourceVolume.from_sitk([source]), "LPS").apply(sitk.GetArrayFromImage(source))
-
-    assert np.array_equal(turned, sitk.GetArrayFromImage(sitk.DICOMOrient(source, "LPS")))
-
-
-@pytest.mark.parametrize("orientation", ["LP", "LLS", "XYZ", "LRS", ""])
-def test_an_unknown_orientation_is_named(orientation):
-    with pytest.raises(UserInputError, match=f"'{orientation}'; give three letters"):
-        reorientation_to(SourceVolume.from_sitk([image()]), orientation)

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from free_networks import BUILD, free_network, random_image
 
 import context_propagation
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
-from context_propagation.core.model.free_network import network_model
+from context_propagation.core.model.free_network import from_network
 from context_propagation.core.model.network_model import Output
 from context_propagation.core.model.preprocessing import ChannelNormalisation, Preprocessing
 from context_propagation.core.propagation.activation_update import UpdateSettings
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
+from free_networks import BUILD, free_network, random_image
 
 PREPROCESSING = Preprocessing(None, (ChannelNormalisation("MR", "z-score"),))
 OUTPUT = Output(("background", "GTV"), "GTV")
@@ -47,7 +47,7 @@ def propagated(model, level=2, axis=0, index=20, volume=None, **settings):
 
 @pytest.mark.parametrize("name", BUILD)
 def test_an_edit_of_one_slice_goes_through_any_network(name):
-    model = network_model(free_network(name), PREPROCESSING, OUTPUT, PATCH, device="cpu")
+    model = from_network(free_network(name), PREPROCESSING, OUTPUT, PATCH, device="cpu")
 
     before, edit, result = propagated(model, update=UpdateSettings(iterations=5, proximal_weight=1e-3))
 
@@ -64,7 +64,7 @@ def test_an_edit_of_one_slice_goes_through_any_network(name):
 def test_slab_and_whole_window_find_the_same_update(name, monkeypatch):
     network = free_network(name)
     settings = {"update": UpdateSettings(iterations=1)}  # more amplify rounding
-    model = network_model(network, PREPROCESSING, OUTPUT, PATCH, device="cpu")
+    model = from_network(network, PREPROCESSING, OUTPUT, PATCH, device="cpu")
     _, _, slab = propagated(model, **settings)
 
     monkeypatch.setitem(model.splits[0].cut(2).__dict__, "reaches", None)  # no layer is known: the whole window
@@ -76,8 +76,8 @@ def test_slab_and_whole_window_find_the_same_update(name, monkeypatch):
 
 
 def test_the_loss_is_the_one_the_network_was_trained_with():
-    with_ce = network_model(free_network("UNet"), PREPROCESSING, OUTPUT, PATCH, device="cpu")
-    dice = network_model(free_network("UNet"), PREPROCESSING, OUTPUT, PATCH, device="cpu", loss="dice")
+    with_ce = from_network(free_network("UNet"), PREPROCESSING, OUTPUT, PATCH, device="cpu")
+    dice = from_network(free_network("UNet"), PREPROCESSING, OUTPUT, PATCH, device="cpu", loss="dice")
 
     def loss_before(model, **settings):
         return propagated(model, update=UpdateSettings(iterations=1, **settings))[2].updates[0].loss_before
@@ -89,7 +89,7 @@ def test_the_loss_is_the_one_the_network_was_trained_with():
 
 def test_the_grid_may_be_anisotropic_and_transposed():
     preprocessing = Preprocessing((1.0, 1.0, 2.0), PREPROCESSING.channels, transpose=(2, 1, 0))
-    model = network_model(free_network("UNet"), preprocessing, OUTPUT, PATCH, device="cpu")
+    model = from_network(free_network("UNet"), preprocessing, OUTPUT, PATCH, device="cpu")
     volume = SourceVolume(a_volume((24, 36, 40)).channels, np.diag([0.8, 0.9, 3.0, 1.0]))
 
     before, edit, result = propagated(model, axis=1, index=17, volume=volume)
@@ -101,7 +101,7 @@ def test_the_grid_may_be_anisotropic_and_transposed():
 
 
 def test_a_stored_flip_changes_nothing_where_the_orientation_is_known():
-    model = network_model(free_network("UNet"), PREPROCESSING, OUTPUT, PATCH, device="cpu", orientation="LPS")
+    model = from_network(free_network("UNet"), PREPROCESSING, OUTPUT, PATCH, device="cpu", orientation="LPS")
     volume = a_volume()
     flipped = SourceVolume(volume.channels[:, ::-1].copy(), np.diag([1.0, 1.0, -1.0, 1.0]))
 
@@ -144,9 +144,9 @@ def untraceable():
 def test_a_network_that_cannot_be_traced_is_given_as_two_callables():
     network = untraceable()
     with pytest.raises(UserInputError, match="two callables"):
-        network_model(network, PREPROCESSING, OUTPUT, PATCH, device="cpu")
+        from_network(network, PREPROCESSING, OUTPUT, PATCH, device="cpu")
 
-    model = network_model(
+    model = from_network(
         network, PREPROCESSING, OUTPUT, PATCH, device="cpu", callables=(network.encode, network.decode)
     )
     before, edit, result = propagated(model, level=1)
@@ -171,7 +171,7 @@ def test_a_network_that_cannot_be_traced_is_given_as_two_callables():
 )
 def test_callables_that_do_not_fit_are_refused(encode, decode, said):
     with pytest.raises(UserInputError, match=said):
-        network_model(untraceable(), PREPROCESSING, OUTPUT, PATCH, device="cpu", callables=(encode, decode))
+        from_network(untraceable(), PREPROCESSING, OUTPUT, PATCH, device="cpu", callables=(encode, decode))
 
 
 # ---- the model
@@ -179,7 +179,7 @@ def test_callables_that_do_not_fit_are_refused(encode, decode, said):
 
 def test_the_hash_tells_weights_and_preprocessing_apart():
     def hashed(network, preprocessing=PREPROCESSING):
-        return network_model(network, preprocessing, OUTPUT, PATCH, device="cpu").content_hash
+        return from_network(network, preprocessing, OUTPUT, PATCH, device="cpu").content_hash
 
     same = hashed(free_network("UNet"))
 
@@ -189,7 +189,7 @@ def test_the_hash_tells_weights_and_preprocessing_apart():
 
 
 def test_the_way_in_is_exported():
-    assert context_propagation.network_model is network_model
-    assert {"network_model", "Preprocessing", "ChannelNormalisation", "Output", "load_base_model"} <= set(
+    assert context_propagation.from_network is from_network
+    assert {"from_network", "Preprocessing", "ChannelNormalisation", "Output", "load_model"} <= set(
         context_propagation.__all__
     )

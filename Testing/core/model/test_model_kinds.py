@@ -1,12 +1,12 @@
 """Which kind of model a folder holds, and that each kind is loaded and copied as itself."""
 
 import pytest
-from monai_bundles import write_monai_bundle
-from nnunet_folders import write_nnunet_folder
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.model.model_kinds import copy_base_model, kind_of, load_base_model
 from context_propagation.core.model.nnunet_model import NnunetModel
+from monai_bundles import write_monai_bundle
+from nnunet_folders import write_nnunet_folder
 
 
 @pytest.mark.parametrize(

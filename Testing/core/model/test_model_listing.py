@@ -5,10 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from bundles import write_bundle
-from monai_bundles import write_monai_bundle
-from nnunet_folders import write_nnunet_folder
 
+from bundles import write_bundle
 from context_propagation.core.bundle.shipped_bundle import shipped_bundle
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.model.model_kinds import load_base_model
@@ -16,6 +14,8 @@ from context_propagation.core.model.model_listing import describe_model
 from context_propagation.core.model.preprocessing import ChannelNormalisation, Preprocessing
 from context_propagation.core.model.psnn_folder import PsnnDescription, save_psnn_folder
 from context_propagation.core.network.psnn import PsnnSettings
+from monai_bundles import write_monai_bundle
+from nnunet_folders import write_nnunet_folder
 
 
 def test_a_bundle_says_how_far_it_reaches_and_how_it_was_validated():
@@ -71,9 +71,9 @@ def test_a_folder_that_describes_no_model_is_refused_by_its_path(tmp_path, conte
 
 
 def test_other_folders_and_missing_ones_are_refused(tmp_path):
-    with pytest.raises(UserInputError, match="is no model: it needs bundle.json"):
+    with pytest.raises(UserInputError, match="is not a model's folder; choose one that holds bundle.json"):
         describe_model(tmp_path)
-    with pytest.raises(UserInputError, match="is no folder"):
+    with pytest.raises(UserInputError, match="is not a folder"):
         describe_model(tmp_path / "gone")
 
 

@@ -8,23 +8,24 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from bundles import PROVENANCE, random_fusion
 from monai.bundle import ConfigParser
 from monai.data import decollate_batch, list_data_collate
 from monai.transforms import CropForegroundd, Orientationd, Spacingd
-from monai_bundles import NETWORK, PREPROCESSING, configuration, metadata, write_monai_bundle
 
+from bundles import PROVENANCE, random_fusion
 from context_propagation.core.bundle.bundle import load_bundle, load_model
 from context_propagation.core.bundle.bundle_saving import save_bundle
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxes import whole
 from context_propagation.core.image.slices import SliceEdit
-from context_propagation.core.image.source_volume import SourceVolume, reorientation_to, reoriented_volume
+from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.model_kinds import kind_of, load_base_model
 from context_propagation.core.model.monai_bundle import load_monai_bundle
 from context_propagation.core.model.monai_preprocessing import MonaiPreprocessing
 from context_propagation.core.model.target import Target
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
+from monai_bundles import NETWORK, PREPROCESSING, configuration, metadata, write_monai_bundle
 
 
 @pytest.fixture(scope="module")
@@ -101,17 +102,16 @@ def test_it_predicts_what_monais_own_workflow_predicts(bundle, model, tmp_path):
     after = parser.get_parsed_content("postprocessing")(decollate_batch(batch)[0])
     theirs = after["pred"][0].numpy().astype(bool).transpose(2, 1, 0)
 
-    turn = reorientation_to(volume, model.orientation)
-    prepared = model.prepare(reoriented_volume(volume, turn))
-    mine = turn.undo(model.predict(prepared))
+    prepared = model.prepare(volume)
+    mine = model.predict(prepared)
 
     torch.testing.assert_close(prepared.network_input, batch["image"][0].as_tensor(), atol=1e-5, rtol=1e-5)
     assert 0 < theirs.sum() < theirs.size
     assert mine.shape == theirs.shape
     assert (mine != theirs).mean() < 0.02  # MONAI interpolates probabilities back, the engine logits
     grid = prepared.grid
-    probabilities = grid.to_image(torch.softmax(raw, 1), (0, 0, 0), grid.crop)[0].numpy().transpose(0, 3, 2, 1)
-    by_probabilities = np.stack([turn.undo(channel) for channel in probabilities])
+    probabilities = grid.to_image(torch.softmax(raw, 1), (0, 0, 0), grid.crop)[0].numpy()
+    by_probabilities = prepared.axes.undo(probabilities)
     near_a_tie = np.abs(by_probabilities[1] - by_probabilities[0]) < 1e-3
     assert near_a_tie.mean() < 0.01
     np.testing.assert_array_equal((by_probabilities[1] > by_probabilities[0])[~near_a_tie], theirs[~near_a_tie])
@@ -179,10 +179,10 @@ def test_a_project_bundle_holds_a_monai_bundle(bundle, tmp_path, model):
     fusion = random_fusion(channels=model.splits[0].f_channels(2))
 
     save_bundle(tmp_path / "ours", bundle, fusion, PROVENANCE, label="spleen")
-    loaded, found = load_model(tmp_path / "ours", device="cpu")
+    loaded = load_model(tmp_path / "ours", device="cpu")
 
-    assert loaded.content_hash == model.content_hash
-    assert found.content_hash == fusion.content_hash
+    assert loaded.model.content_hash == model.content_hash
+    assert loaded.fusion_sha256 == fusion.content_hash
     assert sorted(str(f.relative_to(tmp_path / "ours/model")) for f in (tmp_path / "ours/model").rglob("*.*")) == [
         "configs/inference.json",
         "configs/metadata.json",
@@ -222,8 +222,9 @@ def test_the_grid_map_says_where_the_transforms_put_each_voxel(transforms, turn)
     grid = prepared.grid
 
     axes = [(np.arange(n) - start) / step for n, (start, step) in zip(grid.network_shape, grid.linear, strict=True)]
-    at = dict(zip(grid.transpose, np.meshgrid(*axes, indexing="ij"), strict=True))
-    inside = np.all([(at[a] >= grid.crop[grid.transpose.index(a)][0]) & (at[a] <= (11, 19, 15)[a]) for a in at], axis=0)
+    order = prepared.axes.order
+    at = dict(zip(order, np.meshgrid(*axes, indexing="ij"), strict=True))
+    inside = np.all([(at[a] >= grid.crop[order.index(a)][0]) & (at[a] <= (11, 19, 15)[a]) for a in at], axis=0)
     expected = 100 * at[0] + 5 * at[1] - 2 * at[2] - 300
     assert inside.mean() > 0.5
     np.testing.assert_allclose(prepared.network_input[0].numpy()[inside], expected[inside], atol=1e-3)
@@ -238,6 +239,23 @@ def test_the_engine_interpolates_where_that_map_says():
     back = grid.to_image(prepared.network_input[None], (0, 0, 0), grid.crop)[0, 0].numpy().transpose(2, 1, 0)
 
     np.testing.assert_allclose(back[:, :18], j[:, :18], atol=1e-4)  # the last network voxel lies beyond the image
+
+
+def test_where_the_transforms_crop_the_image_the_prediction_still_covers_all_of_it(tmp_path):
+    crops = {"_target_": "CropForegroundd", "keys": "image", "source_key": "image"}
+    transforms = [*configuration()["preprocessing"]["transforms"], crops]
+    folder = write_monai_bundle(tmp_path / "b", preprocessing={"_target_": "Compose", "transforms": transforms})
+    volume = a_volume()
+    volume.channels[:, :4] = volume.channels.min()
+    model = load_monai_bundle(folder, device="cpu")
+    session = Session(model)
+
+    session.set_image(volume)
+
+    assert session.cache.prepared.grid.crop != whole(session.cache.prepared.image_shape)
+    assert session.segmentation.shape == volume.shape_kji
+    assert session.segmentation.any()
+    assert not session.segmentation[:4].any()
 
 
 def test_transforms_that_mirror_the_grid_are_refused():
@@ -308,7 +326,10 @@ def test_a_trusted_bundles_expressions_run(bundle, tmp_path):
         ),
         ({"postprocessing": [{"_target_": "AsDiscreted", "threshold": 0.3}]}, "thresholds at 0.3"),
         ({"inferer": {"_target_": "SlidingWindowInferer", "roi_size": [32, 32]}}, r"The bundle's window is \[32, 32\]"),
-        ({"inferer": {"_target_": "SlidingWindowInferer", "roi_size": [36, 32, 32]}}, "takes no image .1, 1, 36"),
+        (
+            {"inferer": {"_target_": "SlidingWindowInferer", "roi_size": [36, 32, 32]}},
+            "not take an image .1, 1, 36",
+        ),
     ],
 )
 def test_what_is_not_known_is_refused_by_name(bundle, tmp_path, changes, said):

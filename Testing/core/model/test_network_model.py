@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from nnunet_folders import write_nnunet_folder
 
 from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.core.image.axis_map import AxisMap
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.network_model import NetworkModel, Output
@@ -14,6 +14,7 @@ from context_propagation.core.model.preprocessing import ChannelNormalisation, P
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.model.target import Target
 from context_propagation.core.network.callable_split import CallableSplit
+from nnunet_folders import write_nnunet_folder
 
 PLAIN = ChannelNormalisation("MR", "none")
 CPU = torch.device("cpu")
@@ -85,7 +86,7 @@ def test_a_normalisation_that_makes_no_sense_is_refused(wrong, said):
     ("wrong", "said"),
     [
         ({"spacing_mm": (1, 0, 1)}, "three numbers above 0"),
-        ({"transpose": (0, 1, 1)}, "no order of 0, 1, 2"),
+        ({"transpose": (0, 1, 1)}, "not 0, 1 and 2 in some order"),
         ({"channels": ()}, "no image channels"),
     ],
 )
@@ -107,7 +108,9 @@ def test_the_network_sees_voxels_of_its_own_size_where_the_grid_map_says():
 
     # i: 16 mm at 1 mm, j: 15 mm at 2 mm is 7.5, which rounds to the even 8, k: 12 mm at 4 mm
     assert prepared.network_input.shape == (1, 16, 8, 3)
-    assert grid == GridMap((2, 1, 0), ((0, 8), (0, 10), (0, 12)), (16, 8, 3))
+    assert prepared.axes == AxisMap((2, 1, 0))
+    assert prepared.image_shape == (8, 10, 12)
+    assert grid == GridMap(((0, 8), (0, 10), (0, 12)), (16, 8, 3))
     d, h, w = np.meshgrid(np.arange(16), np.arange(8), np.arange(3), indexing="ij")
     at_i, at_j, at_k = (d + 0.5) * 8 / 16 - 0.5, (h + 0.5) * 10 / 8 - 0.5, (w + 0.5) * 12 / 3 - 0.5
     expected = 5 * at_k + 3 * at_j - 2 * at_i
@@ -199,6 +202,33 @@ def test_on_a_coarser_and_anisotropic_grid_the_prediction_keeps_its_place_and_si
         assert abs(centre[0] - centre[1]) < 0.1
 
 
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "PIR"])
+@pytest.mark.parametrize("direction", [(1, 1, 1), (-1, 1, -1)])
+def test_a_flipped_or_permuted_anisotropic_volume_is_predicted_in_its_own_axes(orientation, direction):
+    """Stored k, j, i run to superior, posterior, left, or backwards; the network sees other axes, in other order."""
+    ball = a_bright_ellipsoid((12, 14, 20), (4, 8, 12), (3, 5, 6))
+    matrix = np.diag([0.5 * direction[0], 1.0 * direction[1], 2.0 * direction[2], 1.0])
+    volume = SourceVolume(ball.astype(np.float32)[None], matrix)
+    model = threshold_model(Preprocessing(None, (PLAIN,), (1, 2, 0)), orientation=orientation)
+
+    prepared = model.prepare(volume)
+
+    np.testing.assert_array_equal(prepared.network_input[0].numpy(), prepared.axes.apply(ball).astype(np.float32))
+    np.testing.assert_array_equal(model.predict(prepared), ball)
+
+
+def test_by_hand_a_volume_that_runs_to_the_right_is_flipped_for_a_network_that_was_trained_in_lps():
+    volume = SourceVolume(np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4), np.diag([-1.0, 1.0, 1.0, 1.0]))
+    model = threshold_model(Preprocessing(None, (PLAIN,), (2, 1, 0)), orientation="LPS")
+
+    prepared = model.prepare(volume)
+
+    # network axes are i, j, k; stored i runs to the right, so that it is turned round
+    assert prepared.axes == AxisMap((2, 1, 0), (True, False, False))
+    assert prepared.network_input[0, :, 0, 0].tolist() == [3, 2, 1, 0]
+    assert prepared.image_shape == (4, 3, 2)
+
+
 def test_a_prediction_can_be_cancelled_between_windows():
     model = threshold_model(Preprocessing(None, (PLAIN,)))
     prepared = model.prepare(volume_of(np.zeros((16, 16, 16))))
@@ -247,7 +277,7 @@ def test_a_patch_that_the_strides_do_not_divide_is_refused():
         torch.zeros(1, 1, 8, 8, 8),
     )
 
-    with pytest.raises(UserInputError, match=r"\(8, 10, 8\) is no multiple of the network's strides \(4, 4, 4\)"):
+    with pytest.raises(UserInputError, match=r"\(8, 10, 8\) is not a multiple of the network's strides \(4, 4, 4\)"):
         NetworkModel(
             [split],
             Preprocessing(None, (PLAIN,)),

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from nnunet_folders import write_nnunet_folder
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.model.nnunet_copy import copy_for_inference
 from context_propagation.core.model.nnunet_folder import load_nnunet_folder
+from nnunet_folders import write_nnunet_folder
 
 
 @pytest.fixture(autouse=True, scope="module")

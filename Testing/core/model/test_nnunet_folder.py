@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from nnunet_folders import edit_checkpoint, edit_json, write_nnunet_folder
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.model.nnunet_allow_lists import TRAINERS
 from context_propagation.core.model.nnunet_folder import load_nnunet_folder
+from nnunet_folders import edit_checkpoint, edit_json, write_nnunet_folder
 
 FULL = ("configurations", "3d_fullres")
 ARGUMENTS = (*FULL, "architecture", "arch_kwargs")
@@ -374,7 +374,7 @@ def test_zip_that_is_no_checkpoint_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize("content", [{"state_dict": {}}, [1, 2], {"network_weights": 1, "init_args": None}])
 def test_checkpoint_of_another_tool_is_refused(folder: Path, content: Any) -> None:
     torch.save(content, checkpoint_of(folder))
-    assert "no nnU-Net v2 checkpoint" in refusal(folder)
+    assert "is not an nnU-Net v2 checkpoint" in refusal(folder)
 
 
 def test_weights_of_another_architecture_are_refused_with_the_first_mismatch(folder: Path, tmp_path: Path) -> None:

@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from nnunet_folders import write_nnunet_folder
 from nnunetv2.imageio.nibabel_reader_writer import NibabelIO, NibabelIOWithReorient
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO, SimpleITKIOWithReorient
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from scipy.ndimage import gaussian_filter
 
 from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.core.image.axis_map import AxisMap, axes_towards, turned_volume
 from context_propagation.core.image.slices import SliceEdit
-from context_propagation.core.image.source_volume import SourceVolume, reorientation_to, reoriented_volume
+from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
+from nnunet_folders import write_nnunet_folder
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -130,7 +131,8 @@ def test_the_grid_of_a_prepared_image_is_in_network_order(tmp_path):
 
     prepared = NnunetModel.load(folder, device="cpu").prepare(source_volume(channels))
 
-    assert prepared.grid.transpose == (2, 0, 1)
+    assert prepared.axes == AxisMap((2, 0, 1))
+    assert prepared.image_shape == (20, 12, 14)
     assert prepared.grid.crop == ((4, 20), (2, 10), (3, 13))
     assert prepared.grid.network_shape == (8, 8, 10)  # 16 voxels of 1 mm at 2 mm
     assert prepared.network_input.shape == (1, 8, 8, 10)
@@ -274,7 +276,7 @@ def test_a_dataset_file_of_the_older_kind_names_its_channels_modality(tmp_path):
     assert model.channel_names == ["MRI", "MRI"]
 
 
-# ---- orientation (method 11)
+# ---- orientation
 
 READERS = {
     "SimpleITKIO": SimpleITKIO,
@@ -312,8 +314,7 @@ def test_the_network_is_fed_what_nnunet_s_reader_feeds(tmp_path, reader, directi
     model = NnunetModel.load(write_nnunet_folder(tmp_path / "m", image_reader=reader), device="cpu")
 
     volume = SourceVolume.from_sitk([sitk.ReadImage(str(tmp_path / "image.nii.gz"))])
-    if model.orientation:
-        volume = reoriented_volume(volume, reorientation_to(volume, model.orientation))
+    volume = turned_volume(volume, axes_towards(volume, model.orientation))
 
     assert np.array_equal(volume.channels, expected)
     assert volume.spacing_kji_mm == pytest.approx(properties["spacing"], rel=1e-5)

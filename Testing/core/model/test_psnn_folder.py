@@ -139,7 +139,7 @@ def test_an_orientation_can_be_given_where_the_folder_has_none(folder):
         (["spacing_mm"], [1.0, 0, 1.0], "three numbers above 0"),
         (["spacing_mm"], None, "'spacing_mm' is None, not a list"),
         (["patch_size"], [8, 16.5, 16], "three whole numbers"),
-        (["patch_size"], [7, 16, 16], "no multiple of"),
+        (["patch_size"], [7, 16, 16], "not a multiple of"),
         (["labels"], ["background"], "without the background"),
         (["labels"], [], "without the background"),
         (["orientation"], "LPX", "three letters such as LPS, or null"),

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from free_networks import BUILD, LEVELS, free_network, random_image
 from torch import nn
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import contains, slices_of, whole
 from context_propagation.core.network.traced_split import TracedSplit
 from context_propagation.core.network.unet_split import UNetSplit
+from free_networks import BUILD, LEVELS, free_network, random_image
 
 CASES = [(name, level) for name in BUILD for level in (1, 2, 3) if level <= LEVELS[name]]
 NNUNET_CASES = [(name, level) for name in ("PlainConvUNet", "ResidualEncoderUNet") for level in (1, 2, 3)]
@@ -384,7 +384,7 @@ class Smaller(Toy):
         (Listed, "Listed returns a list, not one tensor of logits; pass two callables"),
         (Decides, "Decides cannot be traced: Decides: .* pass two callables"),
         (DecidesBySize, r"The trace of DecidesBySize computes something else than it at \(1, 1, 16, 8, 8\); pass two"),
-        (OneSizeAlone, r"OneSizeAlone takes no image \(1, 1, 16, 8, 8\)"),
+        (OneSizeAlone, r"OneSizeAlone does not take an image \(1, 1, 16, 8, 8\)"),
         (Smaller, r"Smaller returns logits of shape \(1, 2, 7, 8, 8\)"),
     ],
 )

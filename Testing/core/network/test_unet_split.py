@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from nnunet_folders import write_nnunet_folder
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.model.nnunet_folder import load_nnunet_folder
 from context_propagation.core.network.unet_split import UNetSplit
+from nnunet_folders import write_nnunet_folder
 
 ARCHITECTURES = ["PlainConvUNet", "ResidualEncoderUNet"]
 

@@ -32,7 +32,7 @@ def arrays(phantom: Phantom) -> list[np.ndarray]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_options_and_seed_give_a_case_bit_for_bit(kind, some):
     again = make_phantom(settings(kind, number=2))
-    assert again.told == some[kind][2].told
+    assert again.hidden_truth == some[kind][2].hidden_truth
     assert all(np.array_equal(a, b) for a, b in zip(arrays(again), arrays(some[kind][2]), strict=True))
 
 

@@ -6,15 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from nnunet_folders import write_nnunet_folder
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import whole
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation.activation_update import UpdateSettings, segmentation_loss, update_features
-from context_propagation.core.propagation.slice_update import SliceTarget, target_loss, update_window
+from context_propagation.core.propagation.slice_update import SliceTarget, update_window
 from context_propagation.core.propagation.window import encode_window
+from nnunet_folders import write_nnunet_folder
+from slice_losses import loss_of_slices
 
 
 def test_dice_loss_of_a_hand_worked_slice():
@@ -145,7 +146,7 @@ def test_settings_that_make_no_sense_are_refused(wrong):
         UpdateSettings(**wrong)
 
 
-# -- slab against whole window (method 7) --------------------------------------------------------------------------
+# -- slab against whole window --------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module", params=["PlainConvUNet", "ResidualEncoderUNet"])
@@ -160,7 +161,7 @@ def window_of(folder, dtype, level=2):
     rng = np.random.default_rng(0)
     volume = SourceVolume(rng.normal(size=(1, 48, 32, 32)).astype(np.float32), np.eye(4))
     prepared = model.prepare(volume)
-    prepared = type(prepared)(prepared.network_input.to(dtype), prepared.grid, prepared.properties)
+    prepared = replace(prepared, network_input=prepared.network_input.to(dtype))
     window = encode_window(model, prepared, whole(prepared.grid.network_shape), level)
     return model, prepared.grid, window
 
@@ -175,7 +176,7 @@ def target(axis=0, index=21):
 def whole_window_loss(model, grid, window, slice_target, f):
     features = window.features[0]
     logits = model.splits[0].decode(features, f)
-    return target_loss(model, grid, logits, (0, 0, 0), slice_target, "dice and cross-entropy")
+    return loss_of_slices(model, grid, logits, (0, 0, 0), slice_target)
 
 
 @pytest.mark.parametrize(("axis", "index"), [(0, 0), (0, 21), (1, 16), (2, 31)])
@@ -188,7 +189,7 @@ def test_one_evaluation_on_the_slab_equals_the_whole_window_to_1e_5_in_float32(f
     slab = split.slab(features, grid.support(aim.box()))
     part = slab.features.f.clone().requires_grad_(True)
     origin = tuple(span[0] for span in slab.output_box)
-    slab_loss = target_loss(model, grid, split.decode(slab.features, part), origin, aim, "dice and cross-entropy")
+    slab_loss = loss_of_slices(model, grid, split.decode(slab.features, part), origin, aim)
     slab_loss.backward()
     inside = (slice(None), slice(None), *(slice(*span) for span in slab.f_box))
     assert slab_loss.item() == pytest.approx(loss.item(), rel=1e-5)

@@ -12,7 +12,7 @@ from context_propagation.core.propagation.composition import (
     drawn_voxels,
     superseded,
 )
-from context_propagation.core.propagation.fusion_network import FarMargin
+from context_propagation.core.propagation.fusion_network import FarThresholds
 
 
 def volume(*rows: str) -> np.ndarray:
@@ -37,9 +37,9 @@ UNTOUCHED = volume("000", "000", "000", "000", "000", "000")
 
 
 def test_without_edits_the_untouched_labels_stay():
-    untouched = volume("010", "111", "001")
+    window_prediction = volume("010", "111", "001")
 
-    assert rows_of(compose(untouched, ())) == ["010", "111", "001"]
+    assert rows_of(compose(window_prediction, ())) == ["010", "111", "001"]
 
 
 def test_near_slices_take_the_update_far_slices_stay_and_the_drawing_is_exact():
@@ -170,10 +170,10 @@ def test_a_slice_of_another_axis_supersedes_nothing():
 
 
 def test_composition_leaves_its_input_alone():
-    untouched = UNTOUCHED.copy()
-    compose(untouched, (EditRecord((drawn(2, "111"),), 1, (near(1, "111"),)),))
+    window_prediction = UNTOUCHED.copy()
+    compose(window_prediction, (EditRecord((drawn(2, "111"),), 1, (near(1, "111"),)),))
 
-    assert not untouched.any()
+    assert not window_prediction.any()
 
 
 def test_drawn_voxels_are_the_drawn_planes():
@@ -228,9 +228,9 @@ def test_a_far_voxel_flips_only_where_the_margin_is_beyond_the_far_margin():
     # R_0 is 101 everywhere; N(0) = 0; far margin 0.2
     margins = far(SILENT, [0.1, 0.1, 0.1], [-0.1, -0.1, -0.1], [0.3, 0.3, 0.3], [-0.3, -0.3, -0.3], [0.25, NAN, -0.25])
     record = EditRecord((drawn(0, "101"),), 0, (), far=margins)
-    untouched = volume("101", "101", "101", "101", "101", "101")
+    window_prediction = volume("101", "101", "101", "101", "101", "101")
 
-    assert rows_of(compose(untouched, (record,), far_margin=FarMargin(0.2, 0.2))) == [
+    assert rows_of(compose(window_prediction, (record,), far_thresholds=FarThresholds(0.2, 0.2))) == [
         "101",
         "101",
         "101",
@@ -266,11 +266,21 @@ def test_far_slices_average_the_edits_or_follow_the_latest():
     # mean of 0.9 and -0.5 is 0.2; of 0.1 and -0.5 is -0.2; where only one decodes, it speaks alone
     first = EditRecord((drawn(0, "000"),), 0, (), far=far(SILENT, [0.9, 0.1, 0.9]))
     second = EditRecord((drawn(0, "000"),), 0, (), far=far(SILENT, [-0.5, -0.5, NAN]))
-    untouched = volume("000", "010")
+    window_prediction = volume("000", "010")
 
-    assert rows_of(compose(untouched, (first, second), far_margin=FarMargin(0.1, 0.1)))[1] == "101"
-    assert rows_of(compose(untouched, (first, second), far_margin=FarMargin(0.1, 0.1), far_rule="latest"))[1] == "000"
-    assert rows_of(compose(untouched, (second, first), far_margin=FarMargin(0.1, 0.1), far_rule="latest"))[1] == "111"
+    assert rows_of(compose(window_prediction, (first, second), far_thresholds=FarThresholds(0.1, 0.1)))[1] == "101"
+    assert (
+        rows_of(compose(window_prediction, (first, second), far_thresholds=FarThresholds(0.1, 0.1), far_rule="latest"))[
+            1
+        ]
+        == "000"
+    )
+    assert (
+        rows_of(compose(window_prediction, (second, first), far_thresholds=FarThresholds(0.1, 0.1), far_rule="latest"))[
+            1
+        ]
+        == "111"
+    )
 
 
 def test_edits_that_decode_other_boxes_are_averaged_where_they_overlap():

@@ -16,7 +16,7 @@ CELLS = (2, 3, 4)
 
 
 def plain_grid(shape=SHAPE):
-    return GridMap((0, 1, 2), whole(shape), shape)
+    return GridMap(whole(shape), shape)
 
 
 def drawn_corner(index=1):
@@ -76,14 +76,14 @@ def test_slices_are_perpendicular_to_their_axis(axis):
 def test_a_transposed_network_sees_the_same_map_transposed():
     """Network axes 0, 1, 2 show image axes 2, 0, 1."""
     straight = edit_map(plain_grid(), whole(SHAPE), CELLS, drawn_corner(), 0, [1])
-    grid = GridMap((2, 0, 1), whole((8, 4, 6)), (8, 4, 6))
-    seen = edit_map(grid, whole((8, 4, 6)), (4, 2, 3), grid.to_network_axes(drawn_corner()), 1, [1])
+    grid = GridMap(whole((8, 4, 6)), (8, 4, 6))
+    seen = edit_map(grid, whole((8, 4, 6)), (4, 2, 3), drawn_corner().transpose(2, 0, 1), 1, [1])
     assert torch.allclose(seen, straight.permute(0, 1, 4, 2, 3))
 
 
 def test_a_cropped_network_starts_at_its_crop():
     """The network sees k 2 to 5 of 8; its first cell holds k 2 and 3."""
-    grid = GridMap((0, 1, 2), ((2, 6), (0, 6), (0, 8)), SHAPE)
+    grid = GridMap(((2, 6), (0, 6), (0, 8)), SHAPE)
     drawn = np.zeros((8, 6, 8), bool)
     drawn[3, :2, :2] = True
     target, edited = edit_map(grid, whole(SHAPE), CELLS, drawn, 0, [3])[0]
@@ -93,7 +93,7 @@ def test_a_cropped_network_starts_at_its_crop():
 
 def test_on_a_resampled_grid_a_slice_is_shared_between_the_cells_it_lies_in():
     """5 image slices, 8 network slices, 4 cells of 1.25 image slices each: slice 2 lies half in cell 1, half in 2."""
-    grid = GridMap((0, 1, 2), whole((5, 6, 8)), (8, 6, 8))
+    grid = GridMap(whole((5, 6, 8)), (8, 6, 8))
     drawn = np.ones((5, 6, 8), bool)
     _, edited = edit_map(grid, whole((8, 6, 8)), (4, 3, 4), drawn, 0, [2])[0]
     assert edited[:, 0, 0].tolist() == pytest.approx([0, 0.5 / 1.25, 0.5 / 1.25, 0])
@@ -105,7 +105,7 @@ def test_resampling_loses_nothing_of_the_drawing(network_shape, axis):
     image_shape = (7, 9, 11)
     drawn = np.random.default_rng(0).random(image_shape) > 0.5
     cells = tuple(n // 4 for n in network_shape)
-    grid = GridMap((0, 1, 2), whole(image_shape), network_shape)
+    grid = GridMap(whole(image_shape), network_shape)
     target, edited = edit_map(grid, whole(network_shape), cells, drawn, axis, [2, 5])[0]
     cell_voxels = np.prod(image_shape) / np.prod(cells)
     assert target.sum() * cell_voxels == pytest.approx(drawn.take([2, 5], axis).sum(), rel=1e-5)
@@ -152,9 +152,9 @@ def dense_edit_map(grid, network_box, f_shape, drawn, axis, indices):
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("indices", [[7], [9, 4, 5]])
 def test_it_equals_the_map_of_the_whole_image_on_a_transposed_cropped_resampled_grid(axis, indices):
-    grid = GridMap((2, 0, 1), ((1, 12), (3, 16), (2, 11)), (16, 8, 12))
+    grid = GridMap(((1, 12), (3, 16), (2, 11)), (16, 8, 12))
     box = ((4, 16), (0, 8), (-4, 12))
-    drawn = grid.to_network_axes(np.random.default_rng(0).random((17, 12, 13)) > 0.5)
+    drawn = (np.random.default_rng(0).random((17, 12, 13)) > 0.5).transpose(2, 0, 1)
 
     found = edit_map(grid, box, (3, 2, 4), drawn, axis, indices)
 

@@ -2,11 +2,10 @@
 
 import pytest
 
-from context_propagation.core.image.source_volume import ArrayReorientation
 from context_propagation.core.propagation.activation_update import UpdateSettings
 from context_propagation.core.propagation.edit_propagation import EditPropagation
 
 
 def test_the_voxel_size_is_never_assumed():
     with pytest.raises(TypeError, match="spacing_kji_mm"):
-        EditPropagation(None, ArrayReorientation(), neighbours=2, update=UpdateSettings())
+        EditPropagation(None, neighbours=2, update=UpdateSettings())

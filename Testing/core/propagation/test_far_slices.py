@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from fusion_networks import random_fusion
-from nnunet_folders import write_nnunet_folder
 
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.boxes import slices_of
@@ -15,10 +13,18 @@ from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation.activation_update import UpdateSettings
 from context_propagation.core.propagation.edit_description import DrawnSlice, describe, no_description
 from context_propagation.core.propagation.far_slices import decode_fused
-from context_propagation.core.propagation.fusion_inputs import EditContext, describe_edit, edit_map, fusion_inputs
+from context_propagation.core.propagation.fusion_inputs import (
+    EditContext,
+    FusionInputs,
+    describe_edit,
+    edit_map,
+    fusion_inputs,
+)
 from context_propagation.core.propagation.slice_update import NetworkEdit
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
+from fusion_networks import random_fusion
+from nnunet_folders import write_nnunet_folder
 
 SHAPE = (24, 22, 20)
 QUICK = UpdateSettings(iterations=3)
@@ -73,7 +79,7 @@ def whole_margins(session, record):
 
 
 def owned(session):
-    return session.cache.owner != -1
+    return session.cache.prepared.axes.undo(session.cache.owner) != -1
 
 
 # ---- the margin
@@ -132,7 +138,7 @@ def test_where_two_labels_tie_the_lower_one_has_the_voxel(tmp_path, target, wins
 def test_the_margins_are_those_of_the_fused_features_decoded_over_the_window(model):
     """One window larger than the image, 1 mm voxels: every step by hand."""
     fusion = random_fusion(model)
-    session = started(model, fusion, window_margin=30)
+    session = started(model, fusion, window_border=30)
     (window,) = session.cache.windows
     features = window.features[0]
     edit = redrawn(session)
@@ -152,7 +158,9 @@ def test_the_margins_are_those_of_the_fused_features_decoded_over_the_window(mod
     parts = (occupied[0, 0], occupied[0, 1] - occupied[0, 0])
     looks = torch.stack([(features.f[0] * part).sum((1, 2, 3)) / (part.sum() + 1e-3) for part in parts])[None]
     with torch.no_grad():
-        fused = fusion.networks[0](features.f, f_updated, occupied, torch.from_numpy(description)[None], looks)
+        fused = fusion.networks[0](
+            FusionInputs(features.f, f_updated, occupied, torch.from_numpy(description)[None], looks)
+        )
         logits = model.splits[0].decode(features, fused, True)
     probability = torch.softmax(logits, 1)[0].numpy()
     inside = tuple(slice(-start, -start + n) for (start, _), n in zip(window.network_box, SHAPE, strict=True))
@@ -172,7 +180,7 @@ def test_the_margins_are_those_of_the_fused_features_decoded_over_the_window(mod
 
 def test_training_and_use_share_inputs_and_decode_and_the_decode_has_a_gradient(model):
     fusion = random_fusion(model)
-    session = started(model, fusion, window_margin=30)
+    session = started(model, fusion, window_border=30)
     edit = redrawn(session)
     session.propagate([edit])
     (record,) = session.records
@@ -180,7 +188,7 @@ def test_training_and_use_share_inputs_and_decode_and_the_decode_has_a_gradient(
     context = EditContext.of(cache, drawn, (1.0, 1.0, 1.0))
 
     inputs = fusion_inputs(cache, 0, 0, record.features, drawn, context)
-    logits = decode_fused(cache, 0, 0, fusion.networks[0](*inputs))
+    logits = decode_fused(cache, 0, 0, fusion.networks[0](inputs))
     margin = model.target_margin([logits])[0].detach().numpy()
     model.target_logit(logits).sum().backward()
 
@@ -191,7 +199,7 @@ def test_training_and_use_share_inputs_and_decode_and_the_decode_has_a_gradient(
 def test_the_description_is_that_of_the_drawn_slice_against_the_untouched_logits(model):
     """Voxels of 1 x 2 x 1 mm (k, j, i): the network resamples j; the loss box is 8 voxels around both outlines."""
     image = volume(ijk_to_lps=np.diag([1.0, 2.0, 1.0, 1.0]))
-    session = started(model, None, image, window_margin=30)
+    session = started(model, None, image, window_border=30)
     drawn = np.zeros(SHAPE[1:], bool)
     drawn[9:13, 8:12] = True
     edit = SliceEdit(0, 10, drawn)
@@ -211,7 +219,7 @@ def test_the_description_is_that_of_the_drawn_slice_against_the_untouched_logits
     predicted = session.window_prediction[10]
     expected = describe([DrawnSlice(drawn[box], predicted[box], plane[box], (2.0, 1.0))])
 
-    spacing_mm = session.propagation.oriented_spacing_mm
+    spacing_mm = session.propagation.network_spacing_mm
     described = describe_edit(session.cache, network_edit(session, [edit]), spacing_mm)
     assert np.allclose(described, expected, atol=1e-4)
     assert not np.allclose(
@@ -290,14 +298,14 @@ def test_margins_lie_on_image_voxels_whatever_the_spacing_of_the_network(model, 
 def test_margins_of_a_resampled_image_are_interpolated_from_the_fused_logits(model):
     image = volume(ijk_to_lps=np.diag([1.0, 1.0, 3.0, 1.0]))
     fusion = random_fusion(model)
-    session = started(model, fusion, image, window_margin=60)
+    session = started(model, fusion, image, window_border=60)
     edit = redrawn(session)
     session.propagate([edit])
     (window,), (record,) = session.cache.windows, session.records
     drawn = network_edit(session, [edit])
     inputs = fusion_inputs(session.cache, 0, 0, record.features, drawn, EditContext.of(session.cache, drawn, (3, 1, 1)))
     with torch.no_grad():
-        logits = model.splits[0].decode(window.features[0], fusion.networks[0](*inputs), True)
+        logits = model.splits[0].decode(window.features[0], fusion.networks[0](inputs), True)
     shape = session.cache.prepared.grid.network_shape
     inside = tuple(slice(max(0, -a), max(0, -a) + n) for (a, _), n in zip(window.network_box, shape, strict=True))
     resampled = F.interpolate(logits[(slice(None), slice(None), *inside)], SHAPE, mode="trilinear", align_corners=False)
@@ -366,7 +374,7 @@ def test_a_fused_margin_is_that_of_the_window_that_owns_the_voxel(model):
         inputs = fusion_inputs(cache, number, 0, record.features, drawn, context)
         assert torch.equal(inputs.f, inputs.f_updated) == (number not in reached)
         with torch.no_grad():
-            logits = decode_fused(cache, number, 0, fusion.networks[0](*inputs))
+            logits = decode_fused(cache, number, 0, fusion.networks[0](inputs))
         margin = model.target_margin([logits])[0].numpy()
         mine = cache.owner[slices_of(window.image_box)] == number
         expected[slices_of(window.image_box)][mine] = margin[mine]
@@ -379,7 +387,7 @@ def test_a_fused_margin_is_that_of_the_window_that_owns_the_voxel(model):
 def test_folds_average_probabilities(tmp_path):
     folds = NnunetModel.load(write_nnunet_folder(tmp_path, folds=(0, 1), features=(4, 8, 8)), device="cpu")
     fusion = random_fusion(folds)
-    session = started(folds, fusion, window_margin=30)
+    session = started(folds, fusion, window_border=30)
     edit = redrawn(session)
     session.propagate([edit])
     cache, drawn, (record,) = session.cache, network_edit(session, [edit]), session.records
@@ -388,7 +396,7 @@ def test_folds_average_probabilities(tmp_path):
     for fold in (0, 1):
         with torch.no_grad():
             inputs = fusion_inputs(cache, 0, fold, record.features, drawn, context)
-            logits = decode_fused(cache, 0, fold, fusion.networks[fold](*inputs))
+            logits = decode_fused(cache, 0, fold, fusion.networks[fold](inputs))
         single.append(torch.softmax(logits, 1)[0].numpy())
     mean = (single[0] + single[1]) / 2
     assert np.allclose(whole_margins(session, record), mean[1] - mean[0], atol=1e-3)
@@ -423,7 +431,7 @@ def test_near_slices_are_the_same_with_and_without_a_fusion_network(model):
 def test_a_larger_far_margin_flips_fewer_far_voxels_and_1_flips_none(model):
     changed = []
     for margin in (0.0, 0.3, 1.0):
-        session = started(model, random_fusion(model, far_margin=margin))
+        session = started(model, random_fusion(model, far_thresholds=margin))
         result = session.propagate([redrawn(session)])
         far = result.changed.copy()
         far[8:13] = False

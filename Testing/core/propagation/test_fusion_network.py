@@ -10,6 +10,7 @@ from torch import nn
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.propagation.edit_description import DESCRIPTION_SIZE
+from context_propagation.core.propagation.fusion_inputs import FusionInputs
 from context_propagation.core.propagation.fusion_network import (
     MAP_CHANNELS,
     PROTOTYPES,
@@ -21,13 +22,13 @@ VARIANTS = ["paper", "residual", "attention"]
 ODD = (5, 7, 9)
 
 
-def inputs(channels=2, shape=ODD, edits=1, told=0, seed=0):
+def inputs(channels=2, shape=ODD, edits=1, hidden_truth=0, seed=0):
     generator = torch.Generator().manual_seed(seed)
     sizes = [
         (channels, *shape),
         (channels, *shape),
         (MAP_CHANNELS, *shape),
-        (DESCRIPTION_SIZE + told,),
+        (DESCRIPTION_SIZE + hidden_truth,),
         (PROTOTYPES, channels),
     ]
     return [torch.randn(edits, *size, generator=generator) for size in sizes]
@@ -39,11 +40,11 @@ def replaced(given, position, seed=9):
     return [*given[:position], fresh, *given[position + 1 :]]
 
 
-def network(variant="residual", channels=2, width=4.0, told=0):
+def network(variant="residual", channels=2, width=4.0, hidden_truth=0):
     """Seeded fresh weights, moved a little, so that norms scale and shift and a residual network corrects."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        built = build_fusion_network(FusionSettings(variant, channels, width, told))
+        built = build_fusion_network(FusionSettings(variant, channels, width, hidden_truth))
         for parameter in built.parameters():
             parameter += 0.2 * torch.randn_like(parameter)
     return built
@@ -55,15 +56,15 @@ def network(variant="residual", channels=2, width=4.0, told=0):
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("shape", [ODD, (4, 6, 8), (3, 3, 16)])
 def test_the_output_has_exactly_the_shape_of_f(variant, shape):
-    assert network(variant)(*inputs(shape=shape)).shape == (1, 2, *shape)
+    assert network(variant)(FusionInputs(*inputs(shape=shape))).shape == (1, 2, *shape)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_edits_in_one_batch_do_not_see_each_other(variant):
     given = inputs(edits=3)
-    together = network(variant)(*given)
+    together = network(variant)(FusionInputs(*given))
     for number in range(3):
-        alone = network(variant)(*(piece[number : number + 1] for piece in given))
+        alone = network(variant)(FusionInputs(*(piece[number : number + 1] for piece in given)))
         assert torch.allclose(together[number : number + 1], alone, rtol=1e-4, atol=1e-4)
 
 
@@ -71,7 +72,9 @@ def test_edits_in_one_batch_do_not_see_each_other(variant):
 @pytest.mark.parametrize("position", [0, 1])
 def test_the_output_depends_on_f_and_on_f_updated(variant, position):
     given = inputs()
-    assert not torch.allclose(network(variant)(*given), network(variant)(*replaced(given, position)))
+    assert not torch.allclose(
+        network(variant)(FusionInputs(*given)), network(variant)(FusionInputs(*replaced(given, position)))
+    )
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -126,12 +129,12 @@ def test_the_paper_s_network_computes_fig_2c(shape):
     grown = torch.cat([F.interpolate(s, shape, mode="trilinear", align_corners=False) for s in streams], 1)
     expected = block(block(grown, range(6, 9)), range(9, 12))
 
-    assert torch.allclose(paper(f, f_updated, *ignored), expected, atol=1e-4)
+    assert torch.allclose(paper(FusionInputs(f, f_updated, *ignored)), expected, atol=1e-4)
     assert expected.std() > 0.1
 
 
 def test_the_paper_s_output_is_never_below_0():
-    fused = network("paper")(*inputs())
+    fused = network("paper")(FusionInputs(*inputs()))
     assert fused.min() == 0
     assert fused.max() > 0
 
@@ -139,7 +142,9 @@ def test_the_paper_s_output_is_never_below_0():
 @pytest.mark.parametrize("position", [2, 3, 4])
 def test_the_paper_s_network_sees_neither_edit_map_nor_description_nor_prototypes(position):
     given = inputs()
-    assert torch.equal(network("paper")(*given), network("paper")(*replaced(given, position)))
+    assert torch.equal(
+        network("paper")(FusionInputs(*given)), network("paper")(FusionInputs(*replaced(given, position)))
+    )
 
 
 # ---- ours
@@ -150,29 +155,31 @@ def test_the_paper_s_network_sees_neither_edit_map_nor_description_nor_prototype
 def test_our_networks_start_as_f_exactly(variant, width):
     given = inputs()
     fresh = build_fusion_network(FusionSettings(variant, 2, width))
-    assert torch.equal(fresh(*given), given[0])
+    assert torch.equal(fresh(FusionInputs(*given)), given[0])
 
 
 def test_the_residual_network_can_learn_its_way_from_the_identity():
     given = inputs()
     fresh = build_fusion_network(FusionSettings("residual", 2, 1.0))
     optimizer = torch.optim.SGD(fresh.parameters(), lr=0.1)
-    ((fresh(*given) - given[1]) ** 2).mean().backward()
+    ((fresh(FusionInputs(*given)) - given[1]) ** 2).mean().backward()
     optimizer.step()
-    assert ((fresh(*given) - given[1]) ** 2).mean() < ((given[0] - given[1]) ** 2).mean()
+    assert ((fresh(FusionInputs(*given)) - given[1]) ** 2).mean() < ((given[0] - given[1]) ** 2).mean()
 
 
 @pytest.mark.parametrize(("name", "position"), [("edit map", 2), ("description", 3), ("prototypes", 4)])
 def test_the_residual_network_sees_map_description_and_prototypes(name, position):
     given = inputs()
-    assert not torch.allclose(network()(*given), network()(*replaced(given, position)), atol=1e-3)
+    assert not torch.allclose(
+        network()(FusionInputs(*given)), network()(FusionInputs(*replaced(given, position))), atol=1e-3
+    )
 
 
 def test_the_description_moves_every_voxel_of_the_output():
     given = inputs(shape=(9, 11, 13))
     other = [*given[:3], given[3] + 1, given[4]]
     many_units = network(width=32.0)  # with few, all of them may be silent at some voxel
-    moved = (many_units(*given) - many_units(*other)).abs().amax((0, 1))
+    moved = (many_units(FusionInputs(*given)) - many_units(FusionInputs(*other))).abs().amax((0, 1))
     assert (moved > 1e-4).all()
 
 
@@ -181,20 +188,28 @@ def test_every_number_of_the_description_counts():
     for number in range(DESCRIPTION_SIZE):
         other = given[3].clone()
         other[0, number] += 1
-        assert not torch.allclose(network()(*given), network()(*given[:3], other, given[4]), atol=1e-3), number
+        assert not torch.allclose(
+            network()(FusionInputs(*given)), network()(FusionInputs(*given[:3], other, given[4])), atol=1e-3
+        ), number
 
 
 def test_what_an_oracle_is_told_counts_too():
-    given = inputs(told=3)
+    given = inputs(hidden_truth=3)
     other = given[3].clone()
     other[0, -1] += 1
-    assert not torch.allclose(network(told=3)(*given), network(told=3)(*given[:3], other, given[4]), atol=1e-3)
+    assert not torch.allclose(
+        network(hidden_truth=3)(FusionInputs(*given)),
+        network(hidden_truth=3)(FusionInputs(*given[:3], other, given[4])),
+        atol=1e-3,
+    )
 
 
 def test_a_prototype_counts_by_its_direction_alone():
     given = inputs()
-    assert torch.allclose(network()(*given), network()(*given[:4], 3 * given[4]), atol=1e-4)
-    assert not torch.allclose(network()(*given), network()(*given[:4], -given[4]), atol=1e-3)
+    assert torch.allclose(network()(FusionInputs(*given)), network()(FusionInputs(*given[:4], 3 * given[4])), atol=1e-4)
+    assert not torch.allclose(
+        network()(FusionInputs(*given)), network()(FusionInputs(*given[:4], -given[4])), atol=1e-3
+    )
 
 
 def test_what_is_alike_is_the_cosine_between_f_and_each_prototype():
@@ -203,7 +218,7 @@ def test_what_is_alike_is_the_cosine_between_f_and_each_prototype():
     probe = build_fusion_network(FusionSettings("residual", 2, 1.0))
     seen = []
     probe.entry.register_forward_pre_hook(lambda module, values: seen.append(values[0]))
-    probe(*given)
+    probe(FusionInputs(*given))
     f, prototypes = given[0][0].numpy(), given[4][0].numpy()
     for number, prototype in enumerate(prototypes):
         length = np.sqrt((f**2).sum(0)) * np.sqrt((prototype**2).sum())
@@ -215,7 +230,7 @@ def test_prototypes_of_zeros_are_like_nothing():
     probe = build_fusion_network(FusionSettings("residual", 2, 1.0))
     seen = []
     probe.entry.register_forward_pre_hook(lambda module, values: seen.append(values[0]))
-    probe(f, f_updated, edit_map, description, torch.zeros_like(prototypes))
+    probe(FusionInputs(f, f_updated, edit_map, description, torch.zeros_like(prototypes)))
     assert not seen[0][0, -2:].any()
 
 
@@ -223,9 +238,9 @@ def test_an_oracle_starts_from_the_weights_of_the_network_that_it_is_compared_wi
     """And from its output: what it is told counts nothing at first."""
     built = []
     with torch.random.fork_rng(devices=[]):
-        for told in (0, 3):
+        for hidden_truth in (0, 3):
             torch.manual_seed(0)
-            built.append(build_fusion_network(FusionSettings("residual", 2, 1.0, told)))
+            built.append(build_fusion_network(FusionSettings("residual", 2, 1.0, hidden_truth)))
     plain, oracle = (network.state_dict() for network in built)
     assert all(torch.equal(oracle[name], value) for name, value in plain.items())
     (more,) = oracle.keys() - plain.keys()
@@ -241,7 +256,7 @@ def seen_by_attention(f, f_updated, edit_map):
     seen = []
     probe.entry.register_forward_pre_hook(lambda module, values: seen.append(values[0]))
     with torch.no_grad():
-        probe(f, f_updated, edit_map, *inputs()[3:])
+        probe(FusionInputs(f, f_updated, edit_map, *inputs()[3:]))
     return seen[0][0, -3:].numpy()
 
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from nnunet_folders import write_nnunet_folder
 
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
@@ -10,6 +9,7 @@ from context_propagation.core.propagation.fusion_inputs import prototypes
 from context_propagation.core.propagation.slice_update import NetworkEdit
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
+from nnunet_folders import write_nnunet_folder
 
 SHAPE = (16, 16, 64)
 SLICE = 8

@@ -9,13 +9,13 @@ import torch
 from acvl_utils.cropping_and_padding.padding import pad_nd_image
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
-from nnunet_folders import write_nnunet_folder
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_folder import load_nnunet_folder
 from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation.window import encode_window, plan_windows
+from nnunet_folders import write_nnunet_folder
 
 PATCH = (16, 12, 8)
 STRIDE = (4, 4, 2)
@@ -55,7 +55,7 @@ def test_a_small_target_gets_one_window_of_patch_size_around_it(model):
     assert plan.messages == ()
 
 
-def test_a_window_is_as_large_as_target_and_margin_rounded_up_to_the_strides(model):
+def test_a_window_is_as_large_as_target_and_border_rounded_up_to_the_strides(model):
     plan = plan_windows(model, ((20, 41), (20, 41), (20, 41)), (80, 80, 80), 5, 2, LARGE)
 
     # 21 + 2 * 5 = 31 voxels: 32 divides by 4 and by 2
@@ -137,7 +137,7 @@ TARGET = ((20, 52), (20, 52), (20, 52))
 GRID = (72, 72, 72)
 
 
-def test_the_margin_shrinks_before_anything_is_tiled(model):
+def test_the_border_shrinks_before_anything_is_tiled(model):
     half = plan_windows(model, TARGET, GRID, 8, 2, LARGE)
     budget = half.peak_bytes
 
@@ -145,16 +145,16 @@ def test_the_margin_shrinks_before_anything_is_tiled(model):
 
     assert plan.boxes == half.boxes
     assert plan.peak_bytes <= budget
-    assert plan.messages == ("The margin around the target was shrunk from 16 to 8 voxels, because memory is short",)
+    assert plan.messages == ("The border around the target was shrunk from 16 to 8 voxels, because memory is short",)
 
 
-def test_the_margin_is_given_up_before_anything_is_tiled(model):
+def test_the_border_is_given_up_before_anything_is_tiled(model):
     none = plan_windows(model, TARGET, GRID, 0, 2, LARGE)
 
     plan = plan_windows(model, TARGET, GRID, 16, 2, none.peak_bytes)
 
     assert plan.boxes == none.boxes
-    assert plan.messages == ("The margin around the target was shrunk from 16 to 0 voxels, because memory is short",)
+    assert plan.messages == ("The border around the target was shrunk from 16 to 0 voxels, because memory is short",)
 
 
 def test_a_target_too_large_for_one_window_is_tiled_and_the_user_told(model):
@@ -180,19 +180,19 @@ def spans(size):
 
 
 @settings(deadline=None, max_examples=100)
-@given(data=st.data(), margin=st.integers(0, 20), share=st.floats(0.2, 1.0))
-def test_windows_and_tiles_cover_every_target_within_the_budget(model, data, margin, share):
+@given(data=st.data(), border=st.integers(0, 20), share=st.floats(0.2, 1.0))
+def test_windows_and_tiles_cover_every_target_within_the_budget(model, data, border, share):
     shape = data.draw(st.tuples(st.integers(2, 90), st.integers(2, 70), st.integers(2, 50)))
     target = tuple(data.draw(spans(n)) for n in shape)
-    budget = int(share * plan_windows(model, target, shape, margin, 2, LARGE).peak_bytes)
+    budget = int(share * plan_windows(model, target, shape, border, 2, LARGE).peak_bytes)
 
     try:
-        plan = plan_windows(model, target, shape, margin, 2, budget)
+        plan = plan_windows(model, target, shape, border, 2, budget)
     except UserInputError as refused:
         needed, granted = (int(figure) for figure in re.findall(r"(\d+) MiB", str(refused)))
         assert granted == round(budget / 2**20)
         budget = (needed + 1) * 2**20  # the figure is rounded: what it asks for must do
-        plan = plan_windows(model, target, shape, margin, 2, budget)
+        plan = plan_windows(model, target, shape, border, 2, budget)
 
     assert is_covered(target, plan.boxes, shape)
     assert plan.peak_bytes <= budget

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pet_phantom import RADII_MM, Body, empty, inside, moved, rotation
 
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.registration.image_matcher import PetRegistrationSettings
 from context_propagation.core.registration.pet_registration import register_pet, resample_ct, resample_pet
 from context_propagation.core.registration.spacing_grid import grid_with_spacing
 from context_propagation.core.registration.transform_check import check_transform
+from pet_phantom import RADII_MM, Body, empty, inside, moved, rotation
 
 SMALL = PetRegistrationSettings(samples=10_000, deformable_iterations=12)
 CT_GRID = empty((64, 66, 40), (3.0, 2.4, 4.0), direction=rotation(12))

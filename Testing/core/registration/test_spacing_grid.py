@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from pet_phantom import empty, rotation
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.registration.spacing_grid import grid_with_spacing
+from pet_phantom import empty, rotation
 
 
 def test_spacing_size_and_origin_worked_by_hand():

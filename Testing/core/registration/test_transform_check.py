@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pet_phantom import empty, rotation
 
 from context_propagation.core.errors import Cancelled
 from context_propagation.core.registration import transform_check
 from context_propagation.core.registration.transform_check import check_transform, covered_share
+from pet_phantom import empty, rotation
 
 
 def affine(matrix, shift=(0.0, 0.0, 0.0)) -> sitk.AffineTransform:

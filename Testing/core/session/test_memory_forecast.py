@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from nnunet_folders import write_nnunet_folder
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
@@ -12,6 +11,7 @@ from context_propagation.core.session.memory_forecast import memory_forecast
 from context_propagation.core.session.ready_image import ready_image
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
+from nnunet_folders import write_nnunet_folder
 
 SHAPE = (24, 22, 20)
 ROOMY = SessionSettings(update=UpdateSettings(iterations=2), memory_budget_bytes=2**30)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from nnunet_folders import write_nnunet_folder
 
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.slices import NEAR_SLICES_ONLY, SliceEdit
@@ -11,6 +10,7 @@ from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation.activation_update import UpdateSettings
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
+from nnunet_folders import write_nnunet_folder
 
 SHAPE = (24, 22, 20)
 QUICK = UpdateSettings(iterations=4)
@@ -87,7 +87,7 @@ def test_an_edit_inside_the_window_never_runs_the_encoder(model):
 
 
 def test_an_edit_outside_the_window_encodes_only_what_is_new_and_says_so(model):
-    session = Session(model, SessionSettings(update=QUICK, window_margin=0))
+    session = Session(model, SessionSettings(update=QUICK, window_border=0))
     session.set_image(volume((64, 20, 20)), ball((64, 20, 20), (8, 10, 10), 5))
     first = session.cache.window_boxes
     untouched = session.window_prediction
@@ -415,7 +415,7 @@ def test_a_drawing_where_the_image_is_zero_is_kept_though_the_network_never_sees
 @pytest.fixture
 def long_session(model):
     """A window around the target at low k, and a long image beyond it."""
-    session = Session(model, SessionSettings(update=QUICK, window_margin=0))
+    session = Session(model, SessionSettings(update=QUICK, window_border=0))
     session.set_image(volume((90, 24, 24)), ball((90, 24, 24), (16, 12, 12), 9))
     return session
 

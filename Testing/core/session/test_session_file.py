@@ -8,8 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fusion_networks import random_fusion
-from nnunet_folders import write_nnunet_folder
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from scipy.ndimage import gaussian_filter
@@ -22,10 +20,12 @@ from context_propagation.core.propagation.activation_update import UpdateSetting
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_file import restore_session, save_session
 from context_propagation.core.session.session_settings import SessionSettings
+from fusion_networks import random_fusion
+from nnunet_folders import write_nnunet_folder
 
 SHAPE = (20, 24, 40)
 SETTINGS = SessionSettings(
-    level=1, neighbours=1, update=UpdateSettings(iterations=4, proximal_weight=0.5), window_margin=2
+    level=1, neighbours=1, update=UpdateSettings(iterations=4, proximal_weight=0.5), window_border=2
 )
 
 
@@ -509,7 +509,7 @@ HUGE_BOX = [[0, 1 << 20], [0, 1 << 20], [0, 1 << 20]]
         (("settings",), None, "holds None at 'settings'"),
         (("settings", "level"), 4, "'settings.level' is 4, not a whole number from 1 to 3"),
         (("settings", "level"), 2, "decoder level 1 and the session uses level 2"),
-        (("settings", "window_margin"), "wide", "'settings.window_margin' is 'wide', not a whole number"),
+        (("settings", "window_border"), "wide", "'settings.window_border' is 'wide', not a whole number"),
         (("settings", "memory_budget_bytes"), 1.5, "'settings.memory_budget_bytes' is 1.5"),
         (("settings", "several_edits"), "any", "'settings.several_edits' is 'any', not one of joint, one at a time"),
         (("settings", "colour"), "red", "unknown entry 'settings.colour'"),

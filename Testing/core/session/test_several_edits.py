@@ -5,20 +5,20 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 import torch
-from fusion_networks import random_fusion
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nnunet_folders import write_nnunet_folder
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation.activation_update import UpdateSettings, update_features
-from context_propagation.core.propagation.slice_update import target_loss
 from context_propagation.core.propagation.updated_features import with_updates
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
+from fusion_networks import random_fusion
+from nnunet_folders import write_nnunet_folder
+from slice_losses import loss_of_slices
 
 SHAPE = (18, 16, 14)
 MODES = ["joint", "one at a time"]
@@ -77,7 +77,7 @@ def loss_on(session, edit, features):
         logits = session.model.splits[0].decode(window.features[0], f, True)
         target = session.propagation.network_edit([edit]).target(window.image_box)
         origin = tuple(start for start, _ in window.network_box)
-        return float(target_loss(session.model, cache.prepared.grid, logits, origin, target, "dice and cross-entropy"))
+        return float(loss_of_slices(session.model, cache.prepared.grid, logits, origin, target))
 
 
 # ---- jointly

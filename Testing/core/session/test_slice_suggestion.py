@@ -3,7 +3,7 @@ import pytest
 
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.propagation.composition import EditRecord, FarMargins
-from context_propagation.core.session.slice_suggestion import slice_doubt_mm2, suggested_slice
+from context_propagation.core.session.slice_suggestion import slice_uncertainty_mm2, suggested_slice
 
 SPACING = (3.0, 2.0, 0.5)
 
@@ -22,23 +22,23 @@ def record(index, far=None):
 
 
 def test_doubt_is_the_pixel_area_that_is_not_decided(margins):
-    assert slice_doubt_mm2(margins, [], 0, SPACING).tolist() == [0, 1, 0, 0, 1, 0]
-    assert slice_doubt_mm2(margins, [], 1, SPACING).tolist() == pytest.approx([1.5, 1.5, 0, 0])
+    assert slice_uncertainty_mm2(margins, [], 0, SPACING).tolist() == [0, 1, 0, 0, 1, 0]
+    assert slice_uncertainty_mm2(margins, [], 1, SPACING).tolist() == pytest.approx([1.5, 1.5, 0, 0])
 
 
 def test_drawn_slices_and_their_neighbours_are_out_of_doubt(margins):
-    assert slice_doubt_mm2(margins, [record(3)], 0, SPACING).tolist() == [0, 1, 0, 0, 0, 0]
+    assert slice_uncertainty_mm2(margins, [record(3)], 0, SPACING).tolist() == [0, 1, 0, 0, 0, 0]
 
 
 def test_edits_of_another_axis_leave_the_slices_in_doubt(margins):
-    assert slice_doubt_mm2(margins, [record(3)], 2, SPACING).sum() > 0
+    assert slice_uncertainty_mm2(margins, [record(3)], 2, SPACING).sum() > 0
 
 
 def test_what_the_fusion_network_says_takes_the_place_of_the_untouched_margins(margins):
     far = FarMargins(((0, 2), (0, 4), (0, 4)), np.full((2, 4, 4), 1.0, np.float16))
 
-    assert slice_doubt_mm2(margins, [record(5, far)], 0, SPACING).tolist() == [0, 0, 0, 0, 0, 0]
-    assert slice_doubt_mm2(margins, [record(2, far)], 0, SPACING).tolist() == [0, 0, 0, 0, 1, 0]
+    assert slice_uncertainty_mm2(margins, [record(5, far)], 0, SPACING).tolist() == [0, 0, 0, 0, 0, 0]
+    assert slice_uncertainty_mm2(margins, [record(2, far)], 0, SPACING).tolist() == [0, 0, 0, 0, 1, 0]
 
 
 def test_the_slice_with_most_doubt_is_suggested_and_none_where_there_is_none():

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+
 from as_a_user import click, process_events
 from effect_bench import DRAWN, EFFECT, SHAPE, SLICE, ball
 

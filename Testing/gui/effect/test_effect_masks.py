@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
 from as_a_user import process_events
 from effect_bench import DRAWN, IJK_TO_LPS, SHAPE, SLICE, ball, on_slices
-from vtk.util.numpy_support import vtk_to_numpy
 
 ORGAN = ball((8, 8, 8), (8, 8, 8)) & ~ball((8, 8, 8), (5, 6, 6))
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])

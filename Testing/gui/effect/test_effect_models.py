@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from as_a_user import choose, click, process_events
 from effect_bench import DRAWN, EFFECT, SLICE, EffectBench, ball, write_models
 

@@ -5,9 +5,10 @@ import time
 
 import numpy as np
 import pytest
+from PySide6 import QtCore, QtGui, QtTest
+
 from as_a_user import click, process_events, screenshot
 from effect_bench import DRAWN, EFFECT, SLICE, ball, on_slices
-from PySide6 import QtCore, QtGui, QtTest
 
 
 @pytest.fixture
@@ -135,12 +136,12 @@ def test_erased_voxels_are_noticed_and_so_is_their_return(started):
 
 def test_edits_on_two_planes_at_once_are_told_and_propagate_says_why_not(started):
     started.paint(ball((8, 8, 8), (6, 6, 6)))
-    assert "no plane stands out" in started.status
+    assert "unclear which slices were redrawn" in started.status
 
     started.propagate()
 
     assert len(started.application.texts("error")) == 1
-    assert "no plane stands out" in started.application.texts("error")[0]
+    assert "unclear which slices were redrawn" in started.application.texts("error")[0]
     assert started.is_idle()
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from as_a_user import click, process_events
 from effect_bench import DRAWN, SLICE, ball
 

@@ -1,6 +1,7 @@
 """The options of "Propagate Edit" in a module panel of 400 pixels."""
 
 import numpy as np
+
 from as_a_user import click, process_events
 from effect_bench import DRAWN, EFFECT, EffectBench, write_models
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import vtk
+
 from as_a_user import click, process_events, screenshot
 
 SHIPPED = Path(__file__).parents[3] / "SlicerContextPropagation"
@@ -400,7 +401,7 @@ def test_models_are_added_and_removed_and_what_is_no_model_is_refused(user, pet_
     assert user.panel.inputs.model.path == pet_model
     assert user.ui.secondVolumeSelector.visible
     user.click("addModelButton")
-    assert "is no model" in user.application.texts("error")[0]
+    assert "is not a model's folder" in user.application.texts("error")[0]
     user.click("addModelButton")
     assert user.ui.modelSelector.count == before + 1
     user.click("removeModelButton")
@@ -1163,7 +1164,7 @@ def test_where_no_plane_stands_out_the_user_names_it(ready):
     editor.paint(now & ~cube, erase=True)
     process_events(0.7)
     assert ready.rows() == []
-    assert "no plane stands out" in ready.ui.editsLabel.text
+    assert "unclear which slices were redrawn" in ready.ui.editsLabel.text
 
     ready.ui.planeSelector.setCurrentIndex(1)
     process_events(0.1)

@@ -3,6 +3,7 @@
 import time
 
 from PySide6 import QtCore, QtWidgets
+
 from stand_in_slots import raise_failures
 
 

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from as_a_user import click, process_events
 from vtk.util.numpy_support import vtk_to_numpy
+
+from as_a_user import click, process_events
 
 SHIPPED = Path(__file__).parents[3] / "SlicerContextPropagation"
 SHAPE = (16, 16, 16)

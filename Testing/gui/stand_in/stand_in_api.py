@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from PySide6 import QtCore, QtGui, QtWidgets
+
 from stand_in_members import Hidden, NotDone, is_property, method_not_done, qt_member, refused, require_writable
 from stand_in_names import Kind, entry, is_listed, kinds
 from stand_in_qt import member as qt_member_of_kind

@@ -5,11 +5,12 @@ import sys
 import types
 
 import slicer
+from PySide6 import QtCore, QtWidgets
+
 import stand_in_node_widgets  # noqa: F401  (before classes that derive from its)
 import stand_in_parameter_node
 import stand_in_sample_data
 import stand_in_scripted_modules
-from PySide6 import QtCore, QtWidgets
 from stand_in_api import api_class, implements, is_visible
 from stand_in_effect import AbstractScriptedSegmentEditorEffect
 from stand_in_qt import QtModule, mirror

@@ -6,8 +6,9 @@ Voxels are written by the editor's real logic, on the slice that the view shows,
 import numpy as np
 import slicer
 import vtk
-from stand_in_effect import LOGIC, qSlicerSegmentEditorAbstractEffect
 from vtk.util.numpy_support import vtk_to_numpy
+
+from stand_in_effect import LOGIC, qSlicerSegmentEditorAbstractEffect
 
 DEFAULTS = {"BrushAbsoluteDiameter": 5.0, "BrushRelativeDiameter": 3.0, "BrushDiameterIsRelative": 1}
 POINT_DISTANCE = 0.2

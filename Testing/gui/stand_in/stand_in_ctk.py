@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from PySide6 import QtCore, QtWidgets
+
 from stand_in_api import implements
 from stand_in_qt import mirror
 from stand_in_wrapped import wrap

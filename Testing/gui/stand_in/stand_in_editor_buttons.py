@@ -2,6 +2,7 @@
 
 import slicer
 from PySide6 import QtWidgets
+
 from stand_in_brushes import MouseTool
 from stand_in_slots import as_slot
 

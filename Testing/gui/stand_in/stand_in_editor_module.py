@@ -2,6 +2,7 @@
 
 import slicer
 from PySide6 import QtWidgets
+
 from stand_in_api import api_class
 from stand_in_segment_editor import qMRMLSegmentEditorWidget
 from stand_in_slots import as_slot

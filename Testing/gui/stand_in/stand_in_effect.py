@@ -9,6 +9,7 @@ from pathlib import Path
 
 import slicer
 from PySide6 import QtCore, QtWidgets
+
 from stand_in_api import implements
 from stand_in_changes import running
 from stand_in_effect_parameters import EffectParameters

@@ -5,6 +5,7 @@ import keyword
 
 import shiboken6
 from PySide6 import QtCore, QtWidgets
+
 from stand_in_enums import EnumValue
 from stand_in_wrapped import unwrap, wrap
 

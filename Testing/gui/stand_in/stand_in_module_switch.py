@@ -5,6 +5,7 @@ import sys
 
 import slicer
 from PySide6 import QtWidgets
+
 from stand_in_api import api_class
 from stand_in_application import LoadedModule
 from stand_in_editor_module import segment_editor_module

@@ -6,6 +6,7 @@ import shiboken6
 import slicer
 import vtk
 from PySide6 import QtWidgets
+
 from stand_in_api import StoredProperty, implements
 from stand_in_qt import mirror
 

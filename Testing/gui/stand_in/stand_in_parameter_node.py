@@ -10,6 +10,7 @@ import typing
 
 import slicer
 import vtk
+
 from stand_in_wrapped import Wrapped
 
 PROPERTY = "SlicerParameterName"

@@ -13,6 +13,7 @@ import weakref
 
 import shiboken6
 from PySide6 import QtCore, QtGui, QtWidgets
+
 from stand_in_enums import EnumClass, EnumValue
 from stand_in_members import (
     Hidden,

@@ -6,6 +6,7 @@ vtkMRMLSegmentationsDisplayableManager3D, as far as the module's nodes meet them
 
 import slicer
 import vtk
+
 from stand_in_slots import failures
 
 SCENE, HIERARCHY = slicer.vtkMRMLScene, slicer.vtkMRMLSubjectHierarchyNode

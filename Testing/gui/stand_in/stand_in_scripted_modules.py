@@ -5,6 +5,7 @@ from pathlib import Path
 
 import slicer
 from PySide6 import QtGui, QtWidgets
+
 from stand_in_api import api_class
 from stand_in_node_widgets import qMRMLWidget
 from stand_in_qt import mirror

@@ -7,13 +7,14 @@ import numpy as np
 import slicer
 import vtk
 from PySide6 import QtCore, QtWidgets
+from vtk.util.numpy_support import vtk_to_numpy
+
 from stand_in_api import implements
 from stand_in_editor_buttons import EditorButtons
 from stand_in_effect import LOGIC, qSlicerSegmentEditorScriptedEffect
 from stand_in_node_widgets import qMRMLWidget
 from stand_in_qt import mirror
 from stand_in_slots import as_slot, raise_failures
-from vtk.util.numpy_support import vtk_to_numpy
 
 
 @implements

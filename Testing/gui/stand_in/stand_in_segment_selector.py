@@ -2,6 +2,7 @@
 
 import slicer
 from PySide6 import QtWidgets
+
 from stand_in_api import api_class, implements
 from stand_in_node_widgets import Observers, combo_inside, qMRMLNodeComboBox, qMRMLWidget, show_items
 

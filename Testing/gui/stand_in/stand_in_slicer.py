@@ -9,10 +9,11 @@ from pathlib import Path
 
 import slicer
 import slicer.util
+from PySide6 import QtCore, QtWidgets
+
 import stand_in_ctk  # noqa: F401  (registers its classes)
 import stand_in_scripted_modules
 import stand_in_segment_selector  # noqa: F401
-from PySide6 import QtCore, QtWidgets
 from stand_in_api import api, api_class, is_visible
 from stand_in_application import LoadedModule, Modules, qSlicerApplication, stand_in_modules
 from stand_in_changes import Changes, running

@@ -3,6 +3,7 @@
 import slicer
 import slicer.util
 from PySide6 import QtWidgets
+
 from stand_in_application import LoadedModule
 from stand_in_brushes import mouse_tools
 from stand_in_files import CoreIOManager, ErrorLogModel

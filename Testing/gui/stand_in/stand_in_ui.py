@@ -9,6 +9,7 @@ from functools import reduce
 from operator import or_
 
 from PySide6 import QtCore, QtUiTools, QtWidgets
+
 from stand_in_api import api_class, is_described, is_visible
 from stand_in_members import QtProperty, is_property
 from stand_in_names import listed

@@ -6,6 +6,7 @@ What `slicer.util` does by itself is left to do it; only what waits for a user o
 from dataclasses import dataclass
 
 from PySide6 import QtWidgets
+
 from stand_in_wrapped import unwrap, wrap
 
 

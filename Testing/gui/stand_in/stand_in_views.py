@@ -3,6 +3,7 @@
 import slicer
 import vtk
 from PySide6 import QtCore, QtWidgets
+
 from stand_in_api import api_class, implements
 from stand_in_qt import mirror
 

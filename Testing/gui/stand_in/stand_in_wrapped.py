@@ -11,6 +11,7 @@ import types
 
 import shiboken6
 from PySide6 import QtCore
+
 from stand_in_enums import EnumClass, EnumValue
 from stand_in_names import Kind
 from stand_in_slots import as_slot

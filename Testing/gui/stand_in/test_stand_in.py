@@ -4,6 +4,7 @@ import sys
 import threading
 
 import pytest
+
 from as_a_user import click, process_events, screenshot
 
 pytestmark = pytest.mark.usefixtures("application")
@@ -286,6 +287,7 @@ def test_a_screenshot_is_written(qt, tmp_path):
 
 def test_nothing_stays_in_python_after_the_test(tmp_path_factory):
     import slicer
+
     from stand_in_slicer import Application
 
     before = set(sys.modules) | {f"slicer.{name}" for name in vars(slicer)}

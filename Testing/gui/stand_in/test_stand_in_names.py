@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from stand_in_names import Kind, is_listed, kinds
 
 SHIPPED = Path(__file__).parents[3] / "SlicerContextPropagation"

@@ -81,6 +81,7 @@ def test_after_its_segmentation_a_display_node_may_leave_and_so_may_all_when_the
 
 def test_a_segmentation_that_was_hidden_when_it_was_added_fails_the_test_at_its_first_segment(application):
     import slicer
+
     from stand_in_slots import raise_failures
 
     node = slicer.vtkMRMLSegmentationNode()

@@ -4,8 +4,9 @@ import sys
 
 import numpy as np
 import pytest
-from as_a_user import click
 from vtk.util.numpy_support import vtk_to_numpy
+
+from as_a_user import click
 
 EFFECT = """
 import qt

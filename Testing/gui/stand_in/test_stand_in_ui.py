@@ -3,6 +3,7 @@
 import enum
 
 import pytest
+
 from as_a_user import click
 
 UI = """<ui version="4.0"><class>Panel</class>

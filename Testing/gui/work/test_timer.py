@@ -4,6 +4,7 @@ import gc
 import weakref
 
 import pytest
+
 from as_a_user import process_events
 
 

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from stand_in_scene import DisplayableManagers, SubjectHierarchy, items_below
-from stand_in_slots import failures, raise_failures
 
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.mrml.nodes.preview_node import PropagationPreview, remove_dead_previews
 from context_propagation.mrml.nodes.scenes import new_scene
 from context_propagation.mrml.nodes.segments import segment_mask, segment_named
 from context_propagation.mrml.nodes.slice_plot import show_in_plot
+from stand_in_scene import DisplayableManagers, SubjectHierarchy, items_below
+from stand_in_slots import failures, raise_failures
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import slicer
-from fusion_networks import random_fusion
 
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.mrml.session.propagation_logic import PropagationLogic
 from context_propagation.mrml.writing.editor_logic_writer import EditorLogicWriter
+from fusion_networks import random_fusion
 
 SHAPE = (16, 16, 16)
 

@@ -5,7 +5,6 @@ import time
 import numpy as np
 import pytest
 import slicer
-from walk_world import World
 
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.gui.work.worker import Worker
@@ -16,6 +15,7 @@ from context_propagation.mrml.nodes.segmentation_storage import load_segmentatio
 from context_propagation.mrml.nodes.segments import part_of_segment
 from context_propagation.mrml.nodes.world_matrices import node_to_world, volume_ijk_to_world
 from context_propagation.mrml.writing.effect_writer import EffectWriter
+from walk_world import World
 
 SHAPE = (12, 12, 12)
 EDITOR, NODE = slicer.vtkMRMLSegmentEditorNode, slicer.vtkMRMLSegmentationNode

@@ -2,16 +2,17 @@
 
 import pytest
 import torch
-from bundles import random_network
 
+from bundles import random_network
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.propagation.edit_description import DESCRIPTION_SIZE
+from context_propagation.core.propagation.fusion_inputs import FusionInputs
 from context_propagation.core.propagation.fusion_network import MAP_CHANNELS, PROTOTYPES, FusionSettings
-from context_propagation.training.fusion.fusion_controls import ShownTo, build_shown_to
+from context_propagation.training.fusion.fusion_controls import BlindfoldedFusion, build_blindfolded
 
 SHAPE = (4, 5, 6)
 SETTINGS = FusionSettings("residual", 2, 4.0)
-ORACLE = FusionSettings("residual", 2, 4.0, told=3)
+ORACLE = FusionSettings("residual", 2, 4.0, hidden_truth=3)
 F, F_UPDATED, EDIT_MAP, DESCRIPTION, PROTOTYPE = range(5)
 
 
@@ -27,58 +28,63 @@ def network(settings=SETTINGS):
 
 def test_one_that_sees_the_edit_is_given_all_of_it():
     given = inputs()
-    assert torch.equal(ShownTo(network(), "edit")(*given), network()(*given))
+    assert torch.equal(BlindfoldedFusion(network(), "edit")(FusionInputs(*given)), network()(FusionInputs(*given)))
 
 
 def test_without_the_edit_it_is_given_f_twice_and_nothing_else():
     f, _, edit_map, description, prototypes = inputs()
-    expected = network()(f, f, torch.zeros_like(edit_map), torch.zeros_like(description), torch.zeros_like(prototypes))
-    assert torch.equal(ShownTo(network(), "no edit")(*inputs()), expected)
+    zeros = (torch.zeros_like(tensor) for tensor in (edit_map, description, prototypes))
+    expected = network()(FusionInputs(f, f, *zeros))
+    assert torch.equal(BlindfoldedFusion(network(), "no edit")(FusionInputs(*inputs())), expected)
 
 
 def test_with_the_drawn_slice_only_it_is_given_f_twice_the_map_and_what_f_is_there():
     f, _, edit_map, description, prototypes = inputs()
-    expected = network()(f, f, edit_map, torch.zeros_like(description), prototypes)
-    assert torch.equal(ShownTo(network(), "drawn slice only")(*inputs()), expected)
+    expected = network()(FusionInputs(f, f, edit_map, torch.zeros_like(description), prototypes))
+    assert torch.equal(BlindfoldedFusion(network(), "drawn slice only")(FusionInputs(*inputs())), expected)
 
 
 def test_an_oracle_is_given_the_edit_and_what_it_is_told():
     f, f_updated, edit_map, description, prototypes = inputs()
-    oracle = ShownTo(network(ORACLE), "hidden truth")
-    oracle.tell(torch.tensor([0.0, 1.0, 0.5]))
+    oracle = BlindfoldedFusion(network(ORACLE), "hidden truth")
+    oracle.set_hidden_truth(torch.tensor([0.0, 1.0, 0.5]))
     said = torch.cat((description, torch.tensor([[0.0, 1.0, 0.5]])), 1)
-    expected = network(ORACLE)(f, f_updated, edit_map, said, prototypes)
-    assert torch.equal(oracle(f, f_updated, edit_map, description, prototypes), expected)
+    expected = network(ORACLE)(FusionInputs(f, f_updated, edit_map, said, prototypes))
+    assert torch.equal(oracle(FusionInputs(f, f_updated, edit_map, description, prototypes)), expected)
 
 
 def test_an_oracle_that_was_told_nothing_yet_is_given_zeros():
     f, f_updated, edit_map, description, prototypes = inputs()
-    expected = network(ORACLE)(f, f_updated, edit_map, torch.cat((description, torch.zeros(1, 3)), 1), prototypes)
-    assert torch.equal(ShownTo(network(ORACLE), "hidden truth")(*inputs()), expected)
+    said = torch.cat((description, torch.zeros(1, 3)), 1)
+    expected = network(ORACLE)(FusionInputs(f, f_updated, edit_map, said, prototypes))
+    assert torch.equal(BlindfoldedFusion(network(ORACLE), "hidden truth")(FusionInputs(*inputs())), expected)
 
 
 def test_an_oracle_forgets_the_last_case_when_it_is_told_the_next():
-    oracle, fresh = ShownTo(network(ORACLE), "hidden truth"), ShownTo(network(ORACLE), "hidden truth")
-    oracle.tell(torch.tensor([1.0, 0.0, 0.0]))
-    before = oracle(*inputs())
-    oracle.tell(torch.tensor([0.0, 0.0, 1.0]))
-    fresh.tell(torch.tensor([0.0, 0.0, 1.0]))
-    assert torch.equal(oracle(*inputs()), fresh(*inputs()))
-    assert not torch.allclose(oracle(*inputs()), before)
+    oracle, fresh = (
+        BlindfoldedFusion(network(ORACLE), "hidden truth"),
+        BlindfoldedFusion(network(ORACLE), "hidden truth"),
+    )
+    oracle.set_hidden_truth(torch.tensor([1.0, 0.0, 0.0]))
+    before = oracle(FusionInputs(*inputs()))
+    oracle.set_hidden_truth(torch.tensor([0.0, 0.0, 1.0]))
+    fresh.set_hidden_truth(torch.tensor([0.0, 0.0, 1.0]))
+    assert torch.equal(oracle(FusionInputs(*inputs())), fresh(FusionInputs(*inputs())))
+    assert not torch.allclose(oracle(FusionInputs(*inputs())), before)
 
 
 def test_an_oracle_is_told_the_same_for_all_edits_of_a_case():
-    oracle = ShownTo(network(ORACLE), "hidden truth")
-    oracle.tell(torch.tensor([0.0, 1.0, 0.5]))
+    oracle = BlindfoldedFusion(network(ORACLE), "hidden truth")
+    oracle.set_hidden_truth(torch.tensor([0.0, 1.0, 0.5]))
     given = inputs(edits=3)
-    together = oracle(*given)
+    together = oracle(FusionInputs(*given))
     for number in range(3):
-        alone = oracle(*(piece[number : number + 1] for piece in given))
+        alone = oracle(FusionInputs(*(piece[number : number + 1] for piece in given)))
         assert torch.allclose(together[number : number + 1], alone, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("sees", "hidden"),
+    ("inputs_shown", "hidden"),
     [
         ("edit", []),
         ("no edit", [F_UPDATED, EDIT_MAP, DESCRIPTION, PROTOTYPE]),
@@ -86,34 +92,36 @@ def test_an_oracle_is_told_the_same_for_all_edits_of_a_case():
         ("hidden truth", []),
     ],
 )
-def test_what_is_hidden_moves_nothing_and_what_is_seen_moves_the_output(sees, hidden):
-    shown, given, others = ShownTo(network(), sees), inputs(), inputs(seed=5)
+def test_what_is_hidden_moves_nothing_and_what_is_seen_moves_the_output(inputs_shown, hidden):
+    shown, given, others = BlindfoldedFusion(network(), inputs_shown), inputs(), inputs(seed=5)
     for position in (F_UPDATED, EDIT_MAP, DESCRIPTION, PROTOTYPE):
         changed = [*given[:position], others[position], *given[position + 1 :]]
-        assert torch.equal(shown(*given), shown(*changed)) == (position in hidden), position
+        assert torch.equal(shown(FusionInputs(*given)), shown(FusionInputs(*changed))) == (position in hidden), position
 
 
 def test_blindfolds_differ_only_in_what_they_show():
     with torch.random.fork_rng(devices=[]):
         built = []
-        for sees in ("edit", "no edit"):
+        for inputs_shown in ("edit", "no edit"):
             torch.manual_seed(0)
-            built.append(build_shown_to(SETTINGS, sees).state_dict())
+            built.append(build_blindfolded(SETTINGS, inputs_shown).state_dict())
     assert built[0].keys() == built[1].keys()
     assert all(torch.equal(built[0][name], built[1][name]) for name in built[0])
 
 
 def test_weights_hold_nothing_of_the_last_case():
-    oracle = ShownTo(network(ORACLE), "hidden truth")
-    oracle.tell(torch.ones(3))
+    oracle = BlindfoldedFusion(network(ORACLE), "hidden truth")
+    oracle.set_hidden_truth(torch.ones(3))
     assert oracle.network.state_dict().keys() == {name.removeprefix("network.") for name in oracle.state_dict()}
 
 
 def test_an_oracle_refuses_another_number_of_values_than_it_was_trained_with():
     with pytest.raises(UserInputError, match="2 numbers of hidden truth; this network takes 3"):
-        ShownTo(network(ORACLE), "hidden truth").tell(torch.ones(2))
+        BlindfoldedFusion(network(ORACLE), "hidden truth").set_hidden_truth(torch.ones(2))
 
 
 def test_an_unknown_blindfold_is_refused_with_the_known_ones():
-    with pytest.raises(UserInputError, match="cannot see 'all'; choose edit, no edit, drawn slice only, hidden truth"):
-        ShownTo(network(), "all")
+    with pytest.raises(
+        UserInputError, match="cannot be shown 'all'; choose edit, no edit, drawn slice only, hidden truth"
+    ):
+        BlindfoldedFusion(network(), "all")

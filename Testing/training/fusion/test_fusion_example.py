@@ -9,10 +9,11 @@ from safetensors.torch import save_file
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.network.split_network import CachedFeatures
+from context_propagation.core.propagation.fusion_inputs import FusionInputs
 from context_propagation.training.fusion.fusion_example import FusionExample, load_example, save_example
 
 
-def example(seed=0, told=3):
+def example(seed=0, hidden_truth=3):
     """Two edits; every tensor random, every box other than the rest."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -27,17 +28,19 @@ def example(seed=0, told=3):
         logits=random(1, 2, 8, 12, 12),
     )
     return FusionExample(
-        f=random(1, 4, 3, 4, 5),
-        f_updated=random(2, 4, 3, 4, 5),
-        edit_maps=random(2, 2, 3, 4, 5),
-        descriptions=random(2, 8),
-        prototypes=random(2, 2, 4),
-        told=random(told),
+        FusionInputs(
+            f=random(1, 4, 3, 4, 5),
+            f_updated=random(2, 4, 3, 4, 5),
+            edit_maps=random(2, 2, 3, 4, 5),
+            descriptions=random(2, 8),
+            prototypes=random(2, 2, 4),
+        ),
+        hidden_truth=random(hidden_truth),
         decoder=decoder,
         f_box=((1, 3), (0, 3), (2, 5)),
         truth=random(6, 7, 8) > 0,
         far=random(2, 6, 7, 8) > 0,
-        grid=GridMap((2, 0, 1), ((1, 9), (0, 12), (3, 15)), (8, 13, 11)),
+        grid=GridMap(((1, 9), (0, 12), (3, 15)), (8, 13, 11)),
         origin=(4, -2, 7),
         image_box=((2, 8), (1, 8), (4, 12)),
     )
@@ -49,13 +52,14 @@ def saved(tmp_path, item=None):
 
 
 def assert_same(one, other):
-    for field in fields(FusionExample):
-        a, b = getattr(one, field.name), getattr(other, field.name)
-        if isinstance(a, torch.Tensor):
-            assert a.dtype == b.dtype, field.name
-            assert torch.equal(a, b), field.name
-        elif field.name != "decoder":
-            assert a == b, field.name
+    for kind, first, second in ((FusionExample, one, other), (FusionInputs, one.inputs, other.inputs)):
+        for field in fields(kind):
+            a, b = getattr(first, field.name), getattr(second, field.name)
+            if isinstance(a, torch.Tensor):
+                assert a.dtype == b.dtype, field.name
+                assert torch.equal(a, b), field.name
+            elif field.name not in ("decoder", "inputs"):
+                assert a == b, field.name
     assert one.decoder.level == other.decoder.level
     assert torch.equal(one.decoder.f, other.decoder.f)
     assert torch.equal(one.decoder.logits, other.decoder.logits)
@@ -66,9 +70,9 @@ def assert_same(one, other):
         assert torch.equal(a[1], b[1])
 
 
-@pytest.mark.parametrize("told", [0, 3])
-def test_what_is_saved_is_read_again(tmp_path, told):
-    assert_same(load_example(saved(tmp_path, example(told=told))), example(told=told))
+@pytest.mark.parametrize("hidden_truth", [0, 3])
+def test_what_is_saved_is_read_again(tmp_path, hidden_truth):
+    assert_same(load_example(saved(tmp_path, example(hidden_truth=hidden_truth))), example(hidden_truth=hidden_truth))
 
 
 def test_a_map_of_its_own_is_read_again(tmp_path):
@@ -85,7 +89,9 @@ def test_an_example_counts_its_edits():
 def test_pieces_of_one_large_tensor_are_saved_as_what_they_are(tmp_path):
     """Slabs are cut from the cache: views that share memory, not contiguous."""
     shared = torch.arange(3 * 4 * 5.0 * 8).view(1, 8, 3, 4, 5)
-    item = replace(example(), f=shared[:, :4], f_updated=shared[:, 4:].expand(2, -1, -1, -1, -1))
+    whole = example()
+    views = replace(whole.inputs, f=shared[:, :4], f_updated=shared[:, 4:].expand(2, -1, -1, -1, -1))
+    item = replace(whole, inputs=views)
     assert_same(load_example(saved(tmp_path, item)), item)
 
 

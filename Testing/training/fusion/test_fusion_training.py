@@ -3,22 +3,23 @@
 import math
 import pickle
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from nnunet_folders import write_nnunet_folder
 
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.boxes import whole
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.model.nnunet_model import NnunetModel
+from context_propagation.core.propagation.fusion_inputs import FusionInputs
 from context_propagation.core.propagation.fusion_network import FusionSettings
 from context_propagation.training.fusion import fusion_training
 from context_propagation.training.fusion.fusion_example import FusionExample
 from context_propagation.training.fusion.fusion_training import TrainingSettings, train_fusion
+from nnunet_folders import write_nnunet_folder
 
 SHAPE = (16, 16, 16)
 NEAR = slice(6, 11)
@@ -42,23 +43,25 @@ def ball(radius):
     return torch.from_numpy(sum((g - 8) ** 2 for g in np.indices(SHAPE)) <= radius**2)
 
 
-def example(model, seed=0, near=(NEAR,), told=0, radius=5):
+def example(model, seed=0, near=(NEAR,), hidden_truth=0, radius=5):
     """A whole window of noise, its f' and edits as random as it."""
     generator = torch.Generator().manual_seed(seed)
     features = model.splits[0].encode(torch.randn(1, 1, *SHAPE, generator=generator), 2)
     edits, size = len(near), features.f.shape[2:]
     return FusionExample(
-        f=features.f,
-        f_updated=features.f + 0.3 * torch.randn(edits, *features.f.shape[1:], generator=generator),
-        edit_maps=torch.rand(edits, 2, *size, generator=generator),
-        descriptions=torch.randn(edits, 8, generator=generator),
-        prototypes=torch.randn(edits, 2, features.f.shape[1], generator=generator),
-        told=torch.rand(told, generator=generator),
+        FusionInputs(
+            f=features.f,
+            f_updated=features.f + 0.3 * torch.randn(edits, *features.f.shape[1:], generator=generator),
+            edit_maps=torch.rand(edits, 2, *size, generator=generator),
+            descriptions=torch.randn(edits, 8, generator=generator),
+            prototypes=torch.randn(edits, 2, features.f.shape[1], generator=generator),
+        ),
+        hidden_truth=torch.rand(hidden_truth, generator=generator),
         decoder=features,
         f_box=whole(size),
         truth=ball(radius),
         far=far_of(*near),
-        grid=GridMap((0, 1, 2), whole(SHAPE), SHAPE),
+        grid=GridMap(whole(SHAPE), SHAPE),
         origin=(0, 0, 0),
         image_box=whole(SHAPE),
     )
@@ -117,7 +120,7 @@ def test_the_first_loss_is_the_base_model_s_on_the_far_slices_of_the_untouched_f
     """A residual network starts as f; two edits with other near slices are averaged."""
     item = example(model, near=(NEAR, slice(0, 4)))
     trained = train(model, readers(item), epochs=1, loss=loss)
-    z, far = logit_of(model, item, item.f)[0], item.far.numpy()
+    z, far = logit_of(model, item, item.inputs.f)[0], item.far.numpy()
     expected = [loss_by_hand(z, item.truth.numpy(), one, loss == "dice and cross-entropy") for one in far]
     assert trained.log[0].training_loss == pytest.approx(np.mean(expected), rel=1e-4)
     assert abs(expected[0] - expected[1]) > 1e-3
@@ -144,9 +147,7 @@ def test_the_ground_truth_on_far_slices_does(model):
 def test_validation_is_loss_and_dsc_of_the_far_slices_with_the_trained_weights(model, training):
     item = example(model, 7, (NEAR, slice(0, 9)))
     trained = train(model, training, readers(item), epochs=1)
-    f = item.f.expand(2, -1, -1, -1, -1)
-    z = logit_of(model, replace(item, decoder=_repeated(item.decoder, 2)), trained.network(
-        f, item.f_updated, item.edit_maps, item.descriptions, item.prototypes))  # fmt: skip
+    z = logit_of(model, replace(item, decoder=_repeated(item.decoder, 2)), trained.network(item.inputs))
     losses, dscs = [], []
     for edit, far in enumerate(item.far.numpy()):
         predicted, truth = (z[edit] > 0) & far, item.truth.numpy() & far
@@ -163,7 +164,7 @@ def _repeated(decoder, edits):
 
 def test_a_validation_edit_with_nothing_far_predicted_or_true_counts_one(model, training):
     item = example(model, 7)
-    z = logit_of(model, item, item.f)[0]
+    z = logit_of(model, item, item.inputs.f)[0]
     nowhere = torch.from_numpy(z <= -0.5)[None] & ~item.truth
     trained = train(model, training, readers(replace(item, far=nowhere)), epochs=1, learning_rate=1e-9)
     assert nowhere.any()
@@ -173,7 +174,7 @@ def test_a_validation_edit_with_nothing_far_predicted_or_true_counts_one(model, 
 def test_training_lowers_the_loss(model):
     """The truth is what f' predicts: fusion need only learn to pass f' on."""
     item = example(model)
-    item = replace(item, truth=torch.from_numpy(logit_of(model, item, item.f_updated)[0] > 0))
+    item = replace(item, truth=torch.from_numpy(logit_of(model, item, item.inputs.f_updated)[0] > 0))
     losses = [line.training_loss for line in train(model, readers(item), epochs=20, learning_rate=0.02).log]
     assert losses[-1] < losses[0] - 0.01
 
@@ -184,15 +185,17 @@ def test_without_validation_its_figures_are_unknown(model, training):
     assert math.isnan(line.validation_dsc)
 
 
-def test_the_learning_rate_falls_as_nnu_net_s_does(model, training, tmp_path):
-    rates = []
+def test_the_learning_rate_falls_as_nnu_net_s_does(model, training, monkeypatch):
+    rates, step = [], torch.optim.Adam.step
 
-    def note(line):
-        saved = torch.load(tmp_path / "checkpoint", weights_only=True)
-        rates.append(saved["optimizer"]["param_groups"][0]["lr"])
+    def noted(optimizer, *arguments):
+        rates.append(optimizer.param_groups[0]["lr"])
+        return step(optimizer, *arguments)
 
-    train(model, training, checkpoint=tmp_path / "checkpoint", on_epoch=note, epochs=3, learning_rate=0.01)
-    assert rates == pytest.approx([0.01, 0.01 * (2 / 3) ** 0.9, 0.01 * (1 / 3) ** 0.9])
+    monkeypatch.setattr(torch.optim.Adam, "step", noted)
+    train(model, training, epochs=3, learning_rate=0.01)
+    by_epoch = [0.01, 0.01 * (2 / 3) ** 0.9, 0.01 * (1 / 3) ** 0.9]
+    assert rates == pytest.approx([rate for rate in by_epoch for _ in training], rel=1e-12)
 
 
 def test_the_base_model_keeps_its_weights_and_gets_no_gradients(model, training):
@@ -208,31 +211,32 @@ def test_the_base_model_keeps_its_weights_and_gets_no_gradients(model, training)
 
 def test_a_control_that_sees_no_edit_learns_the_same_from_any_edit(model):
     item = example(model)
+    given = item.inputs
     other = replace(
         item,
-        f_updated=item.f_updated + 1,
-        descriptions=item.descriptions + 1,
-        edit_maps=item.edit_maps * 0,
-        prototypes=-item.prototypes,
+        inputs=FusionInputs(
+            given.f, given.f_updated + 1, given.edit_maps * 0, given.descriptions + 1, -given.prototypes
+        ),
     )
-    blind = [weights_of(train(model, readers(it), sees="no edit")) for it in (item, other)]
+    blind = [weights_of(train(model, readers(it), inputs_shown="no edit")) for it in (item, other)]
     seeing = [weights_of(train(model, readers(it))) for it in (item, other)]
     assert same(*blind)
     assert not same(*seeing)
 
 
 def test_an_oracle_learns_from_what_it_is_told(model):
-    item = example(model, told=3)
-    other = replace(item, told=item.told + 1)
-    oracle = FusionSettings("residual", 8, 0.5, told=3)
-    one, two = (train(model, readers(it), architecture=oracle, sees="hidden truth") for it in (item, other))
+    item = example(model, hidden_truth=3)
+    other = replace(item, hidden_truth=item.hidden_truth + 1)
+    oracle = FusionSettings("residual", 8, 0.5, hidden_truth=3)
+    one, two = (train(model, readers(it), architecture=oracle, inputs_shown="hidden truth") for it in (item, other))
     assert not same(weights_of(one), weights_of(two))
-    assert not one.network.told.any()
+    assert not one.network.hidden_truth.any()
 
 
 def test_others_learn_from_the_same_cases_without_being_told(model):
-    told, untold = example(model, told=3), replace(example(model, told=3), told=torch.zeros(0))
-    assert same(*(weights_of(train(model, readers(item))) for item in (told, untold)))
+    with_it = example(model, hidden_truth=3)
+    without = replace(example(model, hidden_truth=3), hidden_truth=torch.zeros(0))
+    assert same(*(weights_of(train(model, readers(item))) for item in (with_it, without)))
 
 
 # ---- which weights are kept
@@ -241,7 +245,7 @@ def test_others_learn_from_the_same_cases_without_being_told(model):
 def test_the_weights_of_the_best_epoch_are_kept(model, tmp_path):
     """The validation truth is what the untouched features predict: every step with this rate leads away from it."""
     item = example(model, 7)
-    truth = torch.from_numpy(logit_of(model, item, item.f)[0] > 0)
+    truth = torch.from_numpy(logit_of(model, item, item.inputs.f)[0] > 0)
     weights = []
 
     def keep(line):
@@ -343,16 +347,23 @@ def interrupted(model, training, validation, checkpoint, steps, epochs=3, averag
         )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(model, training, validation):
+    """One training for each averaging."""
+    return cache(lambda averaging: train(model, training, validation, epochs=3, seed=1, averaging=averaging))
+
+
 @pytest.mark.parametrize(("steps", "averaging"), [(3, 0.0), (4, 0.0), (8, 0.0), (4, 0.9)])
-def test_an_interrupted_training_goes_on_to_the_same_bits(model, training, validation, tmp_path, steps, averaging):
+def test_an_interrupted_training_goes_on_to_the_same_bits(
+    model, training, validation, uninterrupted, tmp_path, steps, averaging
+):
     """Three steps are an epoch: after one, within the second, within the third."""
     settings = {"epochs": 3, "seed": 1, "averaging": averaging}
-    uninterrupted = train(model, training, validation, **settings)
     interrupted(model, training, validation, tmp_path / "checkpoint", steps, averaging=averaging)
     further = []
     resumed = train(model, training, validation, checkpoint=tmp_path / "checkpoint", on_epoch=further, **settings)
-    assert same(weights_of(resumed), weights_of(uninterrupted))
-    assert resumed.log == uninterrupted.log
+    assert same(weights_of(resumed), weights_of(uninterrupted(averaging)))
+    assert resumed.log == uninterrupted(averaging).log
     assert [line.epoch for line in further] == list(range(steps // 3 + 1, 4))
 
 
@@ -400,7 +411,7 @@ def test_progress_grows_to_one_and_every_epoch_is_told(model, training):
     [
         ({"seed": 5}, "settings"),
         ({"epochs": 9}, "settings"),
-        ({"sees": "no edit"}, "settings"),
+        ({"inputs_shown": "no edit"}, "settings"),
         ({"architecture": FusionSettings("residual", 8, 1.0)}, "architecture"),
         ({"architecture": FusionSettings("paper", 8, 0.5), "loss": "dice"}, "architecture and settings"),
     ],
@@ -485,7 +496,7 @@ def test_settings_that_train_nothing_are_refused(changes, said):
 
 def agreeing(model, item):
     """An example whose truth is what the untouched features say: an untouched DSC of 1."""
-    return replace(item, truth=model.target_margin([item.decode(model.splits[0], item.f).float()])[0] > 0)
+    return replace(item, truth=model.target_margin([item.decode(model.splits[0], item.inputs.f).float()])[0] > 0)
 
 
 @pytest.fixture

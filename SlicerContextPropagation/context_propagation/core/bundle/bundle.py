@@ -15,11 +15,13 @@ from context_propagation.core.bundle.bundle_file import (
     read_description,
     read_network,
 )
+from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.device import select_device
 from context_propagation.core.errors import MissingDependencyError, UserInputError
 from context_propagation.core.model.model_kinds import load_base_model
+from context_propagation.core.model.model_listing import describe_model
 from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.propagation.fusion_network import FarMargin, Fusion, FusionNetwork
+from context_propagation.core.propagation.fusion_network import FarThresholds, Fusion, FusionNetwork
 from context_propagation.core.storage.content_hash import content_hash
 
 BASE_FOLDER = "model"
@@ -29,37 +31,39 @@ TRAINING_FOLDER = "training"
 """Logs and pictures of the training, the control's weights: for people and evaluations; no session reads them."""
 
 
-def fusion_of(networks: Sequence[FusionNetwork], level: int, neighbours: int, far_margin: FarMargin) -> Fusion:
+def fusion_of(networks: Sequence[FusionNetwork], level: int, neighbours: int, far_thresholds: FarThresholds) -> Fusion:
     """Trained networks, one per fold of the base model in its order, with the hash of all that they compute with."""
     settings = [plain_settings(network.settings) for network in networks]
-    text = json.dumps([level, neighbours, float(far_margin.add), float(far_margin.remove), settings]).encode()
+    text = json.dumps([level, neighbours, float(far_thresholds.add), float(far_thresholds.remove), settings]).encode()
     hashed = content_hash({"settings": text}, [network.state_dict() for network in networks])
-    return Fusion(tuple(networks), level, neighbours, far_margin, hashed)
+    return Fusion(tuple(networks), level, neighbours, far_thresholds, hashed)
 
 
 # ---- loading
 
 
 def load_model(
-    path: str | Path, label: str | int | None = None, device: str = "auto", trust: bool = False
-) -> tuple[SegmentationModel, Fusion | None]:
-    """Load a bundle, or a base model: see `load_base_model`.
+    folder: str | Path, label: str | int | None = None, device: str = "auto", trust: bool = False
+) -> LoadedModel:
+    """Load a bundle, or a trained model of nnU-Net v2, a PSNN, or a MONAI bundle.
 
     Args:
-        path: A bundle is told by its `bundle.json`, or by fusion weights that have lost theirs.
+        folder: Of the bundle or the model; a bundle is told by its `bundle.json`, or by fusion weights that have lost
+            theirs.
         label: Name or value of the label to refine; by default the bundle's, or the only one.
         device: "auto", "cpu" or "cuda".
         trust: Let a MONAI bundle's own expressions run.
 
     Returns:
-        The model, and its fusion networks where it is a bundle.
+        The model, with its fusion networks where it is a bundle; `.session()` makes a session with both.
 
     Raises:
         UserInputError: The folder cannot be used, the label is unknown, or the device is missing.
     """
-    if any(_is_of_a_bundle(name) and name not in (BASE_FOLDER, TRAINING_FOLDER) for name in _names_in(Path(path))):
-        return load_bundle(path, device, label, trust)
-    return load_base_model(path, label, device, trust=trust), None
+    names = _names_in(Path(folder))
+    if any(_is_of_a_bundle(name) and name not in (BASE_FOLDER, TRAINING_FOLDER) for name in names):
+        return LoadedModel(*load_bundle(folder, device, label, trust), describe_model(folder))
+    return LoadedModel(load_base_model(folder, label, device, trust=trust), None, describe_model(folder))
 
 
 def load_bundle(
@@ -84,7 +88,7 @@ def load_bundle(
     chosen = select_device(device)
     description = read_description(path)
     networks = [read_network(_inside(path, entry.file), entry.settings) for entry in description.fusion]
-    fusion = fusion_of(networks, description.level, description.neighbours, description.far_margin)
+    fusion = fusion_of(networks, description.level, description.neighbours, description.far_thresholds)
     if fusion.content_hash != description.fusion_sha256:
         raise UserInputError(
             f"The fusion weights and settings in '{path}' have SHA-256 {fusion.content_hash[:12]}, not "

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.fusion_network import (
-    FarMargin,
+    FarThresholds,
     FusionNetwork,
     FusionSettings,
     Variant,
@@ -33,8 +33,12 @@ COPY_AGAIN = "copy the bundle again from where it was made"
 MAX_SLICES, MAX_CHANNELS, MAX_WIDTH = 1000, 4096, 64.0
 
 
+KEYS = {"far_thresholds": "far_margin"}
+"""Fields of `BundleDescription` whose key in bundle.json is an older word, so that bundles stay readable."""
+
+
 @dataclass(frozen=True)
-class BaseModel:
+class BundledModel:
     """The frozen model that a bundle stands on: one of `folder` and `reference` is None.
 
     Attributes:
@@ -67,19 +71,19 @@ class BundleDescription:
         folds: Folds of the base model, in order.
         level: Decoder level of the fused features.
         neighbours: N(s): how many slices on each side take the update.
-        far_margin: See `Fusion`.
+        far_thresholds: See `Fusion`.
         fusion: One network per fold, in the order of `folds`.
         fusion_sha256: `Fusion.content_hash`.
         provenance: Where the weights come from: free.
     """
 
-    base: BaseModel
+    base: BundledModel
     label: str
     orientation: str | None
     folds: tuple[str, ...]
     level: int
     neighbours: int
-    far_margin: FarMargin
+    far_thresholds: FarThresholds
     fusion: tuple[FusionFile, ...]
     fusion_sha256: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -99,7 +103,7 @@ def write_description(folder: Path, description: BundleDescription) -> None:
     """
     content = {
         "format": FORMAT,
-        **asdict(description),
+        **{KEYS.get(name, name): value for name, value in asdict(description).items()},
         "base": {name: value for name, value in asdict(description.base).items() if value is not None},
         "fusion": [{"file": item.file, "settings": plain_settings(item.settings)} for item in description.fusion],
     }
@@ -136,7 +140,7 @@ def read_description(folder: Path) -> BundleDescription:
         folds=_folds(entries),
         level=entries.whole_number("level", 1, 3),
         neighbours=entries.whole_number("neighbours", 0, MAX_SLICES),
-        far_margin=_far_margin(entries.object("far_margin")),
+        far_thresholds=_far_thresholds(entries.object(KEYS["far_thresholds"])),
         fusion=tuple(_fusion_file(item) for item in entries.objects("fusion")),
         fusion_sha256=entries.sha256("fusion_sha256"),
         provenance=entries.object("provenance").rest(),
@@ -144,18 +148,19 @@ def read_description(folder: Path) -> BundleDescription:
     entries.refuse_the_rest()
     if len(description.fusion) != len(description.folds):
         raise UserInputError(
-            f"'{file}': 'fusion' lists {len(description.fusion)} network(s) for {len(description.folds)} fold(s); "
+            f"'{file}': 'fusion' lists {counted(len(description.fusion), 'network')} for "
+            f"{counted(len(description.folds), 'fold')}; "
             f"{COPY_AGAIN}"
         )
     return description
 
 
-def _base(entries: Entries) -> BaseModel:
+def _base(entries: Entries) -> BundledModel:
     sha256 = entries.sha256("sha256")
     if "reference" in entries:
-        base = BaseModel(sha256, reference=_reference(entries))
+        base = BundledModel(sha256, reference=_reference(entries))
     else:
-        base = BaseModel(sha256, folder=entries.name_inside("folder"))
+        base = BundledModel(sha256, folder=entries.name_inside("folder"))
     entries.refuse_the_rest()
     return base
 
@@ -173,10 +178,10 @@ def _reference(entries: Entries) -> str:
     return reference
 
 
-def _far_margin(entries: Entries) -> FarMargin:
-    margin = FarMargin(entries.number("add", 1), entries.number("remove", 1))
+def _far_thresholds(entries: Entries) -> FarThresholds:
+    thresholds = FarThresholds(entries.number("add", 1), entries.number("remove", 1))
     entries.refuse_the_rest()
-    return margin
+    return thresholds
 
 
 def _folds(entries: Entries) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,19 +17,18 @@ from context_propagation.core.bundle.bundle import (
     load_bundle,
 )
 from context_propagation.core.bundle.bundle_file import (
-    BaseModel,
     BundleDescription,
+    BundledModel,
     FusionFile,
     is_bundle,
     write_description,
     write_network,
 )
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.model.model_kinds import copy_base_model, load_base_model
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.fusion_network import Fusion
-
-# ---- saving
+from context_propagation.core.storage.whole_file import whole_folder
 
 
 def save_bundle(
@@ -68,11 +66,11 @@ def save_bundle(
     check_bundle_destination(path)
     if not copy_base:
         _refuse_to_replace(path, base)
-    fusion = fusion_of(fusion.networks, fusion.level, fusion.neighbours, fusion.far_margin)
+    fusion = fusion_of(fusion.networks, fusion.level, fusion.neighbours, fusion.far_thresholds)
     loaded = load_base_model(base, label, "cpu", folds, orientation, trust)
     _refuse_unusable(fusion, loaded)
     sha256 = loaded.content_hash
-    base_model = BaseModel(sha256, folder=BASE_FOLDER) if copy_base else BaseModel(sha256, reference=str(base))
+    base_model = BundledModel(sha256, folder=BASE_FOLDER) if copy_base else BundledModel(sha256, reference=str(base))
     description = _description_of(fusion, loaded, base_model, label, orientation, provenance)
     with _moved_into_place(path) as partial:
         if copy_base:
@@ -88,7 +86,7 @@ def save_bundle(
 def _description_of(
     fusion: Fusion,
     loaded: SegmentationModel,
-    base_model: BaseModel,
+    base_model: BundledModel,
     label: str,
     orientation: str | None,
     provenance: Mapping[str, Any],
@@ -101,7 +99,7 @@ def _description_of(
         folds=loaded.folds,
         level=fusion.level,
         neighbours=fusion.neighbours,
-        far_margin=fusion.far_margin,
+        far_thresholds=fusion.far_thresholds,
         fusion=tuple(
             FusionFile(f"fusion_{fold}.safetensors", network.settings)
             for fold, network in zip(loaded.folds, fusion.networks, strict=True)
@@ -119,7 +117,7 @@ def check_bundle_destination(path: str | Path) -> None:
     """
     path = Path(path).resolve()
     if path.exists() and not is_bundle(path):
-        raise UserInputError(f"'{path}' exists and is no bundle; choose another name")
+        raise UserInputError(f"'{path}' exists and is not a bundle; choose another name")
     for name in _names_in(path):
         if not _is_of_a_bundle(name):
             raise UserInputError(f"'{path}' holds {name!r}, which is not of the bundle; move it away first")
@@ -138,51 +136,23 @@ def _refuse_to_replace(path: Path, base: Path) -> None:
 def _refuse_unusable(fusion: Fusion, base: SegmentationModel) -> None:
     if len(fusion.networks) != len(base.folds):
         raise UserInputError(
-            f"{len(fusion.networks)} fusion network(s) for {len(base.folds)} fold(s) of the base model "
-            f"({', '.join(base.folds)}); give one for each fold"
+            f"{counted(len(fusion.networks), 'fusion network')} for {counted(len(base.folds), 'fold')} of the base "
+            f"model ({', '.join(base.folds)}); give one for each fold"
         )
     for network in fusion.networks:
-        if network.settings.told:
+        if network.settings.hidden_truth:
             raise UserInputError(
-                f"A fusion network is told {network.settings.told} number(s) that only an evaluation knows; "
-                "give one that is told none"
+                f"A fusion network takes {counted(network.settings.hidden_truth, 'number')} of the ground truth, which "
+                "only an evaluation knows; give one that takes none"
             )
 
 
 @contextmanager
 def _moved_into_place(path: Path) -> Iterator[Path]:
     """A folder beside `path` that takes its place when the block ends well, and vanishes when it does not."""
-    partial = path.with_name(f"{path.name}.partial")
-    _clear_leftover(partial)
-    _clear_leftover(path.with_name(f"{path.name}.replaced"))
     try:
-        partial.mkdir()
-        yield partial
-        _replace_folder(partial, path)
+        with whole_folder(path) as partial:
+            yield partial
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise UserInputError(f"Cannot write bundle '{path}': {reason}; choose another place") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _clear_leftover(folder: Path) -> None:
-    """Remove what a killed process left; never anything that is not of a bundle."""
-    for name in _names_in(folder):
-        if not _is_of_a_bundle(name):
-            raise UserInputError(f"'{folder}' holds {name!r}, which is not of a bundle; move it away first")
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _replace_folder(new: Path, path: Path) -> None:
-    if not path.exists():
-        os.rename(new, path)
-        return
-    old = path.with_name(f"{path.name}.replaced")
-    os.rename(path, old)
-    try:
-        os.rename(new, path)
-    finally:
-        if not path.exists():
-            os.rename(old, path)
-    shutil.rmtree(old, ignore_errors=True)

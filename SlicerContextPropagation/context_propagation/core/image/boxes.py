@@ -61,9 +61,9 @@ def contains(outer: Box, inner: Box) -> bool:
     return all(a <= c and d <= b for (a, b), (c, d) in zip(outer, inner, strict=True))
 
 
-def dilate(box: Box, margin: tuple[int, ...], limits: Box) -> Box:
-    """Grow a box by a margin per axis, within limits."""
-    grown = [(s - m, e + m) for (s, e), m in zip(box, margin, strict=True)]
+def dilate(box: Box, border: tuple[int, ...], limits: Box) -> Box:
+    """Grow a box by a border per axis, within limits."""
+    grown = [(s - m, e + m) for (s, e), m in zip(box, border, strict=True)]
     return box_of([(max(s, low), min(e, high)) for (s, e), (low, high) in zip(grown, limits, strict=True)])
 
 

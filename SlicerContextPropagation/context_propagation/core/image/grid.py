@@ -1,6 +1,7 @@
 """The map between image voxels and the network's grid.
 
-A network may see the image transposed, cropped and resampled. An image axis index i lies at network coordinate
+A network may see the image cropped and resampled; all here is in the network's axes, which `AxisMap` leads to. An image
+axis index i lies at network coordinate
 (c + 0.5) * N / n - 0.5, where c is i within the crop, n the crop's and N the network's size: voxel volumes coincide.
 Where a model resamples another way, its map says itself where index 0 lies and how far apart indices are.
 """
@@ -8,44 +9,33 @@ Where a model resamples another way, its map says itself where index 0 lies and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from context_propagation.core.image.boxes import Box, Span, box_of
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
 class GridMap:
-    """The map between image voxels (k, j, i) and the network's grid (d, h, w).
+    """The map between image voxels and the network's grid (d, h, w), both in the network's axes.
 
     Attributes:
-        transpose: Network axis a shows image axis `transpose[a]`.
-        crop: The box of the image that the network sees, in network axis order.
+        crop: The box of the image that the network sees.
         network_shape: Size (D, H, W) of the network's grid, after resampling.
         linear: For each network axis (start, step): image index i lies at network coordinate start + step * i; None
             where voxel volumes coincide.
     """
 
-    transpose: tuple[int, int, int]
     crop: Box
     network_shape: tuple[int, int, int]
     linear: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] | None = None
 
-    def to_network_axes(self, array: np.ndarray) -> np.ndarray:
-        """`[K, J, I]` with its axes in network order."""
-        return array.transpose(self.transpose)
-
-    def network_order(self, box_kji: Box) -> Box:
-        """A box of image voxels with its axes in network order."""
-        return box_of([box_kji[axis] for axis in self.transpose])
-
-    def image_order(self, box: Box) -> Box:
-        """The inverse of `network_order`."""
-        return box_of([box[axis] for axis in np.argsort(self.transpose)])
-
     def support(self, box: Box) -> Box:
-        """The network box from which image voxels (network axis order, inside the crop) are interpolated."""
+        """The network box from which image voxels (inside the crop) are interpolated."""
         spans = []
         for axis, span in enumerate(box):
             lower, upper, _ = self._linear(axis, span)
@@ -53,7 +43,7 @@ class GridMap:
         return box_of(spans)
 
     def covered(self, network_box: Box) -> Box | None:
-        """The image voxels (network axis order) whose support lies inside a network box."""
+        """The image voxels whose support lies inside a network box."""
         spans = []
         for axis, (start, stop) in enumerate(network_box):
             lower, upper, _ = self._linear(axis, self.crop[axis])
@@ -85,11 +75,13 @@ class GridMap:
         Args:
             logits: `[1, C, d, h, w]`, a piece of the network's grid that starts at `origin`.
             origin: (d, h, w) of its first voxel.
-            box: Image voxels, network axis order; their support lies inside the piece.
+            box: Image voxels; their support lies inside the piece.
 
         Returns:
-            `[1, C, a, b, c]`, axes in network order.
+            `[1, C, a, b, c]`.
         """
+        import torch
+
         for axis, span in enumerate(box):
             lower, upper, weight = self._linear(axis, span)
             dim = axis + 2

@@ -32,6 +32,18 @@ class SliceEdit:
     index: int
     mask: np.ndarray
 
+    @property
+    def place(self) -> tuple[slice | int, ...]:
+        """Where it lies: `volume_mask[edit.place]` is the slice of a mask `[K, J, I]`."""
+        return slice_place(self.axis, self.index)
+
+
+def slice_place(axis: int, index: int) -> tuple[slice | int, ...]:
+    """The index expression of one slice of an array `[K, J, I]`."""
+    place: list[slice | int] = [slice(None)] * 3
+    place[axis] = index
+    return tuple(place)
+
 
 def edits_on_slices(edited: np.ndarray, axis: int, indices: Sequence[int]) -> list[SliceEdit]:
     """Take slices out of an edited mask.
@@ -62,7 +74,7 @@ def find_edited_slices(before: np.ndarray, after: np.ndarray, axis: int | None =
             touches fewest slices.
 
     Raises:
-        UserInputError: The masks do not differ, or no axis stands out (edits on several planes at once).
+        UserInputError: The masks do not differ, or it is unclear which axis is meant (edits on several planes at once).
     """
     return edits_on_slices(after, *_edited_slices(before.astype(bool) ^ after.astype(bool), axis))
 
@@ -99,8 +111,8 @@ def _edited_axis(difference: np.ndarray) -> int:
     first, second = np.argsort(touched, kind="stable")[:2]
     if touched[second] <= AMBIGUITY_RATIO * touched[first]:
         raise UserInputError(
-            f"The edits touch {touched[0]}, {touched[1]} and {touched[2]} slices along k, j and i: no plane stands "
-            "out; edit slices of one plane at a time, or name the plane"
+            f"It is unclear which slices were redrawn: the changes touch {touched[0]}, {touched[1]} and "
+            f"{touched[2]} slices along k, j and i; redraw slices of one plane at a time, or name the plane"
         )
     return int(first)
 
@@ -125,7 +137,7 @@ def slices_to_keep(
         return ()
     expected = segment.copy()
     for edit in in_order:
-        np.moveaxis(expected, edit.axis, 0)[edit.index] = edit.mask
+        expected[edit.place] = edit.mask
     places = sorted({(edit.axis, edit.index) for edit in in_order})
     kept = [SliceEdit(axis, index, segment.take(index, axis)) for axis, index in places]
     return tuple(edit for edit in kept if np.array_equal(edit.mask, expected.take(edit.index, edit.axis)))
@@ -135,7 +147,7 @@ def mask_of_slices(shape_kji: tuple[int, int, int], slices: Iterable[SliceEdit])
     """All voxels of some slices: bool `[K, J, I]`."""
     mask = np.zeros(shape_kji, bool)
     for kept in slices:
-        np.moveaxis(mask, kept.axis, 0)[kept.index] = True
+        mask[kept.place] = True
     return mask
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
-from types import EllipsisType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -111,7 +110,7 @@ class SourceVolume:
         import SimpleITK as sitk
 
         image = sitk.GetImageFromArray(mask.astype(np.uint8))
-        direction = _direction(self.ijk_to_lps)
+        direction = direction_cosines(self.ijk_to_lps)
         if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-4):
             raise UserInputError("The image grid is sheared; harden or remove the shearing transform")
         image.SetSpacing(self.spacing_kji_mm[::-1])
@@ -122,7 +121,7 @@ class SourceVolume:
 
 def planes_of_axes(ijk_to_lps: np.ndarray) -> tuple[str, str, str]:
     """The anatomical plane of the slices along each array axis (k, j, i): axial is the axis closest to superior."""
-    axes_of = _closest_axes(_direction(ijk_to_lps)[:, ::-1])
+    axes_of = closest_axes(direction_cosines(ijk_to_lps)[:, ::-1])
     planes = ["", "", ""]
     for plane, axis in zip(PLANES, axes_of, strict=True):
         planes[axis] = plane
@@ -140,7 +139,7 @@ def axis_of_plane(planes: tuple[str, str, str], plane: str) -> int:
     return planes.index(plane)
 
 
-def _direction(ijk_to_lps: np.ndarray) -> np.ndarray:
+def direction_cosines(ijk_to_lps: np.ndarray) -> np.ndarray:
     """Unit direction cosines, columns i, j, k, rows L, P, S."""
     matrix = ijk_to_lps[:3, :3]
     return np.asarray(matrix / np.linalg.norm(matrix, axis=0))
@@ -176,74 +175,7 @@ def same_grid(a: sitk.Image, b: sitk.Image) -> bool:
     return bool(np.abs((ijk_to_lps_of(a) - ijk_to_lps_of(b)) @ corners).max() <= GRID_TOLERANCE_MM)
 
 
-@dataclass(frozen=True)
-class ArrayReorientation:
-    """A permutation and flips of array axes, e.g. into the orientation that a network was trained in.
-
-    Attributes:
-        order: For each new axis (k, j, i), the old axis it takes.
-        flipped: For each new axis, whether it runs backwards.
-    """
-
-    order: tuple[int, int, int] = (0, 1, 2)
-    flipped: tuple[bool, bool, bool] = (False, False, False)
-
-    def apply(self, array: np.ndarray) -> np.ndarray:
-        """Reorient the last three axes `[..., K, J, I]`; the result is a contiguous copy or the array itself."""
-        lead = array.ndim - 3
-        moved = array.transpose(*range(lead), *(lead + axis for axis in self.order))
-        return np.ascontiguousarray(moved[self._flip])
-
-    def undo(self, array: np.ndarray) -> np.ndarray:
-        """The inverse of `apply`."""
-        lead = array.ndim - 3
-        unflipped = array[self._flip]
-        return np.ascontiguousarray(unflipped.transpose(*range(lead), *(lead + a for a in np.argsort(self.order))))
-
-    @property
-    def _flip(self) -> tuple[EllipsisType | slice, ...]:
-        return (..., *(slice(None, None, -1 if flip else None) for flip in self.flipped))
-
-
-def reorientation_to(volume: SourceVolume, orientation: str) -> ArrayReorientation:
-    """The reorientation of a volume's arrays so that i, j, k run towards the letters of `orientation`.
-
-    Args:
-        volume: Any direction cosines; each array axis counts as the anatomical axis it is closest to.
-        orientation: Three letters, e.g. "LPS" or "RAS": where i, j and k increase to.
-
-    Raises:
-        UserInputError: `orientation` does not name each of R/L, A/P, S/I once.
-    """
-    letters = orientation.upper()
-    pairs = {"L": 0, "R": 0, "P": 1, "A": 1, "S": 2, "I": 2}
-    if len(letters) != 3 or sorted(pairs.get(letter, -1) for letter in letters) != [0, 1, 2]:
-        raise UserInputError(f"Unknown orientation '{orientation}'; give three letters such as LPS or RAS")
-    direction_kji = _direction(volume.ijk_to_lps)[:, ::-1]
-    axes_of = _closest_axes(direction_kji)
-    order, flipped = [], []
-    for letter in letters[::-1]:
-        anatomical = pairs[letter]
-        axis = axes_of[anatomical]
-        order.append(axis)
-        flipped.append(bool((direction_kji[anatomical, axis] > 0) != (letter in "LPS")))
-    return ArrayReorientation((order[0], order[1], order[2]), (flipped[0], flipped[1], flipped[2]))
-
-
-def _closest_axes(direction: np.ndarray) -> tuple[int, int, int]:
+def closest_axes(direction: np.ndarray) -> tuple[int, int, int]:
     """For each anatomical axis (L, P, S), the column that it is assigned; the assignment with the largest total."""
     best = max(permutations(range(3)), key=lambda p: sum(abs(direction[row, column]) for row, column in enumerate(p)))
     return best[0], best[1], best[2]
-
-
-def reoriented_volume(volume: SourceVolume, reorientation: ArrayReorientation) -> SourceVolume:
-    """The volume with its arrays reoriented, at the same place in the patient."""
-    to_old = np.zeros((4, 4))
-    to_old[3, 3] = 1
-    for new_axis in range(3):
-        old_axis = reorientation.order[new_axis]
-        row, column = 2 - old_axis, 2 - new_axis
-        to_old[row, column] = -1 if reorientation.flipped[new_axis] else 1
-        if reorientation.flipped[new_axis]:
-            to_old[row, 3] = volume.shape_kji[old_axis] - 1
-    return SourceVolume(reorientation.apply(volume.channels), volume.ijk_to_lps @ to_old)

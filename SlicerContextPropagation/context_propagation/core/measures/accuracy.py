@@ -1,4 +1,12 @@
-"""Accuracy measures (paper III-C, Eq. 8-11), computed by MONAI, and added path length; in three scopes."""
+"""Accuracy measures (paper III-C), computed by MONAI, and added path length; in three scopes.
+
+    Dice(P, Y) = 2 |P and Y| / (|P| + |Y|)                                            Eq. 8
+    HD(P, Y) = max(max_p min_y d(p, y), max_y min_p d(p, y))                          Eq. 9; here its 95th percentile
+    Sensitivity(P, Y) = |P and Y| / |Y|                                               Eq. 10
+    Specificity(P, Y) = |not P and not Y| / |not Y|                                   Eq. 11
+
+P is the prediction, Y the ground truth, p and y are voxels of their surfaces; what empty masks give is in `Measures`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an edit made worse elsewhere: the regression rate and the share of far voxels changed (method 6)."""
+"""What an edit made worse elsewhere: the regression rate and the share of far voxels changed."""
 
 from __future__ import annotations
 

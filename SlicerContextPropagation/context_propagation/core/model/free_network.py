@@ -15,7 +15,7 @@ from context_propagation.core.network.traced_split import TracedSplit
 from context_propagation.core.storage.content_hash import content_hash
 
 
-def network_model(
+def from_network(
     network: nn.Module,
     preprocessing: Preprocessing,
     output: Output,

@@ -1,14 +1,13 @@
-"""Which kind of model a folder holds, and how each kind is loaded and copied."""
+"""Which kind of model a folder holds, and how each kind is loaded and copied; telling the kind needs no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from context_propagation.core.model.nnunet_copy import copy_for_inference
-from context_propagation.core.model.nnunet_model import NnunetModel
-from context_propagation.core.model.segmentation_model import SegmentationModel
+if TYPE_CHECKING:
+    from context_propagation.core.model.segmentation_model import SegmentationModel
 
 PSNN_FILE = "psnn.json"
 
@@ -53,6 +52,8 @@ def load_base_model(
     """
     kind = kind_of(folder)
     if kind == "nnunet":
+        from context_propagation.core.model.nnunet_model import NnunetModel
+
         return NnunetModel.load(folder, label, device, folds, orientation)
     if kind == "psnn":
         from context_propagation.core.model.psnn_folder import load_psnn_folder
@@ -77,6 +78,8 @@ def copy_base_model(source: Path, destination: Path, folds: Sequence[str | int])
     """
     kind = kind_of(source)
     if kind == "nnunet":
+        from context_propagation.core.model.nnunet_copy import copy_for_inference
+
         copy_for_inference(source, destination, folds)
     elif kind == "psnn":
         from context_propagation.core.model.psnn_folder import copy_psnn_folder

@@ -9,8 +9,12 @@ from typing import Any
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import NEAR_SLICES_ONLY, WHOLE_VOLUME
+from context_propagation.core.model.model_kinds import PSNN_FILE, Kind, kind_of
 
 MAX_JSON_BYTES = 20_000_000
+
+
+KIND_NAMES: dict[Kind, str] = {"psnn": "PSNN", "monai": "MONAI", "nnunet": "nnU-Net"}
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,14 @@ def describe_model(path: str | Path) -> ModelDescription:
     path = Path(path)
     try:
         if not path.is_dir():
-            raise UserInputError(f"'{path}' is no folder; give a bundle, or a trained model's folder")
+            raise UserInputError(f"'{path}' is not a folder; give a bundle, or a trained model's folder")
         return _bundle(path) if (path / "bundle.json").is_file() else _base(path, path)
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, OSError) as error:
         if isinstance(error, UserInputError):
             raise
-        raise UserInputError(f"The files in '{path}' lack what describes a model ({error!r:.100})") from error
+        raise UserInputError(
+            f"The files in '{path}' do not describe a model ({error!r:.100}); copy it again"
+        ) from error
 
 
 def _bundle(path: Path) -> ModelDescription:
@@ -83,25 +89,26 @@ def _bundle(path: Path) -> ModelDescription:
         label=str(bundle["label"]),
         size_bytes=described.size_bytes,
         reach=WHOLE_VOLUME if bundle.get("fusion") else NEAR_SLICES_ONLY,
-        validation=_validation(bundle.get("provenance", {}).get("validation", {})),
+        validation=_validation(bundle.get("provenance", {}).get("validation")),
     )
 
 
 def _base(folder: Path, path: Path) -> ModelDescription:
-    if (folder / "psnn.json").is_file():
-        kind, (architecture, channels, labels) = "PSNN", _psnn(_json(folder / "psnn.json"))
-    elif (folder / "configs" / "metadata.json").is_file():
-        kind, (architecture, channels, labels) = "MONAI", _monai(folder)
+    kind = kind_of(folder)
+    if kind == "psnn":
+        architecture, channels, labels = _psnn(_json(folder / PSNN_FILE))
+    elif kind == "monai":
+        architecture, channels, labels = _monai(folder)
     elif (folder / "plans.json").is_file() and (folder / "dataset.json").is_file():
-        kind, (architecture, channels, labels) = "nnU-Net", _nnunet(folder)
+        architecture, channels, labels = _nnunet(folder)
     else:
         raise UserInputError(
-            f"'{folder}' is no model: it needs bundle.json, plans.json and dataset.json (nnU-Net), psnn.json, or "
-            "configs/metadata.json (MONAI)"
+            f"'{folder}' is not a model's folder; choose one that holds bundle.json, plans.json and dataset.json "
+            "(nnU-Net), psnn.json, or configs/metadata.json (MONAI)"
         )
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     only = labels[0] if len(labels) == 1 else ""
-    return ModelDescription(path, kind, architecture, channels, labels, only, size, NEAR_SLICES_ONLY, "")
+    return ModelDescription(path, KIND_NAMES[kind], architecture, channels, labels, only, size, NEAR_SLICES_ONLY, "")
 
 
 _Facts = tuple[str, tuple[str, ...], tuple[str, ...]]
@@ -132,15 +139,20 @@ def _monai(folder: Path) -> _Facts:
 
 
 def _channel_def(metadata: dict[str, Any], side: str, name: str) -> list[str]:
-    names = metadata.get("network_data_format", {}).get(side, {}).get(name, {}).get("channel_def", {})
-    return [str(names[key]) for key in sorted(names, key=int)]
+    names: Any = metadata
+    for part in ("network_data_format", side, name, "channel_def"):
+        names = names.get(part) if isinstance(names, dict) else None
+    return [str(names[key]) for key in sorted(names, key=int)] if isinstance(names, dict) else []
 
 
-def _validation(validation: dict[str, Any]) -> str:
-    """The whole-volume DSC of the rows that matter, worst slice edited."""
-    dsc = validation.get("dsc", {})
+def _validation(validation: Any) -> str:
+    """The whole-volume DSC of the rows that matter, worst slice edited; nothing where the provenance has no figures."""
+    dsc = validation.get("dsc") if isinstance(validation, dict) else None
+    if not isinstance(dsc, dict):
+        return ""
     rows = ("baseline", "update", "fusion", "no-edit control")
-    found = [f"{row} {dsc[f'worst, whole, {row}']:.3f}" for row in rows if f"worst, whole, {row}" in dsc]
+    means = {row: dsc.get(f"worst, whole, {row}") for row in rows}
+    found = [f"{row} {mean:.3f}" for row, mean in means.items() if isinstance(mean, float)]
     return f"validation DSC, {validation.get('cases', '?')} cases: {', '.join(found)}" if found else ""
 
 
@@ -154,5 +166,5 @@ def _json(file: Path) -> dict[str, Any]:
             raise
         raise UserInputError(f"'{file}' cannot be read ({error!s:.100}); copy the model again") from error
     if not isinstance(content, dict):
-        raise UserInputError(f"'{file}' holds no JSON object; copy the model again")
+        raise UserInputError(f"'{file}' does not hold a JSON object; copy the model again")
     return content

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from context_propagation.core.device import select_device
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.model.monai_config import TRUST, Component, MonaiConfig, read_mapping
 from context_propagation.core.model.monai_preprocessing import IMAGE, MonaiPreprocessing
 from context_propagation.core.model.network_model import NetworkModel, Output, SlidingWindow
@@ -59,7 +59,7 @@ WEIGHTS = ("models/model.safetensors", "models/model.pt")
 TORCHSCRIPT = "models/model.ts"
 
 
-USE_PYTHON = "use network_model in Python instead"
+USE_PYTHON = "use from_network in Python instead"
 
 
 def load_monai_bundle(
@@ -221,7 +221,7 @@ def _read_weights(file: Path) -> Mapping[str, torch.Tensor]:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise UserInputError(f"'{file}' holds no state dict; give the network's weights")
+        raise UserInputError(f"'{file}' does not hold a state dict; give the network's weights")
     return content
 
 
@@ -234,7 +234,7 @@ def _transforms(config: MonaiConfig) -> list[tuple[str, Any]]:
     if isinstance(described, Component) and described.name == "Compose":
         described = described.resolve().get("transforms")
     if not isinstance(described, list):
-        raise UserInputError(f"'{config.file}': 'preprocessing' is no Compose of transforms; {USE_PYTHON}")
+        raise UserInputError(f"'{config.file}': 'preprocessing' is not a Compose of transforms; {USE_PYTHON}")
     found = []
     for item in described:
         if isinstance(item, Component) and (item.disabled or item.name in OURS | WITHOUT_EFFECT):
@@ -290,8 +290,8 @@ def _labels(metadata: Mapping[str, Any], channels: int, activation: str) -> list
         names = names or [f"label {n + 1}" for n in range(channels)]
     if len(names) != channels:
         raise UserInputError(
-            f"configs/metadata.json names {len(names)} output channel(s) ({', '.join(names)}) and the network has "
-            f"{channels}; correct channel_def"
+            f"configs/metadata.json names {counted(len(names), 'output channel')} ({', '.join(names)}) and the network "
+            f"has {channels}; correct channel_def"
         )
     return names
 

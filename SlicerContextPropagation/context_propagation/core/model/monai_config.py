@@ -61,7 +61,7 @@ class MonaiConfig:
         found = [folder / "configs" / name for name in CONFIG_NAMES if (folder / "configs" / name).is_file()]
         if not found:
             raise UserInputError(
-                f"'{folder}' has no configs/inference.json; give a MONAI bundle with one, or use network_model"
+                f"'{folder}' has no configs/inference.json; give a MONAI bundle with one, or use from_network"
             )
         self.file = found[0]
         self.content = read_mapping(self.file)
@@ -79,7 +79,7 @@ class MonaiConfig:
             UserInputError: It is missing, refers to something missing, or is an expression that is not trusted.
         """
         if name not in self.content:
-            raise UserInputError(f"'{self.file}' lacks the entry '{name}'; use network_model in Python instead")
+            raise UserInputError(f"'{self.file}' lacks the entry '{name}'; use from_network in Python instead")
         return self._resolved(self.content[name], name, 0)
 
     def _resolved(self, value: Any, place: str, depth: int) -> Any:
@@ -114,7 +114,7 @@ class MonaiConfig:
         if special or not isinstance(target, str) or target.startswith("$"):
             raise UserInputError(
                 f"'{self.file}': '{place}' has {special[0] if special else '_target_'!r}, which is not supported; "
-                "use network_model in Python instead"
+                "use from_network in Python instead"
             )
         arguments = {name: item for name, item in value.items() if name not in NO_ARGUMENTS}
         package, _, name = target.rpartition(".")
@@ -171,5 +171,5 @@ def read_mapping(file: Path) -> dict[str, Any]:
     except Exception as error:  # the YAML reader has errors of its own
         raise UserInputError(f"'{file}' cannot be read ({' '.join(str(error).split()):.150}); copy it again") from error
     if not isinstance(content, dict):
-        raise UserInputError(f"'{file}' holds no object; copy it again")
+        raise UserInputError(f"'{file}' does not hold an object of entries; copy it again")
     return content

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.axis_map import AxisMap
 from context_propagation.core.image.boxes import Box, box_of
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.image.source_volume import SourceVolume
@@ -54,12 +55,15 @@ class MonaiPreprocessing:
             data = transform(data)
         image = data[IMAGE]
         affine = np.asarray(image.affine, np.float64)
-        grid = _grid(np.linalg.solve(affine, to_ras), volume.shape_kji, tuple(int(n) for n in image.shape[1:]))
-        return PreparedImage(image.as_tensor().to(torch.float32).contiguous(), grid, {})
+        axes, grid = _grid(np.linalg.solve(affine, to_ras), volume.shape_kji, tuple(int(n) for n in image.shape[1:]))
+        network_input = image.as_tensor().to(torch.float32).contiguous()
+        return PreparedImage(network_input, axes, axes.per_axis(volume.shape_kji), grid, {})
 
 
-def _grid(to_network: np.ndarray, shape_kji: tuple[int, int, int], network_shape: tuple[int, ...]) -> GridMap:
-    """The map that takes voxel (i, j, k) to the network's grid by a matrix `[4, 4]`."""
+def _grid(
+    to_network: np.ndarray, shape_kji: tuple[int, int, int], network_shape: tuple[int, ...]
+) -> tuple[AxisMap, GridMap]:
+    """The maps that take voxel (i, j, k) to the network's grid by a matrix `[4, 4]`."""
     shape_ijk = np.array(shape_kji[::-1])
     matrix = to_network[:3, :3]
     axes = [int(axis) for axis in np.abs(matrix).argmax(1)]
@@ -68,8 +72,9 @@ def _grid(to_network: np.ndarray, shape_kji: tuple[int, int, int], network_shape
     rest[range(3), axes] = 0
     if sorted(axes) != [0, 1, 2] or (rest @ shape_ijk).max() > LARGEST_SHEAR or (steps <= 0).any():
         raise UserInputError(
-            "The bundle's transforms turn, lean or mirror the grid of this image, so that its slices are no slices of "
-            "the network's grid; resample the image to the bundle's orientation first, or use Spacingd without diagonal"
+            "The bundle's transforms turn, lean or mirror the grid of this image, so that its slices are not slices "
+            "of the network's grid; resample the image to the bundle's orientation first, or use Spacingd without "
+            "diagonal"
         )
     d, h, w = network_shape
     starts = to_network[:3, 3]
@@ -82,7 +87,7 @@ def _grid(to_network: np.ndarray, shape_kji: tuple[int, int, int], network_shape
     lines = [(float(start), float(step)) for start, step in zip(starts, steps, strict=True)]
     first, second, third = (2 - axis for axis in axes)
     crop: Box = box_of(spans)
-    return GridMap((first, second, third), crop, (d, h, w), (lines[0], lines[1], lines[2]))
+    return AxisMap((first, second, third)), GridMap(crop, (d, h, w), (lines[0], lines[1], lines[2]))
 
 
 def _within(positions: np.ndarray, size: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from context_propagation.core.image.grid import GridMap
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.intensity_check import ChannelExpectation
 from context_propagation.core.model.preprocessing import ImagePreprocessing
-from context_propagation.core.model.segmentation_model import Loss, PreparedImage
+from context_propagation.core.model.segmentation_model import Loss, PreparedImage, prepared_as_trained
 from context_propagation.core.model.target import Target, TargetRule, chosen_label
 from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.optional_dependency import require
@@ -148,7 +148,7 @@ class NetworkModel:
         self.total_stride = self.splits[0].total_stride
         if any(n < 1 or n % stride for n, stride in zip(patch_size, self.total_stride, strict=True)):
             raise UserInputError(
-                f"The patch size {tuple(patch_size)} is no multiple of the network's strides {self.total_stride}; "
+                f"The patch size {tuple(patch_size)} is not a multiple of the network's strides {self.total_stride}; "
                 "give one that is"
             )
         self.content_hash = content_hash
@@ -163,8 +163,8 @@ class NetworkModel:
         self._rule = TargetRule(self.target.channel, output.activation == "sigmoid")
 
     def prepare(self, volume: SourceVolume) -> PreparedImage:
-        """Normalise, transpose and resample."""
-        return self.preprocessing.prepare(volume)
+        """Turn to the training's orientation, normalise, transpose and resample."""
+        return prepared_as_trained(volume, self.orientation, self.preprocessing.prepare)
 
     @torch.no_grad()
     def predict(
@@ -176,7 +176,7 @@ class NetworkModel:
         """The initial prediction: a sliding window with Gaussian weights, its logits interpolated to the image.
 
         Returns:
-            bool `[K, J, I]`, the target.
+            bool `[K, J, I]` in the volume's own axes, the target; False where the network sees nothing.
 
         Raises:
             Cancelled: The user cancelled between two windows.
@@ -184,17 +184,15 @@ class NetworkModel:
         """
         logits = [self._sliding_window_logits(fold, prepared, progress, cancelled) for fold in range(len(self.splits))]
         grid = prepared.grid
-        shape = tuple(stop - start for start, stop in grid.crop)
-        labels = np.zeros(shape, bool)
+        labels = np.zeros(prepared.image_shape, bool)
         for box in _pieces(grid.crop):
             support = grid.support(box)
             origin = tuple(span[0] for span in support)
             pieces = [z[(slice(None), slice(None), *slices_of(support))].to(self.device) for z in logits]
             found = self.is_target([grid.to_image(piece, origin, box) for piece in pieces])[0]
-            inside = box_of([(a - c, b - c) for (a, b), (c, _) in zip(box, grid.crop, strict=True)])
-            labels[slices_of(inside)] = found.cpu().numpy()
+            labels[slices_of(box)] = found.cpu().numpy()
         progress("predict", 1.0)
-        return np.ascontiguousarray(labels.transpose(np.argsort(grid.transpose)))
+        return prepared.axes.undo(labels)
 
     def _sliding_window_logits(
         self, fold: int, prepared: PreparedImage, progress: Progress, cancelled: CancelCheck

@@ -87,10 +87,10 @@ def read_checkpoint(file: Path) -> Checkpoint:
         configuration, trainer_name = init_args["configuration"], content["trainer_name"]
     except (KeyError, TypeError) as error:
         raise UserInputError(
-            f"'{file}' is no nnU-Net v2 checkpoint (no {_line(error)}); train with nnU-Net v2"
+            f"'{file}' is not an nnU-Net v2 checkpoint (it lacks {_line(error)}); train with nnU-Net v2"
         ) from error
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise UserInputError(f"The network weights in '{file}' are no tensors; copy the checkpoint again")
+        raise UserInputError(f"The network weights in '{file}' are not tensors; copy the checkpoint again")
     _allow_trainer(trainer_name, file)
     axes = _mirroring_axes(content.get("inference_allowed_mirroring_axes"), file)
     return Checkpoint(file, dict(weights), str(configuration), trainer_name, axes)

@@ -140,7 +140,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise UserInputError(f"'{file}' is not valid JSON ({_line(error)}); copy it again from the training") from error
     if not isinstance(content, dict):
-        raise UserInputError(f"'{file}' holds no JSON object; copy it again from the training")
+        raise UserInputError(f"'{file}' does not hold a JSON object; copy it again from the training")
     return content
 
 

@@ -15,20 +15,21 @@ import torch
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.device import select_device
 from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.core.image.axis_map import AxisMap
 from context_propagation.core.image.boxes import box_of
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.filled_holes import nnunet_fills_holes_so
 from context_propagation.core.model.intensity_check import ChannelExpectation, channel_expectations
 from context_propagation.core.model.nnunet_folder import NnunetFolder, load_nnunet_folder
-from context_propagation.core.model.segmentation_model import Loss, PreparedImage
+from context_propagation.core.model.segmentation_model import Loss, PreparedImage, prepared_as_trained
 from context_propagation.core.model.target import Target, TargetRule, chosen_label
 from context_propagation.core.network.direct_convolution import DirectConvolution
 from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.network.unet_split import UNetSplit
 
 REORIENTING_READERS = {"NibabelIOWithReorient": "RAS", "SimpleITKIOWithReorient": "RAS"}
-"""Reader classes that reorient before the network sees the image; all others feed the array as stored (method 11)."""
+"""Reader classes that reorient before the network sees the image; all others feed the array as stored."""
 
 
 class NnunetModel:
@@ -101,7 +102,10 @@ class NnunetModel:
         return cls(loaded, _target(loaded, label), chosen, orientation)
 
     def prepare(self, volume: SourceVolume) -> PreparedImage:
-        """Preprocess with the plans' own preprocessor: transpose, crop, normalise, resample."""
+        """Turn to the training's orientation; then the plans' preprocessor transposes, crops, normalises, resamples."""
+        return prepared_as_trained(volume, self.orientation, self._prepare)
+
+    def _prepare(self, volume: SourceVolume) -> PreparedImage:
         plans, configuration = self._folder.plans_manager, self._folder.configuration_manager
         preprocessor = configuration.preprocessor_class(verbose=False)
         properties: dict[str, Any] = {"spacing": list(volume.spacing_kji_mm)}
@@ -109,11 +113,17 @@ class NnunetModel:
             data, _, properties = preprocessor.run_case_npy(
                 volume.channels, None, properties, plans, configuration, self._folder.dataset_json
             )
-        first, second, third = (int(axis) for axis in plans.transpose_forward)
+        axes = self._transposed
         d, h, w = (int(n) for n in data.shape[1:])
         crop = box_of([(int(start), int(stop)) for start, stop in properties["bbox_used_for_cropping"]])
-        grid = GridMap((first, second, third), crop, (d, h, w))
-        return PreparedImage(torch.as_tensor(data, dtype=torch.float32), grid, properties)
+        network_input = torch.as_tensor(data, dtype=torch.float32)
+        return PreparedImage(network_input, axes, axes.per_axis(volume.shape_kji), GridMap(crop, (d, h, w)), properties)
+
+    @property
+    def _transposed(self) -> AxisMap:
+        """What nnU-Net's preprocessor does to the axes, and its export undoes."""
+        first, second, third = (int(axis) for axis in self._folder.plans_manager.transpose_forward)
+        return AxisMap((first, second, third))
 
     def predict(
         self,
@@ -124,7 +134,7 @@ class NnunetModel:
         """The initial prediction (Eq. 1): nnU-Net's own sliding window, mirroring off.
 
         Returns:
-            bool `[K, J, I]`, the target.
+            bool `[K, J, I]` in the volume's own axes, the target.
 
         Raises:
             Cancelled: The user cancelled between two tiles.
@@ -140,7 +150,7 @@ class NnunetModel:
             prepared.properties,
             num_threads_torch=torch.get_num_threads(),
         )
-        return np.isin(labels, self.target.label)
+        return prepared.axes.undo(self._transposed.apply(np.isin(labels, self.target.label)))
 
     def _sliding_window_logits(
         self, prepared: PreparedImage, progress: Progress, cancelled: CancelCheck

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.axis_map import AxisMap
 from context_propagation.core.image.boxes import whole
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.image.source_volume import SourceVolume
@@ -96,7 +96,7 @@ class Preprocessing:
         if self.spacing_mm is not None and not all(0 < mm < math.inf for mm in self.spacing_mm):
             raise UserInputError(f"The network's voxel size is {self.spacing_mm} mm; give three numbers above 0")
         if sorted(self.transpose) != [0, 1, 2]:
-            raise UserInputError(f"The axes {self.transpose} are no order of 0, 1, 2; give each once")
+            raise UserInputError(f"The axes {self.transpose} are not 0, 1 and 2 in some order; give each once")
         if not self.channels:
             raise UserInputError("The network has no image channels; describe each in 'channels'")
 
@@ -111,19 +111,19 @@ class Preprocessing:
         Voxel volumes coincide, as `GridMap` has it: the network's grid has as many voxels as make its voxel size
         closest to `spacing_mm`, and at least one.
         """
-        grid = self._grid(volume)
-        values = torch.from_numpy(np.ascontiguousarray(volume.channels.transpose(0, *(1 + a for a in self.transpose))))
+        axes = AxisMap(self.transpose)
+        grid = self._grid(volume, axes)
+        values = torch.from_numpy(axes.apply(volume.channels))
         x = torch.stack([channel.apply(v) for channel, v in zip(self.channels, values, strict=True)])
         if grid.network_shape != tuple(x.shape[1:]):
             x = F.interpolate(x[None], grid.network_shape, mode="trilinear", align_corners=False)[0]
-        return PreparedImage(x.to(torch.float32), grid, {})
+        return PreparedImage(x.to(torch.float32), axes, axes.per_axis(volume.shape_kji), grid, {})
 
-    def _grid(self, volume: SourceVolume) -> GridMap:
-        shape = tuple(volume.shape_kji[axis] for axis in self.transpose)
-        d, h, w = shape
+    def _grid(self, volume: SourceVolume, axes: AxisMap) -> GridMap:
+        d, h, w = shape = axes.per_axis(volume.shape_kji)
         if self.spacing_mm is not None:
-            spacing_mm = [volume.spacing_kji_mm[axis] for axis in self.transpose]
+            spacing_mm = axes.per_axis(volume.spacing_kji_mm)
             d, h, w = (
                 max(1, round(n * mm / wanted)) for n, mm, wanted in zip(shape, spacing_mm, self.spacing_mm, strict=True)
             )
-        return GridMap(self.transpose, whole(shape), (d, h, w))
+        return GridMap(whole(shape), (d, h, w))

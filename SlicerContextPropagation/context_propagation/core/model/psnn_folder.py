@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from context_propagation.core.device import select_device
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.model.network_model import NetworkModel, Output
 from context_propagation.core.model.preprocessing import ChannelNormalisation, Preprocessing
 from context_propagation.core.network.psnn import Factors, Psnn, PsnnChain, PsnnSettings, chain_of
@@ -62,14 +62,17 @@ class PsnnDescription:
         channels = len(self.preprocessing.channels)
         if channels != (2 if self.chain else self.architecture.in_channels):
             raise UserInputError(
-                f"{channels} image channel(s) for a {'chain' if self.chain else 'network'} that reads "
+                f"{counted(channels, 'image channel')} for a {'chain' if self.chain else 'network'} that reads "
                 f"{2 if self.chain else self.architecture.in_channels}; describe each channel"
             )
         if len(self.labels) != self.architecture.classes - 1:
-            raise UserInputError(f"{len(self.labels)} label(s) for {self.architecture.classes} classes; name each once")
+            raise UserInputError(
+                f"{counted(len(self.labels), 'label')} for {self.architecture.classes} classes, one of them the "
+                "background; name each label once"
+            )
         strides = self.architecture.total_stride
         if any(n % stride for n, stride in zip(self.patch_size, strides, strict=True)):
-            raise UserInputError(f"The patch size {self.patch_size} is no multiple of {strides}; give one that is")
+            raise UserInputError(f"The patch size {self.patch_size} is not a multiple of {strides}; give one that is")
 
     def build(self) -> Psnn | PsnnChain:
         """A network with fresh weights."""
@@ -110,7 +113,7 @@ def save_psnn_folder(
     serialize = require("safetensors.torch", extra="nnunet").save
     for fold in networks:
         if not _is_fold(fold):
-            raise UserInputError(f"'{fold}' names no fold; choose all, or a number")
+            raise UserInputError(f"'{fold}' is not the name of a fold; choose all, or a number")
     try:
         content = {**description.content(), "provenance": description.provenance}
         text = json.dumps(content, indent=2, allow_nan=False) + "\n"

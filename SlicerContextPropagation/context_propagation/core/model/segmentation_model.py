@@ -5,14 +5,15 @@ Network-grid arrays are `[1, C, D, H, W]` tensors; a box is three `(start, stop)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
+from context_propagation.core.image.axis_map import AxisMap, axes_towards, turned_volume
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.intensity_check import ChannelExpectation
@@ -20,7 +21,7 @@ from context_propagation.core.model.target import Target
 from context_propagation.core.network.split_network import SplitNetwork
 
 Loss = Literal["dice and cross-entropy", "dice"]
-"""A base model's own loss (method 2): Eq. 7 for nnU-Net, Eq. 5 for PSNN."""
+"""A base model's own loss: Eq. 7 for nnU-Net, Eq. 5 for PSNN."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,35 @@ class PreparedImage:
 
     Attributes:
         network_input: float32 `[C, D, H, W]`, preprocessed, on the CPU.
+        axes: From the axes of the volume's arrays to the network's.
+        image_shape: The volume's, in the network's axes.
         grid: The map between image voxels and the network's grid.
         properties: What the model's own postprocessing needs.
     """
 
     network_input: torch.Tensor
+    axes: AxisMap
+    image_shape: tuple[int, int, int]
     grid: GridMap
     properties: dict[str, Any]
+
+
+def prepared_as_trained(
+    volume: SourceVolume, orientation: str | None, prepare: Callable[[SourceVolume], PreparedImage]
+) -> PreparedImage:
+    """Preprocess a volume after its arrays were turned to the orientation that a network was trained in.
+
+    Args:
+        volume: The image.
+        orientation: Letters that i, j, k shall run towards, or None.
+        prepare: What preprocesses arrays as they are.
+
+    Raises:
+        UserInputError: The image cannot be preprocessed.
+    """
+    turn = axes_towards(volume, orientation)
+    prepared = prepare(turned_volume(volume, turn))
+    return replace(prepared, axes=turn.then(prepared.axes))
 
 
 class SegmentationModel(Protocol):
@@ -53,7 +76,7 @@ class SegmentationModel(Protocol):
         channels: Number of image channels.
         channel_names: Their names.
         channel_expectations: What each channel should hold, as far as it is known.
-        loss: The loss that the network was trained with (method 2); updates and fusion networks are trained with it.
+        loss: The loss that the network was trained with; updates and fusion networks are trained with it.
         device: Where it computes.
     """
 
@@ -72,7 +95,7 @@ class SegmentationModel(Protocol):
     device: torch.device
 
     def prepare(self, volume: SourceVolume) -> PreparedImage:
-        """Preprocess an image."""
+        """Preprocess an image, whichever way its arrays run."""
 
     def predict(
         self,
@@ -80,13 +103,13 @@ class SegmentationModel(Protocol):
         progress: Progress = no_progress,
         cancelled: CancelCheck = never_cancelled,
     ) -> np.ndarray:
-        """The initial prediction: bool `[K, J, I]`, the target."""
+        """The initial prediction: bool `[K, J, I]` in the volume's own axes, the target."""
 
     def prediction_bytes(self, grid: GridMap) -> int:
         """Bytes of main memory that `predict` needs at its peak beside the network itself, an estimate."""
 
     def target_logit(self, logits: torch.Tensor) -> torch.Tensor:
-        """`[N, C, ...]` to `[N, ...]`: above 0 where the target is more likely than all else together (method 11)."""
+        """`[N, C, ...]` to `[N, ...]`: above 0 where the target is more likely than all else together."""
 
     def target_margin(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
         """`[N, ...]`, -1 to 1, from the mean of the folds' probabilities: above 0 exactly where it `is_target`.

@@ -70,7 +70,7 @@ def chosen_label(names: Sequence[str], values: Sequence[object], label: str | in
     known = ", ".join(f"{name} ({value})" for name, value in zip(names, values, strict=True))
     if label is None:
         if len(names) != 1:
-            raise UserInputError(f"The model has several labels: {known}; name one with --label")
+            raise UserInputError(f"The model has several labels: {known}; name the one to refine as the label")
         return 0
     for number, (name, value) in enumerate(zip(names, values, strict=True)):
         if str(label) == name or (isinstance(value, int) and str(label) == str(value)):

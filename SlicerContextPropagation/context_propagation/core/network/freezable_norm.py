@@ -1,4 +1,4 @@
-"""Norms that can use the statistics of an earlier pass, so that an update stays local (method 2, 7)."""
+"""Norms that can use the statistics of an earlier pass, so that an update stays local."""
 
 from __future__ import annotations
 

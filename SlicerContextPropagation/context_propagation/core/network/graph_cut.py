@@ -164,8 +164,8 @@ def _tail_and_crossing(
                 crossing.append(read)
             else:
                 raise UserInputError(
-                    f"Behind '{node.name}' {graph.name} reads '{read.name}' of shape {graph.shapes[read]}, which is no "
-                    f"feature map; choose another layer, or {WAY_OUT}"
+                    f"Behind '{node.name}' {graph.name} reads '{read.name}' of shape {graph.shapes[read]}, which is "
+                    f"not a feature map; choose another layer, or {WAY_OUT}"
                 )
     return tail, sorted(crossing, key=lambda n: -math.prod(graph.factors.get(n, (1, 1, 1))))
 

@@ -1,4 +1,4 @@
-"""The progressive semantically nested network (PSNN) and the chain of two streams for CT and PET (method 9).
+"""The progressive semantically nested network (PSNN) and the chain of two streams for CT and PET.
 
 Tensors are `[N, C, D, H, W]`. Levels are counted from the shallowest stage: level 1 has the input's size.
 
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import UserInputError, counted
 
 Factors = tuple[int, int, int]
 """Of one pooling, along D, H, W."""
@@ -49,7 +49,9 @@ class PsnnSettings:
 
     def __post_init__(self) -> None:
         if self.in_channels < 1 or self.classes < 2:
-            raise UserInputError(f"{self.in_channels} channel(s) and {self.classes} classes; give at least 1 and 2")
+            raise UserInputError(
+                f"{counted(self.in_channels, 'channel')} and {self.classes} classes; give at least 1 and 2"
+            )
         if not 2 <= len(self.channels) <= MAX_STAGES or min(self.channels) < 1:
             raise UserInputError(f"Stages of {self.channels} channels; give 2 to {MAX_STAGES} numbers above 0")
         if len(self.poolings) != len(self.channels) - 1:

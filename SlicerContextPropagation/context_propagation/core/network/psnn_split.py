@@ -1,4 +1,4 @@
-"""The split of a PSNN and of its chain (method 9).
+"""The split of a PSNN and of its chain.
 
 The decoder of a PSNN has no weights, so a cut in it would leave class logits to move, which is label editing. f at
 level k is therefore the feature map, *before* its collapse, of the k-th last stage that enters the sum. What else the

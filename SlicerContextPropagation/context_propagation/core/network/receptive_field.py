@@ -1,4 +1,4 @@
-"""Which inputs an output of a layer reads, along each axis: what makes a slab of a traced network exact (method 7)."""
+"""Which inputs an output of a layer reads, along each axis: what makes a slab of a traced network exact."""
 
 from __future__ import annotations
 

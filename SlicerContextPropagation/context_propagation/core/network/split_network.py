@@ -12,7 +12,7 @@ from context_propagation.core.image.boxes import Box
 
 @dataclass(frozen=True)
 class CachedFeatures:
-    """What one encoder pass leaves behind (method 1, paper II-A).
+    """What one encoder pass leaves behind (paper II-A).
 
     Attributes:
         level: Decoder level k: `f` enters the last k decoder stages.

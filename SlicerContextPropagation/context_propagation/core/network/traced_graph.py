@@ -76,7 +76,7 @@ class TracedGraph:
         """The node that is returned."""
         returned = next(node for node in self.module.graph.nodes if node.op == "output").args[0]
         if not isinstance(returned, fx.Node):
-            raise UserInputError(f"{self.name} returns no single tensor; {WAY_OUT}")
+            raise UserInputError(f"{self.name} does not return a single tensor; {WAY_OUT}")
         return returned
 
 
@@ -118,8 +118,8 @@ def _plain_logits(plain: nn.Module, x: torch.Tensor, name: str) -> torch.Tensor:
         logits = plain(x)
     except (RuntimeError, ValueError, AssertionError) as error:
         raise UserInputError(
-            f"{name} takes no image {tuple(x.shape)} ({' '.join(str(error).split()):.150}); give a network that takes "
-            "every multiple of its strides"
+            f"{name} does not take an image {tuple(x.shape)} ({' '.join(str(error).split()):.150}); give a network "
+            "that takes every multiple of its strides"
         ) from error
     if not isinstance(logits, torch.Tensor):
         raise UserInputError(f"{name} returns a {type(logits).__name__}, not one tensor of logits; {WAY_OUT}")

@@ -58,6 +58,10 @@ class DecoderTail(nn.Module):
 class UNetSplit:
     """A `SplitNetwork` over nnU-Net's `encoder` and `decoder` modules; the network itself is not changed.
 
+    `TracedSplit` computes the same of these networks. This one loads without running the network, where tracing runs it
+    several times, and on a CPU an evaluation takes a fraction of the time and memory, because it convolves one sample
+    directly. `python benchmarks/split_cost.py` measures both.
+
     Args:
         network: PlainConvUNet or ResidualEncoderUNet without deep supervision, on its device, in evaluation mode.
     """

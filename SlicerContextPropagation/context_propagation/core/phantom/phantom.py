@@ -107,14 +107,14 @@ class Phantom:
         ct: int16 `[K, J, I]`, HU.
         pet: float32 `[K, J, I]`, SUV, on the CT's grid; None for a kind without PET.
         gtv: Bool `[K, J, I]`.
-        told: The observer's style, each number -1 to 1; see `Style.numbers`.
+        hidden_truth: The observer's style, each number -1 to 1; see `Style.numbers`.
         spacing_ijk_mm: Voxel size; the direction is the identity (LPS).
     """
 
     ct: np.ndarray
     pet: np.ndarray | None
     gtv: np.ndarray
-    told: tuple[float, ...]
+    hidden_truth: tuple[float, ...]
     spacing_ijk_mm: Triple
 
     def image(self, array: np.ndarray) -> sitk.Image:

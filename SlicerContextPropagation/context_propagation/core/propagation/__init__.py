@@ -2,12 +2,14 @@
 
 | file | what it computes | source |
 |---|---|---|
-| `activation_update.py` | f' by back-propagating the edit, and its loss | Eq. 2-3, Eq. 5-7 |
-| `slice_update.py`, `updated_features.py` | the update of one window's drawn slice, and what is kept of it | Eq. 3 |
-| `fusion_network.py` | the fusion network | Fig. 2c |
-| `fusion_inputs.py`, `edit_description.py` | what the fusion network is shown | Fig. 2c, ours |
-| `far_slices.py` | far slices, decoded from fused features | Fig. 3 |
+| `activation_update.py` | f' by back-propagating the edit, and the loss of the drawn slice | Eq. 2-3, Eq. 5-7 |
+| `fusion_network.py` | the fusion network phi_fusion(f, f') | Fig. 2c |
 | `composition.py` | near and far slices joined, over several edits | Eq. 4 |
-| `window.py`, `feature_cache.py` | what of the image is cached | - |
+| `slice_update.py`, `updated_features.py` | Eq. 3 on one window, and what is kept of it | II-B |
+| `fusion_inputs.py`, `edit_description.py` | what the fusion network takes | II-C, ours |
+| `far_slices.py` | far slices, decoded from fused features | Fig. 3 |
+| `window.py`, `feature_cache.py` | what of the image is cached | II-A |
 | `edit_propagation.py` | one edit, through all of these | Fig. 2 |
+
+The measures (Eq. 8-11) are in `core/measures/accuracy.py`.
 """

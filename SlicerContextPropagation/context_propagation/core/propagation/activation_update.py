@@ -1,4 +1,10 @@
-"""Activation back-propagation: move cached features until they decode to the drawn slice (paper II-B, Eq. 2-3)."""
+"""Activation back-propagation (paper II-B): move cached features until they decode to the drawn slice.
+
+    Y = phi'(f; theta')                          Eq. 2: the rest of the network, frozen, decodes the features f
+    f_(i+1) = f_i - g(dL(S', S) / df_i)          Eq. 3: S is the slice as drawn, S' the same slice of Y
+
+`update_features` is Eq. 3, with LBFGS or Adam as g; `segmentation_loss` is L (Eq. 5-7).
+"""
 
 from __future__ import annotations
 
@@ -82,12 +88,16 @@ class UpdateReport:
 
 
 def segmentation_loss(target_logit: torch.Tensor, drawn: torch.Tensor, loss: Loss) -> torch.Tensor:
-    """Eq. 5 or Eq. 7 on the edited slices.
+    """L of Eq. 3, on the edited slices.
+
+        L_dice = - 2 sum(p y) / (sum(p) + sum(y))            Eq. 5
+        L_CE = - log(e^z_c / (e^z_0 + e^z_1))                Eq. 6, c the voxel's class; here its mean
+        L_hybrid = L_CE + L_dice                             Eq. 7
 
     Args:
         target_logit: Any shape; log odds of the target against all else.
         drawn: Same shape, 0 or 1.
-        loss: "dice" gives 1 - Dice (Eq. 5 shifted by 1); "dice and cross-entropy" adds the mean cross-entropy (Eq. 6).
+        loss: "dice" gives 1 - Dice (Eq. 5 shifted by 1); "dice and cross-entropy" gives Eq. 7, shifted alike.
 
     Source: Chao et al., Eq. 5-7.
     """
@@ -152,7 +162,9 @@ def update_features(
     cancelled: CancelCheck = never_cancelled,
     start: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, UpdateReport]:
-    """Minimise a loss over features; no weight is touched (Eq. 3).
+    """Minimise a loss over features; no weight is touched (Eq. 3, with a term that holds f near f_0).
+
+        f' = argmin over f of L(S', S) + w sum((f - f_0)^2) / (C' H' W')        w: `proximal_weight`
 
     Args:
         f0: `[1, C', D', H', W']`, the cached features, or the slab of them that the loss depends on; the proximal term

@@ -1,4 +1,10 @@
-"""The refined volume from the edits so far: Eq. 4, several edits, drawn slices exact (paper II-C, II-D; method 4)."""
+"""Eq. 4: the refined volume from the edits so far; several edits, drawn slices exact (paper II-C, II-D).
+
+    Z(s) = phi'(f')(s)                    s is near: the edited slice or one of its neighbours
+    Z(s) = phi'(phi_fusion(f, f'))(s)     s is far: any other slice
+
+`compose` puts Z together from what both lines decode to: `NearLabels` and `FarMargins`.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +15,9 @@ from typing import Literal
 import numpy as np
 
 from context_propagation.core.image.boxes import Box, box_of, slices_of
-from context_propagation.core.image.slices import SliceEdit, near_indices
+from context_propagation.core.image.slices import SliceEdit, near_indices, slice_place
 from context_propagation.core.propagation.activation_update import UpdateReport
-from context_propagation.core.propagation.fusion_network import FarMargin
+from context_propagation.core.propagation.fusion_network import FarThresholds
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 
 FarRule = Literal["latest", "average"]
@@ -100,44 +106,44 @@ def superseded(records: Sequence[EditRecord], edits: Sequence[SliceEdit]) -> tup
 
 
 def compose(
-    untouched: np.ndarray,
+    window_prediction: np.ndarray,
     records: Sequence[EditRecord],
-    far_margin: FarMargin = FarMargin(),
+    far_thresholds: FarThresholds = FarThresholds(),
     far_rule: FarRule = "average",
 ) -> np.ndarray:
-    """Labels after all edits: R_n of method 5.
+    """Labels after all edits, R_n: Eq. 4 for each edit.
 
     A near slice takes the update of the edit that was drawn first among those that it is near to; an edit for which
     nothing had to be updated is near to none. A far slice, near to no edit, takes the target where the margin of the
-    fused features is beyond `far_margin`'s `add`, background where it is beyond its `remove`, and else keeps what it
-    had. A drawn slice is as drawn; where two drawn slices cross, the later drawing holds.
+    fused features is beyond the thresholds' `add`, background where it is beyond their `remove`, and else keeps what
+    it had. A drawn slice is as drawn; where two drawn slices cross, the later drawing holds.
 
     Args:
-        untouched: bool `[K, J, I]`, R_0: decoded from the untouched cache.
+        window_prediction: bool `[K, J, I]`, R_0: decoded from the untouched features.
         records: The edits in the order in which they were propagated.
-        far_margin: Only margins beyond these change the label of a far voxel.
+        far_thresholds: Only margins beyond these change the label of a far voxel.
         far_rule: "average": the mean margin of all edits that have one; "latest": that of the last of them.
 
     Returns:
         bool `[K, J, I]`.
 
-    Source: Chao et al., Eq. 4 and the rule for several edits in section II-D; the margin is ours.
+    Source: Chao et al., Eq. 4 and the rule for several edits in section II-D; the thresholds are ours.
     """
-    labels = untouched.copy()
-    _flip_far(labels, records, far_margin, far_rule)
-    claimed = np.zeros(untouched.shape, bool)
+    labels = window_prediction.copy()
+    _flip_far(labels, records, far_thresholds, far_rule)
+    claimed = np.zeros(window_prediction.shape, bool)
     for record, edit in _in_drawing_order(records):
         if record.satisfied:
             continue
-        for index in near_indices([edit.index], record.neighbours, untouched.shape[record.axis]):
+        for index in near_indices([edit.index], record.neighbours, window_prediction.shape[record.axis]):
             for near in record.near:
                 if near.index == index:
                     box = slices_of(near.box)
                     free = near.changed & ~claimed[box]
                     labels[box][free] = near.labels[free]
-            claimed[_plane(record.axis, index)] = True
+            claimed[slice_place(record.axis, index)] = True
     for _, edit in _in_drawing_order(records):
-        labels[_plane(edit.axis, edit.index)] = edit.mask
+        labels[edit.place] = edit.mask
     return labels
 
 
@@ -147,7 +153,9 @@ def _in_drawing_order(records: Sequence[EditRecord]) -> Iterator[tuple[EditRecor
         yield record, edit
 
 
-def _flip_far(labels: np.ndarray, records: Sequence[EditRecord], far_margin: FarMargin, far_rule: FarRule) -> None:
+def _flip_far(
+    labels: np.ndarray, records: Sequence[EditRecord], far_thresholds: FarThresholds, far_rule: FarRule
+) -> None:
     """Flip the far voxels of R_0 where the fused features are sure enough."""
     spoken = [record.far for record in records if record.far is not None]
     if far_rule == "latest":
@@ -156,8 +164,8 @@ def _flip_far(labels: np.ndarray, records: Sequence[EditRecord], far_margin: Far
         return
     box, mean = mean_far_margins(spoken)
     mean[_near_voxels(labels.shape, records)[slices_of(box)]] = np.nan
-    labels[slices_of(box)][mean > far_margin.add] = True
-    labels[slices_of(box)][mean < -far_margin.remove] = False
+    labels[slices_of(box)][mean > far_thresholds.add] = True
+    labels[slices_of(box)][mean < -far_thresholds.remove] = False
 
 
 def mean_far_margins(spoken: Sequence[FarMargins]) -> tuple[Box, np.ndarray]:
@@ -179,7 +187,7 @@ def _near_voxels(shape: tuple[int, ...], records: Sequence[EditRecord]) -> np.nd
     near = np.zeros(shape, bool)
     for record in records:
         for index in () if record.satisfied else record.near_indices(shape[record.axis]):
-            near[_plane(record.axis, index)] = True
+            near[slice_place(record.axis, index)] = True
     return near
 
 
@@ -188,11 +196,5 @@ def drawn_voxels(shape: tuple[int, ...], records: Sequence[EditRecord]) -> np.nd
     drawn = np.zeros(shape, bool)
     for record in records:
         for edit in record.edits:
-            drawn[_plane(edit.axis, edit.index)] = True
+            drawn[edit.place] = True
     return drawn
-
-
-def _plane(axis: int, index: int) -> tuple[slice | int, ...]:
-    key: list[slice | int] = [slice(None)] * 3
-    key[axis] = index
-    return tuple(key)

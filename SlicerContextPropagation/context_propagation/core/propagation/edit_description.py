@@ -1,4 +1,4 @@
-"""What an edit says about the whole volume: the drawing against the prediction on the drawn slices (method 10)."""
+"""What an edit says about the whole volume: the drawing against the prediction on the drawn slices."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class DrawnSlice:
 
     Attributes:
         drawn: bool `[H, W]`.
-        predicted: bool `[H, W]`, R_0: the labels decoded from the untouched features.
+        window_prediction: bool `[H, W]`, R_0: the labels decoded from the untouched features.
         target_logit: `[H, W]`, of the untouched features.
         spacing_mm: Pixel size along H and W.
     """
 
     drawn: np.ndarray
-    predicted: np.ndarray
+    window_prediction: np.ndarray
     target_logit: np.ndarray
     spacing_mm: tuple[float, float]
 
@@ -66,13 +66,13 @@ def describe(slices: Sequence[DrawnSlice]) -> np.ndarray:
 
 
 def _weight(piece: DrawnSlice) -> int:
-    return int((piece.drawn | piece.predicted).sum())
+    return int((piece.drawn | piece.window_prediction).sum())
 
 
 def _describe_slice(piece: DrawnSlice) -> np.ndarray:
     drawn, logit = piece.drawn.astype(bool), np.clip(piece.target_logit, -LOGIT_LIMIT, LOGIT_LIMIT)
-    predicted = piece.predicted.astype(bool)
-    area, predicted_area = int(drawn.sum()), int(predicted.sum())
+    window_prediction = piece.window_prediction.astype(bool)
+    area, predicted_area = int(drawn.sum()), int(window_prediction.sum())
     contour = drawn & ~_eroded(drawn)
     ring = _dilated(drawn, RING_VOXELS) & ~drawn
     return np.array(
@@ -80,8 +80,8 @@ def _describe_slice(piece: DrawnSlice) -> np.ndarray:
             math.log((area + 1) / (predicted_area + 1)) / 2,
             _threshold(logit, area) / LOGIT_LIMIT,
             _mean(logit[contour]) / LOGIT_LIMIT,
-            np.clip(_mean(_depth_mm(predicted, piece.spacing_mm)[contour]) / DISTANCE_UNIT_MM, -1, 1),
-            2 * int((drawn & predicted).sum()) / (area + predicted_area),
+            np.clip(_mean(_depth_mm(window_prediction, piece.spacing_mm)[contour]) / DISTANCE_UNIT_MM, -1, 1),
+            2 * int((drawn & window_prediction).sum()) / (area + predicted_area),
             _mean(logit[drawn]) / LOGIT_LIMIT,
             _mean(logit[ring]) / LOGIT_LIMIT,
             1.0,

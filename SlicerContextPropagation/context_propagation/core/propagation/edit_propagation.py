@@ -1,4 +1,4 @@
-"""One edit over all windows and folds: which are updated, and what near and far slices become (method 2, 4, 11)."""
+"""One edit over all windows and folds: which are updated, and what near and far slices become (Fig. 2)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from context_propagation.core.callbacks import CancelCheck, Progress, never_canc
 from context_propagation.core.errors import Cancelled
 from context_propagation.core.image.boxes import Box, bounding_box, box_of, slices_of
 from context_propagation.core.image.slices import SliceEdit, near_indices
-from context_propagation.core.image.source_volume import ArrayReorientation
 from context_propagation.core.propagation.activation_update import UpdateReport, UpdateSettings
 from context_propagation.core.propagation.composition import FarMargins, NearLabels
 from context_propagation.core.propagation.far_slices import far_margins
@@ -43,8 +42,7 @@ class EditPropagation:
     """Propagates edits through a cache; has no state of its own.
 
     Attributes:
-        cache: The image's features, in the model's orientation.
-        reorientation: From the volume's arrays to the model's orientation.
+        cache: The image's features.
         neighbours: N(s) is s and so many image slices on each side.
         update: The optimisation of the features.
         spacing_kji_mm: Voxel size of the volume.
@@ -52,7 +50,6 @@ class EditPropagation:
     """
 
     cache: FeatureCache
-    reorientation: ArrayReorientation
     neighbours: int
     update: UpdateSettings
     spacing_kji_mm: tuple[float, float, float]
@@ -92,13 +89,12 @@ class EditPropagation:
 
     def network_edit(self, edits: Sequence[SliceEdit]) -> NetworkEdit:
         """Edits of one axis as the network sees them."""
-        grid = self.cache.prepared.grid
-        drawn = self.reorientation.undo(np.zeros(self.cache.owner.shape, bool))
+        axes = self.cache.prepared.axes
+        drawn = axes.undo(np.zeros(self.cache.owner.shape, bool))
         for edit in edits:
-            np.moveaxis(drawn, edit.axis, 0)[edit.index] = edit.mask
+            drawn[edit.place] = edit.mask
         axis, indices = self._network_slices(edits[0].axis, [edit.index for edit in edits])
-        drawn_net = grid.to_network_axes(self.reorientation.apply(drawn))
-        return NetworkEdit(axis, tuple(indices), drawn_net, grid.to_network_axes(self.cache.untouched))
+        return NetworkEdit(axis, tuple(indices), axes.apply(drawn), self.cache.window_prediction)
 
     def updated_features(
         self,
@@ -160,16 +156,15 @@ class EditPropagation:
         Returns:
             The margins in the volume's own orientation; None where there is no window.
         """
-        margins = far_margins(self.cache, fusion, edit, features, self.oriented_spacing_mm, progress, cancelled)
-        placed = self.reorientation.undo(margins)
+        margins = far_margins(self.cache, fusion, edit, features, self.network_spacing_mm, progress, cancelled)
+        placed = self.cache.prepared.axes.undo(margins)
         box = bounding_box(~np.isnan(placed))
         return None if box is None else FarMargins(box, placed[slices_of(box)].copy())
 
     @property
-    def oriented_spacing_mm(self) -> tuple[float, float, float]:
-        """Voxel size along k, j, i in the model's orientation."""
-        k, j, i = (self.spacing_kji_mm[axis] for axis in self.reorientation.order)
-        return k, j, i
+    def network_spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size of the image along the network's axes."""
+        return self.cache.prepared.axes.per_axis(self.spacing_kji_mm)
 
     def _targets(self, edit: NetworkEdit) -> dict[int, SliceTarget]:
         """What each window that has a part in the edit must decode to."""
@@ -205,7 +200,7 @@ class EditPropagation:
     def _decode_near(
         self, number: int, edit: NetworkEdit, indices: Sequence[int], features: Sequence[UpdatedFeatures]
     ) -> tuple[Box, np.ndarray] | None:
-        """The near slices that a window decodes from f': the box (network axis order) and the labels."""
+        """The near slices that a window decodes from f': the box (in the network's axes) and the labels."""
         window, model = self.cache.windows[number], self.cache.model
         pieces = sorted((piece for piece in features if piece.window == number), key=lambda piece: piece.fold)
         return decode_near(
@@ -221,7 +216,7 @@ class EditPropagation:
 
     def _slices(self, axis: int) -> int:
         """How many slices the volume has along an axis."""
-        return int(self.cache.owner.shape[self.reorientation.order.index(axis)])
+        return int(self.cache.owner.shape[self.cache.prepared.axes.order.index(axis)])
 
     def _near(self, axis: int, indices: Sequence[int]) -> list[int]:
         """N(s) along an axis of the volume; the same for indices counted from its other end."""
@@ -237,27 +232,20 @@ class EditPropagation:
 
     def _network_slices(self, axis: int, indices: Sequence[int]) -> tuple[int, list[int]]:
         """Axis and slice indices of the volume as the network's axis and the image indices along it."""
-        oriented = self.reorientation.order.index(axis)
-        size = self._slices(axis)
-        flipped = self.reorientation.flipped[oriented]
-        mapped = [size - 1 - index if flipped else index for index in indices]
-        return self.cache.prepared.grid.transpose.index(oriented), mapped
+        return self.cache.prepared.axes.slices(axis, indices, self._slices(axis))
 
     def _near_labels(
-        self, number: int, box_net: Box, labels_net: np.ndarray, axis: int, serving: dict[int, list[int]]
+        self, number: int, box: Box, labels: np.ndarray, axis: int, serving: dict[int, list[int]]
     ) -> list[NearLabels]:
-        """Cut a decoded box of a window into near slices, in the volume's own orientation.
+        """Cut a decoded box of a window (in the network's axes) into near slices, in the volume's own orientation.
 
         A window changes the voxels that it owns, and those whose owner was not updated for the slice: there, only what
         its update flipped counts, so that no seam shows between windows.
         """
         cache = self.cache
-        grid = cache.prepared.grid
-        box = grid.image_order(box_net)
-        labels = labels_net.transpose(np.argsort(grid.transpose))
-        flipped = labels != cache.decode_untouched(cache.windows[number], box_net)
+        flipped = labels != cache.decode_untouched(cache.windows[number], box)
         whole_labels, whole_flipped, owner = (
-            self.reorientation.undo(array)
+            cache.prepared.axes.undo(array)
             for array in (_placed(labels, box, cache.owner), _placed(flipped, box, cache.owner), cache.owner)
         )
         around = bounding_box(whole_flipped)

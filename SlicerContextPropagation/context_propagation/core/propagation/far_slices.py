@@ -1,4 +1,4 @@
-"""Far slices: phi'(fusion(f, f')), the second line of Eq. 4. Training and use share these functions (method 3, 4)."""
+"""Far slices: phi'(phi_fusion(f, f')), the second line of Eq. 4 (Fig. 3). Training and use share these functions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def far_margins(
     fusion: Fusion,
     edit: NetworkEdit,
     updated: Sequence[UpdatedFeatures],
-    spacing_kji_mm: Sequence[float],
+    spacing_mm: Sequence[float],
     progress: Progress,
     cancelled: CancelCheck,
 ) -> np.ndarray:
@@ -56,20 +56,19 @@ def far_margins(
         fusion: The trained networks.
         edit: All drawn slices of the propagation.
         updated: f' where it differs from f.
-        spacing_kji_mm: The image's voxel size in the model's orientation.
+        spacing_mm: The image's voxel size along the network's axes.
         progress: Called with "fuse" and the fraction done.
         cancelled: Asked before each window and fold.
 
     Returns:
-        float16 `[K, J, I]` in the model's orientation: see `SegmentationModel.target_margin`; a voxel has that of the
+        float16, the image's shape in the network's axes: see `SegmentationModel.target_margin`; a voxel has that of the
         window that owns it, NaN where none does.
 
     Raises:
         Cancelled: The user cancelled.
     """
     margins = np.full(cache.owner.shape, np.nan, np.float16)
-    image_axes = np.argsort(cache.prepared.grid.transpose)
-    context = EditContext.of(cache, edit, spacing_kji_mm)
+    context = EditContext.of(cache, edit, spacing_mm)
     for number in range(len(cache.windows)):
         owned = bounding_box(cache.owner == number)
         if owned is None:
@@ -79,9 +78,9 @@ def far_margins(
             if cancelled():
                 raise Cancelled
             progress("fuse", (number + fold / len(fusion.networks)) / len(cache.windows))
-            fused = network(*fusion_inputs(cache, number, fold, updated, edit, context))
-            fold_logits.append(decode_fused(cache, number, fold, fused, cache.prepared.grid.network_order(owned)))
-        decoded = cache.model.target_margin(fold_logits)[0].cpu().numpy().transpose(image_axes)
+            fused = network(fusion_inputs(cache, number, fold, updated, edit, context))
+            fold_logits.append(decode_fused(cache, number, fold, fused, owned))
+        decoded = cache.model.target_margin(fold_logits)[0].cpu().numpy()
         mine = cache.owner[slices_of(owned)] == number
         margins[slices_of(owned)][mine] = decoded[mine]
     progress("fuse", 1.0)

@@ -1,4 +1,4 @@
-"""Everything that is cached of one image: the windows, which of them decodes a voxel, and R_0 (method 1, 5, 11)."""
+"""Everything that is cached of one image: the windows, which of them decodes a voxel, and R_0 (paper II-A)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ NO_WINDOW = -1
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """The windows of one image. Arrays are in the model's orientation.
+    """The windows of one image. Arrays and boxes are in the network's axes.
 
     Attributes:
         model: The frozen model.
         prepared: The preprocessed image.
         windows: What is cached.
         groups: How many windows were cached together, in order.
-        owner: int16 `[K, J, I]`, the window that gives a voxel its R_0, or -1; it never changes.
-        untouched: bool `[K, J, I]`, R_0: the target decoded from the untouched features.
+        owner: int16, the image's shape: the window that gives a voxel its R_0, or -1; it never changes.
+        window_prediction: bool, the same shape, R_0: the target decoded from the untouched features.
     """
 
     model: SegmentationModel
@@ -33,13 +33,13 @@ class FeatureCache:
     windows: tuple[Window, ...]
     groups: tuple[int, ...]
     owner: np.ndarray
-    untouched: np.ndarray
+    window_prediction: np.ndarray
 
     @classmethod
-    def empty(cls, model: SegmentationModel, prepared: PreparedImage, shape_kji: tuple[int, ...]) -> FeatureCache:
+    def empty(cls, model: SegmentationModel, prepared: PreparedImage) -> FeatureCache:
         """No window yet."""
-        owner = np.full(shape_kji, NO_WINDOW, np.int16)
-        return cls(model, prepared, (), (), owner, np.zeros(shape_kji, bool))
+        owner = np.full(prepared.image_shape, NO_WINDOW, np.int16)
+        return cls(model, prepared, (), (), owner, np.zeros(prepared.image_shape, bool))
 
     def extended(self, windows: Sequence[Window]) -> FeatureCache:
         """A cache with more windows.
@@ -47,38 +47,33 @@ class FeatureCache:
         Among the new windows a voxel belongs to the one it is deepest in; voxels that have an owner keep it.
         """
         decoded = [self.decode_untouched(window, window.image_box) for window in windows]
-        owner, untouched = self.owner.copy(), self.untouched.copy()
+        owner, window_prediction = self.owner.copy(), self.window_prediction.copy()
         depth = np.zeros(owner.shape, np.int16)
         for number, (window, labels) in enumerate(zip(windows, decoded, strict=True), len(self.windows)):
-            box = slices_of(self.prepared.grid.image_order(window.image_box))
-            inside = _depth_in(self.prepared.grid.image_order(window.image_box))
+            box, inside = slices_of(window.image_box), _depth_in(window.image_box)
             take = (self.owner[box] == NO_WINDOW) & (inside > depth[box])
             depth[box][take] = inside[take]
             owner[box][take] = number
-            untouched[box][take] = labels[take]
+            window_prediction[box][take] = labels[take]
         return replace(
             self,
             windows=(*self.windows, *windows),
             groups=(*self.groups, len(windows)),
             owner=owner,
-            untouched=untouched,
+            window_prediction=window_prediction,
         )
 
     @torch.no_grad()
     def decode_untouched(self, window: Window, box: Box) -> np.ndarray:
-        """The target in image voxels of a window (`box` in network axis order), from its untouched features.
-
-        Returns:
-            bool, the box with its axes in image order.
-        """
+        """The target in image voxels of a window, from its untouched features: bool, the box's shape."""
         grid = self.prepared.grid
         origin = tuple(span[0] for span in window.network_box)
         logits = [grid.to_image(features.logits, origin, box) for features in window.features]
-        return self.model.is_target(logits)[0].cpu().numpy().transpose(np.argsort(grid.transpose))
+        return self.model.is_target(logits)[0].cpu().numpy()
 
     @torch.no_grad()
-    def untouched_margins(self) -> np.ndarray:
-        """How sure R_0 is: float16 `[K, J, I]` in the model's orientation, NaN where no window decodes.
+    def window_margins(self) -> np.ndarray:
+        """How sure R_0 is: float16, the image's shape, NaN where no window decodes.
 
         See `SegmentationModel.target_margin`.
         """
@@ -87,8 +82,8 @@ class FeatureCache:
         for number, window in enumerate(self.windows):
             origin = tuple(span[0] for span in window.network_box)
             logits = [grid.to_image(features.logits, origin, window.image_box) for features in window.features]
-            decoded = self.model.target_margin(logits)[0].cpu().numpy().transpose(np.argsort(grid.transpose))
-            box = slices_of(grid.image_order(window.image_box))
+            decoded = self.model.target_margin(logits)[0].cpu().numpy()
+            box = slices_of(window.image_box)
             mine = self.owner[box] == number
             margins[box][mine] = decoded[mine]
         return margins
@@ -97,19 +92,18 @@ class FeatureCache:
         """What of an edit no window can propagate: a window must decode the edited slice and its near slices together.
 
         Args:
-            near: bool `[K, J, I]`, an edit's footprint on all its near slices.
-            axis: Array axis that the slices are perpendicular to.
+            near: bool, the image's shape: an edit's footprint on all its near slices.
+            axis: Axis that the slices are perpendicular to.
 
         Returns:
-            The box of what is missing, image order, inside the part of the image that the network sees; or None.
+            The box of what is missing, inside the part of the image that the network sees; or None.
         """
-        grid = self.prepared.grid
-        seen = slices_of(grid.image_order(grid.crop))
+        seen = slices_of(self.prepared.grid.crop)
         missing = np.zeros_like(near)
         missing[seen] = near[seen]
         span = bounding_box(missing)
         for window in self.windows if span else ():
-            box = grid.image_order(window.image_box)
+            box = window.image_box
             if span and box[axis][0] <= span[axis][0] and span[axis][1] <= box[axis][1]:
                 missing[slices_of(box)] = False
         return bounding_box(missing)

@@ -1,10 +1,9 @@
-"""The drawn slices on the grid of the cached features, as the fusion network sees them."""
+"""What the fusion network takes (Fig. 2c; ours: all but f and f'): drawn slices on f's grid, the edit in numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -79,22 +78,46 @@ def prototypes(cache: FeatureCache, fold: int, edit: NetworkEdit) -> torch.Tenso
     return (means * (weight[0] > SMALLEST_DRAWING))[None]
 
 
-class FusionInputs(NamedTuple):
-    """What `FusionNetwork.forward` takes, of one window and fold: call `network(*inputs)`.
+@dataclass(frozen=True)
+class FusionInputs:
+    """What every fusion network takes: E edits of one window and fold, each alone.
 
     Attributes:
-        f: `[1, C', D', H', W']`, untouched.
-        f_updated: f', the same shape; f itself where the edit does not reach.
-        edit_map: `[1, 2, D', H', W']`.
-        description: `[1, E]`.
-        prototypes: `[1, 2, C']`.
+        f: `[1, C', D', H', W']`, the untouched features, the same for every edit.
+        f_updated: `[E, C', D', H', W']`, f' of each edit; f itself where the edit does not reach.
+        edit_maps: `[E, 2, D', H', W']`, see `edit_map`.
+        descriptions: `[E, 8]`, see `edit_description.describe`; of an oracle `[E, 8 + T]`, with the hidden truth.
+        prototypes: `[E, 2, C']`, see `prototypes`; zeros where nothing can be compared with them.
     """
 
     f: torch.Tensor
     f_updated: torch.Tensor
-    edit_map: torch.Tensor
-    description: torch.Tensor
+    edit_maps: torch.Tensor
+    descriptions: torch.Tensor
     prototypes: torch.Tensor
+
+    def __len__(self) -> int:
+        """How many edits."""
+        return self.f_updated.shape[0]
+
+    @property
+    def f_of_each(self) -> torch.Tensor:
+        """The untouched features once for every edit, `[E, C', D', H', W']`; a view."""
+        return self.f.expand_as(self.f_updated)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """By their names, as a file holds them."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    def to(self, device: torch.device) -> FusionInputs:
+        """A copy on a device."""
+        return FusionInputs(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
+
+    @classmethod
+    def together(cls, edits: Sequence[FusionInputs]) -> FusionInputs:
+        """The inputs of several edits of one window and fold."""
+        of_each = {item.name: torch.cat([getattr(one, item.name) for one in edits]) for item in fields(cls)[1:]}
+        return cls(edits[0].f, **of_each)
 
 
 @dataclass(frozen=True)
@@ -103,28 +126,28 @@ class EditContext:
 
     Attributes:
         description: float32 `[1, E]`, see `edit_description.describe`.
-        prototypes: `[1, 2, C']` for each fold, see `prototypes.prototypes`.
+        prototypes: `[1, 2, C']` for each fold, see `prototypes`.
     """
 
     description: torch.Tensor
     prototypes: tuple[torch.Tensor, ...]
 
     @classmethod
-    def of(cls, cache: FeatureCache, edit: NetworkEdit, spacing_kji_mm: Sequence[float]) -> EditContext:
+    def of(cls, cache: FeatureCache, edit: NetworkEdit, spacing_mm: Sequence[float]) -> EditContext:
         """Gather it from the untouched features on the drawn slices."""
-        description = torch.from_numpy(describe_edit(cache, edit, spacing_kji_mm))[None]
+        description = torch.from_numpy(describe_edit(cache, edit, spacing_mm))[None]
         return cls(description, tuple(prototypes(cache, fold, edit) for fold in range(len(cache.model.splits))))
 
 
-def describe_edit(cache: FeatureCache, edit: NetworkEdit, spacing_kji_mm: Sequence[float]) -> np.ndarray:
-    """What the drawn slices say against the untouched prediction, float32 `[E]`; see `edit_description.describe`.
+def describe_edit(cache: FeatureCache, edit: NetworkEdit, spacing_mm: Sequence[float]) -> np.ndarray:
+    """What the drawn slices say against the window prediction, float32 `[E]`; see `edit_description.describe`.
 
     Args:
         cache: The image's features.
         edit: The drawn slices.
-        spacing_kji_mm: The image's voxel size in the model's orientation.
+        spacing_mm: The image's voxel size along the network's axes.
     """
-    slices = [_drawn_slice(cache, edit, index, spacing_kji_mm) for index in edit.indices]
+    slices = [_drawn_slice(cache, edit, index, spacing_mm) for index in edit.indices]
     return describe([piece for piece in slices if piece is not None])
 
 
@@ -136,7 +159,7 @@ def fusion_inputs(
     edit: NetworkEdit,
     context: EditContext,
 ) -> FusionInputs:
-    """The fusion network's inputs for one window and fold, on the device of f.
+    """The fusion network's inputs of one edit for one window and fold, on the device of f.
 
     Args:
         cache: The image's features.
@@ -148,17 +171,14 @@ def fusion_inputs(
     """
     f, box = cache.windows[window].features[fold].f, cache.windows[window].network_box
     occupied = edit_map(cache.prepared.grid, box, f.shape[2:], edit.drawn, edit.axis, edit.indices)
-    updated_f = with_updates(f, window, fold, updated)
-    return FusionInputs(f, updated_f, occupied.to(f), context.description.to(f), context.prototypes[fold].to(f))
+    f_updated = with_updates(f, window, fold, updated)
+    return FusionInputs(f, f_updated, occupied.to(f), context.description.to(f), context.prototypes[fold].to(f))
 
 
-def _drawn_slice(
-    cache: FeatureCache, edit: NetworkEdit, index: int, spacing_kji_mm: Sequence[float]
-) -> DrawnSlice | None:
+def _drawn_slice(cache: FeatureCache, edit: NetworkEdit, index: int, spacing_mm: Sequence[float]) -> DrawnSlice | None:
     """One drawn slice and the untouched target logit on it, of the window that owns most of it; None without one."""
-    grid = cache.prepared.grid
-    either = (edit.drawn | edit.untouched).take(index, edit.axis)
-    owners = grid.to_network_axes(cache.owner).take(index, edit.axis)[either]
+    either = (edit.drawn | edit.window_prediction).take(index, edit.axis)
+    owners = cache.owner.take(index, edit.axis)[either]
     owners = owners[owners != NO_WINDOW]
     if not owners.size:
         return None
@@ -167,9 +187,13 @@ def _drawn_slice(
     if target is None:
         return None
     box = target.box_at(index)
-    first, second = (spacing_kji_mm[grid.transpose[axis]] for axis in range(3) if axis != edit.axis)
-    drawn, predicted = (mask[slices_of(box)].squeeze(edit.axis) for mask in (edit.drawn, edit.untouched))
-    return DrawnSlice(drawn, predicted, _untouched_logit(cache, window, box).squeeze(edit.axis), (first, second))
+    first, second = (spacing_mm[axis] for axis in range(3) if axis != edit.axis)
+    drawn, window_prediction = (
+        mask[slices_of(box)].squeeze(edit.axis) for mask in (edit.drawn, edit.window_prediction)
+    )
+    return DrawnSlice(
+        drawn, window_prediction, _untouched_logit(cache, window, box).squeeze(edit.axis), (first, second)
+    )
 
 
 @torch.no_grad()

@@ -1,4 +1,11 @@
-"""The fusion network: from the features before and after an edit to features for the far slices (Fig. 2c, method 3)."""
+"""The fusion network (Fig. 2c): from the features before and after an edit to features for the far slices.
+
+    phi_fusion(f, f')        what Eq. 4 decodes on the slices far from the edited one
+
+`PaperFusion` is the figure's network; `ResidualFusion` and `AttentionFusion` are ours (docs/fusion.md).
+
+Source: Chao et al., section II-C and Fig. 2c.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +18,7 @@ from torch import nn
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.propagation.edit_description import DESCRIPTION_SIZE
+from context_propagation.core.propagation.fusion_inputs import FusionInputs
 
 Variant = Literal["paper", "residual", "attention"]
 
@@ -36,13 +44,13 @@ class FusionSettings:
             every place what the update did at similar places of the drawn slices).
         channels: C', the channels of f.
         width: Channels of the hidden layers as a multiple of C'; the paper has 8.
-        told: Numbers that an oracle is told besides the description; only in evaluations.
+        hidden_truth: How many numbers an oracle is given besides the description; only in evaluations.
     """
 
     variant: Variant
     channels: int
     width: float
-    told: int = 0
+    hidden_truth: int = 0
 
     def __post_init__(self) -> None:
         if self.variant not in get_args(Variant):
@@ -59,16 +67,9 @@ class FusionSettings:
 
 
 class FusionNetwork(nn.Module):
-    """What every variant has: the same inputs and an output of f's shape.
+    """What every variant has: `forward(inputs: FusionInputs)` gives the fused maps, `[E, C', D', H', W']`.
 
-    `forward(f, f_updated, edit_map, description, prototypes)`:
-
-    - `f`, `f_updated`: `[N, C', D', H', W']`, the features before and after the update.
-    - `edit_map`: `[N, 2, D', H', W']`, see `MAP_CHANNELS`.
-    - `description`: `[N, 8 + told]`, see `edit_description.describe`.
-    - `prototypes`: `[N, 2, C']`, see `prototypes.prototypes`; zeros where nothing can be compared with them.
-
-    It returns the fused map, `[N, C', D', H', W']`, for the far slices.
+    They take the place of f in the decode of the far slices (Fig. 3).
     """
 
     settings: FusionSettings
@@ -82,6 +83,11 @@ def build_fusion_network(settings: FusionSettings) -> FusionNetwork:
 
 class PaperFusion(FusionNetwork):
     """Fig. 2c: two input blocks, a join block, an output block; it sees f and f' alone.
+
+        phi_fusion(f, f') = output(join([up(input(f)), up(input'(f'))]))
+
+    Each block is three times convolution 3 x 3 x 3, instance norm, ReLU; the first convolution of an input block has
+    stride 2, and `up` is the trilinear way back.
 
     The output ends in a ReLU, as every unit of the paper does, so it cannot give back a feature below 0.
 
@@ -97,29 +103,22 @@ class PaperFusion(FusionNetwork):
         self.join = _block(2 * hidden, hidden)
         self.output = _block(hidden, channels)
 
-    def forward(
-        self,
-        f: torch.Tensor,
-        f_updated: torch.Tensor,
-        edit_map: torch.Tensor,
-        description: torch.Tensor,
-        prototypes: torch.Tensor,
-    ) -> torch.Tensor:
+    def forward(self, inputs: FusionInputs) -> torch.Tensor:
         """See `FusionNetwork`."""
-        del edit_map, description, prototypes
+        f = inputs.f_of_each
         if max(f.shape[2:]) <= 2:
             raise UserInputError(
                 f"The features have {tuple(f.shape[2:])} voxels; the paper's fusion network needs more than 2 along "
                 "some axis: choose a smaller decoder level, or the residual variant"
             )
-        streams = (self.input_original(f), self.input_updated(f_updated))
+        streams = (self.input_original(f), self.input_updated(inputs.f_updated))
         grown = [F.interpolate(s, f.shape[2:], mode="trilinear", align_corners=False) for s in streams]
         fused: torch.Tensor = self.output(self.join(torch.cat(grown, 1)))
         return fused
 
 
 class ResidualFusion(FusionNetwork):
-    """f plus a correction that starts at zero; global paths let the edit speak about every slice (method 10).
+    """f plus a correction that starts at zero; global paths let the edit speak about every slice (docs/fusion.md).
 
     How alike f is to the prototypes of the edit, anywhere in the volume, is an input beside f, f' - f and the edit map.
     The description scales and shifts the hidden channels.
@@ -144,46 +143,38 @@ class ResidualFusion(FusionNetwork):
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(cast(torch.Tensor, self.correction.bias))
         if (
-            settings.told
+            settings.hidden_truth
         ):  # last and from zero, so that an oracle starts from the weights of the row it is compared with
-            self.hidden_truth = nn.Linear(settings.told, hidden, bias=False)
+            self.hidden_truth = nn.Linear(settings.hidden_truth, hidden, bias=False)
             nn.init.zeros_(self.hidden_truth.weight)
 
-    def forward(
-        self,
-        f: torch.Tensor,
-        f_updated: torch.Tensor,
-        edit_map: torch.Tensor,
-        description: torch.Tensor,
-        prototypes: torch.Tensor,
-    ) -> torch.Tensor:
+    def forward(self, inputs: FusionInputs) -> torch.Tensor:
         """See `FusionNetwork`."""
-        near = F.relu(self.entry(self._seen(f, f_updated, edit_map, prototypes)))
+        near = F.relu(self.entry(self._entry_input(inputs)))
         wide = F.relu(self.deep(F.relu(self.wide(near))))
-        grown = F.interpolate(wide, f.shape[2:], mode="trilinear", align_corners=False)
+        grown = F.interpolate(wide, inputs.f.shape[2:], mode="trilinear", align_corners=False)
         joined = self.join(torch.cat((near, grown), 1))
-        scale, shift = self._said(description)[:, :, None, None, None].chunk(2, 1)
+        scale, shift = self._scale_and_shift(inputs.descriptions)[:, :, None, None, None].chunk(2, 1)
         correction: torch.Tensor = self.correction(F.relu(joined * (1 + scale) + shift))
-        return f + correction
+        return inputs.f_of_each + correction
 
     @staticmethod
     def entry_channels(channels: int) -> int:
-        """How many channels `_seen` has, of f with so many."""
+        """How many channels `_entry_input` has, of f with so many."""
         return 2 * channels + MAP_CHANNELS + PROTOTYPES
 
-    def _seen(
-        self, f: torch.Tensor, f_updated: torch.Tensor, edit_map: torch.Tensor, prototypes: torch.Tensor
-    ) -> torch.Tensor:
-        """What the first convolution reads, `[N, S, D', H', W']`."""
-        alike = torch.stack([_similarity(f, one) for one in prototypes.unbind(1)], 1)
-        return torch.cat((f, f_updated - f, edit_map, alike), 1)
+    def _entry_input(self, inputs: FusionInputs) -> torch.Tensor:
+        """What the first convolution reads, `[E, S, D', H', W']`."""
+        f = inputs.f_of_each
+        alike = torch.stack([_similarity(f, one) for one in inputs.prototypes.unbind(1)], 1)
+        return torch.cat((f, inputs.f_updated - f, inputs.edit_maps, alike), 1)
 
-    def _said(self, description: torch.Tensor) -> torch.Tensor:
-        """Scale and shift of the hidden channels, `[N, 2 * hidden]`, of a description and what an oracle is told."""
-        said = self.described(description[:, :DESCRIPTION_SIZE])
-        if self.settings.told:
-            said = said + self.hidden_truth(description[:, DESCRIPTION_SIZE:])
-        scale_and_shift: torch.Tensor = self.globally(F.relu(said))
+    def _scale_and_shift(self, descriptions: torch.Tensor) -> torch.Tensor:
+        """Of the hidden channels, `[E, 2 * hidden]`, from descriptions and the hidden truth."""
+        hidden = self.described(descriptions[:, :DESCRIPTION_SIZE])
+        if self.settings.hidden_truth:
+            hidden = hidden + self.hidden_truth(descriptions[:, DESCRIPTION_SIZE:])
+        scale_and_shift: torch.Tensor = self.globally(F.relu(hidden))
         return scale_and_shift
 
 
@@ -210,32 +201,40 @@ class AttentionFusion(ResidualFusion):
         """See `ResidualFusion`."""
         return ResidualFusion.entry_channels(channels) + channels + 1
 
-    def _seen(
-        self, f: torch.Tensor, f_updated: torch.Tensor, edit_map: torch.Tensor, prototypes: torch.Tensor
-    ) -> torch.Tensor:
+    def _entry_input(self, inputs: FusionInputs) -> torch.Tensor:
+        f = inputs.f_of_each
         places = f.flatten(2).transpose(1, 2)
-        ask = F.normalize(self.query(places), dim=2) * self.log_sharpness.exp()
-        key = F.normalize(self.key(places), dim=2)
-        value = torch.cat((f_updated - f, edit_map[:, :1]), 1).flatten(2).transpose(1, 2)
-        drawn_on = edit_map[:, 1].flatten(1)
-        read = torch.stack([_read(*sample) for sample in zip(ask, key, value, drawn_on, strict=True)])
-        told = read.transpose(1, 2).reshape(f.shape[0], -1, *f.shape[2:])
-        return torch.cat((super()._seen(f, f_updated, edit_map, prototypes), told), 1)
+        queries = F.normalize(self.query(places), dim=2) * self.log_sharpness.exp()
+        keys = F.normalize(self.key(places), dim=2)
+        values = torch.cat((inputs.f_updated - f, inputs.edit_maps[:, :1]), 1).flatten(2).transpose(1, 2)
+        drawn_on = inputs.edit_maps[:, 1].flatten(1)
+        attended = torch.stack([_attend(*sample) for sample in zip(queries, keys, values, drawn_on, strict=True)])
+        read = attended.transpose(1, 2).reshape(f.shape[0], -1, *f.shape[2:])
+        return torch.cat((super()._entry_input(inputs), read), 1)
 
 
-def _read(ask: torch.Tensor, key: torch.Tensor, value: torch.Tensor, drawn_on: torch.Tensor) -> torch.Tensor:
-    """`[P, V]` of one sample: asks and keys `[P, V - 1]`, values `[P, V]`, how much of each cell is drawn on `[P]`.
+def _attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, drawn_on: torch.Tensor) -> torch.Tensor:
+    """Attention of one sample: softmax(q k^T + log drawn_on) v, over the cells that are drawn on.
 
-    That share weighs a cell: its logarithm is a last number of the key, which everyone asks for. So asks, keys and
-    values are equally long, and torch attends without a matrix of all places by all cells.
+    The logarithm is a last number of the key, which every query asks for. So queries, keys and values are equally
+    long, and torch attends without a matrix of all places by all cells.
+
+    Args:
+        queries: `[P, V - 1]`.
+        keys: `[P, V - 1]`.
+        values: `[P, V]`.
+        drawn_on: `[P]`, how much of each cell is drawn on; it weighs the cell.
+
+    Returns:
+        `[P, V]`; zeros where no cell is drawn on.
     """
     cells = drawn_on > 0
     if not cells.any():
-        return torch.zeros_like(value)
-    weighing = torch.cat((ask, torch.ones_like(ask[:, :1])), 1)
-    weighed = torch.cat((key[cells], drawn_on[cells, None].log()), 1)
-    asks, keys, values = (tensor[None, None] for tensor in (weighing, weighed, value[cells]))
-    return F.scaled_dot_product_attention(asks, keys, values, scale=1.0)[0, 0]
+        return torch.zeros_like(values)
+    q = torch.cat((queries, torch.ones_like(queries[:, :1])), 1)
+    k = torch.cat((keys[cells], drawn_on[cells, None].log()), 1)
+    q, k, v = (tensor[None, None] for tensor in (q, k, values[cells]))
+    return F.scaled_dot_product_attention(q, k, v, scale=1.0)[0, 0]
 
 
 def _similarity(f: torch.Tensor, prototype: torch.Tensor) -> torch.Tensor:
@@ -264,19 +263,19 @@ class Fusion:
         networks: One per fold of the base model, in its order.
         level: The decoder level whose features they fuse.
         neighbours: N(s) in training was s and so many image slices on each side.
-        far_margin: How sure they must be before a far voxel changes its label.
+        far_thresholds: How sure they must be before a far voxel changes its label.
         content_hash: SHA-256 of the weights and settings.
     """
 
     networks: tuple[FusionNetwork, ...]
     level: int
     neighbours: int
-    far_margin: FarMargin
+    far_thresholds: FarThresholds
     content_hash: str
 
 
 @dataclass(frozen=True)
-class FarMargin:
+class FarThresholds:
     """How sure the fused features must be before a far voxel changes its label; 0 to 1, 1 changes nothing.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""One edit on one window: the slab it needs, the update of its features, the near slices decoded (method 2, 7, 11)."""
+"""One edit on one window: the slab it needs, the update of its features, the near slices decoded (Eq. 3)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from context_propagation.core.callbacks import CancelCheck
 from context_propagation.core.image.boxes import Box, box_of, dilate, intersection, slices_of, whole
 from context_propagation.core.image.grid import GridMap
-from context_propagation.core.model.segmentation_model import Loss, SegmentationModel
+from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.network.split_network import CachedFeatures, SplitNetwork
 from context_propagation.core.propagation.activation_update import (
     UpdateReport,
@@ -22,7 +22,7 @@ from context_propagation.core.propagation.activation_update import (
 )
 from context_propagation.core.propagation.window import Window
 
-IN_PLANE_MARGIN = 8
+IN_PLANE_BORDER = 8
 """Image voxels around the drawing and the prediction on which the loss is counted."""
 
 
@@ -56,15 +56,15 @@ class SliceTarget:
 
 
 def slice_target(
-    axis: int, indices: Sequence[int], drawn: np.ndarray, predicted: np.ndarray, limits: Box
+    axis: int, indices: Sequence[int], drawn: np.ndarray, window_prediction: np.ndarray, limits: Box
 ) -> SliceTarget | None:
-    """The loss box: around drawing and prediction on the edited slices, with a margin, within the window.
+    """The loss box: around drawing and prediction on the edited slices, with a border, within the window.
 
     Args:
         axis: Network axis of the edit.
         indices: Edited slices.
         drawn: bool, the image in network axis order; only the edited slices count.
-        predicted: bool, the same for the current labels.
+        window_prediction: bool, R_0, the same.
         limits: The image voxels that the window decodes.
 
     Returns:
@@ -73,16 +73,16 @@ def slice_target(
     used = tuple(index for index in indices if limits[axis][0] <= index < limits[axis][1])
     if not used:
         return None
-    either = (drawn | predicted).take(used, axis).any(axis=axis)
+    either = (drawn | window_prediction).take(used, axis).any(axis=axis)
     if not either.any():
         return None
     spans = list(limits)
     for number, plane_axis in enumerate(a for a in range(3) if a != axis):
         touched = np.flatnonzero(either.any(axis=1 - number))
         spans[plane_axis] = (int(touched[0]), int(touched[-1]) + 1)
-    margin = [IN_PLANE_MARGIN] * 3
-    margin[axis] = 0
-    box = intersection(dilate(box_of(spans), tuple(margin), whole(drawn.shape)), limits)
+    border = [IN_PLANE_BORDER] * 3
+    border[axis] = 0
+    box = intersection(dilate(box_of(spans), tuple(border), whole(drawn.shape)), limits)
     return None if box is None else SliceTarget(axis, used, box, drawn)
 
 
@@ -94,43 +94,23 @@ class NetworkEdit:
         axis: Network axis that the slices are perpendicular to.
         indices: Their image indices.
         drawn: bool; only the drawn slices count.
-        untouched: bool, R_0.
+        window_prediction: bool, R_0.
     """
 
     axis: int
     indices: tuple[int, ...]
     drawn: np.ndarray
-    untouched: np.ndarray
+    window_prediction: np.ndarray
 
     def is_satisfied(self) -> bool:
         """Whether R_0 shows the drawing already."""
-        return all((self.drawn.take(i, self.axis) == self.untouched.take(i, self.axis)).all() for i in self.indices)
+        drawn, said = (mask.take(self.indices, self.axis) for mask in (self.drawn, self.window_prediction))
+        return bool((drawn == said).all())
 
     def target(self, limits: Box, indices: Sequence[int] | None = None) -> SliceTarget | None:
         """What a window that decodes `limits` must decode to, on all slices or some; see `slice_target`."""
         chosen = self.indices if indices is None else indices
-        return slice_target(self.axis, chosen, self.drawn, self.untouched, limits)
-
-
-def target_loss(
-    model: SegmentationModel,
-    grid: GridMap,
-    logits: torch.Tensor,
-    origin: tuple[int, ...],
-    target: SliceTarget,
-    loss: Loss,
-) -> torch.Tensor:
-    """The loss of logits against the drawn slices, all slices together; differentiable.
-
-    Args:
-        model: Gives the target logit.
-        grid: The map to image voxels.
-        logits: `[1, C, d, h, w]`, a piece of the network's grid.
-        origin: Where the piece starts.
-        target: The drawn slices.
-        loss: See `segmentation_loss`.
-    """
-    return segmentation_loss(*_on_slices(model, grid, logits, origin, target), loss)
+        return slice_target(self.axis, chosen, self.drawn, self.window_prediction, limits)
 
 
 def _on_slices(

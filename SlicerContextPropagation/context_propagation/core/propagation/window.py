@@ -1,4 +1,4 @@
-"""The working windows: which parts of the image are cached, and at what cost in memory (method 11, 'Window')."""
+"""The working windows: which parts of the image are cached, and at what cost in memory."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def available_bytes(device: torch.device) -> int:
 
 
 def plan_windows(
-    model: SegmentationModel, target: Box, network_shape: tuple[int, int, int], margin: int, level: int, budget: int
+    model: SegmentationModel, target: Box, network_shape: tuple[int, int, int], border: int, level: int, budget: int
 ) -> WindowPlan:
     """Choose the windows that cover a target.
 
@@ -76,18 +76,18 @@ def plan_windows(
         model: Gives the patch size, the strides and the memory of its splits.
         target: Network box that must be covered.
         network_shape: Size (D, H, W) of the network's grid.
-        margin: Voxels of the network's grid to cover around the target, where they fit.
+        border: Voxels of the network's grid to cover around the target, where they fit.
         level: Decoder level.
         budget: Bytes that may be used.
 
     Raises:
         UserInputError: Not even tiles of the model's patch size fit; the message says how much is needed.
     """
-    for wanted in sorted({margin, margin // 2, 0}, reverse=True):
+    for wanted in sorted({border, border // 2, 0}, reverse=True):
         around = dilate(target, (wanted,) * 3, whole(network_shape))
-        shrunk = f"The margin around the target was shrunk from {margin} to {wanted} voxels, because memory is short"
+        shrunk = f"The border around the target was shrunk from {border} to {wanted} voxels, because memory is short"
         box = _placed(around, _window_shape(model, around), network_shape)
-        plan = _plan(model, [box], level, [] if wanted == margin else [shrunk])
+        plan = _plan(model, [box], level, [] if wanted == border else [shrunk])
         if plan.peak_bytes <= budget:
             return plan
     return _tiled(model, target, network_shape, level, budget)

@@ -1,6 +1,6 @@
 """A PET onto the grid of a CT: rigid, then B-spline, by mutual information.
 
-Source: method 9, paper III-A (registration and spacing of the oesophagus data); Mattes et al., IEEE Trans Med Imaging
+Source: paper III-A (registration and spacing of the oesophagus data); Mattes et al., IEEE Trans Med Imaging
 22(1), 2003 (the metric, PET on CT).
 """
 

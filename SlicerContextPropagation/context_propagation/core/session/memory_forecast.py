@@ -24,7 +24,7 @@ class MemoryForecast:
         usable_bytes: What may be used.
         target_known: False where the target must be predicted first: then one window is kept, the least that it will
             be, and the peak is that of the prediction, if that is higher.
-        messages: What the user should know, e.g. that the margin around the target is shrunk.
+        messages: What the user should know, e.g. that the border around the target is shrunk.
     """
 
     kept_bytes: int
@@ -54,15 +54,15 @@ def memory_forecast(
         UserInputError: It does not fit; the message says how much is needed.
     """
     grid = image.prepared.grid
-    target = None if initial is None else bounding_box(image.reorientation.apply(initial))
-    inside = None if target is None else intersection(grid.network_order(target), grid.crop)
+    target = None if initial is None else bounding_box(image.prepared.axes.apply(initial))
+    inside = None if target is None else intersection(target, grid.crop)
     around = _middle(grid.network_shape) if inside is None else grid.support(inside)
-    margin = 0 if inside is None else settings.window_margin
+    border = 0 if inside is None else settings.window_border
     budget = settings.memory_budget_bytes
     usable = available_bytes(model.device) + int(USABLE_SHARE * freed_bytes) if budget is None else budget
     if target is not None and inside is None:  # nothing of it is seen; the first edit places a window
         return MemoryForecast(0, 0, usable, True)
-    plan = plan_windows(model, around, grid.network_shape, margin, settings.level, usable)
+    plan = plan_windows(model, around, grid.network_shape, border, settings.level, usable)
     if inside is not None:
         return MemoryForecast(plan.cached_bytes, plan.peak_bytes, usable, True, plan.messages)
     peak = max(plan.peak_bytes, _prediction_bytes(model, grid))

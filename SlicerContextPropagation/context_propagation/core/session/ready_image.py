@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from context_propagation.core.image.source_volume import (
-    ArrayReorientation,
-    SourceVolume,
-    reorientation_to,
-    reoriented_volume,
-)
+from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import PreparedImage, SegmentationModel
 from context_propagation.core.session.session_checks import check_channels
 
@@ -20,21 +15,18 @@ class ReadyImage:
 
     Attributes:
         volume: The image.
-        reorientation: From the image's array axes to those that the model was trained on.
         prepared: Preprocessed, on the network's grid.
     """
 
     volume: SourceVolume
-    reorientation: ArrayReorientation
     prepared: PreparedImage
 
 
 def ready_image(model: SegmentationModel, volume: SourceVolume) -> ReadyImage:
-    """Reorient and preprocess; may take seconds.
+    """Preprocess; may take seconds.
 
     Raises:
         UserInputError: Wrong number of channels.
     """
     check_channels(volume, model)
-    reorientation = reorientation_to(volume, model.orientation) if model.orientation else ArrayReorientation()
-    return ReadyImage(volume, reorientation, model.prepare(reoriented_volume(volume, reorientation)))
+    return ReadyImage(volume, model.prepare(volume))

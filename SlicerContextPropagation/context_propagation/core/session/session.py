@@ -9,20 +9,27 @@ import numpy as np
 
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.device import out_of_memory_reported
-from context_propagation.core.errors import Cancelled, UserInputError
-from context_propagation.core.image.boxes import Box, bounding_box, contains, intersection, slices_of
-from context_propagation.core.image.slices import NEAR_SLICES_ONLY, WHOLE_VOLUME, SliceEdit, near_indices
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxes import Box, bounding_box
+from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
-from context_propagation.core.model.segmentation_model import PreparedImage, SegmentationModel
-from context_propagation.core.propagation.composition import EditRecord, compose, drawn_voxels, superseded
+from context_propagation.core.model.segmentation_model import SegmentationModel
+from context_propagation.core.propagation.composition import EditRecord, superseded
 from context_propagation.core.propagation.edit_propagation import EditPropagation, Propagated
-from context_propagation.core.propagation.feature_cache import NO_WINDOW, FeatureCache
-from context_propagation.core.propagation.fusion_network import FarMargin, Fusion
-from context_propagation.core.propagation.window import Window, WindowPlan, available_bytes, encode_window, plan_windows
+from context_propagation.core.propagation.feature_cache import FeatureCache
+from context_propagation.core.propagation.fusion_network import Fusion
+from context_propagation.core.propagation.window import WindowPlan
+from context_propagation.core.session.preview import Preview, SessionMasks
 from context_propagation.core.session.ready_image import ReadyImage, ready_image
 from context_propagation.core.session.session_checks import check_edits, check_fusion, check_shape
 from context_propagation.core.session.session_settings import PropagationResult, SessionSettings, Step
-from context_propagation.core.session.slice_suggestion import slice_doubt_mm2
+from context_propagation.core.session.slice_suggestion import slice_uncertainty_mm2
+from context_propagation.core.session.window_extension import (
+    WindowExtension,
+    check_windows,
+    plan_around,
+    with_windows,
+)
 
 
 class Session:
@@ -98,23 +105,41 @@ class Session:
             )
         progress("preprocess", 0.0)
         ready = image if isinstance(image, ReadyImage) else ready_image(self.model, image)
-        reorientation, prepared = ready.reorientation, ready.prepared
+        prepared = ready.prepared
         if initial is None:
-            predicted = self.model.predict(prepared, progress, cancelled)
-            initial = reorientation.undo(predicted)
-        cache = FeatureCache.empty(self.model, prepared, reorientation.apply(initial).shape)
-        target = bounding_box(reorientation.apply(initial))
-        plan = self.plan = None if window_groups else self._plan_around(cache, target)
+            initial = self.model.predict(prepared, progress, cancelled)
+        cache = FeatureCache.empty(self.model, prepared)
+        target = bounding_box(prepared.axes.apply(initial))
+        plan = self.plan = None if window_groups else plan_around(cache, target, self.settings)
         for boxes in window_groups:
-            _check_windows(boxes, self.model, prepared.grid.network_shape)
+            check_windows(boxes, self.model, prepared.grid.network_shape)
         for boxes in window_groups or ([plan.boxes] if plan else []):
-            cache = cache.extended(self._encode(prepared, boxes, progress, cancelled))
-        self._volume, self._reorientation, self._cache = volume, reorientation, cache
-        self.initial = initial.astype(bool)
-        self.segmentation = self.initial.copy()
+            cache = with_windows(cache, boxes, self.settings.level, progress, cancelled)
+        self._begin(volume, cache, initial.astype(bool))
+        return plan
+
+    def restarted(self, settings: SessionSettings, fusion: Fusion | None = None) -> Session:
+        """Another session of the same image, cache and first segmentation, without edits.
+
+        Args:
+            settings: Of the other session; its decoder level is this one's.
+            fusion: Its fusion networks.
+
+        Raises:
+            UserInputError: Another decoder level, no image, or see `Session`.
+        """
+        if settings.level != self.settings.level:
+            raise UserInputError(f"Level {settings.level}: features of level {self.settings.level} are cached")
+        other = Session(self.model, settings, fusion)
+        other._begin(self.volume, self.cache, self.initial)
+        return other
+
+    def _begin(self, volume: SourceVolume, cache: FeatureCache, initial: np.ndarray) -> None:
+        """An image without edits."""
+        self._volume, self._cache = volume, cache
+        self.initial, self.segmentation = initial, initial.copy()
         self._manual = np.zeros(initial.shape, bool)
         self.records, self.done, self.undone = (), [], []
-        return plan
 
     @property
     def volume(self) -> SourceVolume:
@@ -132,36 +157,13 @@ class Session:
 
     @property
     def window_prediction(self) -> np.ndarray:
-        """R_0, bool `[K, J, I]`: the target decoded from the untouched cache; False outside the windows."""
-        untouched = self.cache.untouched
-        return self._reorientation.undo(untouched)
+        """R_0, bool `[K, J, I]`: the target decoded from the untouched features; False outside the windows."""
+        return self.cache.prepared.axes.undo(self.cache.window_prediction)
 
-    def slice_doubt_mm2(self, axis: int) -> np.ndarray:
-        """How undecided the network is on each slice along an array axis, after the edits so far; `slice_doubt_mm2`."""
-        margins = self._reorientation.undo(self.cache.untouched_margins())
-        return slice_doubt_mm2(margins, self.records, axis, self.volume.spacing_kji_mm)
-
-    def _plan_around(self, cache: FeatureCache, target: Box | None) -> WindowPlan | None:
-        """The windows that a target (image box in the model's orientation) asks for; None for an empty one."""
-        grid = cache.prepared.grid
-        inside = None if target is None else intersection(grid.network_order(target), grid.crop)
-        if inside is None:
-            return None
-        margin, level = self.settings.window_margin, self.settings.level
-        given = self.settings.memory_budget_bytes
-        budget = available_bytes(self.model.device) if given is None else given - cache.cached_bytes(level)
-        return plan_windows(self.model, grid.support(inside), grid.network_shape, margin, level, budget)
-
-    def _encode(
-        self, prepared: PreparedImage, boxes: Sequence[Box], progress: Progress, cancelled: CancelCheck
-    ) -> list[Window]:
-        windows = []
-        for number, box in enumerate(boxes):
-            if cancelled():
-                raise Cancelled
-            progress("encode", number / len(boxes))
-            windows.append(encode_window(self.model, prepared, box, self.settings.level))
-        return windows
+    def slice_uncertainty_mm2(self, axis: int) -> np.ndarray:
+        """How undecided the network is on each slice along an array axis, after the edits so far."""
+        margins = self.cache.prepared.axes.undo(self.cache.window_margins())
+        return slice_uncertainty_mm2(margins, self.records, axis, self.volume.spacing_kji_mm)
 
     def protect(self, mask: np.ndarray) -> None:
         """Never write these voxels (bool `[K, J, I]`) by propagation, whatever they hold."""
@@ -202,13 +204,13 @@ class Session:
         self.segmentation = segmentation.astype(bool).copy()
 
     @out_of_memory_reported("Propagating the edit")
-    def propagate(
+    def preview(
         self,
         edits: Sequence[SliceEdit],
         progress: Progress = no_progress,
         cancelled: CancelCheck = never_cancelled,
-    ) -> PropagationResult:
-        """Propagate redrawn slices. Several slices are optimised jointly; see `several_edits` for further ones.
+    ) -> Preview:
+        """What redrawn slices would give; windows that they need are encoded and stay cached, all else is unchanged.
 
         Args:
             edits: Slices of one axis, exactly as drawn.
@@ -221,30 +223,42 @@ class Session:
         """
         check_edits(edits, self.volume)
         edits = tuple(replace(e, mask=e.mask.astype(bool)) for e in sorted(edits, key=lambda edit: edit.index))
-        messages = self._extend_windows(edits, progress, cancelled)
+        extension = WindowExtension(self.settings, progress, cancelled)
+        self._cache, messages = extension.for_edits(self.cache, self.segmentation, edits)
         kept = superseded(self.records, edits)
         joined = self._joined(kept, edits)
         drawings = self._drawings(edits, joined)
         start = [piece for record in joined for piece in record.features]
         propagated = self.propagation.propagate([edit for _, edit in drawings], progress, cancelled, start)
-        record = self._record(drawings, propagated)
-        kept = tuple(old for old in kept if not any(old is other for other in joined))
-        step, changed = self._step(kept, record, edits)
-        self._apply(step)
-        self.done.append(step)
-        self.undone.clear()
-        per_slice = changed.sum(axis=tuple(a for a in range(3) if a != record.axis))
-        return PropagationResult(
-            segmentation=self.segmentation.copy(),
-            changed=changed,
-            axis=record.axis,
-            edited_slices=tuple(edit.index for edit in edits),
-            changed_per_slice={int(s): int(per_slice[s]) for s in np.flatnonzero(per_slice)},
-            changed_box_kji=bounding_box(changed),
-            updates=propagated.updates,
-            scope=NEAR_SLICES_ONLY if self.fusion is None else WHOLE_VOLUME,
-            messages=tuple(messages),
+        left = tuple(old for old in kept if not any(old is other for other in joined))
+        return Preview(
+            edits=edits,
+            before=self.records,
+            after=(*left, self._record(drawings, propagated)),
+            masks=SessionMasks(self.initial, self.segmentation.copy(), self._manual.copy(), self.window_prediction),
+            propagation=self.propagation,
+            features=propagated.features,
+            far_rule=self.settings.far_rule,
+            messages=messages,
         )
+
+    @out_of_memory_reported("Propagating the edit")
+    def propagate(
+        self,
+        edits: Sequence[SliceEdit],
+        progress: Progress = no_progress,
+        cancelled: CancelCheck = never_cancelled,
+    ) -> PropagationResult:
+        """Propagate redrawn slices. Several slices are optimised jointly; see `several_edits` for further ones.
+
+        Args, errors: as `preview`.
+        """
+        preview = self.preview(edits, progress, cancelled)
+        result = preview.result
+        self._apply(preview.step)
+        self.done.append(preview.step)
+        self.undone.clear()
+        return result
 
     def undo(self) -> bool:
         """Take back the last propagation and its drawing; voxels changed since by hand stay. False if there is none."""
@@ -281,9 +295,7 @@ class Session:
     def propagation(self) -> EditPropagation:
         """How this session's image and settings propagate edits; changes nothing in the session."""
         settings, spacing_mm = self.settings, self.volume.spacing_kji_mm
-        return EditPropagation(
-            self.cache, self._reorientation, settings.neighbours, settings.update, spacing_mm, self.fusion
-        )
+        return EditPropagation(self.cache, settings.neighbours, settings.update, spacing_mm, self.fusion)
 
     def _joined(self, kept: tuple[EditRecord, ...], edits: Sequence[SliceEdit]) -> tuple[EditRecord, ...]:
         """The earlier records whose slices are optimised together with new edits."""
@@ -292,7 +304,7 @@ class Session:
         new = {(edit.axis, edit.index) for edit in edits}
         redrawn = any((e.axis, e.index) in new for old in self.records if not old.satisfied for e in old.edits)
         if not redrawn and self.propagation.network_edit(edits).is_satisfied():
-            return ()  # an edit that says what R_0 says moves nothing (method 5)
+            return ()  # an edit that says what R_0 says moves nothing
         return tuple(record for record in kept if record.axis == edits[0].axis)
 
     def _drawings(self, edits: Sequence[SliceEdit], joined: Sequence[EditRecord]) -> list[tuple[int, SliceEdit]]:
@@ -311,86 +323,3 @@ class Session:
             features=propagated.features if self.settings.several_edits == "joint" else (),
             far=propagated.far,
         )
-
-    def _step(
-        self, kept: tuple[EditRecord, ...], record: EditRecord, edits: Sequence[SliceEdit]
-    ) -> tuple[Step, np.ndarray]:
-        """The history step of a new record, and the voxels that propagation, not the drawing, changes.
-
-        Only voxels with R_n != R_(n-1) are written (method 5); where R_n is back at R_0, the first segmentation is.
-        """
-        untouched = self.window_prediction
-        before = self._composed(untouched, self.records)
-        after_records = (*kept, record)
-        after = self._composed(untouched, after_records)
-        drawn = self.segmentation.copy()
-        for edit in edits:
-            np.moveaxis(drawn, edit.axis, 0)[edit.index] = edit.mask
-        protected = self._manual | drawn_voxels(drawn.shape, after_records)
-        wanted = np.where(after != untouched, after, self.initial)
-        changed = (before != after) & (wanted != drawn) & ~protected
-        result = drawn ^ changed
-        flipped = np.flatnonzero(result != self.segmentation)
-        return Step(self.records, after_records, flipped, result.reshape(-1)[flipped]), changed
-
-    def _composed(self, untouched: np.ndarray, records: tuple[EditRecord, ...]) -> np.ndarray:
-        far_margin = FarMargin() if self.fusion is None else self.fusion.far_margin
-        return compose(untouched, records, far_margin, self.settings.far_rule)
-
-    def _extend_windows(self, edits: Sequence[SliceEdit], progress: Progress, cancelled: CancelCheck) -> list[str]:
-        """Cache a window around each edit and its near slices, where there is none."""
-        messages: list[str] = []
-        for edit in edits:
-            if not self._is_seen(self._footprint(edit, [edit.index])):
-                messages.append("Part of the edit lies where the image is zero, which the model does not see")
-            slices = self.volume.shape_kji[edit.axis]
-            near = self._footprint(edit, near_indices([edit.index], self.settings.neighbours, slices))
-            oriented_axis = self._reorientation.order.index(edit.axis)
-            missing = self.cache.undecoded(self._reorientation.apply(near), oriented_axis)
-            if missing is not None:
-                messages.extend(self._extend_around(missing, progress, cancelled))
-        return list(dict.fromkeys(messages))
-
-    def _extend_around(self, missing: Box, progress: Progress, cancelled: CancelCheck) -> list[str]:
-        """Encode what an edit lacks. Where memory is short and windows decode all of it piecewise, they must do."""
-        try:
-            plan = self._plan_around(self.cache, missing)
-        except UserInputError as error:
-            if (self.cache.owner[slices_of(missing)] == NO_WINDOW).any():
-                raise
-            return [f"The edit is propagated within the cached tiles only: {error}"]
-        boxes = [box for box in plan.boxes if box not in self.cache.window_boxes] if plan else []
-        if plan is None or not boxes:
-            return []
-        windows = self._encode(self.cache.prepared, boxes, progress, cancelled)
-        self._cache = self.cache.extended(windows)
-        return [f"The edit lies outside the cached window; {len(windows)} more window(s) were encoded", *plan.messages]
-
-    def _footprint(self, edit: SliceEdit, indices: list[int]) -> np.ndarray:
-        """Bool `[K, J, I]`: the drawing and the current contour of its slice, put on these slices."""
-        footprint = np.zeros(self.volume.shape_kji, bool)
-        both = edit.mask | self.segmentation.take(edit.index, edit.axis)
-        np.moveaxis(footprint, edit.axis, 0)[indices] = both
-        return footprint
-
-    def _is_seen(self, mask: np.ndarray) -> bool:
-        """Whether all of a mask lies in the part of the image that the model sees."""
-        box = bounding_box(self._reorientation.apply(mask))
-        grid = self.cache.prepared.grid
-        return box is None or contains(grid.crop, grid.network_order(box))
-
-
-def _check_windows(boxes: Sequence[Box], model: SegmentationModel, network_shape: tuple[int, int, int]) -> None:
-    """Windows lie where `plan_windows` would put them: inside the network's grid, or around it with as much padding."""
-    for box in boxes:
-        for (start, stop), stride, patch, n in zip(
-            box, model.total_stride, model.patch_size, network_shape, strict=True
-        ):
-            size = stop - start
-            inside = start >= 0 and stop <= n
-            around = n <= size < max(n, patch) + stride and start == -((size - n) // 2)
-            if size % stride or not (inside or around):
-                raise UserInputError(
-                    f"The window {box} does not fit the network's grid of {network_shape} voxels; "
-                    f"give windows inside it whose sizes {model.total_stride} divides"
-                )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import numpy as np
 
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.source_volume import ArrayReorientation, SourceVolume, reorientation_to
+from context_propagation.core.image.axis_map import axes_towards
+from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.composition import EditRecord
@@ -27,6 +27,7 @@ from context_propagation.core.session.session_values import (
     read_window_groups,
 )
 from context_propagation.core.storage.checked_entries import Entries
+from context_propagation.core.storage.whole_file import whole_file
 
 FORMAT = "context-propagation session 2"
 
@@ -64,12 +65,11 @@ def save_session(session: Session, path: str | Path) -> None:
         named[f"step.{number}.flipped"], named[f"step.{number}.values"] = step.flipped, step.values
     named |= session.masks()
     named = {name: np.ascontiguousarray(array) for name, array in named.items()}
-    partial = Path(f"{path}.partial")
+    save = require("safetensors.numpy", extra="nnunet").save_file
     try:
-        require("safetensors.numpy", extra="nnunet").save_file(named, partial, metadata={"session": json.dumps(header)})
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            save(named, partial, metadata={"session": json.dumps(header)})
     except (OSError, safetensors.SafetensorError) as error:  # the latter for a full disk or a missing folder
-        partial.unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or error
         raise UserInputError(f"Cannot write '{path}': {reason}; choose another place") from error
 
@@ -177,7 +177,7 @@ def _check_fusion_hash(saved: str | None, path: Path, fusion: Fusion | None) -> 
 
 def _image_hash(volume: SourceVolume, model: SegmentationModel) -> str:
     """SHA-256 of all that the network sees: voxels, spacing, reorientation; not where the patient lies."""
-    reorientation = reorientation_to(volume, model.orientation) if model.orientation else ArrayReorientation()
+    reorientation = axes_towards(volume, model.orientation)
     spacing_mm = [round(mm, 4) for mm in volume.spacing_kji_mm]
     digest = hashlib.sha256(repr((volume.channels.shape, spacing_mm, reorientation)).encode())
     digest.update(np.ascontiguousarray(volume.channels).tobytes())

@@ -23,7 +23,7 @@ class SessionSettings:
         level: Decoder level k: features enter the last k decoder stages.
         neighbours: N(s) is s and so many image slices on each side.
         update: The optimisation of the features.
-        window_margin: Voxels of the network's grid cached around the target.
+        window_border: Voxels of the network's grid cached around the target.
         memory_budget_bytes: Memory that the cache may use; without it, four fifths of what is free.
         several_edits: "joint" optimises a further edit together with the drawn slices of the same axis, from the last
             f'; "one at a time" (the paper) optimises each edit alone from the untouched features.
@@ -33,7 +33,7 @@ class SessionSettings:
     level: int = 2
     neighbours: int = 2
     update: UpdateSettings = field(default_factory=UpdateSettings)
-    window_margin: int = 16
+    window_border: int = 16
     memory_budget_bytes: int | None = None
     several_edits: SeveralEdits = "joint"
     far_rule: FarRule = "average"

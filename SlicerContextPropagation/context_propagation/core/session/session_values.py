@@ -156,7 +156,7 @@ def read_settings(entries: Entries) -> SessionSettings:
         level=entries.whole_number("level", 1, 3),
         neighbours=entries.whole_number("neighbours", 0, MAX_NUMBER),
         update=_update_settings(entries.object("update")),
-        window_margin=entries.whole_number("window_margin", 0, MAX_NUMBER),
+        window_border=entries.whole_number("window_border", 0, MAX_NUMBER),
         memory_budget_bytes=None if budget is None else entries.whole_number("memory_budget_bytes", 0, 2**63),
         several_edits=cast(SeveralEdits, entries.choice("several_edits", get_args(SeveralEdits))),
         far_rule=cast(FarRule, entries.choice("far_rule", get_args(FarRule))),

@@ -11,7 +11,7 @@ from context_propagation.core.image.slices import near_indices
 from context_propagation.core.propagation.composition import EditRecord, FarMargins, mean_far_margins
 
 
-def slice_doubt_mm2(
+def slice_uncertainty_mm2(
     margins: np.ndarray, records: Sequence[EditRecord], axis: int, spacing_kji_mm: Sequence[float]
 ) -> np.ndarray:
     """How undecided the network is on each slice.
@@ -30,15 +30,15 @@ def slice_doubt_mm2(
     Returns:
         float64, one value per slice along `axis`, mm².
     """
-    doubt = 1.0 - np.abs(margins.astype(np.float32))
+    uncertainty = 1.0 - np.abs(margins.astype(np.float32))
     spoken: list[FarMargins] = [record.far for record in records if record.far is not None]
     if spoken:
         box, mean = mean_far_margins(spoken)
-        part = doubt[slices_of(box)]
+        part = uncertainty[slices_of(box)]
         part[...] = np.where(np.isnan(mean), part, 1.0 - np.abs(mean))
     first, second = (mm for a, mm in enumerate(spacing_kji_mm) if a != axis)
     others = tuple(a for a in range(3) if a != axis)
-    per_slice = np.asarray(np.nansum(doubt, axis=others, dtype=np.float64)) * first * second
+    per_slice = np.asarray(np.nansum(uncertainty, axis=others, dtype=np.float64)) * first * second
     for record in records:
         if record.axis == axis:
             drawn = [edit.index for edit in record.edits]
@@ -46,6 +46,6 @@ def slice_doubt_mm2(
     return per_slice
 
 
-def suggested_slice(doubt_mm2: np.ndarray) -> int | None:
-    """The slice with the most doubt, the lower of equal ones; None where there is none."""
-    return int(np.argmax(doubt_mm2)) if doubt_mm2.size and doubt_mm2.max() > 0 else None
+def suggested_slice(uncertainty_mm2: np.ndarray) -> int | None:
+    """The most uncertain slice, the lower of equal ones; None where there is none."""
+    return int(np.argmax(uncertainty_mm2)) if uncertainty_mm2.size and uncertainty_mm2.max() > 0 else None

@@ -1,1 +1,1 @@
-"""Reading what others may have written: checked entries, weights, hashes."""
+"""Files: whole or not there at all, and what others may have written: checked entries, weights, hashes."""

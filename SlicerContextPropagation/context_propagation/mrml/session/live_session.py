@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
 
+from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.slices import SliceEdit
-from context_propagation.core.model.model_listing import ModelDescription
-from context_propagation.core.provenance import installed_versions
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.propagation_logic import PendingPropagation, Propagation, PropagationLogic
@@ -25,42 +24,21 @@ if TYPE_CHECKING:
     from context_propagation.core.session.session import Session
 
 
-@dataclass(frozen=True)
-class LoadedModel:
-    """A frozen model and its fusion networks.
-
-    Attributes:
-        description: What its folder says.
-        model: The `SegmentationModel`.
-        fusion: The fusion networks, or None: edits reach the near slices only.
-        versions: Of the programs that it was loaded with; to look for them takes time, so it is done with the loading.
+def require_made(loaded: LoadedModel, saved: SavedSession) -> None:
+    """Raises:
+    UserInputError: A saved session was made with another model, fusion network or label.
     """
-
-    description: ModelDescription
-    model: Any
-    fusion: Any
-    versions: dict[str, str] = field(default_factory=installed_versions)
-
-    @property
-    def fusion_sha256(self) -> str | None:
-        """Of the fusion networks, if there are any."""
-        return None if self.fusion is None else str(self.fusion.content_hash)
-
-    def require_made(self, saved: SavedSession) -> None:
-        """Raises:
-        UserInputError: A saved session was made with another model, fusion network or label.
-        """
-        own = (self.model.content_hash, self.fusion_sha256, self.model.target_name)
-        if (saved.model_sha256, saved.fusion_sha256, saved.label) != own:
-            raise UserInputError(
-                f"The edits in the scene were made with the model '{saved.model_path}' for '{saved.label}' "
-                f"(SHA-256 {saved.model_sha256[:12]}); load that model to go on with them"
-            )
+    own = (loaded.model.content_hash, loaded.fusion_sha256, loaded.model.target_name)
+    if (saved.model_sha256, saved.fusion_sha256, saved.label) != own:
+        raise UserInputError(
+            f"The edits in the scene were made with the model '{saved.model_path}' for '{saved.label}' "
+            f"(SHA-256 {saved.model_sha256[:12]}); load that model to go on with them"
+        )
 
 
 @dataclass(frozen=True)
-class SliceDoubt:
-    """How undecided the model is on each slice along an array axis of the volume; see `slice_doubt_mm2`."""
+class SliceUncertainty:
+    """How undecided the model is on each slice along an array axis of the volume; see `slice_uncertainty_mm2`."""
 
     axis: int
     per_slice_mm2: np.ndarray
@@ -95,7 +73,7 @@ class LiveSession:
         session: Session,
         propagation: PropagationLogic,
         initial: BoxedMask,
-        doubt: SliceDoubt,
+        doubt: SliceUncertainty,
         kept: Sequence[SliceEdit] = (),
         restored: Sequence[SavedPropagation] = (),
     ) -> None:
@@ -120,11 +98,11 @@ class LiveSession:
         current = self.follow()
         inner = self.propagation.propagation_operation(plane=plane, current=current)
 
-        def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceDoubt]:
+        def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceUncertainty]:
             result = inner.compute(progress, cancelled)
-            return result, slice_doubt(self.session, result.axis, self.kept, progress, cancelled)
+            return result, slice_uncertainty(self.session, result.axis, self.kept, progress, cancelled)
 
-        def finish(computed: tuple[Any, SliceDoubt]) -> PendingPropagation:
+        def finish(computed: tuple[Any, SliceUncertainty]) -> PendingPropagation:
             pending = inner.finish(computed[0])
             self.doubt = computed[1]
             return pending
@@ -194,9 +172,9 @@ class LiveSession:
         write_session(self._scene, self._record(), selection.volume_nodes, selection.segmentation_node)
 
 
-def slice_doubt(
+def slice_uncertainty(
     session: Session, axis: int, kept: Sequence[SliceEdit], progress: Progress, cancelled: CancelCheck
-) -> SliceDoubt:
+) -> SliceUncertainty:
     """Look for undecided slices; may take a second. Kept slices and their near ones have no doubt, as drawn ones.
 
     Raises:
@@ -207,8 +185,8 @@ def slice_doubt(
     progress("look for undecided slices", 0.0)
     if cancelled():
         raise Cancelled
-    per_slice = session.slice_doubt_mm2(axis)
+    per_slice = session.slice_uncertainty_mm2(axis)
     on_axis = [edit.index for edit in kept if edit.axis == axis]
     if on_axis:
         per_slice[near_indices(on_axis, session.settings.neighbours, len(per_slice))] = 0.0
-    return SliceDoubt(axis, per_slice)
+    return SliceUncertainty(axis, per_slice)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import slicer
 
+from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
@@ -19,7 +20,7 @@ from context_propagation.mrml.nodes.volume_nodes import (
     planes_of_volume,
     volume_shape_kji,
 )
-from context_propagation.mrml.session.live_session import LiveSession, LoadedModel, SliceDoubt, slice_doubt
+from context_propagation.mrml.session.live_session import LiveSession, SliceUncertainty, slice_uncertainty
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.propagation_logic import PropagationLogic
 from context_propagation.mrml.session.session_node import (
@@ -34,7 +35,6 @@ from context_propagation.mrml.writing.segment_writer import SegmentWriter, Write
 
 if TYPE_CHECKING:
     from context_propagation.core.session.ready_image import ReadyImage
-    from context_propagation.core.session.session_settings import SessionSettings
 
 
 class SessionStart:
@@ -53,10 +53,8 @@ class SessionStart:
     def __init__(
         self, scene: slicer.vtkMRMLScene, loaded: LoadedModel, selection: Selection, writer: SegmentWriter | None
     ) -> None:
-        from context_propagation.core.session.session import Session
-
         self._scene, self._loaded, self._selection = scene, loaded, selection
-        self.session = Session(loaded.model, session_settings(loaded), loaded.fusion)
+        self.session = loaded.session()
         own = LateWriter(lambda: own_writer(scene, selection))
         self._propagation = PropagationLogic(
             scene,
@@ -81,13 +79,13 @@ class SessionStart:
         protected = mask_of_slices(volume_shape_kji(volume_node), kept)
         image = self._propagation.image_operation(ready=ready)
 
-        def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, BoxedMask, SliceDoubt]:
+        def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, BoxedMask, SliceUncertainty]:
             computed = image.compute(progress, cancelled)
             self.session.protect(protected)
             initial = BoxedMask.of(self.session.initial)
-            return computed, initial, slice_doubt(self.session, axis, kept, progress, cancelled)
+            return computed, initial, slice_uncertainty(self.session, axis, kept, progress, cancelled)
 
-        def finish(computed: tuple[Any, BoxedMask, SliceDoubt]) -> tuple[LiveSession, WriteReport]:
+        def finish(computed: tuple[Any, BoxedMask, SliceUncertainty]) -> tuple[LiveSession, WriteReport]:
             try:
                 report = image.finish(computed[0])
                 return self._in_place_of_the_record(*computed[1:], kept), report
@@ -115,16 +113,16 @@ class SessionStart:
         axial = axis_of_plane(planes_of_volume(nodes[0]), "axial")
         axis = saved.propagations[-1].edits[0].axis if saved.propagations else axial
 
-        def compute(progress: Progress, cancelled: CancelCheck) -> SliceDoubt:
+        def compute(progress: Progress, cancelled: CancelCheck) -> SliceUncertainty:
             session, initial = self.session, None if saved.initial.is_empty else saved.initial.mask
             session.set_image(volume_of(), initial, progress, cancelled)
             session.protect(mask_of_slices(session.volume.shape_kji, saved.kept))
             for done in saved.propagations:
                 session.propagate(done.edits, progress, cancelled)
             session.accept_manual_changes(saved.known.mask)
-            return slice_doubt(session, axis, saved.kept, progress, cancelled)
+            return slice_uncertainty(session, axis, saved.kept, progress, cancelled)
 
-        def finish(doubt: SliceDoubt) -> tuple[LiveSession, SavedSession]:
+        def finish(doubt: SliceUncertainty) -> tuple[LiveSession, SavedSession]:
             try:
                 self._selection.require_nodes()
                 if image_times(nodes) != times:
@@ -144,7 +142,7 @@ class SessionStart:
     def _live(
         self,
         initial: BoxedMask,
-        doubt: SliceDoubt,
+        doubt: SliceUncertainty,
         kept: Sequence[SliceEdit],
         restored: Sequence[SavedPropagation] = (),
     ) -> LiveSession:
@@ -154,7 +152,9 @@ class SessionStart:
         worked_on = self._scene, self._loaded, self._selection, self.session, propagation
         return LiveSession(*worked_on, initial, doubt, kept, restored)
 
-    def _in_place_of_the_record(self, initial: BoxedMask, doubt: SliceDoubt, kept: Sequence[SliceEdit]) -> LiveSession:
+    def _in_place_of_the_record(
+        self, initial: BoxedMask, doubt: SliceUncertainty, kept: Sequence[SliceEdit]
+    ) -> LiveSession:
         """The record of edits that a new start leaves behind is kept under another name."""
         node = find_session_node(self._scene, self._selection.segmentation_node, self._selection.segment_id)
         if node is None:
@@ -165,15 +165,6 @@ class SessionStart:
         except BaseException:
             take_back_archived(node)
             raise
-
-
-def session_settings(loaded: LoadedModel) -> SessionSettings:
-    """Those that the fusion networks were trained with."""
-    from context_propagation.core.session.session_settings import SessionSettings
-
-    if loaded.fusion is None:
-        return SessionSettings()
-    return SessionSettings(level=loaded.fusion.level, neighbours=loaded.fusion.neighbours)
 
 
 def own_writer(scene: slicer.vtkMRMLScene, selection: Selection) -> EditorLogicWriter:

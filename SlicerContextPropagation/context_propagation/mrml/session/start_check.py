@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 import slicer
 
+from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.mrml.nodes.volume_nodes import deferred_source_volume, image_state
-from context_propagation.mrml.session.live_session import LoadedModel
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.session_node import SavedSession
-from context_propagation.mrml.session.session_start import session_settings
 
 if TYPE_CHECKING:
     from context_propagation.core.session.memory_forecast import MemoryForecast
@@ -103,7 +102,7 @@ def check_operation(
         progress("preprocess", 0.0)
         with out_of_memory_reported("Preparing the image"):
             image = ready_image(loaded.model, volume)
-        memory = memory_forecast(loaded.model, session_settings(loaded), image, segment.mask, freed_bytes)
+        memory = memory_forecast(loaded.model, loaded.settings(), image, segment.mask, freed_bytes)
         if earlier.trouble:
             warnings.append(earlier.trouble)
         return StartCheck(tuple(warnings), memory, earlier, image, loaded.model.content_hash, state)

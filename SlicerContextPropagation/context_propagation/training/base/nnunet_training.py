@@ -21,6 +21,7 @@ import torch
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
+from context_propagation.core.storage.whole_file import whole_folder
 from context_propagation.training.labelled_cases import LabelledCase, NnunetTask
 
 logger = logging.getLogger(__name__)
@@ -105,13 +106,10 @@ def train_nnunet(
     if (finished / RECORD).is_file():
         logger.info("Using the finished training in %s", finished)
         return _model_folder(finished, task)
-    partial = work_dir / f"{training.folder_name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(finished, ignore_errors=True)
-    partial.mkdir(parents=True)
-    _run_nnunet(training, ordered, partial, progress or _no_progress)
-    (partial / RECORD).write_text(json.dumps(asdict(training), indent=2) + "\n")
-    os.replace(partial, finished)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    with whole_folder(finished) as partial:
+        _run_nnunet(training, ordered, partial, progress or _no_progress)
+        (partial / RECORD).write_text(json.dumps(asdict(training), indent=2) + "\n")
     return _model_folder(finished, task)
 
 

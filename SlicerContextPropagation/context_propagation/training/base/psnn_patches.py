@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.axis_map import axes_towards, turned_volume
 from context_propagation.core.image.boxes import slices_of
 from context_propagation.core.image.grid import GridMap
-from context_propagation.core.image.source_volume import SourceVolume, reorientation_to, reoriented_volume
+from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.preprocessing import ChannelNormalisation, Preprocessing
 from context_propagation.core.optional_dependency import require
 from context_propagation.files.image_files import read_source_volume
@@ -61,10 +62,8 @@ def read_case(case: LabelledCase, target_name: str, label: int | None, orientati
     """
     volume = read_source_volume(list(case.images))
     mask = read_mask(case.label, Wanted(target_name, ANY_LABEL if label is None else (label,)), volume)
-    if orientation is not None:
-        reorientation = reorientation_to(volume, orientation)
-        volume, mask = reoriented_volume(volume, reorientation), reorientation.apply(mask)
-    return ReadCase(case.name, volume, mask)
+    turn = axes_towards(volume, orientation)
+    return ReadCase(case.name, turned_volume(volume, turn), turn.apply(mask))
 
 
 def plan_preprocessing(
@@ -105,8 +104,8 @@ def plan_preprocessing(
 
 
 def mask_on_grid(mask: np.ndarray, grid: GridMap) -> torch.Tensor:
-    """A mask `[K, J, I]` on the network's grid, uint8 `[D, H, W]`: where it covers at least half by interpolation."""
-    seen = np.ascontiguousarray(grid.to_network_axes(mask)[slices_of(grid.crop)])
+    """A mask in the network's axes on its grid, uint8 `[D, H, W]`: where it covers at least half by interpolation."""
+    seen = np.ascontiguousarray(mask[slices_of(grid.crop)])
     values = torch.from_numpy(seen).to(torch.float32)[None, None]
     return (F.interpolate(values, grid.network_shape, mode="trilinear", align_corners=False)[0, 0] >= 0.5).to(
         torch.uint8
@@ -138,7 +137,7 @@ class PatchSource:
         self._cases: list[dict[str, Any]] = []
         for case in cases:
             prepared = preprocessing.prepare(case.volume)
-            label = mask_on_grid(case.mask, prepared.grid)[None]
+            label = mask_on_grid(prepared.axes.apply(case.mask), prepared.grid)[None]
             self._cases.append(prepare({"image": prepared.network_input, "label": label}))
         self._with_foreground = [number for number, case in enumerate(self._cases) if len(case["label_fg"])]
         if not self._with_foreground:

@@ -1,4 +1,4 @@
-"""Other contours of the same structure: each as an observer with a margin of their own would draw it."""
+"""Other contours of the same structure: each as an observer who draws wider or tighter would draw it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ MOST_OF_DEPTH = 0.5
 
 
 def contour_styles(truth: np.ndarray, spacing_kji_mm: tuple[float, ...], count: int, seed: int) -> Iterator[np.ndarray]:
-    """Grow or shrink a contour by the same margin everywhere, another one each time.
+    """Grow or shrink a contour by the same distance everywhere, another one each time.
 
     Args:
         truth: bool `[K, J, I]`.
         spacing_kji_mm: Voxel size.
         count: How many.
-        seed: Of the margins, uniform up to 3 mm or half the structure's depth.
+        seed: Of the distances, uniform up to 3 mm or half the structure's depth.
 
     Yields:
         bool `[K, J, I]`.
@@ -31,8 +31,8 @@ def contour_styles(truth: np.ndarray, spacing_kji_mm: tuple[float, ...], count: 
         return
     depth = (_distance(truth, spacing_kji_mm) - _distance(~truth, spacing_kji_mm)) / 2
     most = min(MOST_MM, MOST_OF_DEPTH * float(depth.max()))
-    for margin in np.random.default_rng(seed).uniform(-most, most, count):
-        yield depth > -margin
+    for offset_mm in np.random.default_rng(seed).uniform(-most, most, count):
+        yield depth > -offset_mm
 
 
 def _distance(mask: np.ndarray, spacing_kji_mm: tuple[float, ...]) -> np.ndarray:

@@ -1,16 +1,18 @@
-"""The controls of method 6: the same network, shown less of the edit than the real one. None is ever shipped."""
+"""The controls of a fusion network: the same network, shown less of the edit than the real one (docs/evaluation.md)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.propagation.edit_description import DESCRIPTION_SIZE
+from context_propagation.core.propagation.fusion_inputs import FusionInputs
 from context_propagation.core.propagation.fusion_network import FusionNetwork, FusionSettings, build_fusion_network
 
-Sees = Literal["edit", "no edit", "drawn slice only", "hidden truth"]
+InputsShown = Literal["edit", "no edit", "drawn slice only", "hidden truth"]
 """What of the edit the network is shown.
 
 "edit": all of it (row 4). "no edit": f in place of f' and nothing else (row 5, the no-edit control).
@@ -19,54 +21,51 @@ generator knows (row 8, the oracle).
 """
 
 
-class ShownTo(FusionNetwork):
+class BlindfoldedFusion(FusionNetwork):
     """A fusion network behind a blindfold: `forward` takes the real inputs and passes on what may be seen.
 
     Args:
         network: What fuses.
-        sees: What it is shown. An oracle is told zeros until `tell` sets the hidden truth of a case.
+        inputs_shown: What it is shown. An oracle is given zeros until `set_hidden_truth` is called for a case.
     """
 
-    def __init__(self, network: FusionNetwork, sees: Sees) -> None:
+    def __init__(self, network: FusionNetwork, inputs_shown: InputsShown) -> None:
         super().__init__()
-        if sees not in get_args(Sees):
-            raise UserInputError(f"A network cannot see '{sees}'; choose {', '.join(get_args(Sees))}")
+        if inputs_shown not in get_args(InputsShown):
+            raise UserInputError(
+                f"A network cannot be shown '{inputs_shown}'; choose {', '.join(get_args(InputsShown))}"
+            )
         self.settings = network.settings
         self.network = network
-        self.sees = sees
-        self.register_buffer("told", torch.zeros(1, network.settings.told), persistent=False)
+        self.inputs_shown = inputs_shown
+        self.register_buffer("hidden_truth", torch.zeros(1, network.settings.hidden_truth), persistent=False)
 
-    def tell(self, numbers: torch.Tensor) -> None:
+    def set_hidden_truth(self, numbers: torch.Tensor) -> None:
         """Set the hidden truth of the next case: `[T]`.
 
         Raises:
             UserInputError: The network takes another number of values.
         """
-        told: torch.Tensor = self.get_buffer("told")
-        if numbers.shape != told.shape[1:]:
-            raise UserInputError(f"{numbers.numel()} numbers of hidden truth; this network takes {told.shape[1]}")
-        told.copy_(numbers.to(told)[None])
+        kept: torch.Tensor = self.get_buffer("hidden_truth")
+        if numbers.shape != kept.shape[1:]:
+            raise UserInputError(f"{numbers.numel()} numbers of hidden truth; this network takes {kept.shape[1]}")
+        kept.copy_(numbers.to(kept)[None])
 
-    def forward(
-        self,
-        f: torch.Tensor,
-        f_updated: torch.Tensor,
-        edit_map: torch.Tensor,
-        description: torch.Tensor,
-        prototypes: torch.Tensor,
-    ) -> torch.Tensor:
+    def forward(self, inputs: FusionInputs) -> torch.Tensor:
         """See `FusionNetwork`."""
-        if self.sees in ("no edit", "drawn slice only"):
-            f_updated, description = f, torch.zeros_like(description)
-        if self.sees == "no edit":
-            edit_map, prototypes = torch.zeros_like(edit_map), torch.zeros_like(prototypes)
-        told = self.get_buffer("told").expand(description.shape[0], -1)
-        told = told if self.sees == "hidden truth" else torch.zeros_like(told)
-        description = torch.cat((description[:, :DESCRIPTION_SIZE], told), 1)
-        fused: torch.Tensor = self.network(f, f_updated, edit_map, description, prototypes)
+        if self.inputs_shown in ("no edit", "drawn slice only"):
+            descriptions = torch.zeros_like(inputs.descriptions)
+            inputs = replace(inputs, f_updated=inputs.f_of_each, descriptions=descriptions)
+        if self.inputs_shown == "no edit":
+            nothing = torch.zeros_like(inputs.edit_maps), torch.zeros_like(inputs.prototypes)
+            inputs = replace(inputs, edit_maps=nothing[0], prototypes=nothing[1])
+        hidden_truth = self.get_buffer("hidden_truth").expand(len(inputs), -1)
+        hidden_truth = hidden_truth if self.inputs_shown == "hidden truth" else torch.zeros_like(hidden_truth)
+        descriptions = torch.cat((inputs.descriptions[:, :DESCRIPTION_SIZE], hidden_truth), 1)
+        fused: torch.Tensor = self.network(replace(inputs, descriptions=descriptions))
         return fused
 
 
-def build_shown_to(settings: FusionSettings, sees: Sees) -> ShownTo:
+def build_blindfolded(settings: FusionSettings, inputs_shown: InputsShown) -> BlindfoldedFusion:
     """A network with fresh weights behind its blindfold."""
-    return ShownTo(build_fusion_network(settings), sees)
+    return BlindfoldedFusion(build_fusion_network(settings), inputs_shown)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,10 @@ from context_propagation.core.image.boxes import Box, box_of, slices_of
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.network.split_network import CachedFeatures, SplitNetwork
 from context_propagation.core.optional_dependency import require
+from context_propagation.core.propagation.fusion_inputs import FusionInputs
+from context_propagation.core.storage.whole_file import whole_file
 
-FORMAT = "context-propagation fusion example 2"
+FORMAT = "context-propagation fusion example 4"
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,8 @@ class FusionExample:
     """One window of one case. Boxes and axes are in network axis order.
 
     Attributes:
-        f: `[1, C', D', H', W']`, the untouched features of the whole window.
-        f_updated: `[E, C', D', H', W']`, f' of each simulated edit.
-        edit_maps: `[E, 2, D', H', W']`.
-        descriptions: `[E, 8]`, see `edit_description.describe`.
-        prototypes: `[E, 2, C']`, see `prototypes.prototypes`.
-        told: `[T]`, the hidden truth that an oracle is told; T is 0 where there is none.
+        inputs: What the fusion network takes of each simulated edit, on the whole window.
+        hidden_truth: `[T]`, what an oracle is given; T is 0 where there is none.
         decoder: What the decode of `image_box` needs, cut to it: skips, norm statistics.
         f_box: The box of f that this decode reads.
         truth: bool `[A, B, C]`, the ground truth on the image voxels of `image_box`.
@@ -40,12 +37,8 @@ class FusionExample:
         image_box: The image voxels that are decoded.
     """
 
-    f: torch.Tensor
-    f_updated: torch.Tensor
-    edit_maps: torch.Tensor
-    descriptions: torch.Tensor
-    prototypes: torch.Tensor
-    told: torch.Tensor
+    inputs: FusionInputs
+    hidden_truth: torch.Tensor
     decoder: CachedFeatures
     f_box: Box
     truth: torch.Tensor
@@ -55,7 +48,7 @@ class FusionExample:
     image_box: Box
 
     def __len__(self) -> int:
-        return self.f_updated.shape[0]
+        return len(self.inputs)
 
     def to(self, device: torch.device) -> FusionExample:
         """A copy on a device."""
@@ -68,7 +61,7 @@ class FusionExample:
             logits=cut.logits.to(device),
         )
         tensors = {name: getattr(self, name).to(device) for name in _TENSORS}
-        return replace(self, decoder=decoder, **tensors)
+        return replace(self, inputs=self.inputs.to(device), decoder=decoder, **tensors)
 
     def decode(self, split: SplitNetwork, fused: torch.Tensor) -> torch.Tensor:
         """Logits `[E, C, A, B, C]` on the image voxels of `image_box` from fused maps `[E, C', D', H', W']`."""
@@ -79,7 +72,7 @@ class FusionExample:
         return self.grid.to_image(logits, self.origin, self.image_box)
 
 
-_TENSORS = ("f", "f_updated", "edit_maps", "descriptions", "prototypes", "told", "truth", "far")
+_TENSORS = ("hidden_truth", "truth", "far")
 
 
 def save_example(example: FusionExample, path: Path) -> None:
@@ -89,7 +82,7 @@ def save_example(example: FusionExample, path: Path) -> None:
         UserInputError: The file cannot be written.
     """
     decoder = example.decoder
-    tensors = {name: getattr(example, name) for name in _TENSORS}
+    tensors = {**example.inputs.tensors(), **{name: getattr(example, name) for name in _TENSORS}}
     tensors |= {"decoder.f": decoder.f, "decoder.logits": decoder.logits}
     tensors |= {f"skip.{n}": skip for n, skip in enumerate(decoder.skips)}
     for n, (mean, variance) in enumerate(decoder.norm_statistics):
@@ -99,20 +92,18 @@ def save_example(example: FusionExample, path: Path) -> None:
         "level": decoder.level,
         "skips": len(decoder.skips),
         "norms": len(decoder.norm_statistics),
-        "grid": [example.grid.transpose, example.grid.crop, example.grid.network_shape, example.grid.linear],
+        "grid": [example.grid.crop, example.grid.network_shape, example.grid.linear],
         "origin": example.origin,
         "f_box": example.f_box,
         "image_box": example.image_box,
     }
-    partial = path.with_name(path.name + ".partial")
     failure = require("safetensors", extra="nnunet").SafetensorError
     try:
         save = require("safetensors.torch", extra="nnunet").save_file
         contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        save(contiguous, partial, metadata={"example": json.dumps(header)})
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            save(contiguous, partial, metadata={"example": json.dumps(header)})
     except (OSError, failure) as error:
-        partial.unlink(missing_ok=True)
         raise UserInputError(f"Cannot write '{path}': {error}; choose another place") from error
 
 
@@ -145,9 +136,10 @@ def _example(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fusion
         tuple((tensors[f"norm.{n}.mean"], tensors[f"norm.{n}.variance"]) for n in range(header["norms"])),
         tensors["decoder.logits"],
     )
-    transpose, crop, shape, linear = (*header["grid"], None)[:4]
-    grid = GridMap(_three(transpose), _box(crop), _three(shape), None if linear is None else _lines(linear))
+    crop, shape, linear = header["grid"]
+    grid = GridMap(_box(crop), _three(shape), None if linear is None else _lines(linear))
     return FusionExample(
+        FusionInputs(**{item.name: tensors[item.name] for item in fields(FusionInputs)}),
         **{name: tensors[name] for name in _TENSORS},
         decoder=decoder,
         f_box=_box(header["f_box"]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -15,12 +14,13 @@ from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.fusion_network import FusionSettings
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.training.fusion.contour_styles import contour_styles
 from context_propagation.training.fusion.fusion_example import load_example, save_example
 from context_propagation.training.fusion.fusion_training import EpochLog, TrainingSettings, train_fusion
 from context_propagation.training.fusion.simulated_edit import edit_schedule
 from context_propagation.training.fusion.simulated_examples import simulated_examples
-from context_propagation.training.labelled_cases import BaseModel, LabelledCase
+from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 
 NO_EXAMPLES = (
     "There is no training example: on every case the base model predicts nothing, or exactly the ground truth; "
@@ -45,7 +45,9 @@ class ExampleRecipe:
     styles: int = 0
 
 
-def cache_examples(base: BaseModel, case: LabelledCase, recipe: ExampleRecipe, folder: Path) -> list[tuple[int, Path]]:
+def cache_examples(
+    base: ModelSource, case: LabelledCase, recipe: ExampleRecipe, folder: Path
+) -> list[tuple[int, Path]]:
     """Compute a case's examples once and keep them on disk.
 
     Returns:
@@ -56,9 +58,8 @@ def cache_examples(base: BaseModel, case: LabelledCase, recipe: ExampleRecipe, f
     if not done.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         names = _write_examples(base.load(), case, recipe, folder)
-        partial_file = done.with_suffix(".partial")
-        partial_file.write_text(json.dumps(names))
-        os.replace(partial_file, done)
+        with whole_file(done) as partial_file:
+            partial_file.write_text(json.dumps(names))
     return [(fold, folder / name) for fold, name in json.loads(done.read_text())]
 
 
@@ -75,7 +76,7 @@ def _write_examples(
         edits = edit_schedule(session.segmentation, drawn, axis, spacing, recipe.edits, seed + style)
         if style and edits:
             edits = [edits[style % len(edits)]]
-        for window, fold, example in simulated_examples(session.propagation, edits, drawn, case.told):
+        for window, fold, example in simulated_examples(session.propagation, edits, drawn, case.hidden_truth):
             name = f"{case.name}.copy{case.copy}.style{style}.window{window}.fold{fold}.safetensors"
             save_example(example, folder / name)
             names.append((fold, name))
@@ -98,7 +99,7 @@ class NetworkJob:
     """
 
     name: str
-    base: BaseModel
+    base: ModelSource
     fold: int
     architecture: FusionSettings
     settings: TrainingSettings
@@ -139,10 +140,9 @@ def train_network(job: NetworkJob, progress: Callable[[float], None] = lambda fr
         progress=progress,
     )
     write_log(trained.log, job.log)
-    partial_file = job.folder / f"{job.name}.partial"
     weights = {name: tensor.cpu().contiguous() for name, tensor in trained.network.network.state_dict().items()}
-    require("safetensors.torch", extra="nnunet").save_file(weights, partial_file)
-    os.replace(partial_file, job.weights)
+    with whole_file(job.weights) as partial_file:
+        require("safetensors.torch", extra="nnunet").save_file(weights, partial_file)
     checkpoint.unlink()
     return job.weights
 

@@ -1,4 +1,4 @@
-"""The edit that a simulated oncologist makes: the worst slice, redrawn as the ground truth (method 3)."""
+"""The edit that a simulated oncologist makes: the worst slice, redrawn as the ground truth (paper III-B)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def edit_schedule(
 
     Slices on which prediction and ground truth agree are left out, so there may be fewer.
 
-    Source: worst slice: Chao et al., III-B; the others: so that the network serves any edit (method 3).
+    Source: worst slice: Chao et al., III-B; the others: ours, so that the network serves any edit.
     """
     if np.array_equal(predicted, truth):
         return []

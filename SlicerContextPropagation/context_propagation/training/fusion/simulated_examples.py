@@ -1,4 +1,4 @@
-"""Training examples of the fusion network from one image: simulated edits run through the engine (method 3)."""
+"""Training examples of the fusion network from one image: simulated edits run through the engine."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from context_propagation.core.propagation.slice_update import NetworkEdit
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 from context_propagation.training.fusion.fusion_example import FusionExample
 
-MARGIN_VOXELS = 12
+BORDER_VOXELS = 12
 """Image voxels around ground truth and prediction on which the loss counts."""
 
 
 def simulated_examples(
-    propagation: EditPropagation, edits: Sequence[SliceEdit], truth: np.ndarray, told: Sequence[float] = ()
+    propagation: EditPropagation, edits: Sequence[SliceEdit], truth: np.ndarray, hidden_truth: Sequence[float] = ()
 ) -> Iterator[tuple[int, int, FusionExample]]:
     """Run each edit alone and keep what the fusion network will see of it.
 
@@ -28,7 +28,7 @@ def simulated_examples(
         propagation: Of a session's image.
         edits: Simulated edits of one slice each.
         truth: bool `[K, J, I]`, the ground truth.
-        told: The hidden truth that an oracle is told.
+        hidden_truth: What an oracle is given.
 
     Yields:
         Window and fold, and their example: of the edits that changed features, as others are not fused, and have far
@@ -42,7 +42,7 @@ def simulated_examples(
     simulated = [one for one in simulated if one.updated]
     if not simulated:
         return
-    truth_net = cache.prepared.grid.to_network_axes(propagation.reorientation.apply(truth.astype(bool)))
+    truth_net = cache.prepared.axes.apply(truth.astype(bool))
     for window in range(len(cache.windows)):
         box = _loss_box(propagation, window, truth_net)
         if box is None:
@@ -52,7 +52,7 @@ def simulated_examples(
         for fold in range(len(cache.model.splits)) if counted else ():
             inputs = [simulated[number].inputs(window, fold) for number in counted]
             far = np.stack([fars[number] for number in counted])
-            yield window, fold, _example(propagation, window, fold, box, inputs, truth_net, far, told)
+            yield window, fold, _example(propagation, window, fold, box, inputs, truth_net, far, hidden_truth)
 
 
 class _Simulated:
@@ -64,7 +64,7 @@ class _Simulated:
         self.updated: tuple[UpdatedFeatures, ...] = ()
         if not self.edit.is_satisfied():
             self.updated, _ = propagation.updated_features(self.edit)
-            self.context = EditContext.of(self.cache, self.edit, propagation.oriented_spacing_mm)
+            self.context = EditContext.of(self.cache, self.edit, propagation.network_spacing_mm)
 
     def inputs(self, window: int, fold: int) -> FusionInputs:
         return fusion_inputs(self.cache, window, fold, self.updated, self.edit, self.context)
@@ -79,11 +79,10 @@ class _Simulated:
 
 def _loss_box(propagation: EditPropagation, window: int, truth_net: np.ndarray) -> Box | None:
     """The image voxels of a window on which the loss counts: around ground truth and prediction."""
-    untouched = propagation.cache.prepared.grid.to_network_axes(propagation.cache.untouched)
-    around = bounding_box(truth_net | untouched)
+    around = bounding_box(truth_net | propagation.cache.window_prediction)
     if around is None:
         return None
-    around = dilate(around, (MARGIN_VOXELS,) * 3, whole(truth_net.shape))
+    around = dilate(around, (BORDER_VOXELS,) * 3, whole(truth_net.shape))
     return intersection(around, propagation.cache.windows[window].image_box)
 
 
@@ -95,7 +94,7 @@ def _example(
     inputs: Sequence[FusionInputs],
     truth_net: np.ndarray,
     far: np.ndarray,
-    told: Sequence[float],
+    hidden_truth: Sequence[float],
 ) -> FusionExample:
     cache = propagation.cache
     placed = cache.windows[window]
@@ -106,12 +105,8 @@ def _example(
     )
     d, h, w = (o + span[0] for o, span in zip(start, slab.output_box, strict=True))
     return FusionExample(
-        f=placed.features[fold].f,
-        f_updated=torch.cat([one.f_updated for one in inputs]),
-        edit_maps=torch.cat([one.edit_map for one in inputs]),
-        descriptions=torch.cat([one.description for one in inputs]),
-        prototypes=torch.cat([one.prototypes for one in inputs]),
-        told=torch.tensor(told, dtype=torch.float32),
+        FusionInputs.together(inputs),
+        hidden_truth=torch.tensor(hidden_truth, dtype=torch.float32),
         decoder=slab.features,
         f_box=slab.f_box,
         truth=torch.from_numpy(truth_net[slices_of(box)].copy()),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.evaluation.protocol import Protocol, read_protocol
+from context_propagation.evaluation.plan import EvaluationPlan, read_plan
 
 SHIPPED = sorted((Path(__file__).parents[2] / "benchmarks" / "protocols").glob("*.toml"))
 NAMED = 'name = "mine"\ndata = "cases"\n'
@@ -16,13 +16,13 @@ NAMED = 'name = "mine"\ndata = "cases"\n'
 def protocol(tmp_path):
     def write(text, quick=False):
         (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
-        return read_protocol(tmp_path / "mine.toml", quick)
+        return read_plan(tmp_path / "mine.toml", quick)
 
     return write
 
 
 def test_a_protocol_needs_a_name_and_data_only(protocol):
-    assert protocol(NAMED) == Protocol("mine", "cases")
+    assert protocol(NAMED) == EvaluationPlan("mine", "cases")
 
 
 def test_every_value_is_read(protocol):
@@ -58,12 +58,12 @@ def test_every_value_is_read(protocol):
         seed = 12
     """
     )
-    assert protocol(text) == Protocol(
+    assert protocol(text) == EvaluationPlan(
         "mine", "cases", "", "higher", 14, "PSNN", "observer style",
         (1, 3, 4), 2, 3, 4, 5, 13, 6, 1, (2,), "attention", 0.5, 8.0, 7, 0.75, 8, 9,
         15, 0.25, ("fusion", "oracle"), 10, 11, 12,
     )  # fmt: skip
-    assert all(f"{field.name} = " in text for field in fields(Protocol))
+    assert all(f"{field.name} = " in text for field in fields(EvaluationPlan))
 
 
 def test_a_whole_number_will_do_for_a_width(protocol):
@@ -76,8 +76,8 @@ def test_there_may_be_no_other_level(protocol):
 
 def test_quick_replaces_its_keys_and_no_others(protocol):
     text = NAMED + "epochs = 20\nseed = 3\n[quick]\nepochs = 2\ntest_folds = [4]"
-    assert protocol(text) == Protocol("mine", "cases", epochs=20, seed=3)
-    assert protocol(text, quick=True) == Protocol("mine", "cases", epochs=2, seed=3, test_folds=(4,))
+    assert protocol(text) == EvaluationPlan("mine", "cases", epochs=20, seed=3)
+    assert protocol(text, quick=True) == EvaluationPlan("mine", "cases", epochs=2, seed=3, test_folds=(4,))
 
 
 def test_quick_without_a_table_is_the_protocol_itself(protocol):
@@ -86,7 +86,7 @@ def test_quick_without_a_table_is_the_protocol_itself(protocol):
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_the_shipped_protocols_can_be_read_and_quick_ones_do_less(path):
-    full, quick = read_protocol(path), read_protocol(path, quick=True)
+    full, quick = read_plan(path), read_plan(path, quick=True)
     assert full.variant == {"hippocampus-clean": "clean", "hippocampus-observer": "observer style",
                             "hippocampus-shifted": "shifted"}.get(path.stem, full.variant)  # fmt: skip
     assert len(quick.test_folds) == 1
@@ -111,12 +111,12 @@ def refusal(protocol, text, quick=False):
 
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(UserInputError, match="Cannot read '.*gone.toml': No such file"):
-        read_protocol(tmp_path / "gone.toml")
+        read_plan(tmp_path / "gone.toml")
 
 
 def test_a_folder_is_refused(tmp_path):
     with pytest.raises(UserInputError, match="Cannot read"):
-        read_protocol(tmp_path)
+        read_plan(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["name = ", "name: mine", "name = 'a'\nname = 'b'"])
@@ -127,7 +127,7 @@ def test_what_is_no_toml_is_refused(protocol, text):
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "mine.toml").write_bytes(b"\xff\xfe\x00name")
     with pytest.raises(UserInputError, match="is no TOML file"):
-        read_protocol(tmp_path / "mine.toml")
+        read_plan(tmp_path / "mine.toml")
 
 
 @pytest.mark.parametrize("quick", [False, True])

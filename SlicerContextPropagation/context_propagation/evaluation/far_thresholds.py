@@ -14,9 +14,11 @@ import numpy as np
 
 from context_propagation.core.measures.accuracy import dice
 from context_propagation.core.measures.regression import regressed_slices
-from context_propagation.core.propagation.composition import EditRecord
-from context_propagation.core.propagation.fusion_network import FarMargin
-from context_propagation.evaluation.simulated_case import PICKS, CaseJob, CaseSession
+from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.session.preview import Preview
+from context_propagation.core.storage.whole_file import whole_file
+from context_propagation.evaluation.rows import PICKS
+from context_propagation.evaluation.simulated_case import CaseJob, CaseSession
 from context_propagation.training.labelled_cases import with_copies
 from context_propagation.training.processes import run_in_parallel
 
@@ -26,7 +28,7 @@ ADD = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 1.0)
 REMOVE = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
 
 
-CANDIDATES = tuple(FarMargin(add, remove) for add, remove in product(ADD, REMOVE))
+CANDIDATES = tuple(FarThresholds(add, remove) for add, remove in product(ADD, REMOVE))
 
 
 ALLOWED_REGRESSION = 0.02
@@ -52,12 +54,12 @@ class Trial:
     dsc: float
 
 
-def choose_far_margin(
+def choose_far_thresholds(
     jobs: Sequence[CaseJob], row: str, folder: Path, copies: int, allowed: float, workers: int | None = None
-) -> FarMargin:
+) -> FarThresholds:
     """The candidate with the best mean DSC among those with which the edits make few enough slices worse.
 
-    One margin serves every row of a table, so that rows differ by what their networks know and by nothing else.
+    They serve every row of a table, so that rows differ by what their networks know and by nothing else.
 
     Args:
         jobs: Cases that neither the base model nor the fusion networks were trained on.
@@ -70,27 +72,26 @@ def choose_far_margin(
     Returns:
         The most careful candidate, which changes nothing, where none is safe enough.
     """
-    record = folder / "far_margin.json"
+    record = folder / "far_margin.json"  # file and key keep the name that finished trainings have
     rule = {
         "candidates": [asdict(one) for one in CANDIDATES],
         "allowed mean of picks": allowed,
         "copies": copies,
     }
     if record.is_file() and (kept := json.loads(record.read_text(encoding="utf-8")))["rule"] == rule:
-        return FarMargin(**kept["far_margin"])
+        return FarThresholds(**kept["far_margin"])
     alone = [replace(job, rows=tuple(of_job for of_job in job.rows if of_job.name == row)) for job in jobs]
     tried = [replace(job, case=case) for job in alone for case in with_copies([job.case], copies)]
-    found = run_in_parallel([partial(_trials, job) for job in tried], "far margin", workers)
+    found = run_in_parallel([partial(_trials, job) for job in tried], "far thresholds", workers)
     chosen, rates = best_safe([trial for of_case in found for trial in of_case], allowed)
     folder.mkdir(parents=True, exist_ok=True)
-    partial_file = record.with_suffix(".partial")
     content = {"rule": rule, "far_margin": asdict(chosen), "validation_regression_rates": rates}
-    partial_file.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    partial_file.replace(record)
+    with whole_file(record) as partial_file:
+        partial_file.write_text(json.dumps(content, indent=2), encoding="utf-8")
     return chosen
 
 
-def best_safe(trials: Sequence[Trial], allowed: float = ALLOWED_REGRESSION) -> tuple[FarMargin, dict[str, float]]:
+def best_safe(trials: Sequence[Trial], allowed: float = ALLOWED_REGRESSION) -> tuple[FarThresholds, dict[str, float]]:
     """The choice, and its regression rate for each pick of the slice; their mean must be allowed."""
     picks = sorted({trial.pick for trial in trials})
     best, best_dsc, best_rates = CANDIDATES[-1], -1.0, dict.fromkeys(picks, 0.0)
@@ -112,16 +113,16 @@ def _trials(job: CaseJob) -> list[Trial]:
     edits = {pick: edit for pick in PICKS if (edit := evaluation.edit(pick)) is not None}
     trials = []
     for pick, edit in edits.items():
-        record, _ = evaluation.propagated(edit)
+        preview = evaluation.preview(edit)
         for fusion in evaluation.fusions.values():
-            fused = evaluation.fused(record, fusion)
+            fused = preview.fused_by(fusion)
             trials += [_trial(evaluation, fused, number, pick) for number in range(len(CANDIDATES))]
     return trials
 
 
-def _trial(evaluation: CaseSession, record: EditRecord, number: int, pick: str) -> Trial:
-    (edit,) = record.edits
-    mask = evaluation.composed(record, CANDIDATES[number])
+def _trial(evaluation: CaseSession, fused: Preview, number: int, pick: str) -> Trial:
+    (edit,) = fused.edits
+    mask = fused.with_thresholds(CANDIDATES[number]).segmentation
     untouched = np.delete(np.arange(evaluation.truth.shape[edit.axis]), edit.index).tolist()
     count = regressed_slices(evaluation.baseline, mask, evaluation.truth, edit.axis, untouched)
     return Trial(number, pick, count.regressed, count.untouched, dice(mask, evaluation.truth))

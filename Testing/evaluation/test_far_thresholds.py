@@ -1,9 +1,9 @@
-"""The choice of the far margin on trials written by hand."""
+"""The choice of the far thresholds on trials written by hand."""
 
 import pytest
 
-from context_propagation.core.propagation.fusion_network import FarMargin
-from context_propagation.evaluation.far_margin import ALLOWED_REGRESSION, CANDIDATES, Trial, best_safe
+from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.evaluation.far_thresholds import ALLOWED_REGRESSION, CANDIDATES, Trial, best_safe
 
 
 def trials(rates, dscs, pick="worst"):
@@ -15,7 +15,7 @@ def trials(rates, dscs, pick="worst"):
 
 def test_candidates_reach_from_no_certainty_asked_of_an_addition_to_one_that_changes_nothing():
     assert CANDIDATES[0].add == 0
-    assert CANDIDATES[-1] == FarMargin(1.0, 1.0)
+    assert CANDIDATES[-1] == FarThresholds(1.0, 1.0)
     assert len(set(CANDIDATES)) == len(CANDIDATES)
 
 
@@ -46,4 +46,4 @@ def test_slices_of_all_edits_count_together():
 
 @pytest.mark.parametrize("found", [[], trials([], [])], ids=["nothing tried", "nothing safe"])
 def test_without_a_safe_one_nothing_is_changed(found):
-    assert best_safe(found)[0] == FarMargin(1.0, 1.0)
+    assert best_safe(found)[0] == FarThresholds(1.0, 1.0)

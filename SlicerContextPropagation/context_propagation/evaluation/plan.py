@@ -12,7 +12,7 @@ from context_propagation.core.optional_dependency import require
 from context_propagation.core.phantom.anatomy import DifficultyName
 from context_propagation.core.phantom.phantom import Kind
 from context_propagation.core.propagation.fusion_network import Variant as FusionVariant
-from context_propagation.evaluation.far_margin import ALLOWED_REGRESSION
+from context_propagation.evaluation.far_thresholds import ALLOWED_REGRESSION
 from context_propagation.evaluation.rows import FUSION, TRAINED_ROWS
 from context_propagation.evaluation.variants import Variant
 
@@ -20,8 +20,10 @@ MODELS = ("nnU-Net", "PSNN")
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """What is evaluated, on what, and how much of it.
+class EvaluationPlan:
+    """What is evaluated, on what, and how much of it; the fields are the keys of the protocol's file.
+
+    `margin_cases` keeps the word that files and results have for the far thresholds.
 
     Attributes:
         name: Of the protocol, for titles.
@@ -31,13 +33,13 @@ class Protocol:
         difficulty: Of the phantoms: "lower", "middle" or "higher".
         phantom_cases: How many phantoms there are.
         model: The base model: "nnU-Net" or "PSNN"; the latter is the two-stream chain where there is a PET.
-        variant: "clean", "shifted" or "observer style"; see `benchmark_variants`.
+        variant: "clean", "shifted" or "observer style"; see `variants`.
         test_folds: Each one in turn is tested; the mean and standard deviation are over these.
         base_cases: Cases that nnU-Net trains the base model on, spread over the other folds.
         base_epochs: Of 40 steps each.
         fusion_cases: Cases that the fusion networks are trained on; the base model never saw them.
         validation_cases: Further ones that choose the best epoch.
-        margin_cases: Further ones that choose the far margin.
+        margin_cases: Further ones that choose the far thresholds.
         test_cases: At most so many cases of a test fold.
         level: Decoder level of the main tables.
         other_levels: Decoder levels of the comparison (Tables III, IV), on the first test fold.
@@ -50,7 +52,8 @@ class Protocol:
         augmented_copies: Of every so many cases and one more, all but one are trained on with nnU-Net's intensity
             augmentation.
         contour_styles: Further contours of each training case, see `contour_styles.contour_styles`.
-        allowed_regression: Share of untouched slices that the far margin may make worse; see `choose_far_margin`.
+        allowed_regression: Share of untouched slices that the far thresholds may make worse; see
+            `choose_far_thresholds`.
         rows: Names of the rows of the main tables that are trained; empty for all.
         edits: Edits one after the other (Fig. 8), each on the slice that is then the worst.
         several_edits_cases: Cases of a fold on which several edits are made.
@@ -88,11 +91,12 @@ class Protocol:
     seed: int = 0
 
 
-def read_protocol(path: Path, quick: bool = False) -> Protocol:
+def read_plan(path: Path, quick: bool = False) -> EvaluationPlan:
     """Read and check a protocol.
 
     Args:
-        path: A TOML file; its keys are the fields of `Protocol`, and a table `quick` holds those that --quick replaces.
+        path: A TOML file; its keys are the fields of `EvaluationPlan`, and a table `quick` holds those that --quick
+            replaces.
         quick: Whether to replace them.
 
     Raises:
@@ -111,8 +115,8 @@ def read_protocol(path: Path, quick: bool = False) -> Protocol:
     return _checked(path, {**values, **(replaced if quick else {})})
 
 
-def _checked(path: Path, values: dict[str, Any]) -> Protocol:
-    known = {item.name: item for item in fields(Protocol)}
+def _checked(path: Path, values: dict[str, Any]) -> EvaluationPlan:
+    known = {item.name: item for item in fields(EvaluationPlan)}
     for name, value in values.items():
         if name not in known:
             raise UserInputError(f"'{path}' has '{name}', which no protocol has; known are {', '.join(known)}")
@@ -126,50 +130,48 @@ def _checked(path: Path, values: dict[str, Any]) -> Protocol:
         raise UserInputError(f"'{path}' lacks 'name'; see benchmarks/protocols for examples")
     if bool(values.get("data")) == bool(values.get("phantom")):
         raise UserInputError(f"'{path}': name either 'data' or 'phantom'; see benchmarks/protocols for examples")
-    _check_ranges(path, protocol := Protocol(**values))
-    return protocol
+    _check_ranges(path, plan := EvaluationPlan(**values))
+    return plan
 
 
-_EXAMPLE = Protocol("hippocampus", "hippocampus")
+_EXAMPLE = EvaluationPlan("hippocampus", "hippocampus")
 
 
-def _check_ranges(path: Path, protocol: Protocol) -> None:
-    if protocol.variant not in get_args(Variant):
-        raise UserInputError(f"'{path}': variant = '{protocol.variant}'; choose {', '.join(get_args(Variant))}")
+def _check_ranges(path: Path, plan: EvaluationPlan) -> None:
+    if plan.variant not in get_args(Variant):
+        raise UserInputError(f"'{path}': variant = '{plan.variant}'; choose {', '.join(get_args(Variant))}")
     for name, value, choices in (
-        ("phantom", protocol.phantom, ("", *get_args(Kind))),
-        ("difficulty", protocol.difficulty, get_args(DifficultyName)),
-        ("model", protocol.model, MODELS),
-        ("fusion", protocol.fusion, get_args(FusionVariant)),
+        ("phantom", plan.phantom, ("", *get_args(Kind))),
+        ("difficulty", plan.difficulty, get_args(DifficultyName)),
+        ("model", plan.model, MODELS),
+        ("fusion", plan.fusion, get_args(FusionVariant)),
     ):
         if value not in choices:
             raise UserInputError(f"'{path}': {name} = '{value}'; choose {', '.join(filter(None, choices))}")
-    if protocol.phantom and protocol.variant != "clean":
-        raise UserInputError(
-            f"'{path}': variant = '{protocol.variant}'; phantoms have styles of their own, leave it out"
-        )
+    if plan.phantom and plan.variant != "clean":
+        raise UserInputError(f"'{path}': variant = '{plan.variant}'; phantoms have styles of their own, leave it out")
     trained = [name for name, _ in TRAINED_ROWS]
-    if protocol.rows and (not set(protocol.rows) <= set(trained) or FUSION not in protocol.rows):
-        raise UserInputError(f"'{path}': rows = {list(protocol.rows)}; choose {FUSION} and of {', '.join(trained[1:])}")
-    if not protocol.test_folds:
+    if plan.rows and (not set(plan.rows) <= set(trained) or FUSION not in plan.rows):
+        raise UserInputError(f"'{path}': rows = {list(plan.rows)}; choose {FUSION} and of {', '.join(trained[1:])}")
+    if not plan.test_folds:
         raise UserInputError(f"'{path}': test_folds is empty; name at least one fold")
     for name in (
         "base_cases", "base_epochs", "fusion_cases", "validation_cases", "margin_cases", "test_cases", "epochs",
         "edits_per_case", "edits", "phantom_cases",
     ):  # fmt: skip
-        if getattr(protocol, name) < 1:
-            raise UserInputError(f"'{path}': {name} = {getattr(protocol, name)}; give at least 1")
+        if getattr(plan, name) < 1:
+            raise UserInputError(f"'{path}': {name} = {getattr(plan, name)}; give at least 1")
     for name in ("augmented_copies", "contour_styles", "several_edits_cases", "seed"):
-        if getattr(protocol, name) < 0:
-            raise UserInputError(f"'{path}': {name} = {getattr(protocol, name)}; give 0 or more")
-    if not 0 <= protocol.allowed_regression <= 1:
-        raise UserInputError(f"'{path}': allowed_regression = {protocol.allowed_regression}; give a share, 0 to 1")
-    if not 0 <= protocol.averaging < 1:
-        raise UserInputError(f"'{path}': averaging = {protocol.averaging}; give a share from 0 to below 1")
+        if getattr(plan, name) < 0:
+            raise UserInputError(f"'{path}': {name} = {getattr(plan, name)}; give 0 or more")
+    if not 0 <= plan.allowed_regression <= 1:
+        raise UserInputError(f"'{path}': allowed_regression = {plan.allowed_regression}; give a share, 0 to 1")
+    if not 0 <= plan.averaging < 1:
+        raise UserInputError(f"'{path}': averaging = {plan.averaging}; give a share from 0 to below 1")
     for name in ("width", "paper_width"):
-        if not getattr(protocol, name) > 0:
-            raise UserInputError(f"'{path}': {name} = {getattr(protocol, name)}; give a number above 0")
-    levels = (protocol.level, *protocol.other_levels)
+        if not getattr(plan, name) > 0:
+            raise UserInputError(f"'{path}': {name} = {getattr(plan, name)}; give a number above 0")
+    levels = (plan.level, *plan.other_levels)
     if len(set(levels)) < len(levels):
         raise UserInputError(
             f"'{path}': a decoder level is named twice in level and other_levels {levels}; name each once"

@@ -1,0 +1,63 @@
+"""A model that is ready for use, with all that its folder says of it; importing this needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from context_propagation.core.model.model_listing import ModelDescription
+from context_propagation.core.provenance import installed_versions
+
+if TYPE_CHECKING:
+    from context_propagation.core.model.segmentation_model import SegmentationModel
+    from context_propagation.core.propagation.fusion_network import Fusion
+    from context_propagation.core.session.session import Session
+    from context_propagation.core.session.session_settings import SessionSettings
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A frozen model and its fusion networks; see `load_model`.
+
+    Attributes:
+        model: The frozen model.
+        fusion: The fusion networks made for it, or None: edits reach the near slices only.
+        description: What its folder says.
+        versions: Of the programs that it was loaded with; to look for them takes time, so it is done with the loading.
+    """
+
+    model: SegmentationModel
+    fusion: Fusion | None
+    description: ModelDescription
+    versions: dict[str, str] = field(default_factory=installed_versions)
+
+    @property
+    def fusion_sha256(self) -> str | None:
+        """Of the fusion networks, if there are any."""
+        return None if self.fusion is None else self.fusion.content_hash
+
+    def settings(self, settings: SessionSettings | None = None) -> SessionSettings:
+        """Settings with the decoder level and the neighbours that the fusion networks, if any, were trained for.
+
+        Args:
+            settings: All else; the defaults without.
+        """
+        from context_propagation.core.session.session_settings import SessionSettings
+
+        settings = settings or SessionSettings()
+        if self.fusion is None:
+            return settings
+        return replace(settings, level=self.fusion.level, neighbours=self.fusion.neighbours)
+
+    def session(self, settings: SessionSettings | None = None) -> Session:
+        """A session with this model; give it an image with `set_image`.
+
+        Args:
+            settings: See `settings`.
+
+        Raises:
+            UserInputError: The decoder level is beyond the model's decoder.
+        """
+        from context_propagation.core.session.session import Session
+
+        return Session(self.model, self.settings(settings), self.fusion)

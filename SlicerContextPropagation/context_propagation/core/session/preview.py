@@ -1,0 +1,130 @@
+"""What an edit would give, without a change to the session that it was asked of; a session writes by the same rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from context_propagation.core.image.boxes import bounding_box
+from context_propagation.core.image.slices import NEAR_SLICES_ONLY, WHOLE_VOLUME, SliceEdit
+from context_propagation.core.propagation.composition import EditRecord, FarRule, compose, drawn_voxels
+from context_propagation.core.propagation.edit_propagation import EditPropagation
+from context_propagation.core.propagation.fusion_network import FarThresholds, Fusion
+from context_propagation.core.propagation.updated_features import UpdatedFeatures
+from context_propagation.core.session.session_settings import PropagationResult, Step
+
+
+@dataclass(frozen=True)
+class SessionMasks:
+    """What a session holds before an edit, bool `[K, J, I]` each; never written to.
+
+    Attributes:
+        initial: The first segmentation.
+        segmentation: As it is now.
+        protected: Voxels that propagation never writes: those changed by hand.
+        window_prediction: R_0.
+    """
+
+    initial: np.ndarray
+    segmentation: np.ndarray
+    protected: np.ndarray
+    window_prediction: np.ndarray
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What edits would give.
+
+    Attributes:
+        edits: The new drawings, of one axis.
+        before: The session's records.
+        after: Its records with the edits; the last one is theirs, with what near and far slices become.
+        masks: Of the session.
+        propagation: How the edits were propagated.
+        features: f' where it differs from f.
+        far_rule: Which edits speak for a far voxel.
+        messages: What the user should know.
+        far_thresholds: How sure a network must be before a far voxel changes; without, those of the fusion network.
+    """
+
+    edits: tuple[SliceEdit, ...]
+    before: tuple[EditRecord, ...]
+    after: tuple[EditRecord, ...]
+    masks: SessionMasks
+    propagation: EditPropagation
+    features: tuple[UpdatedFeatures, ...]
+    far_rule: FarRule
+    messages: tuple[str, ...] = ()
+    far_thresholds: FarThresholds | None = None
+
+    @property
+    def record(self) -> EditRecord:
+        """Of the edits: near slices, margins of the far ones."""
+        return self.after[-1]
+
+    def fused_by(self, fusion: Fusion) -> Preview:
+        """The same edits with the far slices of another fusion network; the features are not updated again."""
+        record = self.record
+        if self.features:  # else the model sees nothing of the edit, and has nothing to add
+            edit = self.propagation.network_edit(record.edits)
+            record = replace(record, far=self.propagation.far_margins(edit, self.features, fusion))
+        after = (*self.after[:-1], record)
+        return replace(self, after=after, propagation=replace(self.propagation, fusion=fusion), far_thresholds=None)
+
+    def with_thresholds(self, far_thresholds: FarThresholds) -> Preview:
+        """The same with other far thresholds."""
+        return replace(self, far_thresholds=far_thresholds)
+
+    @property
+    def step(self) -> Step:
+        """What a session's history would take."""
+        return self._written[0]
+
+    @property
+    def segmentation(self) -> np.ndarray:
+        """The whole result, bool `[K, J, I]`; a copy."""
+        result = self.masks.segmentation.copy()
+        result.reshape(-1)[self.step.flipped] = self.step.values
+        return result
+
+    @property
+    def result(self) -> PropagationResult:
+        """What a user is told of it."""
+        changed, axis = self._written[1], self.record.axis
+        per_slice = changed.sum(axis=tuple(a for a in range(3) if a != axis))
+        return PropagationResult(
+            segmentation=self.segmentation,
+            changed=changed,
+            axis=axis,
+            edited_slices=tuple(edit.index for edit in self.edits),
+            changed_per_slice={int(s): int(per_slice[s]) for s in np.flatnonzero(per_slice)},
+            changed_box_kji=bounding_box(changed),
+            updates=self.record.updates,
+            scope=NEAR_SLICES_ONLY if self.propagation.fusion is None else WHOLE_VOLUME,
+            messages=self.messages,
+        )
+
+    @cached_property
+    def _written(self) -> tuple[Step, np.ndarray]:
+        """The step, and the voxels that propagation, not the drawing, changes.
+
+        Only voxels with R_n != R_(n-1) are written; where R_n is back at R_0, the first segmentation is.
+        """
+        masks = self.masks
+        before, after = self._composed(self.before), self._composed(self.after)
+        drawn = masks.segmentation.copy()
+        for edit in self.edits:
+            drawn[edit.place] = edit.mask
+        protected = masks.protected | drawn_voxels(drawn.shape, self.after)
+        wanted = np.where(after != masks.window_prediction, after, masks.initial)
+        changed = (before != after) & (wanted != drawn) & ~protected
+        result = drawn ^ changed
+        flipped = np.flatnonzero(result != masks.segmentation)
+        return Step(self.before, self.after, flipped, result.reshape(-1)[flipped]), changed
+
+    def _composed(self, records: tuple[EditRecord, ...]) -> np.ndarray:
+        fusion = self.propagation.fusion
+        of_network = FarThresholds() if fusion is None else fusion.far_thresholds
+        return compose(self.masks.window_prediction, records, self.far_thresholds or of_network, self.far_rule)

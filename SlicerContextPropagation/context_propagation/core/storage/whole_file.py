@@ -1,0 +1,97 @@
+"""Files and folders that appear complete, or not at all: written beside their place, then moved there in one step."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+PARTIAL, REPLACED = ".context-propagation-partial-", ".context-propagation-replaced-"
+"""Put before a name, so that the ending, by which many writers choose the format, stays."""
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """A file that takes its place when the block ends well; until then, and else, an older one stays as it was.
+
+    Close the file in the block: Windows moves no open one. What a killed process left is written over by the next one.
+
+    Args:
+        path: Its place; the folder exists.
+
+    Yields:
+        Where to write: the same folder, another name, the same ending.
+
+    Raises:
+        OSError: The file cannot be moved to its place, or was not written.
+    """
+    path = Path(path)
+    partial = path.with_name(PARTIAL + path.name)
+    try:
+        yield partial
+        _onto_the_disk(partial)
+        os.replace(partial, path)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """A folder that takes its place when the block ends well; until then, and else, an older one stays as it was.
+
+    No system replaces a folder in one step: the older one is moved aside first. A process killed in between leaves it
+    there, and the next one puts it back.
+
+    Args:
+        path: Its place; the folder that it lies in exists. All of an older folder goes away.
+
+    Yields:
+        A new, empty folder beside it. Close every file in the block: Windows moves no folder with an open one.
+
+    Raises:
+        OSError: The folder cannot be made or moved.
+    """
+    path = Path(path)
+    partial, older = path.with_name(PARTIAL + path.name), path.with_name(REPLACED + path.name)
+    if older.exists() and not path.exists():
+        os.rename(older, path)
+    _remove(older)
+    _remove(partial)
+    try:
+        partial.mkdir()
+        yield partial
+        for file in partial.rglob("*"):
+            if file.is_file():
+                _onto_the_disk(file)
+        _swap(partial, path, older)
+    finally:
+        _remove(partial)
+
+
+def _onto_the_disk(file: Path) -> None:
+    """Else a loss of power may leave the name of the new file, and none of its content."""
+    with suppress(PermissionError), open(file, "rb+" if os.name == "nt" else "rb") as opened:
+        os.fsync(opened.fileno())
+
+
+def _swap(new: Path, path: Path, older: Path) -> None:
+    if path.exists():
+        os.rename(path, older)
+    try:
+        os.rename(new, path)
+    finally:
+        if older.exists() and not path.exists():
+            os.rename(older, path)
+    _remove(older)
+
+
+def _remove(folder: Path) -> None:
+    """Also where it holds read-only files, which Windows else keeps."""
+    for path in (folder, *folder.rglob("*")):
+        if path.exists() and not path.is_symlink():
+            path.chmod(path.stat().st_mode | stat.S_IRWXU)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,179 @@
+"""Labelmap files: labels read onto the image's grid, and written there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.source_volume import SourceVolume, same_grid
+from context_propagation.files.image_files import nifti_voxels
+from context_propagation.files.native_messages import native_messages_hidden
+from context_propagation.files.segmentation import SEG_NRRD, Wanted
+
+logger = logging.getLogger(__name__)
+
+
+LABELMAP_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
+
+
+LARGEST_LABEL = 2**31
+
+
+@dataclass(frozen=True)
+class Labelmap:
+    """A labelmap file on its own grid; `values` are its distinct values above zero."""
+
+    path: Path
+    image: sitk.Image
+    values: tuple[int, ...]
+
+
+def read_labelmap(path: Path) -> Labelmap:
+    """Read a file that is there.
+
+    Raises:
+        UserInputError: It is damaged, not 3D, or holds values that are no labels.
+    """
+    image = _read_labels(path)
+    return Labelmap(path, image, _label_values(path, image))
+
+
+def write_labelmap(path: Path, labels: np.ndarray, volume: SourceVolume) -> None:
+    """Write a mask `[K, J, I]` as 0 and 1, or labels as they are, on the image's grid, compressed."""
+    image = sitk.GetImageFromArray(labels.astype(np.uint8) if labels.dtype == bool else labels)
+    image.CopyInformation(_image_grid(volume))
+    try:
+        sitk.WriteImage(image, str(path), useCompression=True)
+    except RuntimeError as error:
+        raise UserInputError(f"Output '{path.name}' cannot be written; check that its folder has room") from error
+
+
+def labels_with(labels: np.ndarray, before: np.ndarray, after: np.ndarray, value: int) -> tuple[np.ndarray, int]:
+    """The labels with one label changed from `before` to `after` where no other one lies, and the voxels refused.
+
+    Args:
+        labels: Whole numbers `[K, J, I]`.
+        before: bool `[K, J, I]`, where the label lies; such voxels keep their value, of which a region has several.
+        after: bool `[K, J, I]`, where it shall lie.
+        value: Of the voxels that are added.
+    """
+    free = labels == 0
+    written = labels.astype(np.promote_types(labels.dtype, np.min_scalar_type(value)))
+    written[before & ~after] = 0
+    written[after & free] = value
+    return written, int((after & ~before & ~free).sum())
+
+
+def _read_labels(path: Path) -> sitk.Image:
+    try:
+        with native_messages_hidden():
+            image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise UserInputError(
+            f"Segmentation '{path}' cannot be read; give a complete NIfTI, NRRD or MHA labelmap, or a {SEG_NRRD}"
+        ) from error
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise UserInputError(
+            f"Segmentation '{path}' is {image.GetDimension()}D with {image.GetNumberOfComponentsPerPixel()} values "
+            "per voxel; give a 3D labelmap"
+        )
+    nifti_voxels(path)
+    return image
+
+
+def _label_values(path: Path, image: sitk.Image) -> tuple[int, ...]:
+    values = [value for value in np.unique(sitk.GetArrayViewFromImage(image)).tolist() if value != 0]
+    if not all(0 < value < LARGEST_LABEL and value == int(value) for value in values):
+        raise UserInputError(
+            f"Segmentation '{path}' holds the values {listed(values)}, which are not labels (whole numbers above 0); "
+            "give a labelmap"
+        )
+    return tuple(int(value) for value in values)
+
+
+def plain_or_wanted(labelmaps: Sequence[Labelmap], wanted: Wanted) -> list[int] | None:
+    """The only value of plain masks, none where they are empty; None where the wanted values are to be read.
+
+    Raises:
+        UserInputError: There are several values, none of them wanted.
+    """
+    found = sorted({value for labelmap in labelmaps for value in labelmap.values})
+    if len(found) > 1:
+        _check_wanted(labelmaps, found, wanted)
+        return None
+    if set(found) - set(wanted.values):
+        holds = files_hold(labelmaps)
+        logger.warning("%s the value %d only; it is taken as a mask of %s", holds, found[0], wanted.name)
+    return found
+
+
+def _check_wanted(labelmaps: Sequence[Labelmap], found: Sequence[int], wanted: Wanted) -> None:
+    """Refuse labelmaps without the wanted values; where one holds them, warn of the other that does not."""
+    asked = f"{listed(wanted.values)} ({wanted.name})"
+    if not set(wanted.values) & set(found):
+        raise UserInputError(
+            f"{files_hold(labelmaps)} the labels {listed(found)}, not {asked}; choose another label with --label, "
+            "or give masks of one value"
+        )
+    for labelmap in labelmaps:
+        if labelmap.values and not set(wanted.values) & set(labelmap.values):
+            holds = files_hold([labelmap])
+            logger.warning("%s the labels %s, not %s; it is taken as empty", holds, listed(labelmap.values), asked)
+
+
+def files_hold(labelmaps: Sequence[Labelmap]) -> str:
+    """The beginning of a sentence about files."""
+    names = " and ".join(f"'{labelmap.path}'" for labelmap in labelmaps)
+    return f"Segmentation {names} holds" if len(labelmaps) == 1 else f"Segmentations {names} hold"
+
+
+def listed(values: Sequence[float]) -> str:
+    """The first values, for a message."""
+    shown = ", ".join(f"{value:g}" for value in values[:6])
+    return shown + (", ..." if len(values) > 6 else "")
+
+
+def on_image_grid(
+    labelmap: Labelmap, wanted_values: Sequence[int], volume: SourceVolume
+) -> tuple[np.ndarray, np.ndarray]:
+    """The wanted voxels (bool) and all labels (whole numbers), `[K, J, I]` of the image; nearest neighbour.
+
+    Raises:
+        UserInputError: The labelmap does not overlap the image.
+    """
+    room = np.min_scalar_type(max(labelmap.values, default=0) + 1)
+    labels = sitk.GetArrayViewFromImage(labelmap.image).astype(room)
+    grid = _image_grid(volume)
+    inside = True
+    if not same_grid(labelmap.image, grid):
+        labels, inside = _resampled(labels, labelmap.image, grid)
+    mask = np.isin(labels, wanted_values)
+    if not inside or (set(wanted_values) & set(labelmap.values) and not mask.any()):
+        raise UserInputError(
+            f"Segmentation '{labelmap.path}' does not overlap the image: it lies around {_centre(labelmap.image)}, "
+            f"the image around {_centre(grid)} (LPS, mm); give the segmentation of this image"
+        )
+    return mask, labels
+
+
+def _resampled(labels: np.ndarray, own_grid: sitk.Image, grid: sitk.Image) -> tuple[np.ndarray, bool]:
+    """Nearest neighbour by patient coordinates, and whether the grids overlap; labels leave room for one more value."""
+    shifted = sitk.GetImageFromArray(labels + 1)  # 0 is outside the labels' own grid
+    shifted.CopyInformation(own_grid)
+    moved = sitk.GetArrayFromImage(sitk.Resample(shifted, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0))
+    return np.maximum(moved, 1) - 1, bool(moved.any())
+
+
+def _image_grid(volume: SourceVolume) -> sitk.Image:
+    return volume.mask_to_sitk(np.zeros(volume.shape_kji, bool))
+
+
+def _centre(image: sitk.Image) -> str:
+    middle = image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in image.GetSize()])
+    return "(" + ", ".join(f"{x:.1f}" for x in middle) + ")"

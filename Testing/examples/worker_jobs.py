@@ -1,0 +1,40 @@
+"""Jobs for processes of their own: some end, some take their process with them."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import torch
+
+
+def stay(folder, name, seconds):
+    """Leave a file named after this process at the start, and one named after the job at the end."""
+    (Path(folder) / f"process-{os.getpid()}").touch()
+    time.sleep(seconds)
+    (Path(folder) / f"done-{name}").touch()
+    return name
+
+
+def die_at_first(folder, times):
+    """Killed, as a system without memory does it, so many times; then the number of starts and of threads.
+
+    Not at once, so that quick jobs beside it have ended.
+    """
+    starts = len(list(Path(folder).glob("start-*"))) + 1
+    (Path(folder) / f"start-{starts}").touch()
+    if starts <= times:
+        time.sleep(1)
+        _end_as_if_killed()
+    return starts, torch.get_num_threads()
+
+
+def refuse(error):
+    """An error of the job's own."""
+    raise error
+
+
+def _end_as_if_killed():
+    if hasattr(signal, "SIGKILL"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    os._exit(9)

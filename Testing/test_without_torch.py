@@ -1,0 +1,79 @@
+"""Slicer may have no torch: what mrml and gui import before the packages are installed, and files, need none."""
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+ROOT = Path(__file__).parents[1] / "SlicerContextPropagation"
+PACKAGE = ROOT / "context_propagation"
+ROOMS = ("core", "core/image", "core/phantom", "core/registration", "files", "segmentations")
+SINGLE = (
+    "core/bundle/loaded_model",
+    "core/bundle/shipped_bundle",
+    "core/model/model_kinds",
+    "core/model/model_listing",
+)
+NEEDS_SLICER = "segmentations/seg_nrrd_files"
+
+
+def modules(rooms: tuple[str, ...]) -> list[str]:
+    found = [
+        file.relative_to(PACKAGE).with_suffix("") for room in rooms for file in sorted((PACKAGE / room).glob("*.py"))
+    ]
+    return [path.as_posix() for path in found if path.name != "__init__" and path.as_posix() != NEEDS_SLICER]
+
+
+def without_torch(program: str) -> str:
+    blocked = "import sys; sys.modules['torch'] = None\n"
+    done = subprocess.run(
+        [sys.executable, "-c", blocked + program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def imports(paths: list[str]) -> str:
+    names = ["context_propagation." + path.replace("/", ".") for path in paths]
+    return f"import importlib\nfor name in {json.dumps(names)}: importlib.import_module(name)\n"
+
+
+def test_the_ground_the_image_files_and_what_names_a_model_are_imported_without_torch():
+    without_torch(imports([*modules(ROOMS), *SINGLE]))
+
+
+@pytest.mark.skipif(find_spec("slicer") is None, reason="needs slicer-core")
+def test_the_mrml_layer_is_imported_without_torch():
+    rooms = ("mrml", "mrml/nodes", "mrml/writing", "mrml/session")
+    without_torch(imports([*modules(rooms), NEEDS_SLICER]))
+
+
+def test_versions_are_listed_and_memory_is_given_back_without_torch():
+    program = """
+from context_propagation.core.device import free_device_memory
+from context_propagation.core.provenance import installed_versions
+free_device_memory()
+print(sorted(installed_versions()))
+"""
+    assert "torch" in without_torch(program)  # by its files, which are there; it was not imported
+
+
+def test_an_image_and_a_labelmap_are_read_without_torch(tmp_path):
+    image = sitk.GetImageFromArray(np.arange(60, dtype=np.float32).reshape(3, 4, 5))
+    sitk.WriteImage(image, str(tmp_path / "ct.nii.gz"))
+    sitk.WriteImage(image > 40, str(tmp_path / "label.nii.gz"))
+    program = f"""
+from pathlib import Path
+from context_propagation.files.image_files import read_source_volume
+from context_propagation.files.segmentation import Wanted
+from context_propagation.segmentations.segmentation_files import read_mask
+folder = Path({str(tmp_path)!r})
+volume = read_source_volume([folder / "ct.nii.gz"])
+print(read_mask(folder / "label.nii.gz", Wanted("GTV", (1,)), volume).sum())
+"""
+    assert without_torch(program).strip() == "19"

@@ -1,0 +1,119 @@
+"""Processes of the long jobs: they end with their parent and at Ctrl-C, and one that dies costs no other job."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+
+import psutil
+import pytest
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.training.processes import run_in_parallel
+from worker_jobs import die_at_first, refuse, stay
+
+SCRIPT = """
+import sys
+from functools import partial
+from context_propagation.training.processes import run_in_parallel
+from worker_jobs import stay
+run_in_parallel([partial(stay, sys.argv[1], number, float(sys.argv[2])) for number in range(400)], "jobs", 2)
+"""
+
+
+def waited_for(condition, seconds=120.0):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
+    return condition()
+
+
+def is_alive(process):
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A parent with two processes, each of which has begun a job: the parent, all processes below it."""
+    parents = []
+
+    def _start(seconds):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path), str(seconds)]
+        parent = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        parents.append(parent)
+        assert waited_for(lambda: len(list(tmp_path.glob("process-*"))) == 2)
+        return parent, psutil.Process(parent.pid).children(recursive=True)
+
+    yield _start
+    for parent in parents:
+        parent.kill()
+        parent.wait()
+        parent.stderr.close()
+
+
+def done_in(folder):
+    return {path.name for path in folder.glob("done-*")}
+
+
+def test_with_a_killed_parent_processes_end_and_write_nothing_more(start, tmp_path):
+    """Also where nobody asks how the parent ended, so that it stays a zombie; short jobs, more of them in line."""
+    parent, below = start(seconds=0.5)
+    assert waited_for(lambda: len(done_in(tmp_path)) > 2)
+
+    parent.kill()
+
+    assert waited_for(lambda: not any(map(is_alive, below)), 60)
+    done = done_in(tmp_path)
+    time.sleep(1.5)
+    assert done_in(tmp_path) == done
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="a terminal's Ctrl-C, which goes to all processes at once")
+def test_ctrl_c_ends_all_processes_at_once(start, tmp_path):
+    parent, below = start(seconds=600)
+
+    os.killpg(parent.pid, signal.SIGINT)
+    _, said = parent.communicate(timeout=120)  # the jobs take ten minutes
+
+    assert waited_for(lambda: not any(map(is_alive, below)), 60)
+    assert parent.returncode != 0
+    assert said.count("KeyboardInterrupt\n") == 1, said
+    assert said.count("Traceback") == 1, said
+    assert done_in(tmp_path) == set()
+
+
+def test_jobs_are_done_again_where_a_process_died_each_on_one_thread(tmp_path):
+    jobs = [partial(die_at_first, tmp_path, 2), *(partial(stay, tmp_path, name, 0.1) for name in "abcdef")]
+    assert run_in_parallel(jobs, "jobs", 2) == [(3, 1), *"abcdef"]
+
+
+def test_results_are_in_the_order_of_the_jobs(tmp_path):
+    jobs = [partial(stay, tmp_path, name, seconds) for name, seconds in (("slow", 1), ("quick", 0), ("last", 0))]
+    assert run_in_parallel(jobs, "jobs", 2) == ["slow", "quick", "last"]
+    assert run_in_parallel(jobs, "jobs", 1) == ["slow", "quick", "last"]
+    assert run_in_parallel([], "jobs", 2) == []
+    assert f"process-{os.getpid()}" in {path.name for path in tmp_path.glob("process-*")}  # one worker is this process
+
+
+def test_a_job_that_dies_at_every_attempt_is_named(tmp_path):
+    jobs = [*(partial(stay, tmp_path, name, 0) for name in "abc"), partial(die_at_first, tmp_path, 9)]
+    with pytest.raises(UserInputError) as caught:
+        run_in_parallel(jobs, "jobs", 2, ["a", "b", "c", "case_7"])
+    assert str(caught.value) == (
+        "A worker process died, 3 times, while it ran 'case_7'; likely for lack of memory; give a smaller --jobs"
+    )
+    assert done_in(tmp_path) == {"done-a", "done-b", "done-c"}
+    assert len(list(tmp_path.glob("start-*"))) == 3
+
+
+def test_an_error_of_a_job_reaches_the_caller(tmp_path):
+    jobs = [partial(refuse, UserInputError("the case is empty; give another")), partial(stay, tmp_path, "long", 600)]
+    with pytest.raises(UserInputError, match="the case is empty; give another"):
+        run_in_parallel(jobs, "jobs", 2)
+    assert done_in(tmp_path) == set()
