@@ -46,7 +46,7 @@ ARROWS = {
     "cli": (*ENGINE, "files", "segmentations", "training", "training/base", "evaluation"),
     "gui/work": ("core", "mrml", "mrml/session"),
     "gui": (*ENGINE, *MRML, "files", "gui/work"),
-    "gui/packages": ("core",),
+    "gui/packages": ("core", "gui/work"),
     "gui/module": (*ENGINE, *MRML, "files", "gui", "gui/work", "gui/packages"),
     "gui/effect": (*ENGINE, *MRML, "gui", "gui/work"),
 }

@@ -1,17 +1,12 @@
-"""What the package and its MRML layer export; the pages use nothing else, and what they show runs as it stands."""
+"""What the package and its MRML layer export; the pages use nothing else."""
 
 import inspect
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
-import SimpleITK as sitk
 
 import context_propagation
-from bundles import write_bundle
-from context_propagation import load_model
-from nnunet_folders import write_nnunet_folder
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -22,7 +17,6 @@ PAGES = [
     "docs/rtstruct.md",
     "docs/command-line.md",
 ]
-TRAINED_MODEL = "nnUNetTrainer__nnUNetPlans__3d_fullres"
 
 
 def blocks(page: str) -> list[str]:
@@ -73,37 +67,3 @@ def test_the_pages_use_public_names_alone(page):
     for line in imported:
         names = re.fullmatch(r"from context_propagation import (.*)", line).group(1).split(", ")
         assert set(names) <= set(context_propagation.__all__)
-
-
-def test_the_readme_s_python_runs_as_it_stands(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_nnunet_folder(tmp_path / "Dataset001_GTV" / TRAINED_MODEL, patch_size=(16, 16, 16), features=(4, 8, 8))
-    image = np.random.default_rng(0).normal(size=(46, 16, 16)).astype(np.float32)
-    image[38:, 4:12, 4:12] += 3
-    sitk.WriteImage(sitk.GetImageFromArray(image), "ct.nii.gz")
-    drawn = np.zeros((16, 16), bool)
-    drawn[4:12, 4:12] = True
-    (code,) = blocks("README.md")
-    (imports,) = re.findall(
-        r"`(from context_propagation import .*?)`", (ROOT / "README.md").read_text(encoding="utf-8")
-    )
-    names = {"sitk": sitk, "drawn": drawn}
-
-    exec(imports, names)
-    exec(code, names)
-
-    assert np.array_equal(names["result"].segmentation[42], drawn)
-
-
-def test_what_the_page_on_bundles_shows_runs_as_it_stands(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    base = write_nnunet_folder(tmp_path / TRAINED_MODEL)
-    write_bundle(tmp_path / "BUNDLE", base, neighbours=3)
-    use, make = blocks("docs/bundle.md")
-    names = {}
-
-    exec(use, names)
-    exec(make, names)
-
-    assert names["session"].settings.neighbours == 3
-    assert load_model("ANOTHER", device="cpu").fusion_sha256 == names["loaded"].fusion_sha256
