@@ -28,14 +28,14 @@ class Mend:
     tests: tuple[str, ...]
 
 
-PREVIEW, PREVIEW_TESTS = "context_propagation/mrml/preview_node.py", "Testing/mrml/test_preview_node.py"
-EFFECT_TESTS = "Testing/gui/test_effect_panel.py"
+PREVIEW, PREVIEW_TESTS = "context_propagation/mrml/nodes/preview_node.py", "Testing/mrml/nodes/test_preview_node.py"
+EFFECT_TESTS = "Testing/gui/effect/test_effect_panel.py"
 MENDS = {
     "timer": Mend(
-        "context_propagation/gui/timer.py",
+        "context_propagation/gui/work/timer.py",
         "self._timer.setSingleShot(once)",
         "self._timer.singleShot = once",
-        ("Testing/gui/test_timer.py",),
+        ("Testing/gui/work/test_timer.py",),
     ),
     "order": Mend(
         PREVIEW,
@@ -43,7 +43,7 @@ MENDS = {
         "        self._scene.RemoveNode(display)\n        self._scene.RemoveNode(self.node)\n",
         (
             PREVIEW_TESTS,
-            "Testing/gui/test_effect_panel.py::test_discard_leaves_the_drawing_and_it_can_be_propagated_again",
+            "Testing/gui/effect/test_effect_panel.py::test_discard_leaves_the_drawing_and_it_can_be_propagated_again",
         ),
     ),
     "entries": Mend(

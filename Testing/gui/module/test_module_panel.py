@@ -593,7 +593,7 @@ def test_starting_slicer_imports_nothing_heavy_and_what_panel_and_effect_need_in
     code = f"""
 import os, sys
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
-sys.path[:0] = [{str(SHIPPED)!r}, {str(Path(__file__).parent)!r}]
+sys.path[:0] = [{str(SHIPPED)!r}, {str(Path(__file__).parents[1] / "stand_in")!r}]
 from pathlib import Path
 from stand_in_slicer import Application
 application = Application(Path({str(tmp_path)!r}))

@@ -11,12 +11,12 @@ from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
-from downloads import served, write_index, write_python_slicer
 from packaging.requirements import Requirement
 from packaging.version import Version
-from test_dependencies import make_wheel
 
 from as_a_user import click, process_events
+from downloads import served, write_index, write_python_slicer
+from wheels import make_wheel
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="PythonSlicer is a shell script here")
 PIP = Version(os.environ.get("CONTEXT_PROPAGATION_TEST_PIP_VERSION", version("pip")))
