@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/: `python Testing/gui/draw_screenshots.py docs/images`.
+"""Draw the pictures of docs/: `python Testing/gui/stand_in/draw_screenshots.py docs/images`.
 
 The panel and the effect's options are driven as a user does, in the stand-in for Slicer that the tests use: real Qt,
 real MRML, the shipped bundle and the phantom of Sample Data. Slicer's own style and icons differ.
@@ -149,7 +149,7 @@ def in_an_application(draw, folder):
 def main():
     """Draw all pictures into a folder."""
     if len(sys.argv) != 2:
-        raise SystemExit("usage: python Testing/gui/draw_screenshots.py FOLDER")
+        raise SystemExit("usage: python Testing/gui/stand_in/draw_screenshots.py FOLDER")
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)

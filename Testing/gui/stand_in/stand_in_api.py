@@ -177,7 +177,7 @@ def api_class(name):
     if name in _classes:
         return _classes[name]
     if not is_described(name):
-        raise LookupError(f"{name} is not in Testing/gui/slicer_api.json; add it from Slicer's headers")
+        raise LookupError(f"{name} is not in Testing/gui/stand_in/slicer_api.json; add it from Slicer's headers")
     bases = [api_class(b) if is_described(b) else _qt_base(b) for b in api()[name]["inherits"]]
     bases = [b for b in bases if b is not None] or [mirror(QtCore.QObject)]
     concrete = [b for b in bases if not any(b is not other and issubclass(other, b) for other in bases)]
