@@ -23,18 +23,17 @@ from context_propagation.core.image.slices import SliceEdit, find_edited_slices_
 from context_propagation.core.image.source_volume import axis_of_plane
 from context_propagation.core.long_imports import long_imports
 from context_propagation.core.model.model_listing import describe_model
+from context_propagation.core.session.saved_session import SavedPropagation, SavedSession
 from context_propagation.mrml.measurements import Measurements, Reference, measurement_operation
 from context_propagation.mrml.nodes.scenes import prepare_scene
 from context_propagation.mrml.nodes.segments import add_segment_in_box, add_segmentation, boxed_segment, segment_named
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.nodes.volume_nodes import planes_of_volume, volume_shape_kji
 from context_propagation.mrml.nodes.world_matrices import relative_place
-from context_propagation.mrml.session.live_session import LiveSession, SliceUncertainty, require_made
+from context_propagation.mrml.session.live_session import LiveSession, SliceUncertainty
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.propagation_logic import PendingPropagation, Propagation, PropagationLogic
 from context_propagation.mrml.session.session_node import (
-    SavedPropagation,
-    SavedSession,
     find_session_node,
     read_session,
 )
@@ -46,6 +45,7 @@ from context_propagation.mrml.writing.segment_writer import SegmentWriter, Write
 if TYPE_CHECKING:
     from context_propagation.core.session.memory_forecast import MemoryForecast
     from context_propagation.core.session.session import Session
+    from context_propagation.core.session.session_settings import SessionSettings
 
 
 Result = TypeVar("Result")
@@ -266,7 +266,9 @@ class ContextPropagationLogic:
         if earlier.trouble and check is None:
             logger.warning(earlier.trouble)
         ready = check.image_for(self._require_loaded(), selection.volume_nodes) if check else None
-        return self._becoming_live(start, start.predict_operation(earlier.drawn if keep_drawn else (), ready))
+        return self._becoming_live(
+            start, start.predict_operation(earlier.drawn if keep_drawn else (), earlier.image_sha256, ready)
+        )
 
     # -- edits -------------------------------------------------------------------------------------------------------
 
@@ -431,10 +433,12 @@ class ContextPropagationLogic:
         saved, loaded = self.saved_session(), self._require_loaded()
         if saved is None:
             raise UserInputError("The scene holds no edits of this segment; predict, and redraw a slice")
-        require_made(loaded, saved)
+        saved.require_made_with(loaded.model.content_hash, loaded.fusion_sha256, loaded.model.target_name)
         if not self._is_placed_as(saved.place):
             raise UserInputError(f"{PLACED_OTHERWISE}; put them back, or predict anew")
-        start = self._new_start(writer)
+        from context_propagation.core.session.saved_settings import read_settings
+
+        start = self._new_start(writer, read_settings(saved.settings, Path("the scene's record")))
         ready = check.image_for(loaded, self._require_selection().volume_nodes) if check else None
         return self._becoming_live(start, start.replay_operation(saved, ready))
 
@@ -465,11 +469,11 @@ class ContextPropagationLogic:
         selection = self._require_selection()
         return boxed_segment(selection.segmentation_node, selection.segment_id, selection.volume_nodes[0])
 
-    def _new_start(self, writer: SegmentWriter | None) -> SessionStart:
+    def _new_start(self, writer: SegmentWriter | None, settings: SessionSettings | None = None) -> SessionStart:
         """A session without an image; the one in use is untouched."""
         loaded, selection = self._require_loaded(), self._require_selection()
         self._require_idle()
-        return SessionStart(self.scene, loaded, selection, writer)
+        return SessionStart(self.scene, loaded, selection, writer, settings)
 
     def _becoming_live(
         self, start: SessionStart, operation: Operation[tuple[LiveSession, Result]]
@@ -516,7 +520,8 @@ class ContextPropagationLogic:
         if saved is None:
             return Earlier()
         replayable = saved if saved.propagations else None
-        return self._earlier_edits(segment, saved.drawings, saved.known_in(segment), saved.place, replayable)
+        earlier = self._earlier_edits(segment, saved.drawings, saved.known_in(segment), saved.place, replayable)
+        return replace(earlier, image_sha256=saved.image_sha256)
 
     def _earlier_edits(
         self,

@@ -122,7 +122,7 @@ class Preview:
         changed = (before != after) & (wanted != drawn) & ~protected
         result = drawn ^ changed
         flipped = np.flatnonzero(result != masks.segmentation)
-        return Step(self.before, self.after, flipped, result.reshape(-1)[flipped]), changed
+        return Step(self.edits, self.before, self.after, flipped, result.reshape(-1)[flipped]), changed
 
     def _composed(self, records: tuple[EditRecord, ...]) -> np.ndarray:
         fusion = self.propagation.fusion

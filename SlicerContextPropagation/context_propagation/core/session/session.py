@@ -174,18 +174,6 @@ class Session:
         """The masks that a saved session holds, bool `[K, J, I]` each."""
         return {"initial": self.initial, "segmentation": self.segmentation, "manual": self._manual}
 
-    def restore_state(
-        self,
-        segmentation: np.ndarray,
-        manual: np.ndarray,
-        records: tuple[EditRecord, ...],
-        done: Sequence[Step],
-        undone: Sequence[Step],
-    ) -> None:
-        """Put back what a saved session held; see `session_file`."""
-        self.segmentation, self._manual, self.records = segmentation.copy(), manual.copy(), records
-        self.done, self.undone = list(done), list(undone)
-
     # -- edits -------------------------------------------------------------------------------------------------------
 
     def accept_manual_changes(self, segmentation: np.ndarray) -> None:

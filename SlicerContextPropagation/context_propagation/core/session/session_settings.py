@@ -9,6 +9,7 @@ import numpy as np
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import Box
+from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.propagation.activation_update import UpdateReport, UpdateSettings
 from context_propagation.core.propagation.composition import EditRecord, FarRule
 
@@ -81,12 +82,14 @@ class Step:
     """One propagation in the history.
 
     Attributes:
+        edits: The drawn slices.
         before: The edits before it.
         after: The edits after it.
         flipped: Flat indices (C order over `[K, J, I]`) of the voxels that it and its drawing flipped.
         values: What they became.
     """
 
+    edits: tuple[SliceEdit, ...]
     before: tuple[EditRecord, ...]
     after: tuple[EditRecord, ...]
     flipped: np.ndarray

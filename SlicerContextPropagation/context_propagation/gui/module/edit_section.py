@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import NEAR_SLICES_ONLY, SliceEdit
+from context_propagation.core.session.saved_session import SavedSession
 from context_propagation.gui.module.input_section import InputSection
 from context_propagation.gui.module.segment_editor import open_segment_editor
 from context_propagation.gui.module.show_in_3d import ShowIn3D
@@ -30,7 +31,6 @@ from context_propagation.mrml.nodes.slice_plot import remove_plot, show_in_plot
 from context_propagation.mrml.nodes.volume_nodes import planes_of_volume
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.propagation_logic import PendingPropagation
-from context_propagation.mrml.session.session_node import SavedSession
 from context_propagation.mrml.session.start_check import StartCheck
 from context_propagation.mrml.writing.segment_writer import WriteReport
 

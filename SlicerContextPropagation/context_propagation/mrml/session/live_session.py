@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -12,28 +12,17 @@ import slicer
 
 from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.callbacks import CancelCheck, Progress
-from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.core.errors import Cancelled
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.slices import SliceEdit
+from context_propagation.core.session.saved_session import SavedPropagation, SavedSession
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.propagation_logic import PendingPropagation, Propagation, PropagationLogic
-from context_propagation.mrml.session.session_node import SavedPropagation, SavedSession, write_session
+from context_propagation.mrml.session.session_node import write_session
 
 if TYPE_CHECKING:
     from context_propagation.core.session.session import Session
-
-
-def require_made(loaded: LoadedModel, saved: SavedSession) -> None:
-    """Raises:
-    UserInputError: A saved session was made with another model, fusion network or label.
-    """
-    own = (loaded.model.content_hash, loaded.fusion_sha256, loaded.model.target_name)
-    if (saved.model_sha256, saved.fusion_sha256, saved.label) != own:
-        raise UserInputError(
-            f"The edits in the scene were made with the model '{saved.model_path}' for '{saved.label}' "
-            f"(SHA-256 {saved.model_sha256[:12]}); load that model to go on with them"
-        )
 
 
 @dataclass(frozen=True)
@@ -42,6 +31,21 @@ class SliceUncertainty:
 
     axis: int
     per_slice_mm2: np.ndarray
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a session began with, and its record names.
+
+    Attributes:
+        initial: The segmentation before the first edit.
+        image_sha256: Of the image; see `image_sha256`.
+        kept: Slices drawn before, which propagation leaves alone.
+    """
+
+    initial: BoxedMask
+    image_sha256: str
+    kept: tuple[SliceEdit, ...] = ()
 
 
 class LiveSession:
@@ -53,9 +57,8 @@ class LiveSession:
         selection: What is worked on.
         session: The engine, its image set.
         propagation: Keeps it in step with the segment.
-        initial: The segmentation before the first edit.
+        beginning: What it began with.
         doubt: How undecided the model is.
-        kept: Slices drawn before, which propagation leaves alone.
         restored: Propagations that were replayed from the scene: those cannot be undone.
 
     Attributes:
@@ -72,14 +75,13 @@ class LiveSession:
         selection: Selection,
         session: Session,
         propagation: PropagationLogic,
-        initial: BoxedMask,
+        beginning: Beginning,
         doubt: SliceUncertainty,
-        kept: Sequence[SliceEdit] = (),
         restored: Sequence[SavedPropagation] = (),
     ) -> None:
         self._scene, self._loaded, self._selection = scene, loaded, selection
         self.session, self.propagation, self.doubt = session, propagation, doubt
-        self.kept, self._initial = tuple(kept), initial
+        self._beginning, self.kept = beginning, beginning.kept
         self._made, self._restored = list(restored), len(restored)
         self._save()
 
@@ -158,12 +160,15 @@ class LiveSession:
             label=loaded.model.target_name,
             device=str(loaded.model.device),
             versions=loaded.versions,
-            segment_id=selection.segment_id,
-            initial=self._initial,
+            image_sha256=self._beginning.image_sha256,
+            settings=asdict(self.session.settings),
+            initial=self._beginning.initial,
             known=self.propagation.known,
-            place=self.propagation.place,
+            protected=BoxedMask.of(self.session.masks()["manual"]),
             kept=self.kept,
             propagations=tuple(self.history),
+            segment_id=selection.segment_id,
+            place=self.propagation.place,
         )
 
     def _save(self) -> None:

@@ -13,19 +13,17 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.slices import SliceEdit, mask_of_slices
 from context_propagation.core.image.source_volume import axis_of_plane
+from context_propagation.core.session.saved_session import SavedPropagation, SavedSession
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.nodes.volume_nodes import (
     deferred_source_volume,
     image_times,
     planes_of_volume,
-    volume_shape_kji,
 )
-from context_propagation.mrml.session.live_session import LiveSession, SliceUncertainty, slice_uncertainty
+from context_propagation.mrml.session.live_session import Beginning, LiveSession, SliceUncertainty, slice_uncertainty
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.propagation_logic import PropagationLogic
 from context_propagation.mrml.session.session_node import (
-    SavedPropagation,
-    SavedSession,
     archive_session,
     find_session_node,
     take_back_archived,
@@ -35,6 +33,7 @@ from context_propagation.mrml.writing.segment_writer import SegmentWriter, Write
 
 if TYPE_CHECKING:
     from context_propagation.core.session.ready_image import ReadyImage
+    from context_propagation.core.session.session_settings import SessionSettings
 
 
 class SessionStart:
@@ -45,16 +44,22 @@ class SessionStart:
         loaded: The model.
         selection: What is worked on.
         writer: Who writes voxels; None makes a writer of our own as soon as something is written.
+        settings: Those of a session that is replayed; the defaults without.
 
     Attributes:
         session: The engine.
     """
 
     def __init__(
-        self, scene: slicer.vtkMRMLScene, loaded: LoadedModel, selection: Selection, writer: SegmentWriter | None
+        self,
+        scene: slicer.vtkMRMLScene,
+        loaded: LoadedModel,
+        selection: Selection,
+        writer: SegmentWriter | None,
+        settings: SessionSettings | None = None,
     ) -> None:
         self._scene, self._loaded, self._selection = scene, loaded, selection
-        self.session = loaded.session()
+        self.session = loaded.session(settings)
         own = LateWriter(lambda: own_writer(scene, selection))
         self._propagation = PropagationLogic(
             scene,
@@ -66,29 +71,34 @@ class SessionStart:
         )
 
     def predict_operation(
-        self, kept: Sequence[SliceEdit], ready: ReadyImage | None
+        self, kept: Sequence[SliceEdit], kept_on: str, ready: ReadyImage | None
     ) -> Operation[tuple[LiveSession, WriteReport]]:
         """Cache the image around the segment as it is; one that is empty is filled with the model's prediction.
 
         Args:
             kept: Slices that propagation leaves alone.
+            kept_on: SHA-256 of the image on which they were drawn; on another one they are not kept. Empty: this one.
             ready: What `ready_image` made of the volumes, so that it is not done again.
         """
         volume_node = self._selection.volume_nodes[0]
         axis = axis_of_plane(planes_of_volume(volume_node), "axial")
-        protected = mask_of_slices(volume_shape_kji(volume_node), kept)
         image = self._propagation.image_operation(ready=ready)
 
-        def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, BoxedMask, SliceUncertainty]:
-            computed = image.compute(progress, cancelled)
-            self.session.protect(protected)
-            initial = BoxedMask.of(self.session.initial)
-            return computed, initial, slice_uncertainty(self.session, axis, kept, progress, cancelled)
+        def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, Beginning, SliceUncertainty]:
+            from context_propagation.core.session.session_file import image_sha256
 
-        def finish(computed: tuple[Any, BoxedMask, SliceUncertainty]) -> tuple[LiveSession, WriteReport]:
+            computed = image.compute(progress, cancelled)
+            volume = self.session.volume
+            sha256 = image_sha256(volume, self.session.model)
+            drawn_here = tuple(kept) if kept_on in ("", sha256) else ()
+            self.session.protect(mask_of_slices(volume.shape_kji, drawn_here))
+            beginning = Beginning(BoxedMask.of(self.session.initial), sha256, drawn_here)
+            return computed, beginning, slice_uncertainty(self.session, axis, drawn_here, progress, cancelled)
+
+        def finish(computed: tuple[Any, Beginning, SliceUncertainty]) -> tuple[LiveSession, WriteReport]:
             try:
                 report = image.finish(computed[0])
-                return self._in_place_of_the_record(*computed[1:], kept), report
+                return self._in_place_of_the_record(*computed[1:]), report
             except BaseException:
                 self.drop()
                 raise
@@ -114,13 +124,10 @@ class SessionStart:
         axis = saved.propagations[-1].edits[0].axis if saved.propagations else axial
 
         def compute(progress: Progress, cancelled: CancelCheck) -> SliceUncertainty:
-            session, initial = self.session, None if saved.initial.is_empty else saved.initial.mask
-            session.set_image(volume_of(), initial, progress, cancelled)
-            session.protect(mask_of_slices(session.volume.shape_kji, saved.kept))
-            for done in saved.propagations:
-                session.propagate(done.edits, progress, cancelled)
-            session.accept_manual_changes(saved.known.mask)
-            return slice_uncertainty(session, axis, saved.kept, progress, cancelled)
+            from context_propagation.core.session.session_file import replay
+
+            replay(saved, self.session, volume_of(), progress, cancelled)
+            return slice_uncertainty(self.session, axis, saved.kept, progress, cancelled)
 
         def finish(doubt: SliceUncertainty) -> tuple[LiveSession, SavedSession]:
             try:
@@ -128,7 +135,8 @@ class SessionStart:
                 if image_times(nodes) != times:
                     raise UserInputError("The voxels of a volume were changed while edits were replayed; do it again")
                 self._propagation.resume(saved.known)
-                return self._live(saved.initial, doubt, saved.kept, saved.propagations), saved
+                beginning = Beginning(saved.initial, saved.image_sha256, saved.kept)
+                return self._live(beginning, doubt, saved.propagations), saved
             except BaseException:
                 self.drop()
                 raise
@@ -140,28 +148,22 @@ class SessionStart:
         close_own(self._propagation.writer)
 
     def _live(
-        self,
-        initial: BoxedMask,
-        doubt: SliceUncertainty,
-        kept: Sequence[SliceEdit],
-        restored: Sequence[SavedPropagation] = (),
+        self, beginning: Beginning, doubt: SliceUncertainty, restored: Sequence[SavedPropagation] = ()
     ) -> LiveSession:
         propagation = self._propagation
         if isinstance(propagation.writer, LateWriter):
             propagation.writer = propagation.writer.made()
         worked_on = self._scene, self._loaded, self._selection, self.session, propagation
-        return LiveSession(*worked_on, initial, doubt, kept, restored)
+        return LiveSession(*worked_on, beginning, doubt, restored)
 
-    def _in_place_of_the_record(
-        self, initial: BoxedMask, doubt: SliceUncertainty, kept: Sequence[SliceEdit]
-    ) -> LiveSession:
+    def _in_place_of_the_record(self, beginning: Beginning, doubt: SliceUncertainty) -> LiveSession:
         """The record of edits that a new start leaves behind is kept under another name."""
         node = find_session_node(self._scene, self._selection.segmentation_node, self._selection.segment_id)
         if node is None:
-            return self._live(initial, doubt, kept)
+            return self._live(beginning, doubt)
         archive_session(node)
         try:
-            return self._live(initial, doubt, kept)
+            return self._live(beginning, doubt)
         except BaseException:
             take_back_archived(node)
             raise

@@ -13,9 +13,9 @@ from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.slices import SliceEdit
+from context_propagation.core.session.saved_session import SavedSession
 from context_propagation.mrml.nodes.volume_nodes import deferred_source_volume, image_state
 from context_propagation.mrml.session.operation import Operation
-from context_propagation.mrml.session.session_node import SavedSession
 
 if TYPE_CHECKING:
     from context_propagation.core.session.memory_forecast import MemoryForecast
@@ -30,11 +30,19 @@ class Earlier:
         drawn: Slices that are still as they were drawn.
         replayable: Edits that can be replayed; None where there are none, or where they are in use.
         trouble: What is not kept, and why; or empty.
+        image_sha256: Of the image on which they were made; empty where that is the one in use.
     """
 
     drawn: tuple[SliceEdit, ...] = ()
     replayable: SavedSession | None = None
     trouble: str = ""
+    image_sha256: str = ""
+
+    def on(self, image_sha256: str) -> Earlier:
+        """What is known of an image: nothing, where they were made on another one."""
+        if self.image_sha256 in ("", image_sha256):
+            return self
+        return Earlier(trouble="The edits in the scene were made on another image. Slices drawn then are not kept.")
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,7 @@ def check_operation(
         from context_propagation.core.session.memory_forecast import memory_forecast
         from context_propagation.core.session.ready_image import ready_image
         from context_propagation.core.session.session_checks import check_channels
+        from context_propagation.core.session.session_file import image_sha256
 
         progress("check", 0.0)
         volume = volume_of()
@@ -103,8 +112,9 @@ def check_operation(
         with out_of_memory_reported("Preparing the image"):
             image = ready_image(loaded.model, volume)
         memory = memory_forecast(loaded.model, loaded.settings(), image, segment.mask, freed_bytes)
-        if earlier.trouble:
-            warnings.append(earlier.trouble)
-        return StartCheck(tuple(warnings), memory, earlier, image, loaded.model.content_hash, state)
+        known = earlier.on(image_sha256(volume, loaded.model)) if earlier.image_sha256 else earlier
+        if known.trouble:
+            warnings.append(known.trouble)
+        return StartCheck(tuple(warnings), memory, known, image, loaded.model.content_hash, state)
 
     return Operation("Check volumes", compute, lambda check: check)

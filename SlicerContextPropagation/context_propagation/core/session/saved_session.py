@@ -1,0 +1,235 @@
+"""What was done to one image, as plain data: in a file or in a scene, from where it is replayed. Needs no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.boxes import around
+from context_propagation.core.image.slices import SliceEdit
+
+FORMAT = "context-propagation session 3"
+MAX_TEXT_BYTES = 500_000_000
+
+
+@dataclass(frozen=True)
+class SavedPropagation:
+    """One propagation.
+
+    Attributes:
+        edits: The drawn slices.
+        drawn: The segment as it was drawn, before it was propagated; None where nobody kept it.
+        made_at: UTC, ISO 8601; or empty.
+        scope: How far it reached; or empty.
+        changed_per_slice: Voxels that it changed, by slice along the edited axis.
+        refused: Voxels that masking refused.
+    """
+
+    edits: tuple[SliceEdit, ...]
+    drawn: BoxedMask | None = None
+    made_at: str = ""
+    scope: str = ""
+    changed_per_slice: dict[int, int] = field(default_factory=dict)
+    refused: int = 0
+
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        """As plain JSON, made once: the record is written again after each further propagation."""
+        return {
+            "edits": _plain_edits(self.edits),
+            "drawn": None if self.drawn is None else self.drawn.plain(),
+            "made_at": self.made_at,
+            "scope": self.scope,
+            "changed_per_slice": {str(index): count for index, count in self.changed_per_slice.items()},
+            "refused": self.refused,
+        }
+
+
+@dataclass(frozen=True)
+class SavedSession:
+    """What was done to one segment; masks are on the image's grid.
+
+    Attributes:
+        model_path: Where the model was; it may have moved. Empty where nobody knows.
+        model_sha256: Its content hash.
+        fusion_sha256: The fusion networks', or None.
+        label: The label that it refines.
+        device: Where it computed.
+        versions: Of the programs.
+        image_sha256: Of the image; see `image_sha256`.
+        settings: Of the session, as plain JSON; see `read_settings`.
+        initial: The segmentation before the first edit.
+        known: The segmentation after the last propagation, with what was changed by hand since.
+        protected: Voxels that propagation never writes.
+        kept: Slices drawn before the session began, which propagation leaves alone.
+        propagations: In their order, those that were undone left out.
+        segment_id: In a scene, the segment in the referenced segmentation; or empty.
+        place: In a scene, float64 `[4, 4]`, from the segmentation's own RAS to the first volume's indices (i, j, k).
+    """
+
+    model_path: str
+    model_sha256: str
+    fusion_sha256: str | None
+    label: str
+    device: str
+    versions: dict[str, str]
+    image_sha256: str
+    settings: dict[str, Any]
+    initial: BoxedMask
+    known: BoxedMask
+    protected: BoxedMask
+    kept: tuple[SliceEdit, ...] = ()
+    propagations: tuple[SavedPropagation, ...] = ()
+    segment_id: str = ""
+    place: np.ndarray = field(default_factory=lambda: np.eye(4))
+
+    @property
+    def drawings(self) -> list[SliceEdit]:
+        """All slices that were drawn, in their order."""
+        return [*self.kept, *(edit for done in self.propagations for edit in done.edits)]
+
+    def known_in(self, segment: BoxedMask) -> BoxedMask:
+        """What a segment is compared with to find what was drawn since.
+
+        That is `known`, unless the last propagation was undone meanwhile: where all voxels that it wrote are as drawn.
+        """
+        drawn = self.propagations[-1].drawn if self.propagations else None
+        if drawn is None:
+            return self.known
+        box = around(self.known.box, drawn.box)
+        as_drawn = drawn.over(box)
+        written = self.known.over(box) ^ as_drawn
+        undone = written.any() and np.array_equal(segment.over(box)[written], as_drawn[written])
+        return drawn if undone else self.known
+
+    def require_made_with(self, model_sha256: str, fusion_sha256: str | None, label: str) -> None:
+        """Raises:
+        UserInputError: It was made with another model, fusion network or label.
+        """
+        if self.model_sha256 != model_sha256:
+            raise UserInputError(
+                f"These edits were made with the model '{self.model_path or 'unknown'}' (SHA-256 "
+                f"{self.model_sha256[:12]}), and this one is {model_sha256[:12]}; load that model to go on with them"
+            )
+        if self.label != label:
+            raise UserInputError(
+                f"These edits refine the label '{self.label:.100}', and the model is loaded for '{label}'; load it for "
+                "that label"
+            )
+        if self.fusion_sha256 != fusion_sha256:
+            made = f"with the fusion networks {self.fusion_sha256[:12]}" if self.fusion_sha256 else "without any"
+            given = "there are none now" if fusion_sha256 is None else f"those given are {fusion_sha256[:12]}"
+            remedy = "load the bundle that they were made with" if self.fusion_sha256 else "leave them out"
+            raise UserInputError(f"These edits were made {made}, and {given}; {remedy}")
+
+    def require_image(self, image_sha256: str) -> None:
+        """Raises:
+        UserInputError: They were made on another image.
+        """
+        if self.image_sha256 != image_sha256:
+            raise UserInputError(
+                "These edits were made on another image, spacing or orientation; choose the one that they were made on"
+            )
+
+
+def text_of(session: SavedSession) -> str:
+    """A session as JSON."""
+    return json.dumps(
+        {
+            "format": FORMAT,
+            "model": {
+                "path": session.model_path,
+                "sha256": session.model_sha256,
+                "fusion_sha256": session.fusion_sha256,
+                "label": session.label,
+            },
+            "device": session.device,
+            "versions": session.versions,
+            "image_sha256": session.image_sha256,
+            "settings": session.settings,
+            "segment_id": session.segment_id,
+            "initial": session.initial.plain(),
+            "known": session.known.plain(),
+            "protected": session.protected.plain(),
+            "place": session.place.tolist(),
+            "kept": _plain_edits(session.kept),
+            "propagations": [done.plain for done in session.propagations],
+        }
+    )
+
+
+def session_of(text: str, name: str, shape_kji: tuple[int, int, int]) -> SavedSession:
+    """Read a session that somebody else may have written.
+
+    Args:
+        text: The JSON.
+        name: Where it is from, for messages.
+        shape_kji: Shape of the image: no more memory than that is used for a mask.
+
+    Raises:
+        UserInputError: It is of another format, damaged, or was made with an image of another size.
+    """
+    try:
+        if len(text) > MAX_TEXT_BYTES:
+            raise UserInputError(f"'{name}' is too large for a session")
+        content = json.loads(text)
+        if content["format"] != FORMAT:
+            raise UserInputError(f"'{name}' has format {content['format']!r:.60}, not {FORMAT!r}; update this program")
+        return _session(content, shape_kji)
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
+        if isinstance(error, UserInputError):
+            raise
+        raise UserInputError(f"'{name}' holds no session that can be restored ({error!r:.100})") from error
+
+
+def _session(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> SavedSession:
+    model, fusion = content["model"], content["model"]["fusion_sha256"]
+    return SavedSession(
+        model_path=str(model["path"]),
+        model_sha256=str(model["sha256"]),
+        fusion_sha256=None if fusion is None else str(fusion),
+        label=str(model["label"]),
+        device=str(content["device"]),
+        versions={str(name): str(version) for name, version in content["versions"].items()},
+        image_sha256=str(content["image_sha256"]),
+        settings=dict(content["settings"]),
+        initial=BoxedMask.from_plain(content["initial"], shape_kji),
+        known=BoxedMask.from_plain(content["known"], shape_kji),
+        protected=BoxedMask.from_plain(content["protected"], shape_kji),
+        kept=_edits(content["kept"], shape_kji),
+        propagations=tuple(_propagation(done, shape_kji) for done in content["propagations"]),
+        segment_id=str(content["segment_id"]),
+        place=np.array(content["place"], np.float64).reshape(4, 4),
+    )
+
+
+def _propagation(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> SavedPropagation:
+    edits = _edits(content["edits"], shape_kji)
+    if not edits:
+        raise UserInputError("A saved propagation has no drawn slice; the session cannot be restored")
+    per_slice = {int(index): int(count) for index, count in content["changed_per_slice"].items()}
+    drawn = None if content["drawn"] is None else BoxedMask.from_plain(content["drawn"], shape_kji)
+    made_at, scope, refused = str(content["made_at"]), str(content["scope"]), int(content["refused"])
+    return SavedPropagation(edits, drawn, made_at, scope, per_slice, refused)
+
+
+def _plain_edits(edits: Sequence[SliceEdit]) -> list[dict[str, Any]]:
+    return [{"axis": e.axis, "index": e.index, "mask": BoxedMask.of(e.mask[None]).plain()} for e in edits]
+
+
+def _edits(content: list[dict[str, Any]], shape_kji: tuple[int, int, int]) -> tuple[SliceEdit, ...]:
+    edits = []
+    for edit in content:
+        axis, index = int(edit["axis"]), int(edit["index"])
+        if axis not in (0, 1, 2) or not 0 <= index < shape_kji[axis]:
+            raise UserInputError(f"A saved edit is on slice {index} of axis {axis}, outside the volume")
+        height, width = (n for a, n in enumerate(shape_kji) if a != axis)
+        edits.append(SliceEdit(axis, index, BoxedMask.from_plain(edit["mask"], (1, height, width)).mask[0]))
+    return tuple(edits)

@@ -1,0 +1,62 @@
+"""The settings of a saved session, checked value by value: nothing in it is trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from context_propagation.core.model.segmentation_model import Loss
+from context_propagation.core.propagation.activation_update import UpdateSettings
+from context_propagation.core.propagation.composition import FarRule
+from context_propagation.core.session.session_settings import SessionSettings, SeveralEdits
+from context_propagation.core.storage.checked_entries import Entries
+
+MAX_NUMBER = 10**12
+
+
+def read_settings(plain: object, file: Path) -> SessionSettings:
+    """The settings of a session, as far as they can be known to be usable.
+
+    Args:
+        plain: JSON that somebody else may have written.
+        file: Where it is from, for messages.
+
+    Raises:
+        UserInputError: An entry is missing, unknown, or not usable.
+    """
+    entries = Entries(file, plain, "choose another file", "settings.")
+    budget = entries.any("memory_budget_bytes")
+    settings = SessionSettings(
+        level=entries.whole_number("level", 1, 3),
+        neighbours=entries.whole_number("neighbours", 0, MAX_NUMBER),
+        update=_update_settings(entries.object("update")),
+        window_border=entries.whole_number("window_border", 0, MAX_NUMBER),
+        memory_budget_bytes=None if budget is None else entries.whole_number("memory_budget_bytes", 0, 2**63),
+        several_edits=cast(SeveralEdits, entries.choice("several_edits", get_args(SeveralEdits))),
+        far_rule=cast(FarRule, entries.choice("far_rule", get_args(FarRule))),
+    )
+    entries.refuse_the_rest()
+    return settings
+
+
+def _update_settings(entries: Entries) -> UpdateSettings:
+    iterations = entries.any("iterations")
+    settings = UpdateSettings(
+        optimizer=cast(Literal["lbfgs", "adam"], entries.choice("optimizer", ("lbfgs", "adam"))),
+        loss=None if entries.any("loss") is None else cast(Loss, entries.choice("loss", get_args(Loss))),
+        iterations=None if iterations is None else entries.whole_number("iterations", 1, MAX_NUMBER),
+        learning_rate=entries.number("learning_rate", MAX_NUMBER, above_0=True),
+        proximal_weight=entries.number("proximal_weight", MAX_NUMBER),
+        loss_threshold=_loss_threshold(entries),
+        patience=entries.whole_number("patience", 0, MAX_NUMBER),
+        frozen_statistics=entries.truth("frozen_statistics"),
+    )
+    entries.refuse_the_rest()
+    return settings
+
+
+def _loss_threshold(entries: Entries) -> float:
+    value = entries.any("loss_threshold")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not -MAX_NUMBER <= value <= MAX_NUMBER:
+        entries.refuse("loss_threshold", value, "a number")
+    return float(value)
