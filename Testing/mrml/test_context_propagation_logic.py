@@ -16,7 +16,6 @@ from context_propagation.mrml.session.session_node import (
     find_session_node,
     read_session,
     remove_orphaned_sessions,
-    volumes_of,
 )
 from nnunet_folders import write_nnunet_folder
 
@@ -186,7 +185,8 @@ def test_a_scene_saved_to_disk_restores_the_session_and_its_edits_replay(ready, 
     assert len(again.propagate().edits) == 1
     assert [len(done.edits) for done in again.history] == [1, 1]
     node = find_session_node(other, segmentation, again.selection.segment_id)
-    assert volumes_of(node) == [volume]
+    assert node.GetNumberOfNodeReferences("ContextPropagation.Volume") == 1
+    assert node.GetNthNodeReference("ContextPropagation.Volume", 0) is volume
     again.close()
 
 
@@ -197,12 +197,42 @@ def test_edits_made_with_another_model_are_not_replayed(ready, case, base, redra
     ready.load_model(base, device="cpu")  # the same weights without the fusion network
     ready.select(selection.volume_nodes, selection.segmentation_node, selection.segment_id)
 
-    with pytest.raises(UserInputError, match="were made with the model .* load that model"):
+    with pytest.raises(UserInputError, match="with the fusion networks .*, and there are none now; load the bundle"):
         ready.restore()
     assert np.array_equal(ready.segment_mask(), before)
 
 
-@pytest.mark.parametrize("damage", ["not JSON", "{}", '{"format": "context-propagation scene session 9"}', "[1]"])
+def test_edits_made_on_another_image_of_the_same_grid_are_neither_replayed_nor_kept(ready, case, redrawn):
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    ready.close_session()
+    vtk_to_numpy(case.volume.GetImageData().GetPointData().GetScalars())[:] += 1
+    case.volume.GetImageData().Modified()
+    before = ready.segment_mask()
+
+    check = ready.check()
+    assert "made on another image" in check.warnings[-1]
+    assert (check.earlier.drawn, check.earlier.replayable) == ((), None)
+    with pytest.raises(UserInputError, match="made on another image, spacing or orientation; choose the one"):
+        ready.restore()
+    ready.predict()
+    assert ready.kept == ()
+    assert np.array_equal(ready.segment_mask(), before)
+
+
+def test_slices_drawn_on_this_image_are_kept_by_a_new_start(ready, case, redrawn):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    ready.close_session()
+
+    assert [edit.index for edit in ready.check().earlier.drawn] == [7]
+    ready.predict()
+    assert [edit.index for edit in ready.kept] == [7]
+
+
+@pytest.mark.parametrize("damage", ["not JSON", "{}", '{"format": "context-propagation session 9"}', "[1]"])
 def test_a_damaged_session_in_the_scene_is_refused_by_name(ready, case, damage):
     node = find_session_node(case.scene, case.segmentation, ready.selection.segment_id)
     node.SetText(damage)
