@@ -7,6 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULE = ROOT / "SlicerContextPropagation"
+COMMANDS = tuple(f"context_propagation/{room}/" for room in ("cli", "evaluation", "segmentations", "training"))
+"""Rooms that only a process of its own imports; test_import_direction holds `mrml` and `gui` to it."""
 NOT_SHIPPED = ("CMakeLists.txt", "ruff.toml")
 OWN_FILES = "https://raw.githubusercontent.com/SlicerContextPropagation/SlicerContextPropagation/main/"
 
@@ -16,10 +18,16 @@ def is_shipped(file: Path) -> bool:
     return not hidden and file.name not in NOT_SHIPPED
 
 
-def shipped_files(suffixes_of_scripts: bool) -> set[str]:
-    """Python files of the module folder, or all the others."""
-    files = [f.relative_to(MODULE) for f in MODULE.rglob("*") if f.is_file()]
-    return {f.as_posix() for f in files if is_shipped(f) and (f.suffix == ".py") == suffixes_of_scripts}
+def shipped_files(variable: str) -> set[str]:
+    """What one of the lists must name."""
+    files = {
+        f.relative_to(MODULE).as_posix() for f in MODULE.rglob("*") if f.is_file() and is_shipped(f.relative_to(MODULE))
+    }
+    scripts = {name for name in files if name.endswith(".py")}
+    commands = {name for name in scripts if name.startswith(COMMANDS)}
+    return {"MODULE_SCRIPTS": scripts - commands, "COMMAND_SCRIPTS": commands, "MODULE_RESOURCES": files - scripts}[
+        variable
+    ]
 
 
 def listed_files(variable: str) -> list[str]:
@@ -42,11 +50,11 @@ def corrections(listed: list[str], shipped: set[str]) -> str:
     return "\n".join((*(["add:", *add] if add else []), *(["remove:", *remove] if remove else [])))
 
 
-@pytest.mark.parametrize(("variable", "scripts"), [("MODULE_SCRIPTS", True), ("MODULE_RESOURCES", False)])
-def test_every_shipped_file_is_listed_once_and_in_order(variable, scripts):
+@pytest.mark.parametrize("variable", ["MODULE_SCRIPTS", "COMMAND_SCRIPTS", "MODULE_RESOURCES"])
+def test_every_shipped_file_is_listed_once_and_in_order(variable):
     listed = listed_files(variable)
 
-    wrong = corrections(listed, shipped_files(scripts))
+    wrong = corrections(listed, shipped_files(variable))
     assert not wrong, f"SlicerContextPropagation/CMakeLists.txt, {variable}:\n{wrong}"
     assert listed == sorted(set(listed))
 
