@@ -32,13 +32,15 @@ def test_the_labelmap_is_the_engine_s_prediction_on_the_image_s_grid(run, predic
 
 
 def test_a_seg_nrrd_has_the_label_s_name(run, predict_arguments, files, tmp_path):
-    slicer_files = pytest.importorskip("context_propagation.mrml.nodes.segmentation_storage")
+    pytest.importorskip("context_propagation.mrml.nodes.segmentation_storage")
+    from seg_nrrd import read_seg_nrrd
+
     output = tmp_path / "out.seg.nrrd"
 
     outcome = run(*predict_arguments(output=output))
 
     image = sitk.ReadImage(str(files.image), sitk.sitkFloat32)
-    mask = slicer_files.read_seg_nrrd(output, "GTV", SourceVolume.from_sitk([image]))
+    mask = read_seg_nrrd(output, "GTV", SourceVolume.from_sitk([image]))
     assert outcome.code == 0
     assert np.array_equal(mask, predicted_by_the_engine(files.model, image))
 

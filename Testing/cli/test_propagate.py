@@ -64,6 +64,7 @@ def test_seg_nrrd_in_and_out_keeps_other_segments_names_and_colours(
 ):
     slicer_files = pytest.importorskip("context_propagation.mrml.nodes.segmentation_storage")
     from context_propagation.mrml.nodes.scenes import new_scene
+    from seg_nrrd import read_seg_nrrd
 
     heart = np.roll(ball_mask(), 5, axis=0)
     edited = tmp_path / "edited.seg.nrrd"
@@ -82,18 +83,20 @@ def test_seg_nrrd_in_and_out_keeps_other_segments_names_and_colours(
     found = {s.GetName(): s.GetColor() for s in map(segmentation.GetSegment, segmentation.GetSegmentIDs())}
     assert found["Heart"] == pytest.approx((0.1, 0.2, 0.9))
     assert found["GTV"] == pytest.approx((0.0, 1.0, 0.0))
-    assert np.array_equal(slicer_files.read_seg_nrrd(output, "Heart", source_volume), heart)
-    assert np.array_equal(slicer_files.read_seg_nrrd(output, "GTV", source_volume), voxels(usual_result / "out.nii.gz"))
+    assert np.array_equal(read_seg_nrrd(output, "Heart", source_volume), heart)
+    assert np.array_equal(read_seg_nrrd(output, "GTV", source_volume), voxels(usual_result / "out.nii.gz"))
     assert json.loads(report.read_text())["refused_voxels"] == 0
 
 
 def test_a_labelmap_edit_becomes_a_seg_nrrd_with_the_label_s_name(run, propagate_arguments, source_volume, tmp_path):
-    slicer_files = pytest.importorskip("context_propagation.mrml.nodes.segmentation_storage")
+    pytest.importorskip("context_propagation.mrml.nodes.segmentation_storage")
+    from seg_nrrd import read_seg_nrrd
+
     output = tmp_path / "out.seg.nrrd"
 
     assert run(*propagate_arguments(output=output, optimizer="adam", level=1)).code == 0
 
-    mask = slicer_files.read_seg_nrrd(output, "GTV", source_volume)
+    mask = read_seg_nrrd(output, "GTV", source_volume)
     assert np.array_equal(mask[EDITED_SLICE], edited_mask()[EDITED_SLICE])
 
 
@@ -129,12 +132,14 @@ def test_another_organ_in_the_labelmap_is_neither_read_nor_lost(
 def test_a_seg_nrrd_from_a_labelmap_of_two_organs_says_that_it_holds_one(
     run, propagate_arguments, usual_result, source_volume, two_organs, tmp_path
 ):
-    slicer_files = pytest.importorskip("context_propagation.mrml.nodes.segmentation_storage")
+    pytest.importorskip("context_propagation.mrml.nodes.segmentation_storage")
+    from seg_nrrd import read_seg_nrrd
+
     paths, _ = two_organs
 
     outcome = run(*propagate_arguments(**paths, output=tmp_path / "out.seg.nrrd"))
 
-    mask = slicer_files.read_seg_nrrd(tmp_path / "out.seg.nrrd", "GTV", source_volume)
+    mask = read_seg_nrrd(tmp_path / "out.seg.nrrd", "GTV", source_volume)
     assert np.array_equal(mask, voxels(usual_result / "out.nii.gz"))
     (message,) = outcome.err.splitlines()
     assert f"only GTV is written, not the labels 2 of '{paths['edited']}'" in message

@@ -6,9 +6,9 @@ from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.mrml.nodes.segmentation_storage import (
     NamedMask,
     load_segmentation,
-    read_seg_nrrd,
     write_seg_nrrd,
 )
+from seg_nrrd import read_seg_nrrd
 
 
 def segments_of(node):
@@ -89,9 +89,9 @@ def test_several_segments_need_a_name(case, tmp_path):
     path = tmp_path / "case.seg.nrrd"
     write_seg_nrrd(path, [NamedMask(case.target, "A"), NamedMask(case.target, "B")], case.source)
 
-    with pytest.raises(UserInputError, match="holds 2 segments; name one of 'A', 'B'"):
+    with pytest.raises(UserInputError, match="has 2 segments; name one of: 'A', 'B'"):
         read_seg_nrrd(path, None, case.source)
-    with pytest.raises(UserInputError, match="0 segments named 'C'; it has 'A', 'B'"):
+    with pytest.raises(UserInputError, match="has 0 segments named 'C'; name one of: 'A', 'B'"):
         read_seg_nrrd(path, "C", case.source)
 
 

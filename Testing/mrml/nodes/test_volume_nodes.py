@@ -5,12 +5,12 @@ import vtk
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
-from context_propagation.mrml.nodes.volume_nodes import add_volume, source_volume_from_nodes
+from context_propagation.mrml.nodes.volume_nodes import add_volume, deferred_source_volume
 from context_propagation.mrml.nodes.world_matrices import RAS_TO_LPS
 
 
 def test_round_trip_keeps_voxels_and_places(case):
-    again = source_volume_from_nodes([case.volume])
+    again = deferred_source_volume([case.volume])()
 
     assert np.array_equal(again.channels, case.source.channels)
     assert np.allclose(again.ijk_to_lps, case.source.ijk_to_lps)
@@ -19,7 +19,7 @@ def test_round_trip_keeps_voxels_and_places(case):
 def test_channels_come_in_the_order_of_the_nodes(case):
     pet = add_volume(case.scene, SourceVolume(case.source.channels * 2, case.source.ijk_to_lps), "PET")
 
-    both = source_volume_from_nodes([pet, case.volume])
+    both = deferred_source_volume([pet, case.volume])()
 
     assert np.array_equal(both.channels[0], 2 * both.channels[1])
 
@@ -29,7 +29,7 @@ def test_parent_transforms_enter_the_matrix_and_leave_voxels_alone(case, rotate)
     inner.SetAndObserveTransformNodeID(outer.GetID())
     case.volume.SetAndObserveTransformNodeID(inner.GetID())
 
-    moved = source_volume_from_nodes([case.volume])
+    moved = deferred_source_volume([case.volume])()
 
     world = rotate(30, (0, 0, 1)) @ rotate(-50, (1, 1, 0)) @ RAS_TO_LPS @ case.source.ijk_to_lps
     assert np.array_equal(moved.channels, case.source.channels)
@@ -43,14 +43,14 @@ def test_nodes_that_lie_apart_only_through_a_transform_are_refused(case):
     pet.SetAndObserveTransformNodeID(case.transform(shift).GetID())
 
     with pytest.raises(UserInputError, match=r"'PET' .* not on the grid of 'CT' .*resample"):
-        source_volume_from_nodes([case.volume, pet])
+        deferred_source_volume([case.volume, pet])()
 
 
 def test_nodes_of_other_size_are_refused(case):
     small = SourceVolume(case.source.channels[:, 1:], case.source.ijk_to_lps)
 
     with pytest.raises(UserInputError, match=r"size \[16, 13, 9\]"):
-        source_volume_from_nodes([case.volume, add_volume(case.scene, small, "PET")])
+        deferred_source_volume([case.volume, add_volume(case.scene, small, "PET")])()
 
 
 def test_a_warping_transform_is_refused_with_the_remedy(case):
@@ -66,19 +66,19 @@ def test_a_warping_transform_is_refused_with_the_remedy(case):
     case.volume.SetAndObserveTransformNodeID(node.GetID())
 
     with pytest.raises(UserInputError, match=r"'CT' is under the transform 'Warp'.*harden"):
-        source_volume_from_nodes([case.volume])
+        deferred_source_volume([case.volume])()
 
 
 def test_an_empty_volume_node_is_refused(case):
     empty = case.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Nothing")
 
     with pytest.raises(UserInputError, match="'Nothing' has no voxels"):
-        source_volume_from_nodes([empty])
+        deferred_source_volume([empty])()
 
 
 def test_no_volume_is_refused():
     with pytest.raises(UserInputError, match="No volume is selected"):
-        source_volume_from_nodes([])
+        deferred_source_volume([])()
 
 
 def test_a_color_image_is_refused(case):
@@ -90,4 +90,4 @@ def test_a_color_image_is_refused(case):
     node.SetAndObserveImageData(image)
 
     with pytest.raises(UserInputError, match="'Photo' has 3 components"):
-        source_volume_from_nodes([node])
+        deferred_source_volume([node])()

@@ -20,8 +20,6 @@ from context_propagation.mrml.nodes.segments import (
     Color,
     add_segment_from_mask,
     add_segmentation,
-    segment_mask,
-    segment_name,
 )
 from context_propagation.mrml.nodes.volume_nodes import add_volume
 
@@ -106,38 +104,6 @@ def load_segmentation(scene: slicer.vtkMRMLScene, path: str | Path) -> slicer.vt
         scene.RemoveNode(storage)
         raise UserInputError(f"'{path}' holds no segmentation that Slicer can read; give a .seg.nrrd file")
     return node
-
-
-def read_seg_nrrd(path: str | Path, segment: str | None, volume: SourceVolume) -> np.ndarray:
-    """Read one segment of a file onto an image's grid; the file's own grid may differ.
-
-    Args:
-        path: The file.
-        segment: The segment's name; may be left out where the file holds one segment.
-        volume: The image whose grid the mask takes.
-
-    Returns:
-        bool `[K, J, I]`.
-
-    Raises:
-        UserInputError: No such file or segment, several segments and no name, or no overlap with the image.
-    """
-    scene = new_scene()
-    segmentation_node = load_segmentation(scene, path)
-    volume_node = add_volume(scene, volume, "source")
-    return segment_mask(segmentation_node, _segment_id(segmentation_node, segment, Path(path)), volume_node)
-
-
-def _segment_id(segmentation_node: slicer.vtkMRMLSegmentationNode, name: str | None, path: Path) -> str:
-    ids = segmentation_node.GetSegmentation().GetSegmentIDs()
-    names = [segment_name(segmentation_node, segment_id) for segment_id in ids]
-    listed = ", ".join(f"'{n}'" for n in names)
-    if name is None and len(ids) > 1:
-        raise UserInputError(f"'{path}' holds {len(ids)} segments; name one of {listed}")
-    wanted = names[0] if name is None else name
-    if names.count(wanted) != 1:
-        raise UserInputError(f"'{path}' holds {names.count(wanted)} segments named '{wanted}'; it has {listed}")
-    return str(ids[names.index(wanted)])
 
 
 def _require_whole(path: Path) -> None:

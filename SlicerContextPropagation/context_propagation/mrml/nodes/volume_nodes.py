@@ -14,15 +14,6 @@ from context_propagation.core.image.source_volume import GRID_TOLERANCE_MM, Sour
 from context_propagation.mrml.nodes.world_matrices import RAS_TO_LPS, to_vtk, volume_ijk_to_world
 
 
-def source_volume_from_nodes(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> SourceVolume:
-    """Stack volume nodes as the channels of one image; `deferred_source_volume`, done here.
-
-    Raises:
-        UserInputError: As there.
-    """
-    return deferred_source_volume(nodes)()
-
-
 def deferred_source_volume(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> Callable[[], SourceVolume]:
     """Check volume nodes that are the channels of one image; converting them takes time, and may be done elsewhere.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
@@ -28,12 +28,15 @@ from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.propagation_history import PropagationHistory, PropagationStep
 from context_propagation.mrml.writing.editor_logic_writer import EditorLogicWriter
 from context_propagation.mrml.writing.segment_writer import (
-    Engine,
     SegmentWriter,
     UndoableWriter,
     WriteReport,
     write_changed_voxels,
 )
+
+if TYPE_CHECKING:
+    from context_propagation.core.session.session import Session
+    from context_propagation.core.session.session_settings import PropagationResult
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Propagation:
     """
 
     edits: tuple[SliceEdit, ...]
-    result: Any
+    result: PropagationResult
     report: WriteReport
 
 
@@ -63,7 +66,7 @@ class PendingPropagation:
     """
 
     edits: tuple[SliceEdit, ...]
-    result: Any
+    result: PropagationResult
     known: BoxedMask
     drawn: BoxedMask
 
@@ -89,7 +92,7 @@ class PropagationLogic:
     def __init__(
         self,
         scene: slicer.vtkMRMLScene,
-        session: Engine,
+        session: Session,
         volume_nodes: Sequence[slicer.vtkMRMLScalarVolumeNode],
         segmentation_node: slicer.vtkMRMLSegmentationNode,
         segment_id: str,

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import slicer
 
-from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import Box, bounding_box, offset, slices_of, whole
-from context_propagation.core.image.slices import SliceEdit
 from context_propagation.mrml.nodes.labelmap_images import Labelmap, image_from_mask
 from context_propagation.mrml.nodes.nearest_pull import mapped_box, nearest_index, pull_nearest
 from context_propagation.mrml.nodes.segments import index_of_array, segment_grid, segment_labelmap
@@ -187,25 +184,6 @@ def _count_per_slice(refused: np.ndarray, box: Box, volume_from_segment_ijk: np.
     points_kji = np.argwhere(refused) + [start for start, _ in box]
     indices, counts = np.unique(nearest_index(points_kji, volume_from_segment_ijk)[:, axis], return_counts=True)
     return dict(zip(indices.tolist(), counts.tolist(), strict=True))
-
-
-class Engine(Protocol):
-    """What is asked of `core.session.Session`; masks are bool `[K, J, I]` of the volume."""
-
-    @property
-    def segmentation(self) -> np.ndarray: ...
-
-    def set_image(
-        self, image: Any, initial: np.ndarray | None = None, progress: Progress = ..., cancelled: CancelCheck = ...
-    ) -> Any: ...
-
-    def propagate(self, edits: Sequence[SliceEdit], progress: Progress = ..., cancelled: CancelCheck = ...) -> Any: ...
-
-    def undo(self) -> Any: ...
-
-    def redo(self) -> Any: ...
-
-    def discard_last(self) -> Any: ...
 
 
 @runtime_checkable
