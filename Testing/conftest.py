@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,22 @@ import SimpleITK as sitk
 from ball_images import SHAPE_KJI, ball_mask, edited_mask, sitk_image
 from context_propagation.cli.main import main
 from nnunet_folders import write_nnunet_folder
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Make the cases long that `quick` does not name."""
+    for item in items:
+        quick = item.get_closest_marker("quick")
+        if quick is not None and not all(_has(item.callspec, name, value) for name, value in quick.kwargs.items()):
+            item.add_marker(pytest.mark.long)
+
+
+def _has(case: Any, name: str, wanted: Any) -> bool:
+    """Whether a parameter has one of the wanted values, or the value of that name or ID."""
+    value = case.params[name]
+    names = {getattr(value, "__name__", None), *case.id.split("-")}
+    return any(value == one or one in names for one in (wanted if isinstance(wanted, tuple) else (wanted,)))
 
 
 @dataclass(frozen=True)

@@ -199,6 +199,7 @@ def test_a_chain_is_trained_network_by_network_and_loads(chain):
     assert (made["cases"], made["settings"]["seed"]) == (3, 0)
 
 
+@pytest.mark.long
 def test_a_training_repeats_with_its_seed_alone(data, chain, tmp_path):
     assert hash_of(trained(data, tmp_path / "again")) == hash_of(chain)
     assert hash_of(trained(data, tmp_path / "other", seed=1)) != hash_of(chain)

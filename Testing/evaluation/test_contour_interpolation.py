@@ -8,7 +8,10 @@ import pytest
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.evaluation.contour_interpolation import interpolated_between
 
-pytestmark = pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")  # ITK's wrapping
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning"),  # ITK's wrapping
+    pytest.mark.long,  # to load ITK takes half a minute
+]
 pytest.importorskip("itk")
 
 SLICES, SIDE, S = 23, 41, 11

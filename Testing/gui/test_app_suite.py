@@ -18,9 +18,13 @@ SCRIPTS = sorted(file.stem for file in APP.glob("App*Test.py"))
 AT_FULL_DEPTH = (
     "AppChannelsTest",
     "AppDocumentationTest",
+    "AppEffectTest",
     "AppGeometryTest",
     "AppInterruptionTest",
     "AppMainThreadTest",
+    "AppMasksTest",
+    "AppPanelTest",
+    "AppReloadTest",
 )
 """Scripts that `make test-long` runs: what they look at, other tests look at in `make test`."""
 NEVER_SKIPPED = ("predict", "redraw", "propagate", "apply", "undo", "save", "load")

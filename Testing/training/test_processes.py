@@ -15,7 +15,8 @@ from context_propagation.training.processes import run_in_parallel
 from worker_jobs import die_at_first, refuse, stay
 
 SCRIPT = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with Ctrl-C ignored
 from functools import partial
 from context_propagation.training.processes import run_in_parallel
 from worker_jobs import stay

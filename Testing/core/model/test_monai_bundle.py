@@ -255,7 +255,7 @@ def test_where_the_transforms_crop_the_image_the_prediction_still_covers_all_of_
     assert session.cache.prepared.grid.crop != whole(session.cache.prepared.image_shape)
     assert session.segmentation.shape == volume.shape_kji
     assert session.segmentation.any()
-    assert not session.segmentation[:4].any()
+    assert not session.segmentation[:3].any()  # the first sample that is kept lies between slices 3 and 4
 
 
 def test_transforms_that_mirror_the_grid_are_refused():

@@ -248,7 +248,7 @@ def test_the_only_label_needs_no_name(tmp_path):
 
 
 def test_with_several_labels_one_must_be_named(tmp_path):
-    with pytest.raises(UserInputError, match=r"several labels: GTV \(1\), node \(2\); name one"):
+    with pytest.raises(UserInputError, match=r"several labels: GTV \(1\), node \(2\); name the one to refine"):
         labelled(tmp_path, None, labels=THREE)
 
 

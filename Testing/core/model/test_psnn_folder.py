@@ -239,7 +239,7 @@ def test_the_weights_of_one_network_are_not_those_of_a_chain(folder, tmp_path):
 def test_a_fold_s_name_and_the_provenance_are_checked_before_anything_is_written(tmp_path):
     description = describe()
     for fold in ("../all", "01", ""):
-        with pytest.raises(UserInputError, match="names no fold"):
+        with pytest.raises(UserInputError, match="is not the name of a fold; choose all, or a number"):
             save_psnn_folder(tmp_path / "model", description, {fold: description.build()})
     with pytest.raises(UserInputError, match="cannot be kept as JSON"):
         save_psnn_folder(tmp_path / "model", describe(provenance={"x": float("nan")}), {"all": description.build()})

@@ -200,6 +200,7 @@ def test_one_evaluation_on_the_slab_equals_the_whole_window_to_1e_5_in_float32(f
     assert outside.abs().max() == 0
 
 
+@pytest.mark.quick(folder="PlainConvUNet", level=1, optimizer="lbfgs")
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 @pytest.mark.parametrize("level", [1, 2])
 def test_a_whole_optimisation_on_the_slab_equals_the_whole_window_to_1e_6_in_float64(folder, optimizer, level):
@@ -241,6 +242,7 @@ def slices_far_apart(axis=0):
     return replace(target(axis), indices=FAR_APART)
 
 
+@pytest.mark.quick(folder="ResidualEncoderUNet", optimizer="lbfgs", warm=False)
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 @pytest.mark.parametrize("warm", [False, True])
 def test_slices_far_apart_are_updated_in_slabs_of_their_own_as_on_the_whole_window(folder, optimizer, warm):

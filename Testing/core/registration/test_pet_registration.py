@@ -64,6 +64,7 @@ def test_a_known_shift_turn_and_deformation_are_found_on_turned_grids(ct, moved_
     assert found.overlap > 0.99
 
 
+@pytest.mark.long
 def test_a_shift_alone_is_found_within_a_millimetre(ct):
     shift = sitk.TranslationTransform(3, (6.0, -4.0, 8.0))
 
@@ -87,6 +88,7 @@ def test_the_result_says_what_its_transform_does(found):
     assert found.check == check_transform(found.transform, CT_GRID)
 
 
+@pytest.mark.long
 def test_the_same_input_gives_the_same_transform_bit_by_bit(ct, moved_pet, found):
     again = register_pet(ct, moved_pet, SMALL)
 
@@ -100,6 +102,7 @@ def monotone(ct: sitk.Image) -> sitk.Image:
     return sitk.Sqrt(sitk.Clamp(ct, sitk.sitkFloat32, -1000, 500) + 1001)
 
 
+@pytest.mark.quick(pet_of="a PET on the CT's grid")
 @pytest.mark.parametrize(
     "pet_of",
     [lambda ct: ct, monotone, lambda ct: Body.make().pet(PET_GRID), lambda ct: Body.make().pet(CT_GRID)],

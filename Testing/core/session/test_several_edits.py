@@ -328,6 +328,7 @@ def drawing(session, axis, index, kind):
     return SliceEdit(axis, index, masks[kind])
 
 
+@pytest.mark.quick(mode="joint")
 @pytest.mark.parametrize("mode", MODES)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(steps=steps)

@@ -223,6 +223,7 @@ def test_the_editor_may_end(bench, situation):
     start_anew(bench)
 
 
+@pytest.mark.quick(situation=("propagating", "previewed"))
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_the_module_may_be_reloaded(bench, situation, monkeypatch):
     import slicer.ScriptedLoadableModule

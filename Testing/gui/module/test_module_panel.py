@@ -601,7 +601,7 @@ application.start()
 application.load_module({str(SHIPPED / "ContextPropagation.py")!r})
 application.finish_startup()
 from as_a_user import process_events
-from context_propagation.gui.warm_up import STEPS
+from context_propagation.gui.work.warm_up import STEPS
 print("at once:", [name for name in STEPS if "gui" in name and name in sys.modules])
 process_events(until=lambda: STEPS[-1] in sys.modules, at_most=30)
 print("soon:", all(name in sys.modules for name in STEPS))
@@ -1122,7 +1122,7 @@ def test_the_panel_fits_400_pixels_whatever_its_texts_say(module, pet_model, add
     assert narrowest(widget) <= NARROW
 
     user.choose_model(folder)
-    assert "is no model" in user.ui.modelDescription.text.replace("\u200b", "")
+    assert "choose one that holds" in user.ui.modelDescription.text.replace("\u200b", "")
     user.ui.packagesLabel.text = f"Step 1 of 2, PyTorch: Downloading {folder.name}.whl"
     assert narrowest(widget) <= NARROW
 

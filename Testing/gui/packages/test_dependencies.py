@@ -202,6 +202,7 @@ def test_installing_takes_the_pinned_versions_from_the_index(installer, python, 
     assert done.changed == {}
 
 
+@pytest.mark.long
 def test_nnunet_brings_no_other_torch(installer, python):
     installer.install(plan_installation(installer.missing()))
 
@@ -217,6 +218,7 @@ def test_what_slicer_brought_is_kept(tmp_path, installer, python, wheels):
     assert "numpy" not in done.added
 
 
+@pytest.mark.long
 def test_a_package_in_the_range_is_left_as_it_is(tmp_path, installer, python):
     python.bring(make_wheel(tmp_path / "other extension", "nnunetv2", "2.6"))
 
@@ -226,6 +228,7 @@ def test_a_package_in_the_range_is_left_as_it_is(tmp_path, installer, python):
     assert set(done.added) == {"torch", "psutil", "safetensors"}
 
 
+@pytest.mark.long
 def test_a_package_that_is_too_old_is_replaced_and_said_to_be(tmp_path, installer, python):
     python.bring(make_wheel(tmp_path / "other extension", "nnunetv2", "2.2"))
 
@@ -245,6 +248,7 @@ def test_without_a_network_everything_comes_from_the_folder(tmp_path, wheels):
     assert python.versions()["torch"] == "2.13.0"
 
 
+@pytest.mark.long
 def test_progress_names_the_step_and_passes_on_what_pip_prints(installer, wheels):
     seen = []
 
@@ -268,6 +272,7 @@ def test_undoing_removes_what_was_installed_and_nothing_else(tmp_path, installer
     assert installer.uninstall().removed == ()
 
 
+@pytest.mark.long
 def test_undoing_works_in_a_later_session_and_over_several_installations(tmp_path, installer, python, wheels):
     make_wheel(wheels, "monai", "1.6.1")
     make_wheel(wheels, "pyyaml", "6.0.3")
@@ -281,6 +286,7 @@ def test_undoing_works_in_a_later_session_and_over_several_installations(tmp_pat
     assert python.versions() == {}
 
 
+@pytest.mark.long
 def test_undoing_leaves_what_others_need_or_have_replaced(tmp_path, installer, python):
     installer.install(plan_installation(installer.missing()))
     others = tmp_path / "other extension"
@@ -292,6 +298,7 @@ def test_undoing_leaves_what_others_need_or_have_replaced(tmp_path, installer, p
     assert set(python.versions()) == {"psutil", "torch", "segmenter"}
 
 
+@pytest.mark.long
 def test_undoing_does_not_remove_a_package_that_was_there_in_an_older_version(tmp_path, installer, python):
     python.bring(make_wheel(tmp_path / "other extension", "nnunetv2", "2.2"))
     installer.install(plan_installation(installer.missing()))

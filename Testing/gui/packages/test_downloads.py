@@ -65,7 +65,7 @@ def section(application, monkeypatch, tmp_path, wheels, python):
     if Version("24.1") <= PIP:
         monkeypatch.setattr(module, "pip_environment", lambda: {"PIP_PROGRESS_BAR": "raw"})
     application.load_module(
-        os.path.join(os.path.dirname(__file__), "../../SlicerContextPropagation/ContextPropagation.py")
+        os.path.join(os.path.dirname(__file__), "../../../SlicerContextPropagation/ContextPropagation.py")
     )
     panel = application.open_module("ContextPropagation").panel
     ui = panel.inputs._ui

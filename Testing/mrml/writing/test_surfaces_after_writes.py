@@ -83,6 +83,7 @@ def require_true_surfaces(case):
     assert case.segmentation.GetDisplayNode().GetDisplayRepresentationName3D() == SURFACE
 
 
+@pytest.mark.quick(shown="a shared layer", overlaps=True)
 @pytest.mark.parametrize("overlaps", [False, True])
 def test_a_write_and_its_undo_and_redo_bring_the_surfaces_with_them(shown, writing, overlaps):
     writer, undo, redo = writing
