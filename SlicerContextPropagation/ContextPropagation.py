@@ -23,7 +23,7 @@ class ContextPropagation(ScriptedLoadableModule):
         parent.title = _("Context Propagation")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.dependencies = ["Segmentations", "Plots"]
-        parent.contributors = ["SlicerContextPropagation contributors"]
+        parent.contributors = ["Name (Organisation)"]  # as in the extension's CMakeLists.txt
         parent.helpText = _(
             "Redraw one slice of a contour; the features of your own frozen segmentation network carry the correction "
             "through the volume. Research software: not a medical device."

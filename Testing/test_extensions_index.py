@@ -53,3 +53,35 @@ def test_the_index_accepts_category_tier_and_address():
 
 def test_the_file_has_plain_line_ends():
     assert b"\r" not in FILE.read_bytes()
+
+
+def test_the_description_is_one_or_two_sentences():
+    assert 1 <= len(re.findall(r"[.!?](?: |$)", cmake_setting("EXTENSION_DESCRIPTION"))) <= 2
+
+
+def test_contributors_are_names_with_their_organisations_and_the_same_everywhere():
+    contributors = cmake_setting("EXTENSION_CONTRIBUTORS")
+    module = (ROOT / "SlicerContextPropagation" / "ContextPropagation.py").read_text("utf-8")
+
+    assert re.fullmatch(r"[^(),]+ \([^()]+\)(, [^(),]+ \([^()]+\))*", contributors)
+    for one in re.findall(r"[^(),]+ \([^()]+\)", contributors):
+        assert f'"{one.strip()}"' in module
+
+
+def test_the_homepage_says_how_to_cite_and_for_what_to_look():
+    readme, citation = ((ROOT / name).read_text("utf-8") for name in ("README.md", "CITATION.cff"))
+
+    assert "## How to cite" in readme
+    assert "Keywords: " in readme
+    title = "Interactive Radiotherapy Target Delineation with 3D-Fused Context"
+    assert title in readme
+    assert title in citation
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    assert re.search(r'^version = "(.*)"', project, re.MULTILINE).group(1) in citation
+
+
+def test_the_sample_case_stands_under_a_category_with_a_title():
+    package = ROOT / "SlicerContextPropagation" / "context_propagation"
+    source = (package / "gui" / "module" / "sample_data.py").read_text("utf-8")
+
+    assert 'CATEGORY, SAMPLE = "Context Propagation", ' in source

@@ -30,7 +30,7 @@ ARROWS = {
     "core/propagation": ("core", "core/image", "core/network", "core/model"),
     "core/session": ("core", "core/image", "core/storage", "core/model", "core/propagation"),
     "core/bundle": ("core", "core/storage", "core/model", "core/propagation", "core/session", "core/phantom"),
-    "mrml/nodes": ("core", "core/image"),
+    "mrml/nodes": ("core", "core/image", "core/storage"),
     "mrml/writing": ("core", "core/image", "mrml/nodes"),
     "mrml/session": (
         *("core", "core/image", "core/model", "core/session", "core/bundle"),
@@ -46,7 +46,7 @@ ARROWS = {
     "cli": (*ENGINE, "files", "segmentations", "training", "training/base", "evaluation"),
     "gui/work": ("core", "mrml", "mrml/session"),
     "gui": (*ENGINE, *MRML, "files", "gui/work"),
-    "gui/packages": ("core", "gui/work"),
+    "gui/packages": ("core", "core/storage", "gui/work"),
     "gui/module": (*ENGINE, *MRML, "files", "gui", "gui/work", "gui/packages"),
     "gui/effect": (*ENGINE, *MRML, "gui", "gui/work"),
 }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.storage.whole_file import whole_file
 
 FILE_NAME = "installed-packages.json"
 
@@ -74,11 +74,10 @@ def write_record(folder: Path, record: InstallationRecord) -> None:
     Raises:
         UserInputError: It cannot be written.
     """
-    partial = folder / f"{FILE_NAME}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(asdict(record), indent=2, sort_keys=True) + "\n", "utf-8")
-        os.replace(partial, folder / FILE_NAME)
+        with whole_file(folder / FILE_NAME) as partial:
+            partial.write_text(json.dumps(asdict(record), indent=2, sort_keys=True) + "\n", "utf-8")
     except OSError as error:
         raise UserInputError(
             f"The list of installed packages cannot be written into '{folder}' ({error}); choose a folder that can"

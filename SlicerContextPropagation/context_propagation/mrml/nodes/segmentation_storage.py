@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import slicer
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.mrml.nodes.scenes import new_scene
 from context_propagation.mrml.nodes.segments import (
     DEFAULT_COLOR,
@@ -67,22 +66,18 @@ def write_seg_nrrd(path: str | Path, segments: Sequence[NamedMask], volume: Sour
 
 
 def save_segmentation(path: str | Path, segmentation_node: slicer.vtkMRMLSegmentationNode) -> None:
-    """Save a segmentation node to `.seg.nrrd` through a temporary file in the same folder.
+    """Save a segmentation node to `.seg.nrrd`, whole or not at all.
 
     Raises:
         UserInputError: Another suffix, or Slicer could not write the file.
     """
     path = Path(path)
     _require_suffix(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex}{SUFFIX}")
     storage = slicer.vtkMRMLSegmentationStorageNode()
-    storage.SetFileName(str(temporary))
-    try:
-        if not storage.WriteData(segmentation_node) or not temporary.is_file():
+    with whole_file(path) as partial:
+        storage.SetFileName(str(partial))
+        if not storage.WriteData(segmentation_node) or not partial.is_file():
             raise UserInputError(f"'{path}' could not be written; check that the folder is writable and has room")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_segmentation(scene: slicer.vtkMRMLScene, path: str | Path) -> slicer.vtkMRMLSegmentationNode:
