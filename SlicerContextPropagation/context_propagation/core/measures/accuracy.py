@@ -232,7 +232,7 @@ def _batch(mask: np.ndarray) -> torch.Tensor:
 
 
 def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """DSC (Eq. 8) of two masks, bool `[K, J, I]`; 1 where both are empty."""
+    """DSC, 2 |P and Y| / (|P| + |Y|) (Eq. 8), of two masks, bool `[K, J, I]`; 1 where both are empty."""
     if not predicted.any() and not truth.any():
         return 1.0
     metrics = require("monai.metrics", extra="evaluation")
@@ -240,7 +240,10 @@ def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _sensitivity_and_specificity(predicted: np.ndarray, truth: np.ndarray, voxels: int) -> tuple[float, float]:
-    """Of a scope with so many voxels, of which those that are not in the masks' box are true negatives."""
+    """|P and Y| / |Y| and |not P and not Y| / |not Y| (Eq. 10-11) of a scope with so many voxels.
+
+    Those of them that are not in the masks' box are true negatives.
+    """
     metrics = require("monai.metrics", extra="evaluation")
     counts = torch.zeros(1, 1, 4, dtype=torch.float64)  # TP, FP, TN, FN
     if truth.size:
@@ -298,6 +301,7 @@ def _both_ways(
 
 
 def _hd95_mm(surfaces: _BothWays, slices: Sequence[int]) -> float:
+    """max(P95_p min_y d(p, y), P95_y min_p d(p, y)): Eq. 9 with the 95th percentile in place of the inner maximum."""
     return max(float(np.percentile(surface.on(slices).distances_mm, 95)) for surface in surfaces)
 
 

@@ -113,6 +113,8 @@ def compose(
 ) -> np.ndarray:
     """Labels after all edits, R_n: Eq. 4 for each edit.
 
+        Z(s) = phi'(f')(s) on near slices,  Z(s) = phi'(phi_fusion(f, f'))(s) on far ones
+
     A near slice takes the update of the edit that was drawn first among those that it is near to; an edit for which
     nothing had to be updated is near to none. A far slice, near to no edit, takes the target where the margin of the
     fused features is beyond the thresholds' `add`, background where it is beyond their `remove`, and else keeps what
