@@ -543,7 +543,7 @@ def test_a_segmentation_turned_a_little_is_told_to_lie_otherwise(ready, case, re
     ready.close_session()
     case.segmentation.SetAndObserveTransformNodeID(case.transform(rotate(0.4, (0, 0, 1))).GetID())
 
-    assert "lay otherwise to each other" in ready.check().warnings[-1]
+    assert "were moved against each other" in ready.check().warnings[-1]
 
 
 def test_in_a_segment_that_was_emptied_nothing_is_kept(ready, case, target, redrawn):
@@ -618,8 +618,8 @@ def test_edits_made_where_the_volume_lay_otherwise_are_neither_kept_nor_replayed
     check = ready.check()
 
     assert (check.earlier.drawn, check.earlier.replayable) == ((), None)
-    assert "lay otherwise to each other" in check.warnings[-1]
-    with pytest.raises(UserInputError, match="lay otherwise to each other .* put them back"):
+    assert "were moved against each other" in check.warnings[-1]
+    with pytest.raises(UserInputError, match="were moved against each other .* put them back"):
         ready.restore()
     case.volume.SetOrigin(*origin)
     assert ready.check().earlier.replayable is not None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
@@ -19,7 +17,7 @@ from context_propagation.core.device import free_device_memory
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.boxes import box_of, whole
-from context_propagation.core.image.slices import SliceEdit, find_edited_slices_in_boxes, slices_to_keep
+from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import axis_of_plane
 from context_propagation.core.long_imports import long_imports
 from context_propagation.core.model.model_listing import describe_model
@@ -29,16 +27,20 @@ from context_propagation.mrml.nodes.scenes import prepare_scene
 from context_propagation.mrml.nodes.segments import add_segment_in_box, add_segmentation, boxed_segment, segment_named
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.nodes.volume_nodes import planes_of_volume, volume_shape_kji
-from context_propagation.mrml.nodes.world_matrices import relative_place
-from context_propagation.mrml.session.live_session import LiveSession, SliceUncertainty
+from context_propagation.mrml.session.current_session import CurrentSession
+from context_propagation.mrml.session.earlier_edits import (
+    PLACED_OTHERWISE,
+    Earlier,
+    earlier_in_scene,
+    earlier_in_session,
+    is_placed_as,
+    saved_in_scene,
+)
+from context_propagation.mrml.session.live_session import SliceUncertainty
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.propagation_logic import PendingPropagation, Propagation, PropagationLogic
-from context_propagation.mrml.session.session_node import (
-    find_session_node,
-    read_session,
-)
 from context_propagation.mrml.session.session_start import SessionStart, own_writer
-from context_propagation.mrml.session.start_check import Earlier, StartCheck, check_operation
+from context_propagation.mrml.session.start_check import StartCheck, check_operation
 from context_propagation.mrml.writing.editor_logic_writer import EditorLogicWriter, close_own
 from context_propagation.mrml.writing.segment_writer import SegmentWriter, WriteReport, write_changed_voxels
 
@@ -46,16 +48,6 @@ if TYPE_CHECKING:
     from context_propagation.core.session.memory_forecast import MemoryForecast
     from context_propagation.core.session.session import Session
     from context_propagation.core.session.session_settings import SessionSettings
-
-
-Result = TypeVar("Result")
-
-
-PLACE_TOLERANCE_VOXELS = 0.05
-"""Of matrices from a saved scene, which are rounded."""
-
-
-PLACED_OTHERWISE = "Volume and segmentation lay otherwise to each other when this segment was edited"
 
 
 logger = logging.getLogger(__name__)
@@ -79,52 +71,39 @@ class ContextPropagationLogic:
         self.loaded: LoadedModel | None = None
         self.selection: Selection | None = None
         self.plane: str | None = None
-        self._live: LiveSession | None = None
-        self._starting: SessionStart | None = None
-        self._forecast: MemoryForecast | None = None
+        self._current = CurrentSession()
 
     # -- what there is -----------------------------------------------------------------------------------------------
 
     @property
     def session(self) -> Session | None:
         """The engine, from when its image is being cached."""
-        if self._live is not None:
-            return self._live.session
-        return self._starting.session if self._starting else None
+        return self._current.engine
 
     @property
     def propagation(self) -> PropagationLogic | None:
         """What keeps engine and segment in step, once the image is cached."""
-        return self._live.propagation if self._live else None
+        return self._current.live.propagation if self._current.live else None
 
     @property
     def doubt(self) -> SliceUncertainty | None:
         """How undecided the model is on each slice, once the image is cached."""
-        return self._live.doubt if self._live else None
+        return self._current.live.doubt if self._current.live else None
 
     @property
     def kept(self) -> tuple[SliceEdit, ...]:
         """Slices drawn before the session began, which propagation leaves alone."""
-        return self._live.kept if self._live else ()
+        return self._current.live.kept if self._current.live else ()
 
     @property
     def history(self) -> list[SavedPropagation]:
         """The propagations that are in the segment, first to last."""
-        return self._live.history if self._live else []
+        return self._current.live.history if self._current.live else []
 
     @property
     def memory(self) -> MemoryForecast | None:
         """What caching the image needs: as the last check foresaw it, then as it was planned; None without a check."""
-        plan = self._starting.session.plan if self._starting else None
-        if plan is None or self._forecast is None:
-            return self._forecast
-        return replace(
-            self._forecast,
-            kept_bytes=plan.cached_bytes,
-            peak_bytes=plan.peak_bytes,
-            target_known=True,
-            messages=plan.messages,
-        )
+        return self._current.memory
 
     # -- model -------------------------------------------------------------------------------------------------------
 
@@ -149,7 +128,7 @@ class ContextPropagationLogic:
             UserInputError: The folder cannot be used, now or when it is loaded.
         """
         describe_model(folder)  # refused at once where it holds no model
-        self._require_idle()
+        self._current.require_idle()
 
         def compute(progress: Progress, cancelled: CancelCheck) -> LoadedModel:
             progress("load model", 0.0)
@@ -160,7 +139,7 @@ class ContextPropagationLogic:
                 return load_model(folder, label, device, trust)
 
         def finish(loaded: LoadedModel) -> LoadedModel:
-            self._require_idle()
+            self._current.require_idle()
             self.close_session()
             self.loaded = loaded
             return loaded
@@ -192,7 +171,7 @@ class ContextPropagationLogic:
             raise UserInputError(f"'{volume_nodes[0].GetName()}' is selected twice; select another volume per channel")
         volume_shape_kji(volume_nodes[0])
         if segmentation_node is None or not segmentation_node.GetSegmentation().GetNumberOfSegments():
-            self._require_idle()  # before anything is added to the scene
+            self._current.require_idle()  # before anything is added to the scene
         if segmentation_node is None:
             name = f"{volume_nodes[0].GetName()} segmentation"
             segmentation_node = add_segmentation(self.scene, volume_nodes[0], name)
@@ -205,7 +184,7 @@ class ContextPropagationLogic:
             segment_id = segment_named(segmentation_node, segment)
         selection = Selection(tuple(volume_nodes), segmentation_node, segment_id)
         if selection != self.selection:
-            self._require_idle()
+            self._current.require_idle()
             self.close_session()
             self.selection = selection
         return selection
@@ -222,15 +201,14 @@ class ContextPropagationLogic:
                 when it runs.
         """
         loaded, selection = self._require_loaded(), self._require_selection()
-        self._require_idle()
-        live = self._live
+        self._current.require_idle()
         free_device_memory()
-        freed_bytes = live.session.cache.cached_bytes(live.session.settings.level) if live else 0
         segment = self._boxed_segment()
-        operation = check_operation(loaded, selection.volume_nodes, segment, self._earlier(segment), freed_bytes)
+        earlier = self._earlier(segment)
+        operation = check_operation(loaded, selection.volume_nodes, segment, earlier, self._current.cached_bytes)
 
         def finish(check: StartCheck) -> StartCheck:
-            self._forecast = check.memory
+            self._current.foresee(check.memory)
             return check
 
         return replace(operation, finish=finish)
@@ -266,7 +244,7 @@ class ContextPropagationLogic:
         if earlier.trouble and check is None:
             logger.warning(earlier.trouble)
         ready = check.image_for(self._require_loaded(), selection.volume_nodes) if check else None
-        return self._becoming_live(
+        return self._current.becoming_live(
             start, start.predict_operation(earlier.drawn if keep_drawn else (), earlier.image_sha256, ready)
         )
 
@@ -283,7 +261,7 @@ class ContextPropagationLogic:
         Raises:
             UserInputError: No image is set, or the slice or mask does not fit the volume.
         """
-        self._require_propagation()
+        self._current.require_live()
         selection = self._require_selection()
         volume_node = selection.volume_nodes[0]
         axis = self._axis(plane)
@@ -308,11 +286,11 @@ class ContextPropagationLogic:
     def edits(self, plane: str | None = None) -> list[SliceEdit]:
         """The slices that were redrawn since the last propagation; see `PropagationLogic.edits`."""
         self.follow()
-        return self._require_propagation().edits(plane=plane or self.plane)
+        return self._current.require_live().propagation.edits(plane=plane or self.plane)
 
     def redrawn(self) -> list[SliceEdit]:
         """As `edits`; nothing where nothing was redrawn."""
-        return self._require_live().redrawn(self.plane)
+        return self._current.require_live().redrawn(self.plane)
 
     def propagate(self, plane: str | None = None) -> Propagation:
         """`propagate_operation`, run here, and applied."""
@@ -327,7 +305,7 @@ class ContextPropagationLogic:
         Raises:
             UserInputError: No image is set, or nothing was redrawn, or no plane stands out.
         """
-        return self._require_live().propagate_operation(plane or self.plane)
+        return self._current.require_live().propagate_operation(plane or self.plane)
 
     def use_writer(self, writer: SegmentWriter | None) -> None:
         """Let someone else write from now on; a history of the earlier writer is lost.
@@ -338,33 +316,33 @@ class ContextPropagationLogic:
         Raises:
             UserInputError: No image is set.
         """
-        propagation = self._require_propagation()
+        propagation = self._current.require_live().propagation
         if writer is None and isinstance(propagation.writer, EditorLogicWriter):
             return
         if writer is None:
-            self._require_idle()  # a preview was made to be applied by someone else
+            self._current.require_idle()  # a preview was made to be applied by someone else
         close_own(propagation.writer)
         propagation.writer = writer or own_writer(self.scene, self._require_selection())
 
     def apply(self, pending: PendingPropagation) -> Propagation:
         """Write a propagation as one undo step; see `PropagationLogic.apply`."""
-        return self._require_live().apply(pending)
+        return self._current.require_live().apply(pending)
 
     def discard(self, pending: PendingPropagation) -> None:
         """Forget a propagation that was not applied; what was drawn stays."""
-        self._require_propagation().discard(pending)
+        self._current.require_live().propagation.discard(pending)
 
     def undo(self) -> None:
         """Take the last propagation back; what was drawn stays. See `PropagationLogic.undo`."""
-        self._require_live().undo()
+        self._current.require_live().undo()
 
     def redo(self) -> None:
         """Make it again."""
-        self._require_live().redo()
+        self._current.require_live().redo()
 
     def follow(self) -> None:
         """Bring the engine in step with an Undo or Redo of the Segment Editor."""
-        self._require_live().follow()
+        self._current.require_live().follow()
 
     def suggested_slice(self) -> int | None:
         """The slice to redraw next, along `doubt.axis`; None where nothing is in doubt or no image is set."""
@@ -407,9 +385,7 @@ class ContextPropagationLogic:
 
     def saved_session(self) -> SavedSession | None:
         """What the scene holds of earlier edits of the selected segment; None where there is nothing."""
-        selection = self._require_selection()
-        node = find_session_node(self.scene, selection.segmentation_node, selection.segment_id)
-        return None if node is None else read_session(node, volume_shape_kji(selection.volume_nodes[0]))
+        return saved_in_scene(self.scene, self._require_selection())
 
     def restore(self, writer: SegmentWriter | None = None, check: StartCheck | None = None) -> SavedSession:
         """`restore_operation`, run here."""
@@ -434,28 +410,19 @@ class ContextPropagationLogic:
         if saved is None:
             raise UserInputError("The scene holds no edits of this segment; predict, and redraw a slice")
         saved.require_made_with(loaded.model.content_hash, loaded.fusion_sha256, loaded.model.target_name)
-        if not self._is_placed_as(saved.place):
+        if not is_placed_as(saved.place, self._require_selection()):
             raise UserInputError(f"{PLACED_OTHERWISE}; put them back, or predict anew")
         from context_propagation.core.session.saved_settings import read_settings
 
         start = self._new_start(writer, read_settings(saved.settings, Path("the scene's record")))
         ready = check.image_for(loaded, self._require_selection().volume_nodes) if check else None
-        return self._becoming_live(start, start.replay_operation(saved, ready))
+        return self._current.becoming_live(start, start.replay_operation(saved, ready))
 
     # -- end ---------------------------------------------------------------------------------------------------------
 
     def close_session(self) -> None:
         """Free the cached features; selection, segment and scene stay as they are."""
-        live, self._live = self._live, None
-        self._starting = self._forecast = None
-        try:
-            if live is not None:
-                with suppress(UserInputError):  # what was moved, changed or deleted has no last step to follow
-                    live.follow()
-                close_own(live.propagation.writer)
-        finally:
-            del live
-            free_device_memory()
+        self._current.close()
 
     def close(self) -> None:
         """Free the session and the model, and forget the selection."""
@@ -472,91 +439,20 @@ class ContextPropagationLogic:
     def _new_start(self, writer: SegmentWriter | None, settings: SessionSettings | None = None) -> SessionStart:
         """A session without an image; the one in use is untouched."""
         loaded, selection = self._require_loaded(), self._require_selection()
-        self._require_idle()
+        self._current.require_idle()
         return SessionStart(self.scene, loaded, selection, writer, settings)
-
-    def _becoming_live(
-        self, start: SessionStart, operation: Operation[tuple[LiveSession, Result]]
-    ) -> Operation[Result]:
-        """Close the session in use, as all was checked and two caches may not fit; at its end the new one is live."""
-        forecast = self._forecast
-        self.close_session()
-        self._starting, self._forecast = start, forecast
-
-        def end() -> None:
-            if self._starting is start:
-                self._starting = None
-            free_device_memory()
-
-        def finish(computed: Any) -> Result:
-            if self._starting is not start:
-                operation.abandon()
-                raise UserInputError("The session was closed while its image was cached; start again")
-            try:
-                self._live, result = operation.finish(computed)
-                self._forecast = self.memory
-            finally:
-                end()
-            return result
-
-        def abandon() -> None:
-            operation.abandon()
-            end()
-
-        return Operation(operation.title, operation.compute, finish, abandon)
 
     def _earlier(self, segment: BoxedMask) -> Earlier:
         """What is known of earlier edits of a segment: from the session in use, or the scene."""
-        live = self._live
-        if live is not None:
-            with suppress(UserInputError):  # moved or changed since: then its last steps are what there is
-                live.follow()
-            known = live.propagation.last_known
-            return self._earlier_edits(segment, live.drawings, known, live.propagation.place, None)
-        try:
-            saved = self.saved_session()
-        except UserInputError as error:
-            return Earlier(trouble=f"{error}. Slices drawn before are not known.")
-        if saved is None:
-            return Earlier()
-        replayable = saved if saved.propagations else None
-        earlier = self._earlier_edits(segment, saved.drawings, saved.known_in(segment), saved.place, replayable)
-        return replace(earlier, image_sha256=saved.image_sha256)
-
-    def _earlier_edits(
-        self,
-        segment: BoxedMask,
-        drawings: Sequence[SliceEdit],
-        known: BoxedMask | None,
-        place: np.ndarray,
-        replayable: SavedSession | None,
-    ) -> Earlier:
-        if not self._is_placed_as(place):
-            return Earlier(trouble=f"{PLACED_OTHERWISE}. Slices drawn then are not kept.")
-        redrawn: list[SliceEdit] = []
-        trouble = ""
-        if known is not None and not known.is_same(segment):
-            try:
-                redrawn = find_edited_slices_in_boxes(known, segment, self._axis(self.plane) if self.plane else None)
-            except UserInputError as error:
-                trouble = f"{error}. What was redrawn since the last propagation is not kept."
-        return Earlier(slices_to_keep(drawings, segment.mask, redrawn), replayable, trouble)
-
-    def _is_placed_as(self, place: np.ndarray) -> bool:
         selection = self._require_selection()
-        volume_node = selection.volume_nodes[0]
-        now = relative_place(volume_node, selection.segmentation_node)
-        corners = np.array(list(itertools.product(*[(0, n) for n in volume_shape_kji(volume_node)[::-1]], [1]))).T
-        then = place @ np.linalg.inv(now) @ corners  # where the volume's corners lay then, in voxels
-        return bool(np.abs(then - corners).max() <= PLACE_TOLERANCE_VOXELS)
+        axis = self._axis(self.plane) if self.plane else None
+        if self._current.live is not None:
+            return earlier_in_session(self._current.live, selection, segment, axis)
+        return earlier_in_scene(self.scene, selection, segment, axis)
 
     def _axis(self, plane: str) -> int:
         """The array axis of a plane's slices in the first volume."""
         return axis_of_plane(planes_of_volume(self._require_selection().volume_nodes[0]), plane)
-
-    def _require_idle(self) -> None:
-        if self._starting is not None or (self.propagation is not None and self.propagation.busy):
-            raise UserInputError("A computation is running, or a preview is open; finish, cancel or discard it first")
 
     def _require_loaded(self) -> LoadedModel:
         if self.loaded is None:
@@ -568,11 +464,3 @@ class ContextPropagationLogic:
             raise UserInputError("No volume and segment are selected; select them first")
         self.selection.require_nodes()
         return self.selection
-
-    def _require_live(self) -> LiveSession:
-        if self._live is None:
-            raise UserInputError("No image is set; predict first")
-        return self._live
-
-    def _require_propagation(self) -> PropagationLogic:
-        return self._require_live().propagation

@@ -12,37 +12,13 @@ from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled
 from context_propagation.core.image.boxed_mask import BoxedMask
-from context_propagation.core.image.slices import SliceEdit
-from context_propagation.core.session.saved_session import SavedSession
 from context_propagation.mrml.nodes.volume_nodes import deferred_source_volume, image_state
+from context_propagation.mrml.session.earlier_edits import Earlier
 from context_propagation.mrml.session.operation import Operation
 
 if TYPE_CHECKING:
     from context_propagation.core.session.memory_forecast import MemoryForecast
     from context_propagation.core.session.ready_image import ReadyImage
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """What the scene knows of earlier edits of a segment.
-
-    Attributes:
-        drawn: Slices that are still as they were drawn.
-        replayable: Edits that can be replayed; None where there are none, or where they are in use.
-        trouble: What is not kept, and why; or empty.
-        image_sha256: Of the image on which they were made; empty where that is the one in use.
-    """
-
-    drawn: tuple[SliceEdit, ...] = ()
-    replayable: SavedSession | None = None
-    trouble: str = ""
-    image_sha256: str = ""
-
-    def on(self, image_sha256: str) -> Earlier:
-        """What is known of an image: nothing, where they were made on another one."""
-        if self.image_sha256 in ("", image_sha256):
-            return self
-        return Earlier(trouble="The edits in the scene were made on another image. Slices drawn then are not kept.")
 
 
 @dataclass(frozen=True)

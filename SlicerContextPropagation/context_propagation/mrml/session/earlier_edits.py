@@ -1,0 +1,122 @@
+"""What is known of earlier edits of a segment, from the session in use or from the scene, before a new one begins."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+import slicer
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.slices import SliceEdit, find_edited_slices_in_boxes, slices_to_keep
+from context_propagation.core.session.saved_session import SavedSession
+from context_propagation.mrml.nodes.selection import Selection
+from context_propagation.mrml.nodes.volume_nodes import volume_shape_kji
+from context_propagation.mrml.nodes.world_matrices import relative_place
+from context_propagation.mrml.session.live_session import LiveSession
+from context_propagation.mrml.session.session_node import find_session_node, read_session
+
+PLACE_TOLERANCE_VOXELS = 0.05
+"""Of matrices from a saved scene, which are rounded."""
+PLACED_OTHERWISE = "Volume and segmentation were moved against each other since this segment was edited"
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What the scene knows of earlier edits of a segment.
+
+    Attributes:
+        drawn: Slices that are still as they were drawn.
+        replayable: Edits that can be replayed; None where there are none, or where they are in use.
+        trouble: What is not kept, and why; or empty.
+        image_sha256: Of the image on which they were made; empty where that is the one in use.
+    """
+
+    drawn: tuple[SliceEdit, ...] = ()
+    replayable: SavedSession | None = None
+    trouble: str = ""
+    image_sha256: str = ""
+
+    def on(self, image_sha256: str) -> Earlier:
+        """What is known of an image: nothing, where they were made on another one."""
+        if self.image_sha256 in ("", image_sha256):
+            return self
+        return Earlier(trouble="The edits in the scene were made on another image. Slices drawn then are not kept.")
+
+
+def saved_in_scene(scene: slicer.vtkMRMLScene, selection: Selection) -> SavedSession | None:
+    """What a scene holds of earlier edits of a segment; None where there is nothing.
+
+    Raises:
+        UserInputError: The record cannot be read.
+    """
+    node = find_session_node(scene, selection.segmentation_node, selection.segment_id)
+    return None if node is None else read_session(node, volume_shape_kji(selection.volume_nodes[0]))
+
+
+def earlier_in_session(live: LiveSession, selection: Selection, segment: BoxedMask, axis: int | None) -> Earlier:
+    """From the session in use.
+
+    Args:
+        live: The session.
+        selection: What is worked on.
+        segment: The segment as it is, on the first volume's grid.
+        axis: Array axis along which slices are redrawn; None finds it.
+    """
+    with suppress(UserInputError):  # moved or changed since: then its last steps are what there is
+        live.follow()
+    propagation = live.propagation
+    return _earlier(selection, segment, axis, live.drawings, propagation.last_known, propagation.place)
+
+
+def earlier_in_scene(scene: slicer.vtkMRMLScene, selection: Selection, segment: BoxedMask, axis: int | None) -> Earlier:
+    """From the record in a scene; arguments as in `earlier_in_session`."""
+    try:
+        saved = saved_in_scene(scene, selection)
+    except UserInputError as error:
+        return Earlier(trouble=f"{error}. Slices drawn before are not known.")
+    if saved is None:
+        return Earlier()
+    earlier = _earlier(selection, segment, axis, saved.drawings, saved.known_in(segment), saved.place)
+    if not is_placed_as(saved.place, selection):
+        return earlier
+    replayable = saved if saved.propagations else None
+    return replace(earlier, replayable=replayable, image_sha256=saved.image_sha256)
+
+
+def is_placed_as(place: np.ndarray, selection: Selection) -> bool:
+    """Whether volume and segmentation lie to each other as they did.
+
+    Args:
+        place: `[4, 4]`, from the segmentation's own RAS to the volume's indices (i, j, k), then.
+        selection: Both.
+    """
+    volume_node = selection.volume_nodes[0]
+    now = relative_place(volume_node, selection.segmentation_node)
+    corners = np.array(list(itertools.product(*[(0, n) for n in volume_shape_kji(volume_node)[::-1]], [1]))).T
+    then = place @ np.linalg.inv(now) @ corners  # where the volume's corners lay then, in voxels
+    return bool(np.abs(then - corners).max() <= PLACE_TOLERANCE_VOXELS)
+
+
+def _earlier(
+    selection: Selection,
+    segment: BoxedMask,
+    axis: int | None,
+    drawings: Sequence[SliceEdit],
+    known: BoxedMask | None,
+    place: np.ndarray,
+) -> Earlier:
+    if not is_placed_as(place, selection):
+        return Earlier(trouble=f"{PLACED_OTHERWISE}. Slices drawn then are not kept.")
+    redrawn: list[SliceEdit] = []
+    trouble = ""
+    if known is not None and not known.is_same(segment):
+        try:
+            redrawn = find_edited_slices_in_boxes(known, segment, axis)
+        except UserInputError as error:
+            trouble = f"{error}. What was redrawn since the last propagation is not kept."
+    return Earlier(slices_to_keep(drawings, segment.mask, redrawn), trouble=trouble)
