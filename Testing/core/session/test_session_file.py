@@ -78,11 +78,19 @@ def worked(model):
     return worked_session(model)
 
 
+@pytest.fixture(scope="module")
+def text(model, tmp_path_factory):
+    """What is saved of a worked session."""
+    path = tmp_path_factory.mktemp("saved") / "case.session.json"
+    save_session(worked_session(model), path)
+    return path.read_text("utf-8")
+
+
 @pytest.fixture
-def file(worked, tmp_path):
-    save_session(worked, tmp_path / "case.session.json")
-    worked.undone.clear()  # what was undone is not saved
-    return tmp_path / "case.session.json"
+def file(text, tmp_path):
+    path = tmp_path / "case.session.json"
+    path.write_text(text, "utf-8")
+    return path
 
 
 def records_as_lists(records):
@@ -121,6 +129,7 @@ def test_segmentation_edits_windows_and_settings_come_back(worked, file, model):
 
 def test_undo_and_redo_go_on_from_where_they_were(worked, file, model):
     restored = restore_session(file, model, an_image())
+    worked.undone.clear()  # what was undone is not saved
 
     for step in ("redo", "undo", "undo", "undo", "redo", "redo"):
         assert getattr(restored, step)() == getattr(worked, step)(), step
