@@ -105,7 +105,7 @@ class AppGeometryTest(PanelTestCase):
             for index in (7, 8, 9):
                 self.editor.draw(0, index, [(11, 11), (11, 14), (14, 14), (14, 11)])
             self.editor.open_effect()
-            if "no plane stands out" in self.editor.status:
+            if "unclear which slices were redrawn" in self.editor.status:
                 self.editor.effect.plane.setCurrentIndex(1)
                 process_events(0.1)
             self.eventually_in("Redrawn: axial slices 7, 8, 9.", lambda: self.editor.status)

@@ -267,7 +267,7 @@ def test_labelmaps_without_the_label_name_what_they_hold(refused, propagate_argu
 
 def test_an_edit_that_changes_nothing_is_refused(refused, propagate_arguments, files):
     message = refused(*propagate_arguments(edited=files.initial))
-    assert "equals the initial one; redraw at least one slice" in message
+    assert "is unchanged; redraw at least one slice" in message
 
 
 @pytest.mark.parametrize("slices", ["20", "12,99"])

@@ -98,7 +98,7 @@ def test_a_fusion_bundle_is_built_around_the_trained_base_model(tmp_path, monkey
     [
         ({"base_cases": 0}, "--base-cases 0; give at least 1"),
         ({"fusion_cases": 1}, "--fusion-cases 1; give at least 2"),
-        ({"base_cases": 800, "fusion_cases": 200}, "from case 900 on none may have been seen"),
+        ({"base_cases": 800, "fusion_cases": 200}, "from case 900 on, cases are kept for tests"),
     ],
 )
 def test_sizes_that_cannot_be_built_are_refused(changes, said):

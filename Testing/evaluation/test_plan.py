@@ -121,12 +121,12 @@ def test_a_folder_is_refused(tmp_path):
 
 @pytest.mark.parametrize("text", ["name = ", "name: mine", "name = 'a'\nname = 'b'"])
 def test_what_is_no_toml_is_refused(protocol, text):
-    assert "is no TOML file" in refusal(protocol, text)
+    assert "is not a valid TOML file" in refusal(protocol, text)
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "mine.toml").write_bytes(b"\xff\xfe\x00name")
-    with pytest.raises(UserInputError, match="is no TOML file"):
+    with pytest.raises(UserInputError, match="is not a valid TOML file"):
         read_plan(tmp_path / "mine.toml")
 
 

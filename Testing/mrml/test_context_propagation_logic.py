@@ -108,7 +108,7 @@ def test_slices_of_other_planes_are_drawn_in_the_volumes_own_order(ready, case, 
 
 @pytest.mark.parametrize(("index", "shape"), [(16, (16, 16)), (-1, (16, 16)), (3, (16, 15))])
 def test_a_slice_that_does_not_fit_is_refused_and_nothing_is_written(ready, case, target, index, shape):
-    with pytest.raises(UserInputError, match=f"Slice {index} .* is no {plane_of(case)} slice of 'CT'"):
+    with pytest.raises(UserInputError, match=f"Slice {index} .* does not fit 'CT', which has 16 {plane_of(case)} slices"):
         ready.edit_slice(index, np.ones(shape, bool), plane_of(case))
     assert np.array_equal(ready.segment_mask(), target)
 
@@ -304,7 +304,7 @@ def test_a_failed_prediction_leaves_no_node_behind(logic, case, base):
     case.segmentation = selection.segmentation_node
     case.paint(selection.segment_id, painted)
 
-    with pytest.raises(UserInputError, match="drawn in while it was predicted"):
+    with pytest.raises(UserInputError, match="changed during the prediction"):
         operation.finish(computed)
     assert nodes(case.scene) == names
     assert logic.session is None
@@ -543,7 +543,7 @@ def test_a_segmentation_turned_a_little_is_told_to_lie_otherwise(ready, case, re
     ready.close_session()
     case.segmentation.SetAndObserveTransformNodeID(case.transform(rotate(0.4, (0, 0, 1))).GetID())
 
-    assert "were moved against each other" in ready.check().warnings[-1]
+    assert "were moved relative to each other" in ready.check().warnings[-1]
 
 
 def test_in_a_segment_that_was_emptied_nothing_is_kept(ready, case, target, redrawn):
@@ -618,8 +618,8 @@ def test_edits_made_where_the_volume_lay_otherwise_are_neither_kept_nor_replayed
     check = ready.check()
 
     assert (check.earlier.drawn, check.earlier.replayable) == ((), None)
-    assert "were moved against each other" in check.warnings[-1]
-    with pytest.raises(UserInputError, match="were moved against each other .* put them back"):
+    assert "were moved relative to each other" in check.warnings[-1]
+    with pytest.raises(UserInputError, match="were moved relative to each other .* put them back"):
         ready.restore()
     case.volume.SetOrigin(*origin)
     assert ready.check().earlier.replayable is not None
@@ -806,7 +806,7 @@ def test_a_damaged_record_of_earlier_edits_is_told_by_the_check(ready, case):
 
     (warning,) = ready.check().warnings
 
-    assert "Slices drawn before are not known" in warning
+    assert "Slices drawn before cannot be kept" in warning
 
 
 def test_a_segment_that_is_removed_and_brought_back_by_undo_still_has_its_record(ready, case, redrawn):

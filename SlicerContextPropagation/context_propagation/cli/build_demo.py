@@ -67,7 +67,7 @@ class BuildDemoRequest:
         if self.base_cases + self.fusion_cases > FIRST_UNSEEN:
             raise UserInputError(
                 f"{self.base_cases} and {self.fusion_cases} cases; give at most {FIRST_UNSEEN} together: from case "
-                f"{FIRST_UNSEEN} on none may have been seen"
+                f"{FIRST_UNSEEN} on, cases are kept for tests"
             )
 
 

@@ -67,7 +67,7 @@ COMMANDS = {
     "phantom": _Command("generate cases of no patient",
         "Generate phantoms: CT, or CT and PET, with a tumour and its contour.",
         "phantom"),
-    "demo": _Command("the main job on a phantom, with the bundle that ships",
+    "demo": _Command("try it on a phantom: predict, redraw, propagate, measure",
         "Predict, redraw a slice, propagate, measure: on a phantom, with the bundle that ships.",
         "demo", KEPT),
     "build-demo": _Command("train the bundle that ships",

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, required=True, metavar="DIR", help="for models, results and tables; goes on where it was"
     )
     add("--work", type=Path, metavar="DIR", help="for models and caches; protocols that train alike share it")
-    add("--quick", action="store_true", help="the protocol's quick values: whether it runs, not what it shows")
+    add("--quick", action="store_true", help="a short run with the protocol's quick values: a test, no results")
     add_running(parser)
 
 

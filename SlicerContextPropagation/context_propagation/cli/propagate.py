@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="auto|12,40",
         help="edited slices, from 0; auto compares the segmentations",
     )
-    add("--segment", metavar="NAME", help="the segment or ROI in the segmentations, where it has not the label's name")
+    add("--segment", metavar="NAME", help="name of the segment or ROI, if it is not the label's name")
     add("--level", type=int, choices=(1, 2, 3), help="decoder level; 2 by default, or the bundle's")
     add("--optimizer", choices=("lbfgs", "adam"), default="lbfgs")
     add("--report", type=Path, metavar="OUT.json", help="what was done, as JSON")

@@ -160,7 +160,7 @@ def _summary(output: Path, found: PetRegistration) -> str:
         f"{' and '.join(kept)} registration" if kept else "the PET stays where the scanner placed it",
         f"moved by {check.displacement_mean_mm:.1f} mm on average, {check.displacement_max_mm:.1f} mm at most",
         f"covers {found.overlap:.0%} of the body",
-        f"{check.negative_jacobians} negative Jacobians" if check.negative_jacobians else "no folding",
+        f"{check.negative_jacobians} folded voxels" if check.negative_jacobians else "no folding",
         *found.messages,
     ]
     return f"{output}: {'; '.join(parts)}"

@@ -25,15 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--variant", choices=get_args(Variant), default="residual", help="architecture of the fusion network")
     add("--width", type=float, default=2.0, help="hidden channels as a multiple of the features'")
     add("--epochs", type=int, default=20, help="at most; the best one on the validation cases is kept")
-    add(
-        "--averaging", type=float, default=0.0, metavar="SHARE", help="of each step kept in a moving average of weights"
-    )
+    add("--averaging", type=float, default=0.0, metavar="SHARE", help="share of the average kept at each step; 0: off")
     add("--edits-per-case", type=int, default=3, help="simulated edits of each image")
     add("--augmented-copies", type=int, default=1, help="copies of each image with augmented intensities")
     add("--contour-styles", type=int, default=0, help="further contours of each image, up to 3 mm wider or tighter")
     add(
         "--allowed-regression", type=float, default=ALLOWED_REGRESSION, metavar="SHARE",
-        help="of untouched slices that may become worse on the validation cases",
+        help="share of untouched slices that may become worse on the validation cases",
     )  # fmt: skip
     add("--seed", type=int, default=0)
     add_running(parser)

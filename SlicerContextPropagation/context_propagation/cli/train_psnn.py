@@ -103,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--chain", action="store_true", help="the two-stream chain: channels 0000 CT and 0001 PET")
     add("--channel-names", nargs="+", metavar="NAME", help="CT by default; CT PET with --chain")
     add("--name", default="target", metavar="TEXT", help="name of the label that the network shall find")
-    add("--label", type=int, metavar="INT", help="its value; the union of all labels by default")
+    add("--label", type=int, metavar="INT", help="value of the label; by default all labels together")
     add("--spacing", type=float, nargs=3, metavar=("D", "H", "W"), help="network's voxels in mm; median by default")
     add("--patch", type=int, nargs=3, default=usual.patch, metavar=("D", "H", "W"), help="in the network's voxels")
     add("--channels", type=int, nargs="+", default=usual.channels, metavar="N", help="of each stage, shallow to deep")

@@ -23,5 +23,5 @@ def require(module: str, extra: str) -> ModuleType:
             raise
         raise MissingDependencyError(
             f"The package '{module.split('.')[0]}' is not installed; "
-            f"run: pip install 'slicer-context-propagation[{extra}]'"
+            f"run: pip install 'slicer-context-propagation[{extra}]' (in Slicer: Install... in Python packages)"
         ) from error

@@ -108,7 +108,7 @@ def read_plan(path: Path, quick: bool = False) -> EvaluationPlan:
     except OSError as error:
         raise UserInputError(f"Cannot read '{path}': {error.strerror or error}") from error
     except (toml.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserInputError(f"'{path}' is no TOML file: {error}") from error
+        raise UserInputError(f"'{path}' is not a valid TOML file: {error}") from error
     replaced = values.pop("quick", {})
     if not isinstance(replaced, dict):
         raise UserInputError(f"'{path}': quick = {replaced!r}; give a table [quick] of the keys that --quick replaces")

@@ -42,7 +42,7 @@ def asked(check: StartCheck, volume_node: slicer.vtkMRMLScalarVolumeNode) -> Ans
     if replayable is not None:
         question = _(
             "The scene holds {count} propagated edit(s) of this segment. Replay them, to go on from there? "
-            "No: the segment as it is now is the new start."
+            "No: start from the segment as it is now."
         )
         if confirmed(question.format(count=len(replayable.propagations))):
             return Answers(replays=True)

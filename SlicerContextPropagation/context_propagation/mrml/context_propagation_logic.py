@@ -269,8 +269,8 @@ class ContextPropagationLogic:
         expected = tuple(n for a, n in enumerate(shape) if a != axis)
         if not 0 <= index < shape[axis] or mask.shape != expected:
             raise UserInputError(
-                f"Slice {index} with a mask of shape {mask.shape} is no {plane} slice of '{volume_node.GetName()}', "
-                f"which has {shape[axis]} of shape {expected}; give one of these"
+                f"Slice {index} with a mask of shape {mask.shape} does not fit '{volume_node.GetName()}', "
+                f"which has {shape[axis]} {plane} slices of shape {expected}, numbered from 0; give one of these"
             )
         wanted, changed = self.segment_mask(), np.zeros(shape, bool)
         np.moveaxis(wanted, axis, 0)[index] = mask

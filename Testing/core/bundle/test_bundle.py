@@ -417,7 +417,7 @@ def test_an_enormous_network_is_refused_before_it_takes_memory(bundle):
     [
         ({"folds": [0], "channels": 4}, "is for 4 channels, and the base model has 8 at level 2"),
         ({"folds": [0], "level": 3}, "Decoder level 3 is beyond this network's decoder"),
-        ({"folds": [0], "hidden_truth": 1}, "takes 1 number of the ground truth, which only an evaluation knows"),
+        ({"folds": [0], "hidden_truth": 1}, "needs 1 number of the ground truth, which only an evaluation has"),
         ({}, "1 fusion network for 2 folds of the base model (0, 1); give one for each fold"),
         ({"folds": [5]}, "Fold '5' has no checkpoint_final.pth"),
         ({"folds": [0], "label": "spleen"}, "no label 'spleen'"),

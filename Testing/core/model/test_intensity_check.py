@@ -31,11 +31,11 @@ def test_usual_ranges_pass(expected, low, high):
 @pytest.mark.parametrize(
     ("expected", "low", "high", "said"),
     [
-        (CT, 0, 4095, "no CT in HU"),  # without the rescale intercept
-        (CT, 0, 1, "no CT in HU"),
+        (CT, 0, 4095, "not a CT in HU"),  # without the rescale intercept
+        (CT, 0, 1, "not a CT in HU"),
         (PET, -1000, 2000, "no negative values"),
-        (PET, 0, 90000, "no SUV"),  # Bq/ml
-        (ChannelExpectation("SUV bw"), 0, 90000, "no SUV"),
+        (PET, 0, 90000, "not in SUV"),  # Bq/ml
+        (ChannelExpectation("SUV bw"), 0, 90000, "not in SUV"),
     ],
 )
 def test_a_channel_out_of_its_modality_s_range_is_named(expected, low, high, said):
@@ -64,7 +64,7 @@ def test_a_range_outside_the_training_s_foreground_is_named():
     assert intensity_warnings(channel(-1000, 1000)[None], [expected]) == []
     assert intensity_warnings(channel(0, 150)[None], [expected]) == []  # a third of the range
     (line,) = intensity_warnings(channel(0, 1)[None], [expected])
-    assert "the model was trained on -50 to 400 in the foreground" in line
+    assert "the model was trained on -50 to 400 inside its labels" in line
 
 
 def test_words_that_contain_a_modality_s_name_are_not_that_modality():

@@ -100,7 +100,7 @@ def test_an_edit_outside_the_window_encodes_only_what_is_new_and_says_so(model):
     assert session.cache.window_boxes[: len(first)] == first
     assert len(runs) == len(session.cache.window_boxes) - len(first) >= 1
     assert all(box[0][0] >= 30 for box in session.cache.window_boxes[len(first) :])
-    assert "outside the cached window" in result.messages[0]
+    assert "outside the cached part of the image" in result.messages[0]
     decoded_before = np.zeros((64, 20, 20), bool)
     decoded_before[: first[0][0][1]] = True
     assert np.array_equal(session.window_prediction[decoded_before], untouched[decoded_before])

@@ -250,7 +250,9 @@ def test_a_session_with_a_fusion_network_goes_on_as_if_never_saved(fused, restor
 
 def test_a_session_made_without_a_fusion_network_is_refused_with_one(file, model):
     fusion = random_fusion(model, level=1)
-    with pytest.raises(UserInputError, match="made without any, and those given are 0{12}; leave them out"):
+    with pytest.raises(
+        UserInputError, match="made without fusion, and this model's networks are 0{12}; choose one without fusion"
+    ):
         restore_session(file, model, an_image(), fusion=fusion)
 
 
@@ -263,7 +265,7 @@ def test_a_session_made_with_a_fusion_network_is_refused_without_it_or_with_anot
     ):
         restore_session(path, model, an_image())
     other = replace(random_fusion(model, level=1), content_hash="f" * 64)
-    with pytest.raises(UserInputError, match="made with the fusion networks 0{12}, and those given are f{12}; load"):
+    with pytest.raises(UserInputError, match="made with the fusion networks 0{12}, and this model's networks are f{12}; load"):
         restore_session(path, model, an_image(), fusion=other)
 
 

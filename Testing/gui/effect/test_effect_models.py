@@ -197,7 +197,7 @@ def test_a_surface_is_left_as_it_is_where_the_user_says_no(surface):
 
     surface.start()
 
-    assert "stored as surface or contours" in surface.application.texts("question")[0]
+    assert "stored as contours or surface" in surface.application.texts("question")[0]
     assert surface.segmentation.GetSegmentation().GetSourceRepresentationName() == "Closed surface"
     assert not surface.segmentation.GetSegmentation().ContainsRepresentation("Binary labelmap")
     assert surface.is_idle()

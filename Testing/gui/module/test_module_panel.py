@@ -228,7 +228,7 @@ def test_the_memory_that_is_needed_is_said_before_the_image_is_cached(user, ct):
     user.shared.runner.listeners.append(
         lambda job: said.append((job.operation.title, user.ui.memoryLabel.text)) if job else None
     )
-    assert user.ui.memoryLabel.text == "said before the image is cached"
+    assert user.ui.memoryLabel.text == "shown when you press Predict"
     user.predict(ct)
 
     assert any(title == "Predict" and text.startswith("needs at least") for title, text in said)
@@ -282,7 +282,7 @@ def test_odd_intensities_are_asked_about_and_no_leaves_all_as_it_was(module, ct,
     user.predict(ct)
 
     (question,) = module.texts("question")
-    assert "no CT in HU" in question
+    assert "not a CT in HU" in question
     assert user.shared.logic.propagation is None
 
 
@@ -875,7 +875,7 @@ def test_the_state_line_forgets_what_is_gone(ready, ct, module, event):
     gone = "What was worked on is gone. Choose a volume and a segment, and press Predict."
     assert said == {"segmentation removed": "Press Predict.", "segment removed": gone}.get(event, choose)
     assert ready.ui.suggestionLabel.text == ""
-    assert ready.ui.memoryLabel.text == "said before the image is cached" or event == "segment removed"
+    assert ready.ui.memoryLabel.text == "shown when you press Predict" or event == "segment removed"
     assert ready.rows() == []
     assert ready.ui.editsLabel.text == "Edited slices:"
     for button in ("propagateButton", "undoButton", "redoButton", "goToButton", "plotButton", "redrawButton"):
@@ -896,9 +896,9 @@ def test_another_choice_is_told_from_what_is_worked_on(ready, ct, module, add_ct
     else:
         ready.ui.deviceSelector.setCurrentIndex(1)
 
-    assert sentence(ready).endswith("on 'CT' is being worked on. Predict begins with what is chosen above.")
+    assert sentence(ready).endswith("on 'CT' is being worked on. Press Predict to work on what is chosen above.")
     assert (ready.ui.deviceInUse.text == "") == (chosen in ("model", "device"))
-    says_nothing = ready.ui.memoryLabel.text == "said before the image is cached"
+    says_nothing = ready.ui.memoryLabel.text == "shown when you press Predict"
     assert says_nothing == (chosen != "segment")
 
 

@@ -42,7 +42,7 @@ def test_nodes_that_lie_apart_only_through_a_transform_are_refused(case):
     shift[0, 3] = 2
     pet.SetAndObserveTransformNodeID(case.transform(shift).GetID())
 
-    with pytest.raises(UserInputError, match=r"'PET' .* not on the grid of 'CT' .*resample"):
+    with pytest.raises(UserInputError, match=r"'PET' .* not on the grid of 'CT' .*press Align"):
         deferred_source_volume([case.volume, pet])()
 
 

@@ -218,7 +218,9 @@ def test_nodes_moved_against_each_other_are_refused_and_moved_together_are_not(c
     case.paint(segment_id, drawn)
     transform = case.transform(rotate(30, (0, 1, 0)))
     case.segmentation.SetAndObserveTransformNodeID(transform.GetID())
-    with pytest.raises(UserInputError, match="moved against each other; set the image again"):
+    with pytest.raises(
+        UserInputError, match="moved relative to each other; press Predict, or Start again in the Segment Editor"
+    ):
         logic.propagate()
 
     case.volume.SetAndObserveTransformNodeID(transform.GetID())
@@ -230,7 +232,7 @@ def test_a_changed_image_is_refused(case, logic, segment_id, drawn):
     case.paint(segment_id, drawn)
     case.volume.GetImageData().Modified()
 
-    with pytest.raises(UserInputError, match="set the image again"):
+    with pytest.raises(UserInputError, match="changed since the last Predict or Start; press it again"):
         logic.propagate()
 
 
@@ -373,6 +375,6 @@ def test_a_segment_drawn_in_while_it_was_predicted_is_not_overwritten(case, sess
     computed = operation.compute(lambda stage, fraction: None, lambda: False)
     case.paint(segment_id, drawn)
 
-    with pytest.raises(UserInputError, match="drawn in while it was predicted"):
+    with pytest.raises(UserInputError, match="changed during the prediction"):
         operation.finish(computed)
     assert np.array_equal(case.read(segment_id), drawn)

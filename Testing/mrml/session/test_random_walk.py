@@ -140,7 +140,7 @@ class Walk:
         try:
             operation = self.logic.propagate_operation()
         except UserInputError as error:
-            assert "equals the initial" in str(error)  # noqa: PT017
+            assert "is unchanged" in str(error)  # noqa: PT017
             assert not self.world.redrawn
             return None
         return self.run(operation, meddle)

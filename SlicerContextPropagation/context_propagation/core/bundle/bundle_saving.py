@@ -142,8 +142,8 @@ def _refuse_unusable(fusion: Fusion, base: SegmentationModel) -> None:
     for network in fusion.networks:
         if network.settings.hidden_truth:
             raise UserInputError(
-                f"A fusion network takes {counted(network.settings.hidden_truth, 'number')} of the ground truth, which "
-                "only an evaluation knows; give one that takes none"
+                f"A fusion network needs {counted(network.settings.hidden_truth, 'number')} of the ground truth, which "
+                "only an evaluation has; give one that needs none"
             )
 
 

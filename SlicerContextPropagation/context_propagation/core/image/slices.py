@@ -11,7 +11,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.boxes import box_of, whole
 
-NOTHING_REDRAWN = "The edited segmentation equals the initial one; redraw at least one slice"
+NOTHING_REDRAWN = "The segmentation is unchanged; redraw at least one slice"
 
 
 AMBIGUITY_RATIO = 1.5
@@ -112,7 +112,7 @@ def _edited_axis(difference: np.ndarray) -> int:
     if touched[second] <= AMBIGUITY_RATIO * touched[first]:
         raise UserInputError(
             f"It is unclear which slices were redrawn: the changes touch {touched[0]}, {touched[1]} and "
-            f"{touched[2]} slices along k, j and i; redraw slices of one plane at a time, or name the plane"
+            f"{touched[2]} slices in three directions; redraw slices of one plane at a time, or choose the plane"
         )
     return int(first)
 

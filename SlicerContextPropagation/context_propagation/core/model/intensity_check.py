@@ -103,13 +103,13 @@ def _misfit(range_: tuple[float, float], expected: ChannelExpectation) -> str:
     low, high = range_
     words = set(re.findall(r"[a-z]+", expected.name.lower()))
     if "ct" in words and (low > HU_AIR or high > HU_HIGHEST):
-        return f"no CT in HU, which has voxels below {HU_AIR:g} and none above {HU_HIGHEST:g}"
+        return f"not a CT in HU, which has voxels below {HU_AIR:g} and none above {HU_HIGHEST:g}"
     if words & {"pet", "suv"} and low < SUV_NOISE:
         return "PET has no negative values"
     if words & {"pet", "suv"} and high > SUV_HIGHEST:
-        return f"no SUV, which stays below {SUV_HIGHEST:g}"
+        return f"not in SUV, which stays below {SUV_HIGHEST:g}"
     if expected.low is not None and expected.high is not None and _covered(range_, expected) < COVERED_LOW:
-        return f"the model was trained on {expected.low:g} to {expected.high:g} in the foreground"
+        return f"the model was trained on {expected.low:g} to {expected.high:g} inside its labels"
     return ""
 
 

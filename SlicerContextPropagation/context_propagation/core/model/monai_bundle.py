@@ -59,7 +59,7 @@ WEIGHTS = ("models/model.safetensors", "models/model.pt")
 TORCHSCRIPT = "models/model.ts"
 
 
-USE_PYTHON = "use from_network in Python instead"
+USE_PYTHON = "load its network in Python with from_network: see docs/any-network.md"
 
 
 def load_monai_bundle(

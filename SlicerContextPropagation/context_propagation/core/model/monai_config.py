@@ -18,7 +18,7 @@ from context_propagation.core.optional_dependency import require
 CONFIG_NAMES = ("inference.json", "inference.yaml", "inference.yml")
 
 
-TRUST = "trust the bundle (--trust-bundle) if you know where it comes from"
+TRUST = "trust the bundle if you know where it comes from (command line: --trust-bundle)"
 
 
 MAX_REFERENCES = 32

@@ -109,7 +109,7 @@ def _tiled(
         if not splittable:
             raise UserInputError(
                 f"Caching the target needs {least / 2**20:.0f} MiB and {budget / 2**20:.0f} MiB may be used; "
-                "choose a smaller decoder level, fewer folds, or a device with more memory"
+                "close other programs, or choose another device (cpu where a GPU is in use)"
             )
         axis = max(splittable, key=lambda a: shape[a] / model.patch_size[a])
         shape[axis] = max(model.patch_size[axis], _round_up(shape[axis] // 2, model.total_stride[axis]))

@@ -225,7 +225,7 @@ def _with_margin(body: sitk.Image) -> sitk.Image:
 
 def _messages(stages: tuple[StageResult, ...], overlap: float, check: TransformCheck) -> tuple[str, ...]:
     lines = [
-        f"the {stage.name} stage was not kept: it did not lower the metric enough "
+        f"the {stage.name} stage was not kept: it did not improve the match enough, by the metric "
         f"({stage.metric_before:.4f} to {stage.metric_after:.4f})"
         for stage in stages
         if not stage.kept

@@ -124,9 +124,9 @@ class SavedSession:
                 "that label"
             )
         if self.fusion_sha256 != fusion_sha256:
-            made = f"with the fusion networks {self.fusion_sha256[:12]}" if self.fusion_sha256 else "without any"
-            given = "there are none now" if fusion_sha256 is None else f"those given are {fusion_sha256[:12]}"
-            remedy = "load the bundle that they were made with" if self.fusion_sha256 else "leave them out"
+            made = f"with the fusion networks {self.fusion_sha256[:12]}" if self.fusion_sha256 else "without fusion"
+            given = "there are none now" if fusion_sha256 is None else f"this model's networks are {fusion_sha256[:12]}"
+            remedy = "load the bundle that they were made with" if self.fusion_sha256 else "choose one without fusion"
             raise UserInputError(f"These edits were made {made}, and {given}; {remedy}")
 
     def require_image(self, image_sha256: str) -> None:

@@ -24,7 +24,7 @@ def read_settings(plain: object, file: Path) -> SessionSettings:
     Raises:
         UserInputError: An entry is missing, unknown, or not usable.
     """
-    entries = Entries(file, plain, "choose another file", "settings.")
+    entries = Entries(file, plain, "these edits cannot be replayed", "settings.")
     budget = entries.any("memory_budget_bytes")
     settings = SessionSettings(
         level=entries.whole_number("level", 1, 3),

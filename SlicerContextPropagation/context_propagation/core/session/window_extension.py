@@ -96,12 +96,12 @@ class WindowExtension:
         except UserInputError as error:
             if (cache.owner[slices_of(missing)] == NO_WINDOW).any():
                 raise
-            return cache, (f"The edit is propagated within the cached tiles only: {error}",)
+            return cache, (f"The edit is propagated only where the image is cached: {error}",)
         boxes = [box for box in plan.boxes if box not in cache.window_boxes] if plan else []
         if plan is None or not boxes:
             return cache, ()
         extended = with_windows(cache, boxes, self.settings.level, self.progress, self.cancelled)
-        said = f"The edit lies outside the cached window; {len(boxes)} more window(s) were encoded"
+        said = f"The edit lies outside the cached part of the image; {len(boxes)} more part(s) were cached"
         return extended, (said, *plan.messages)
 
     def _is_seen(self, cache: FeatureCache, mask: np.ndarray) -> bool:

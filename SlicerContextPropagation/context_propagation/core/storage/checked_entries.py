@@ -28,7 +28,7 @@ def read_json(file: Path, remedy: str) -> Any:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not allowed in JSON")
 
 
 def has_format(file: Path, name: str) -> bool:

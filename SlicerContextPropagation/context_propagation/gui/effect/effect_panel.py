@@ -146,7 +146,7 @@ class EffectPanel:
         """Propagate what was redrawn, and show it as a preview."""
         selection = self._logic.selection
         if selection is None or not self._is_ours():
-            raise UserInputError("This segment was not started on; press Start, then redraw a slice")
+            raise UserInputError("Propagate Edit was not started for this segment; press Start, then redraw a slice")
         self._drop_preview()
         self._say("")
         self._watch.start(selection)

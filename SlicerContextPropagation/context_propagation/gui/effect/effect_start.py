@@ -81,7 +81,7 @@ def _is_made_of_voxels(selection: Selection) -> bool:
     segmentation = selection.segmentation_node
     if is_binary_labelmap(segmentation):
         return True
-    question = _("'{name}' is stored as surface or contours. To be edited it is made into voxels. Convert it?")
+    question = _("'{name}' is stored as contours or surface. Editing needs voxels: this resamples it. Convert it?")
     if not confirmed(question.format(name=segmentation.GetName())):
         return False
     convert_to_binary_labelmap(segmentation, selection.volume_nodes[0])

@@ -63,13 +63,13 @@ class EffectWidgets:
         self.plane = qt.QComboBox()
         self.plane.addItems(plane_choices())
         self._add_labeled(
-            _("Redrawn in:"), self.plane, _("The plane of redrawn slices. It is found by itself where it stands out.")
+            _("Redrawn in:"), self.plane, _("The plane of redrawn slices. Choose it if it is not found by itself.")
         )
         for selector in (self.model, self.second, self.plane):
             selector.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)  # long names do not widen the panel
             selector.minimumWidth = NARROWEST
         self.start = _button(
-            _("Start"), _("Cache the image around the segment as it is now; an empty one is predicted.")
+            _("Start"), _("Prepare the image around the segment as it is now. An empty segment is predicted.")
         )
         self.propagate = _button(
             _("Propagate"),
@@ -84,14 +84,14 @@ class EffectWidgets:
             ),
         )
         self.discard = _button(_("Discard"), _("Drop the preview. What was drawn stays."))
-        self.cancel = _button(_("Cancel"), _("Stop within one evaluation of the network. Nothing is changed."))
+        self.cancel = _button(_("Cancel"), _("Stop at the next step of the network. Nothing is changed."))
         self.show = _check_box(
             _("Show result"), _("On: green would be added, red removed. Off: the segment as it was drawn.")
         )
         self.show.checked = True
         self.auto = _check_box(
             _("Propagate by itself"),
-            _("One second after the last stroke, with any tool. It is a preview all the same."),
+            _("Propagate one second after the last stroke of any tool. It is still a preview."),
         )
         self.progress = qt.QProgressBar()
         self.progress.maximum = 100

@@ -214,7 +214,7 @@ class EditSection:
         self._say(
             "\n".join(
                 [
-                    _("{report} on {count} slices ({scope}).").format(
+                    _("On {count} slices ({scope}): {report}.").format(
                         report=done.report.message, count=slices, scope=done.result.scope
                     ),
                     *done.result.messages,
@@ -261,7 +261,7 @@ class EditSection:
         if selection is None:
             return _("Press Predict.")
         if not self._inputs.is_chosen(selection):
-            text = _("'{segment}' on '{volume}' is being worked on. Predict begins with what is chosen above.")
+            text = _("'{segment}' on '{volume}' is being worked on. Press Predict to work on what is chosen above.")
             name = segment_name(selection.segmentation_node, selection.segment_id)
             return text.format(segment=name, volume=selection.volume_nodes[0].GetName())
         if self._trouble:
@@ -311,7 +311,7 @@ class EditSection:
         logic = self._shared.logic
         chosen = logic.selection is not None and self._inputs.volumes_are_chosen(logic.selection)
         known = logic.memory if chosen and self._inputs.model_is_loaded() else None
-        self._ui.memoryLabel.text = memory_text(known) if known else _("said before the image is cached")
+        self._ui.memoryLabel.text = memory_text(known) if known else _("shown when you press Predict")
 
     def _reach(self) -> str:
         model = self._inputs.model

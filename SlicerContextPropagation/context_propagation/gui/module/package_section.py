@@ -113,7 +113,7 @@ class PackageSection:
         folder = Path(self._ui.wheelFolder.currentPath) if self._ui.wheelFolder.currentPath else None
         source = _("from '{folder}'").format(folder=folder) if folder else _("from the network")
         listed = "\n".join(str(package) for package in self.missing)
-        question = _("These packages are installed into Slicer's Python {source}:\n\n{listed}\n\nInstall them?")
+        question = _("These packages will be installed into Slicer's Python {source}:\n\n{listed}\n\nInstall them?")
         try:
             plan = plan_installation(self.missing, folder)
             if not confirmed(question.format(source=source, listed=listed)):
@@ -181,8 +181,7 @@ class PackageSection:
         """Where Python has loaded another version of a package than is installed now."""
         names = imported(changed)
         question = _(
-            "{names} took effect in part only, as Slicer had loaded another version. Restart Slicer now? "
-            "What was not saved is lost."
+            "Slicer still uses parts of the earlier version of {names}. Restart Slicer now? What was not saved is lost."
         )
         if names and trusted(question.format(names=", ".join(names))):
             slicer.util.restart()

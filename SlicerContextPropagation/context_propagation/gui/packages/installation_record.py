@@ -80,5 +80,5 @@ def write_record(folder: Path, record: InstallationRecord) -> None:
             partial.write_text(json.dumps(asdict(record), indent=2, sort_keys=True) + "\n", "utf-8")
     except OSError as error:
         raise UserInputError(
-            f"The list of installed packages cannot be written into '{folder}' ({error}); choose a folder that can"
+            f"The list of installed packages cannot be written into '{folder}' ({error}); make this folder writable"
         ) from error

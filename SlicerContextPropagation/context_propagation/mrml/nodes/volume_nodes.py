@@ -57,7 +57,7 @@ def _channels_of(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> tuple[list[
         if array.shape != arrays[0].shape or not _same_places(matrix, matrices[0], array.shape):
             raise UserInputError(
                 f"Volume '{node.GetName()}' {_describe(array, matrix)} is not on the grid of "
-                f"'{nodes[0].GetName()}' {_describe(arrays[0], matrices[0])}; resample it to that grid first"
+                f"'{nodes[0].GetName()}' {_describe(arrays[0], matrices[0])}; press Align... in the module first"
             )
     return arrays, matrices[0]
 

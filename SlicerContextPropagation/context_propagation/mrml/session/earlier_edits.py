@@ -22,7 +22,7 @@ from context_propagation.mrml.session.session_node import find_session_node, rea
 
 PLACE_TOLERANCE_VOXELS = 0.05
 """Of matrices from a saved scene, which are rounded."""
-PLACED_OTHERWISE = "Volume and segmentation were moved against each other since this segment was edited"
+PLACED_OTHERWISE = "Volume and segmentation were moved relative to each other since this segment was edited"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def earlier_in_scene(scene: slicer.vtkMRMLScene, selection: Selection, segment: 
     try:
         saved = saved_in_scene(scene, selection)
     except UserInputError as error:
-        return Earlier(trouble=f"{error}. Slices drawn before are not known.")
+        return Earlier(trouble=f"{error}. Slices drawn before cannot be kept.")
     if saved is None:
         return Earlier()
     earlier = _earlier(selection, segment, axis, saved.drawings, saved.known_in(segment), saved.place)

@@ -157,11 +157,11 @@ class PropagationLogic:
             self._known = None
             self._require_nodes()
             if times != image_times(self._volumes):
-                raise UserInputError("The voxels of a volume were changed while they were read; set the image again")
+                raise UserInputError("The voxels of a volume were changed while they were read; press Predict or Start")
             report = WriteReport()
             if predicts:
                 if not self.read().is_empty:
-                    raise UserInputError("The segment was drawn in while it was predicted; set the image again")
+                    raise UserInputError("The segment was changed during the prediction; press Predict or Start again")
                 predicted = self._session.segmentation
                 report = self._write(predicted, predicted, 0, replaced[0].box)
             self._start(self.read() if predicts else before)
@@ -418,7 +418,7 @@ class PropagationLogic:
 
     def _undoable(self, word: str) -> UndoableWriter:
         if not isinstance(self.writer, UndoableWriter):
-            raise UserInputError(f"This writer cannot {word}; use {word.capitalize()} of the Segment Editor")
+            raise UserInputError(f"Cannot {word} this here; use {word.capitalize()} of the Segment Editor")
         return self.writer
 
     def _write(self, segmentation: np.ndarray, changed: np.ndarray, axis: int, box: Box) -> WriteReport:
@@ -476,11 +476,11 @@ class PropagationLogic:
             raise UserInputError("No image is set; set the image before propagating")
         if not np.allclose(self.place, relative_place(self._volumes[0], self._node), atol=1e-4):
             raise UserInputError(
-                f"'{self._node.GetName()}' and '{self._volumes[0].GetName()}' were moved against each other; "
-                "set the image again"
+                f"'{self._node.GetName()}' and '{self._volumes[0].GetName()}' were moved relative to each other; "
+                "press Predict, or Start again in the Segment Editor"
             )
         if self._image_times != image_times(self._volumes):
-            raise UserInputError("The voxels of a volume were changed since the image was set; set the image again")
+            raise UserInputError("The voxels of a volume were changed since the last Predict or Start; press it again")
         return self._known
 
 

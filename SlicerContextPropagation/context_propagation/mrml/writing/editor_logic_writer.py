@@ -128,9 +128,7 @@ class EditorLogicWriter:
                 f"'{name}' was edited since the last propagation, and {word} would wipe that; undo that edit first"
             )
         if not possible:
-            raise UserInputError(
-                f"Nothing to {word} in '{name}'; no propagation was written since it was last edited otherwise"
-            )
+            raise UserInputError(f"Nothing to {word} in '{name}'; no propagation was written after its last other edit")
 
     def _copy_masks(self, segment_id: str, editor_node: slicer.vtkMRMLSegmentEditorNode | None) -> None:
         everywhere = slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere
