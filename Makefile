@@ -10,13 +10,14 @@ EXTRAS := nnunet,monai,mrml,cli,dicom,evaluation,test,dev
 demo: $(STAMP)
 	$(BIN)/context-propagation demo --output output/demo
 
-# A process per core with one thread each: faster than the same processes fighting over threads.
+# A process per core with one thread each: faster than the same processes fighting over threads. Files in their order, as those with few tests
+# take longest.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 20 -m "not long"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20 -m "not long"
 
 # Whole protocols, trainings and walks.
 test-long: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 20 -m long
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20 -m long
 
 # In a real Slicer: make test-slicer SLICER=/path/to/Slicer [MODULE_PATHS=/folder/of/PyTorch's/module]
 # It installs nothing and needs no .venv; see Testing/app/README.md.

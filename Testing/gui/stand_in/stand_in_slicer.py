@@ -118,6 +118,7 @@ class Application:
         self.changes.set_attribute(slicer, "modules", modules)
         app = qSlicerApplication._around(QtWidgets.QApplication.instance() or QtWidgets.QApplication(["Slicer"]))
         app._own.__dict__.update(majorVersion=5, minorVersion=12, temporaryPath=str(self.folder))
+        app._own.slicerRevisionUserSettingsFilePath = str(self.folder / "Slicer-0.ini")
         app._own.layout, app._own.logic = qSlicerLayoutManager(), slicer.vtkMRMLApplicationLogic()
         app._own.logic.SetMRMLScene(scene)
         app._own.layout.setMRMLScene(scene)
