@@ -28,7 +28,9 @@ class AppInstallTest(AppTestCase):
             self.assertTrue(Path(folder).is_dir(), folder)
             ui.wheelFolder.currentPath = folder
             self.dialogs.answer("Install them?", "Yes")
-            self.dialogs.answer("still uses parts of the earlier version", "No", must_be_asked=False)  # this process ends by itself
+            self.dialogs.answer(
+                "still uses parts of the earlier", "No", must_be_asked=False
+            )  # this process ends anyway
             click(ui.installButton)
             process_events(0.5)
             self.assertNotIn("Needed and missing", ui.packagesLabel.text)

@@ -108,7 +108,8 @@ def test_slices_of_other_planes_are_drawn_in_the_volumes_own_order(ready, case, 
 
 @pytest.mark.parametrize(("index", "shape"), [(16, (16, 16)), (-1, (16, 16)), (3, (16, 15))])
 def test_a_slice_that_does_not_fit_is_refused_and_nothing_is_written(ready, case, target, index, shape):
-    with pytest.raises(UserInputError, match=f"Slice {index} .* does not fit 'CT', which has 16 {plane_of(case)} slices"):
+    expected = f"Slice {index} .* does not fit 'CT', which has 16 {plane_of(case)} slices"
+    with pytest.raises(UserInputError, match=expected):
         ready.edit_slice(index, np.ones(shape, bool), plane_of(case))
     assert np.array_equal(ready.segment_mask(), target)
 

@@ -171,7 +171,7 @@ def test_a_target_too_large_for_one_window_is_tiled_and_the_user_told(model):
 
 
 def test_nothing_fits_and_the_message_says_how_much_is_needed(model):
-    with pytest.raises(UserInputError, match=r"Caching the target needs \d+ MiB and 2 MiB may be used; .*choose another device"):
+    with pytest.raises(UserInputError, match=r"needs \d+ MiB and 2 MiB may be used; .*choose another device"):
         plan_windows(model, TARGET, GRID, 16, 2, 2 * 2**20)
 
 

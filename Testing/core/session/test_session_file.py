@@ -265,7 +265,7 @@ def test_a_session_made_with_a_fusion_network_is_refused_without_it_or_with_anot
     ):
         restore_session(path, model, an_image())
     other = replace(random_fusion(model, level=1), content_hash="f" * 64)
-    with pytest.raises(UserInputError, match="made with the fusion networks 0{12}, and this model's networks are f{12}; load"):
+    with pytest.raises(UserInputError, match="the fusion networks 0{12}, and this model's networks are f{12}; load"):
         restore_session(path, model, an_image(), fusion=other)
 
 
