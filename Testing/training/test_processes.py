@@ -12,7 +12,7 @@ import pytest
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.training.processes import run_in_parallel
-from worker_jobs import die_at_first, refuse, stay
+from worker_jobs import die_at_first, map_in_a_process_of_its_own, refuse, stay
 
 SCRIPT = """
 import signal, sys
@@ -92,6 +92,11 @@ def test_ctrl_c_ends_all_processes_at_once(start, tmp_path):
 def test_jobs_are_done_again_where_a_process_died_each_on_one_thread(tmp_path):
     jobs = [partial(die_at_first, tmp_path, 2), *(partial(stay, tmp_path, name, 0.1) for name in "abcdef")]
     assert run_in_parallel(jobs, "jobs", 2) == [(3, 1), *"abcdef"]
+
+
+def test_a_job_may_start_processes_of_its_own():
+    jobs = [partial(map_in_a_process_of_its_own, [-1, 2]), partial(map_in_a_process_of_its_own, [-3])]
+    assert run_in_parallel(jobs, "jobs", 2) == [[1, 2], [3]]
 
 
 def test_results_are_in_the_order_of_the_jobs(tmp_path):

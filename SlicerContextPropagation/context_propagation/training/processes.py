@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -123,8 +124,10 @@ def _give_up_where_it_is_no_use(deaths: Counter[int], names: Sequence[str], erro
 def _start_process(parent: int) -> None:
     """Ctrl-C is the parent's business; ITK's warnings are raised as errors where they matter.
 
-    A parent that is killed takes its processes with it, else they would work on for minutes, unseen.
+    A parent that is killed takes its processes with it, else they would work on for minutes, unseen. nnU-Net starts
+    processes of its own; they would be told to start as loky's do, a way that Python knows in loky's processes alone.
     """
+    multiprocessing.set_start_method("spawn", force=True)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
