@@ -69,22 +69,31 @@ class AppMainThreadTest(AppTestCase):
         with self.step("draw an outline"):
             redraw(editor, middle, rows, columns, shape[1] // 16)
         drawn = voxels(node, segment, shape)
+        self.use_panel(ui, drawn, lambda: voxels(node, segment, shape))
+        with self.step("open the Segment Editor again"):
+            editor = Editor(node, volume, segment)
+        self.use_effect(editor, lambda: redraw(editor, middle + 4, rows, columns, shape[1] // 16))
+
+    def use_panel(self, ui, drawn, segment_now):
+        """Propagate, undo and redo what was drawn."""
+        middle = len(drawn) // 2
         with self.step("back to the module"):
             open_module(MODULE)
             process_events(until=lambda: ui.propagateButton.isEnabled(), at_most=60)
         with self.step("propagate from the panel"):
             click(ui.propagateButton)
             wait()
-            self.assertTrue(np.array_equal(voxels(node, segment, shape)[middle], drawn[middle]))
+            self.assertTrue(np.array_equal(segment_now()[middle], drawn[middle]))
         with self.step("undo"):
             click(ui.undoButton)
             process_events(1.0)
-            self.assertTrue(np.array_equal(voxels(node, segment, shape), drawn))
+            self.assertTrue(np.array_equal(segment_now(), drawn))
         with self.step("redo"):
             click(ui.redoButton)
             process_events(1.0)
-        with self.step("open the Segment Editor again"):
-            editor = Editor(node, volume, segment)
+
+    def use_effect(self, editor, redraw_again):
+        """Redraw another slice, propagate, look, apply, undo."""
         with self.step("choose the effect"):
             editor.open_effect()
             process_events(1.0)
@@ -93,7 +102,7 @@ class AppMainThreadTest(AppTestCase):
             editor.open_effect()
             process_events(1.0)
         with self.step("draw another outline"):
-            redraw(editor, middle + 4, rows, columns, shape[1] // 16)
+            redraw_again()
             editor.open_effect()
             process_events(until=lambda: "Redrawn" in editor.status, at_most=60)
         with self.step("propagate from the effect"):

@@ -9,9 +9,12 @@ import slicer
 
 from bundles import write_bundle
 from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.core.session.session_file import image_sha256
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 from context_propagation.mrml.nodes.scenes import new_scene
 from context_propagation.mrml.nodes.segmentation_storage import load_segmentation
+from context_propagation.mrml.session.earlier_edits import Earlier
 from context_propagation.mrml.session.session_node import (
     find_session_node,
     read_session,
@@ -221,6 +224,30 @@ def test_edits_made_on_another_image_of_the_same_grid_are_neither_replayed_nor_k
     ready.predict()
     assert ready.kept == ()
     assert np.array_equal(ready.segment_mask(), before)
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "LPS", None])
+def test_slices_drawn_on_this_image_are_kept_for_a_model_of_another_orientation(ready, case, redrawn, orientation):
+    ready.edit_slice(7, redrawn, plane_of(case))
+    ready.propagate()
+    ready.close_session()
+    ready.loaded.model.orientation = orientation
+
+    assert [edit.index for edit in ready.check().earlier.drawn] == [7]
+    ready.predict()
+    assert [edit.index for edit in ready.kept] == [7]
+
+
+def test_slices_drawn_on_a_ct_are_kept_where_a_pet_joins_it_and_a_replay_needs_both():
+    ct, pet = np.random.default_rng(0).normal(size=(2, 1, 4, 5, 6)).astype(np.float32)
+    one = image_sha256(SourceVolume(ct, np.eye(4)))
+    both = image_sha256(SourceVolume(np.concatenate([ct, pet]), np.eye(4)))
+
+    assert both[:1] == one
+    assert both[1] != one[0]
+    earlier = Earlier(trouble="kept", image_sha256=one[0])
+    assert earlier.on(both[0]) is earlier
+    assert "another image" in earlier.on(both[1]).trouble
 
 
 def test_slices_drawn_on_this_image_are_kept_by_a_new_start(ready, case, redrawn):

@@ -63,7 +63,7 @@ class SavedSession:
         label: The label that it refines.
         device: Where it computed.
         versions: Of the programs.
-        image_sha256: Of the image; see `image_sha256`.
+        image_sha256: Of each channel of the image; see `image_sha256`.
         settings: Of the session, as plain JSON; see `read_settings`.
         initial: The segmentation before the first edit.
         known: The segmentation after the last propagation, with what was changed by hand since.
@@ -80,7 +80,7 @@ class SavedSession:
     label: str
     device: str
     versions: dict[str, str]
-    image_sha256: str
+    image_sha256: tuple[str, ...]
     settings: dict[str, Any]
     initial: BoxedMask
     known: BoxedMask
@@ -129,7 +129,7 @@ class SavedSession:
             remedy = "load the bundle that they were made with" if self.fusion_sha256 else "choose one without fusion"
             raise UserInputError(f"These edits were made {made}, and {given}; {remedy}")
 
-    def require_image(self, image_sha256: str) -> None:
+    def require_image(self, image_sha256: tuple[str, ...]) -> None:
         """Raises:
         UserInputError: They were made on another image.
         """
@@ -198,7 +198,7 @@ def _session(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> SavedS
         label=str(model["label"]),
         device=str(content["device"]),
         versions={str(name): str(version) for name, version in content["versions"].items()},
-        image_sha256=str(content["image_sha256"]),
+        image_sha256=_hashes(content["image_sha256"]),
         settings=dict(content["settings"]),
         initial=BoxedMask.from_plain(content["initial"], shape_kji),
         known=BoxedMask.from_plain(content["known"], shape_kji),
@@ -208,6 +208,12 @@ def _session(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> SavedS
         segment_id=str(content["segment_id"]),
         place=np.array(content["place"], np.float64).reshape(4, 4),
     )
+
+
+def _hashes(content: list[Any]) -> tuple[str, ...]:
+    if not isinstance(content, list) or not content:
+        raise UserInputError("A saved session does not say on which image it was made; it cannot be restored")
+    return tuple(str(one) for one in content)
 
 
 def _propagation(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> SavedPropagation:

@@ -86,7 +86,7 @@ def saved_session(session: Session) -> SavedSession:
         label=session.model.target_name,
         device=str(session.model.device),
         versions=installed_versions(),
-        image_sha256=image_sha256(volume, session.model),
+        image_sha256=image_sha256(volume),
         settings=dataclasses.asdict(session.settings),
         initial=BoxedMask.of(masks["initial"]),
         known=BoxedMask.of(masks["segmentation"]),
@@ -116,7 +116,7 @@ def replay(
         Cancelled: The user cancelled.
     """
     volume = image.volume if isinstance(image, ReadyImage) else image
-    saved.require_image(image_sha256(volume, session.model))
+    saved.require_image(image_sha256(volume))
     session.set_image(image, saved.initial.mask, progress, cancelled)
     session.protect(mask_of_slices(volume.shape_kji, saved.kept))
     for done in saved.propagations:
@@ -125,9 +125,8 @@ def replay(
     session.protect(saved.protected.mask)
 
 
-def image_sha256(volume: SourceVolume, model: SegmentationModel) -> str:
-    """SHA-256 of all that a model sees: voxels, spacing, orientation; not where the patient lies."""
+def image_sha256(volume: SourceVolume) -> tuple[str, ...]:
+    """SHA-256 of each channel: voxels, shape, spacing, where its axes run to; not where the patient lies."""
     spacing_mm = [round(mm, 4) for mm in volume.spacing_kji_mm]
-    digest = hashlib.sha256(repr((volume.channels.shape, spacing_mm, axes_towards(volume, model.orientation))).encode())
-    digest.update(np.ascontiguousarray(volume.channels).data)
-    return digest.hexdigest()
+    grid = repr((volume.shape_kji, spacing_mm, axes_towards(volume, "LPS"))).encode()
+    return tuple(hashlib.sha256(grid + np.ascontiguousarray(one).tobytes()).hexdigest() for one in volume.channels)

@@ -33,7 +33,7 @@ class Earlier:
         drawn: Slices that are still as they were drawn.
         replayable: Edits that can be replayed; None where there are none, or where they are in use.
         trouble: What is not kept, and why; or empty.
-        image_sha256: Of the image on which they were made; empty where that is the one in use.
+        image_sha256: Of the first channel, on which they were drawn; empty where that is the one in use.
     """
 
     drawn: tuple[SliceEdit, ...] = ()
@@ -42,7 +42,7 @@ class Earlier:
     image_sha256: str = ""
 
     def on(self, image_sha256: str) -> Earlier:
-        """What is known of an image: nothing, where they were made on another one."""
+        """What is known where this is the first channel: nothing, where they were drawn on another one."""
         if self.image_sha256 in ("", image_sha256):
             return self
         return Earlier(trouble="The edits in the scene were made on another image. Slices drawn then are not kept.")
@@ -85,7 +85,7 @@ def earlier_in_scene(scene: slicer.vtkMRMLScene, selection: Selection, segment: 
     if not is_placed_as(saved.place, selection):
         return earlier
     replayable = saved if saved.propagations else None
-    return replace(earlier, replayable=replayable, image_sha256=saved.image_sha256)
+    return replace(earlier, replayable=replayable, image_sha256=saved.image_sha256[0])
 
 
 def is_placed_as(place: np.ndarray, selection: Selection) -> bool:

@@ -39,13 +39,21 @@ class Beginning:
 
     Attributes:
         initial: The segmentation before the first edit.
-        image_sha256: Of the image; see `image_sha256`.
+        protected: Voxels that propagation never writes; packed here, as the main thread would wait for it.
+        image_sha256: Of each channel of the image; see `image_sha256`.
         kept: Slices drawn before, which propagation leaves alone.
     """
 
     initial: BoxedMask
-    image_sha256: str
+    protected: BoxedMask
+    image_sha256: tuple[str, ...]
     kept: tuple[SliceEdit, ...] = ()
+
+    @classmethod
+    def of(cls, session: Session, image_sha256: tuple[str, ...], kept: Sequence[SliceEdit]) -> Beginning:
+        """What a session holds whose image was just set; on any thread."""
+        masks = session.masks()
+        return cls(BoxedMask.of(masks["initial"]), BoxedMask.of(masks["manual"]), image_sha256, tuple(kept))
 
 
 class LiveSession:
@@ -164,7 +172,7 @@ class LiveSession:
             settings=asdict(self.session.settings),
             initial=self._beginning.initial,
             known=self.propagation.known,
-            protected=BoxedMask.of(self.session.masks()["manual"]),
+            protected=self._beginning.protected,
             kept=self.kept,
             propagations=tuple(self.history),
             segment_id=selection.segment_id,

@@ -10,7 +10,6 @@ import slicer
 from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.slices import SliceEdit, mask_of_slices
 from context_propagation.core.image.source_volume import axis_of_plane
 from context_propagation.core.session.saved_session import SavedPropagation, SavedSession
@@ -77,7 +76,7 @@ class SessionStart:
 
         Args:
             kept: Slices that propagation leaves alone.
-            kept_on: SHA-256 of the image on which they were drawn; on another one they are not kept. Empty: this one.
+            kept_on: SHA-256 of the first channel on which they were drawn; on another they are dropped. Empty: this.
             ready: What `ready_image` made of the volumes, so that it is not done again.
         """
         volume_node = self._selection.volume_nodes[0]
@@ -89,10 +88,10 @@ class SessionStart:
 
             computed = image.compute(progress, cancelled)
             volume = self.session.volume
-            sha256 = image_sha256(volume, self.session.model)
-            drawn_here = tuple(kept) if kept_on in ("", sha256) else ()
+            sha256 = image_sha256(volume)
+            drawn_here = tuple(kept) if kept_on in ("", sha256[0]) else ()
             self.session.protect(mask_of_slices(volume.shape_kji, drawn_here))
-            beginning = Beginning(BoxedMask.of(self.session.initial), sha256, drawn_here)
+            beginning = Beginning.of(self.session, sha256, drawn_here)
             return computed, beginning, slice_uncertainty(self.session, axis, drawn_here, progress, cancelled)
 
         def finish(computed: tuple[Any, Beginning, SliceUncertainty]) -> tuple[LiveSession, WriteReport]:
@@ -123,20 +122,20 @@ class SessionStart:
         axial = axis_of_plane(planes_of_volume(nodes[0]), "axial")
         axis = saved.propagations[-1].edits[0].axis if saved.propagations else axial
 
-        def compute(progress: Progress, cancelled: CancelCheck) -> SliceUncertainty:
+        def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Beginning, SliceUncertainty]:
             from context_propagation.core.session.session_file import replay
 
             replay(saved, self.session, volume_of(), progress, cancelled)
-            return slice_uncertainty(self.session, axis, saved.kept, progress, cancelled)
+            beginning = Beginning.of(self.session, saved.image_sha256, saved.kept)
+            return beginning, slice_uncertainty(self.session, axis, saved.kept, progress, cancelled)
 
-        def finish(doubt: SliceUncertainty) -> tuple[LiveSession, SavedSession]:
+        def finish(computed: tuple[Beginning, SliceUncertainty]) -> tuple[LiveSession, SavedSession]:
             try:
                 self._selection.require_nodes()
                 if image_times(nodes) != times:
                     raise UserInputError("The voxels of a volume were changed while edits were replayed; do it again")
                 self._propagation.resume(saved.known)
-                beginning = Beginning(saved.initial, saved.image_sha256, saved.kept)
-                return self._live(beginning, doubt, saved.propagations), saved
+                return self._live(*computed, saved.propagations), saved
             except BaseException:
                 self.drop()
                 raise

@@ -88,7 +88,7 @@ def check_operation(
         with out_of_memory_reported("Preparing the image"):
             image = ready_image(loaded.model, volume)
         memory = memory_forecast(loaded.model, loaded.settings(), image, segment.mask, freed_bytes)
-        known = earlier.on(image_sha256(volume, loaded.model)) if earlier.image_sha256 else earlier
+        known = earlier.on(image_sha256(volume)[0]) if earlier.image_sha256 else earlier
         if known.trouble:
             warnings.append(known.trouble)
         return StartCheck(tuple(warnings), memory, known, image, loaded.model.content_hash, state)
