@@ -1,6 +1,7 @@
 """The stand-in for the Slicer application, one for each test that asks for it."""
 
 import os
+import sys
 
 import pytest
 
@@ -42,3 +43,17 @@ def bench(application, effect_bundle):
     bench = EffectBench(application, effect_bundle)
     yield bench
     bench.close()
+
+
+@pytest.fixture
+def modules_as_before():
+    """For a test that reloads the module: it imports the package anew, and other tests hold the classes of before."""
+    before = _own_modules()
+    yield
+    for name in _own_modules():
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+def _own_modules():
+    return {name: module for name, module in sys.modules.items() if name.split(".")[0] == "context_propagation"}

@@ -36,7 +36,7 @@ MISSING_HERE = {
 
 
 @pytest.fixture
-def running(application, tmp_path, monkeypatch):
+def running(application, modules_as_before, tmp_path, monkeypatch):
     """The application with its modules, views, tools and files, as far as the suite needs them."""
     pytest.importorskip("nnunetv2")
     pytest.importorskip("monai")
@@ -46,21 +46,12 @@ def running(application, tmp_path, monkeypatch):
     modules = [m for m in sys.modules if m.startswith(("app_", "App"))]
     for name in modules:
         monkeypatch.delitem(sys.modules, name)
-    before = own_modules()
     application.load_module(SHIPPED / "ContextPropagation.py")
     furnished = furnish(application)
     application.finish_startup()
     yield furnished
     furnished.close()
     importlib.import_module("context_propagation.gui.work.shared").release()
-    for name in own_modules():  # a reload made them anew, and other tests hold the classes of before
-        del sys.modules[name]
-    sys.modules.update(before)
-
-
-def own_modules():
-    """What Python has imported of the package."""
-    return {name: module for name, module in sys.modules.items() if name.split(".")[0] == "context_propagation"}
 
 
 @pytest.mark.parametrize(
