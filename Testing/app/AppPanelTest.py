@@ -60,6 +60,32 @@ class AppPanelTest(PanelTestCase):
             self.assertTrue(np.array_equal(self.segment(), result))
             self.assertFalse(self.ui.redoButton.enabled)
 
+    def surface_cells(self):
+        """How many cells the segment's surface has that the 3D views show."""
+        chosen = logic().selection
+        name = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+        surface = chosen.segmentation_node.GetSegmentation().GetSegment(chosen.segment_id).GetRepresentation(name)
+        shown = chosen.segmentation_node.GetDisplayNode().GetVisibility3D()
+        return surface.GetNumberOfCells() if shown and surface is not None else 0
+
+    def test_one_click_shows_the_segment_in_3d_and_it_follows_what_is_propagated(self):
+        self.predicted()
+        with self.step("show in 3D"):
+            self.assertEqual(self.surface_cells(), 0)
+            click(self.ui.show3dBox)
+            self.eventually(lambda: self.surface_cells() > 0, True)
+        self.redrawn()
+        with self.step("propagate while it is shown in 3D"):
+            drawn = self.surface_cells()
+            self.propagate()
+            self.eventually(lambda: self.surface_cells() not in (0, drawn), True)
+        with self.step("undo while it is shown in 3D"):
+            click(self.ui.undoButton)
+            self.eventually(self.surface_cells, drawn)
+        with self.step("no longer in 3D"):
+            click(self.ui.show3dBox)
+            self.eventually(self.surface_cells, 0)
+
     def test_an_erased_slice_is_found_and_propagated(self):
         self.predicted()
         with self.step("erase on a slice"):

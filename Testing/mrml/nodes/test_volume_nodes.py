@@ -16,6 +16,25 @@ def test_round_trip_keeps_voxels_and_places(case):
     assert np.allclose(again.ijk_to_lps, case.source.ijk_to_lps)
 
 
+def test_voxels_are_those_of_the_call_whatever_the_node_is_given_meanwhile(case):
+    convert = deferred_source_volume([case.volume])
+    image = case.volume.GetImageData()
+
+    image.AllocateScalars(image.GetScalarType(), 1)  # as filters do that write where they read
+    image.GetPointData().GetScalars().Fill(7)
+
+    assert np.array_equal(convert().channels, case.source.channels)
+
+
+def test_voxels_outlive_their_node(case):
+    convert = deferred_source_volume([case.volume])
+
+    case.volume.SetAndObserveImageData(None)
+    case.scene.RemoveNode(case.volume)
+
+    assert np.array_equal(convert().channels, case.source.channels)
+
+
 def test_channels_come_in_the_order_of_the_nodes(case):
     pet = add_volume(case.scene, SourceVolume(case.source.channels * 2, case.source.ijk_to_lps), "PET")
 

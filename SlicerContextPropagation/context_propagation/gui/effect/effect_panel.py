@@ -162,7 +162,8 @@ class EffectPanel:
             self._say(self._message or _("Another segment or volume was selected, so it was stopped."))
             return
         try:
-            self._preview = OpenPreview(self._logic.scene, selection, pending)
+            with busy_cursor():
+                self._preview = OpenPreview(self._logic.scene, selection, pending)
         except BaseException:
             self._logic.discard(pending)
             raise
@@ -175,10 +176,10 @@ class EffectPanel:
             raise UserInputError("There is no preview to apply; propagate first")
         if preview.selection != self._choice.selection:
             raise UserInputError("Another segment or volume is selected; select those of the preview, or discard it")
-        preview.close()
-        self._preview = None
         try:
             with self._watch.paused(), busy_cursor():
+                preview.close()
+                self._preview = None
                 self._logic.use_writer(self._new_writer())
                 done = self._logic.apply(preview.pending)
             self._say("\n".join([done.report.message, *done.result.messages]))

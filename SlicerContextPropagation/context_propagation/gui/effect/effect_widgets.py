@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from context_propagation.gui.texts import memory_text, plane_choices, progress_words
+from context_propagation.gui.work.progress_bar import show_fraction
 from context_propagation.gui.work.visibility import set_visible
 from context_propagation.gui.work.worker import Job
 
@@ -139,7 +140,7 @@ class EffectWidgets:
 
     def show_progress(self, job: Job, memory: MemoryForecast | None) -> None:
         """Show what runs, its stage, how much of that is done, and the memory that caching needs."""
-        self.progress.value = int(100 * job.stage[1])
+        show_fraction(self.progress, job.stage[1])
         lines = [": ".join(progress_words(job))]
         if memory is not None:
             lines.append(_("Memory: {text}.").format(text=memory_text(memory)))

@@ -22,6 +22,7 @@ from context_propagation.gui.start_questions import asked
 from context_propagation.gui.texts import PLANES, memory_text, plane_choices, progress_words, translated
 from context_propagation.gui.work.busy_cursor import busy_cursor
 from context_propagation.gui.work.messages import guarded, show_error
+from context_propagation.gui.work.progress_bar import show_fraction
 from context_propagation.gui.work.shared import Shared
 from context_propagation.gui.work.visibility import set_visible
 from context_propagation.gui.work.worker import Job
@@ -302,7 +303,7 @@ class EditSection:
             return
         set_visible(True, self._ui.progressBar, self._ui.cancelButton)
         self._ui.cancelButton.enabled = not job.cancelled
-        self._ui.progressBar.value = int(100 * job.stage[1])
+        show_fraction(self._ui.progressBar, job.stage[1])
         self._line.show_running(": ".join(progress_words(job)))
         self._show_memory()
 

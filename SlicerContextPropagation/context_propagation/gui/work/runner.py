@@ -26,6 +26,10 @@ SHARE_SECONDS = 0.03
 So each tick sleeps in Python, which lets go of the lock; far below what anyone notices."""
 
 
+TELL_SECONDS = 0.2
+"""Between two looks at the progress: Slicer's window is painted anew after each, which takes longer than a tick."""
+
+
 def _always() -> bool:
     return True
 
@@ -42,6 +46,7 @@ class Runner:
         self._timer = Timer(TICK_MS, self._tick)
         self.listeners: list[Callable[[Job | None], None]] = []
         self._still_there: Callable[[], bool] = _always
+        self._told = 0.0
 
     @property
     def busy(self) -> bool:
@@ -104,10 +109,17 @@ class Runner:
             raise UserInputError("Something is running; wait for it or cancel it")
 
     def _tick(self) -> None:
-        time.sleep(SHARE_SECONDS)
         if self._worker.job is not None and not self._still_there():
             self._worker.job.cancel()
-        self.tell()  # before a result is handed over, as listeners may cancel it too
+        if self._worker.has_computed:
+            self.tell()  # before, as listeners may cancel it too
+            self._hand_over()
+        elif time.monotonic() - self._told > TELL_SECONDS:
+            self.tell()
+        else:
+            time.sleep(SHARE_SECONDS)
+
+    def _hand_over(self) -> None:
         try:
             self._worker.drain()
         except Exception as error:  # a callback's own mistake must not stop the timer
@@ -118,6 +130,7 @@ class Runner:
 
     def tell(self) -> None:
         """Call the listeners: something changed that all panels show."""
+        self._told = time.monotonic()
         for listener in list(self.listeners):
             try:
                 listener(self._worker.job)

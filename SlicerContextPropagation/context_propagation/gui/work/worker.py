@@ -74,6 +74,11 @@ class Worker:
         """Whether an operation was submitted and its callback not called yet."""
         return self.job is not None
 
+    @property
+    def has_computed(self) -> bool:
+        """Whether `drain` would hand over a result, or an error."""
+        return not self._done.empty()
+
     def submit(
         self,
         operation: Operation[Any],

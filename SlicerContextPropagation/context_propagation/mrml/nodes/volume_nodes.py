@@ -23,18 +23,18 @@ def deferred_source_volume(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> C
         nodes: One node per channel, in the order that the model was trained with.
 
     Returns:
-        A function that converts the voxels, which were copied; once, on any thread. It raises `UserInputError` for NaN.
+        A function that copies and converts the voxels; once, on any thread. It raises `UserInputError` for NaN.
 
     Raises:
         UserInputError: No node, a node without voxels or with several components, a parent transform that is not
             linear, or grids that differ.
     """
+    # Each array holds on to its VTK array: it outlives its node, and VTK allocates another one for new voxels.
     arrays, matrix = _channels_of(nodes)
-    copies = [array.copy() for array in arrays]  # here: on another thread a node may lose its voxels meanwhile
 
     def convert() -> SourceVolume:
-        channels = np.stack(copies, dtype=np.float32, casting="unsafe")
-        copies.clear()  # on this thread: to give back so much memory takes a while too
+        channels = np.stack(arrays, dtype=np.float32, casting="unsafe")
+        arrays.clear()  # on this thread: to give back so much memory takes a while
         return SourceVolume(channels, RAS_TO_LPS @ matrix)
 
     return convert
