@@ -78,7 +78,7 @@ def far_margins(
             if cancelled():
                 raise Cancelled
             progress("fuse", (number + fold / len(fusion.networks)) / len(cache.windows))
-            fused = network(fusion_inputs(cache, number, fold, updated, edit, context))
+            fused = network(fusion_inputs(cache, number, fold, updated, context))
             fold_logits.append(decode_fused(cache, number, fold, fused, owned))
         decoded = cache.model.target_margin(fold_logits)[0].cpu().numpy()
         mine = cache.owner[slices_of(owned)] == number

@@ -115,15 +115,10 @@ class NetworkEdit:
 
 def _on_slices(
     model: SegmentationModel, grid: GridMap, logits: torch.Tensor, origin: tuple[int, ...], target: SliceTarget
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The target logit in the loss box of the drawn slices, and what was drawn there: `[voxels]` each."""
-    pieces, drawn = [], []
-    for index in target.indices:
-        box = target.box_at(index)
-        pieces.append(model.target_logit(grid.to_image(logits, origin, box)).flatten())
-        drawn.append(target.drawn[slices_of(box)].ravel())
-    z = torch.cat(pieces)
-    return z, torch.as_tensor(np.concatenate(drawn), dtype=z.dtype, device=z.device)
+) -> torch.Tensor:
+    """The target logit in the loss box of the drawn slices, `[voxels]`."""
+    boxes = [target.box_at(index) for index in target.indices]
+    return torch.cat([model.target_logit(grid.to_image(logits, origin, box)).flatten() for box in boxes])
 
 
 @dataclass(frozen=True)
@@ -203,11 +198,12 @@ def update_window(
         f' (`[1, C', D', H', W']`, the whole window's), the box of f around all that may differ, and the report.
     """
     pieces = _pieces(split, grid, window, features, target, settings.frozen_statistics)
+    drawn = _drawn(pieces).to(features.logits)
     along = 2 + target.axis
     places = [(slice(None), slice(None), *slices_of(piece.f_box)) for piece in pieces]
     f_new, report = update_features(
         torch.cat([features.f[place] for place in places], along),
-        lambda f: _joint_loss(model, split, grid, pieces, f, settings),
+        lambda f: _joint_loss(model, split, grid, pieces, drawn, f, settings),
         features.f.numel() // features.f.shape[along],
         settings,
         progress,
@@ -222,22 +218,28 @@ def update_window(
     return f, box_of(spans), report
 
 
+def _drawn(pieces: Sequence[_Piece]) -> torch.Tensor:
+    """What was drawn in the loss box of all drawn slices, bool `[voxels]`, in the order of `_on_slices`."""
+    targets = [piece.target for piece in pieces]
+    shown = [target.drawn[slices_of(target.box_at(index))] for target in targets for index in target.indices]
+    return torch.from_numpy(np.concatenate([part.ravel() for part in shown]))
+
+
 def _joint_loss(
     model: SegmentationModel,
     split: SplitNetwork,
     grid: GridMap,
     pieces: Sequence[_Piece],
+    drawn: torch.Tensor,
     f: torch.Tensor,
     settings: UpdateSettings,
 ) -> torch.Tensor:
     """The loss of all drawn slices together, of the pieces' f one after another along the axis; differentiable."""
-    z, drawn = [], []
+    z = []
     for piece, part in zip(pieces, _parts(f, pieces), strict=True):
         logits = split.decode(piece.features, part, settings.frozen_statistics)
-        found = _on_slices(model, grid, logits, piece.origin, piece.target)
-        z.append(found[0])
-        drawn.append(found[1])
-    return segmentation_loss(torch.cat(z), torch.cat(drawn), settings.loss or model.loss)
+        z.append(_on_slices(model, grid, logits, piece.origin, piece.target))
+    return segmentation_loss(torch.cat(z), drawn, settings.loss or model.loss)
 
 
 def _parts(f: torch.Tensor, pieces: Sequence[_Piece]) -> tuple[torch.Tensor, ...]:

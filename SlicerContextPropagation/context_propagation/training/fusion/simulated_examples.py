@@ -67,7 +67,7 @@ class _Simulated:
             self.context = EditContext.of(self.cache, self.edit, propagation.network_spacing_mm)
 
     def inputs(self, window: int, fold: int) -> FusionInputs:
-        return fusion_inputs(self.cache, window, fold, self.updated, self.edit, self.context)
+        return fusion_inputs(self.cache, window, fold, self.updated, self.context)
 
     def far(self, shape: tuple[int, ...], neighbours: int) -> np.ndarray:
         """Bool, the image in network axis order: the slices outside N(s)."""
