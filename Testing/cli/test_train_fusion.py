@@ -77,7 +77,7 @@ def test_the_provenance_names_counts_seed_and_figures_with_the_control(trained):
 
     assert (made["training_cases"], made["validation_cases"]) == ([3], [1])
     assert made["settings"]["seed"] == 0
-    assert "the cases that chose the epoch and the far margin" in made["validation"]["measured on"]
+    assert "the cases that chose the epoch and the far thresholds" in made["validation"]["measured on"]
     rows = {name.split(", ")[2] for name in made["validation"]["dsc"]}
     assert {"baseline", "paste", "update", "fusion", "no-edit control"} <= rows
 
@@ -91,8 +91,8 @@ def test_attention_contour_styles_and_allowed_regression_are_taken_and_recorded(
     _, fusion = load_bundle(tmp_path / "bundle", device="cpu")
     assert isinstance(fusion.networks[0], AttentionFusion)
     settings = json.loads((tmp_path / "bundle" / "bundle.json").read_text())["provenance"]["settings"]
-    found = {name: settings[name] for name in ("variant", "contour_styles", "augmented_copies", "allowed_regression")}
-    assert found == {"variant": "attention", "contour_styles": 1, "augmented_copies": 0, "allowed_regression": 0.1}
+    found = {name: settings[name] for name in ("fusion", "contour_styles", "augmented_copies", "allowed_regression")}
+    assert found == {"fusion": "attention", "contour_styles": 1, "augmented_copies": 0, "allowed_regression": 0.1}
 
 
 def test_each_contour_style_is_an_example_with_one_edit_and_a_truth_of_its_own(unseen_model, data, tmp_path):

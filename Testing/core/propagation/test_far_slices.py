@@ -428,10 +428,10 @@ def test_near_slices_are_the_same_with_and_without_a_fusion_network(model):
     assert plain.scope == NEAR_SLICES_ONLY
 
 
-def test_a_larger_far_margin_flips_fewer_far_voxels_and_1_flips_none(model):
+def test_a_larger_far_threshold_flips_fewer_far_voxels_and_1_flips_none(model):
     changed = []
-    for margin in (0.0, 0.3, 1.0):
-        session = started(model, random_fusion(model, far_thresholds=margin))
+    for threshold in (0.0, 0.3, 1.0):
+        session = started(model, random_fusion(model, far_thresholds=threshold))
         result = session.propagate([redrawn(session)])
         far = result.changed.copy()
         far[8:13] = False

@@ -78,7 +78,7 @@ def restore_session(
 
 def saved_session(session: Session) -> SavedSession:
     """What was done in a session that no scene holds."""
-    volume, masks = session.volume, session.masks()
+    volume = session.volume
     return SavedSession(
         model_path="",
         model_sha256=session.model.content_hash,
@@ -88,9 +88,9 @@ def saved_session(session: Session) -> SavedSession:
         versions=installed_versions(),
         image_sha256=image_sha256(volume),
         settings=dataclasses.asdict(session.settings),
-        initial=BoxedMask.of(masks["initial"]),
-        known=BoxedMask.of(masks["segmentation"]),
-        protected=BoxedMask.of(masks["manual"]),
+        initial=BoxedMask.of(session.initial),
+        known=BoxedMask.of(session.segmentation),
+        protected=BoxedMask.of(session.protected),
         propagations=tuple(SavedPropagation(step.edits) for step in session.done),
     )
 
