@@ -22,7 +22,7 @@ MODELS = ("nnU-Net", "PSNN")
 
 @dataclass(frozen=True)
 class EvaluationPlan(FusionRecipe):
-    """What is evaluated, on what, and how much of it; the fields, the recipe's too, are the keys of the protocol's file.
+    """What is evaluated, on what, and how much of it; the keys of a protocol's file are these fields and the recipe's.
 
     The recipe's level and fusion are those of the main tables; the rows of the paper's network have "paper".
 
