@@ -32,11 +32,11 @@ def simulated_examples(
 
     Yields:
         Window and fold, and their example: of the edits that changed features, as others are not fused, and have far
-        slices in the window. Nothing where there is none, or neither truth nor prediction lies in the window, or
-        the model predicts nothing.
+        slices in the window. Nothing where there is none, neither truth nor prediction lies in the window, or nothing
+        is cached.
     """
     cache = propagation.cache
-    if not cache.windows:  # nothing was predicted, so nothing is cached
+    if not cache.windows:
         return
     simulated = [_Simulated(propagation, edit) for edit in edits]
     simulated = [one for one in simulated if one.updated]
