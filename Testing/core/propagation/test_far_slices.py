@@ -11,6 +11,7 @@ from context_propagation.core.image.slices import NEAR_SLICES_ONLY, WHOLE_VOLUME
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation.activation_update import UpdateSettings
+from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.edit_description import DrawnSlice, describe, no_description
 from context_propagation.core.propagation.far_slices import decode_fused
 from context_propagation.core.propagation.fusion_inputs import (
@@ -20,7 +21,6 @@ from context_propagation.core.propagation.fusion_inputs import (
     edit_map,
     fusion_inputs,
 )
-from context_propagation.core.propagation.slice_update import NetworkEdit
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from fusion_networks import random_fusion

@@ -5,8 +5,8 @@ import pytest
 
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
+from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.fusion_inputs import edit_maps, prototypes
-from context_propagation.core.propagation.slice_update import NetworkEdit
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from nnunet_folders import write_nnunet_folder

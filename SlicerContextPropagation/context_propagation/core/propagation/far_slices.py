@@ -10,10 +10,10 @@ import torch
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled
 from context_propagation.core.image.boxes import Box, bounding_box, slices_of
+from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.fusion_inputs import EditContext, fusion_inputs
 from context_propagation.core.propagation.fusion_network import Fusion
-from context_propagation.core.propagation.slice_update import NetworkEdit
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 
 

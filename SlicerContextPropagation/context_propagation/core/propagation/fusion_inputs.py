@@ -10,9 +10,9 @@ import torch
 
 from context_propagation.core.image.boxes import Box, Span, slices_of
 from context_propagation.core.image.grid import GridMap
+from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.edit_description import DrawnSlice, describe
 from context_propagation.core.propagation.feature_cache import NO_WINDOW, FeatureCache
-from context_propagation.core.propagation.slice_update import NetworkEdit
 from context_propagation.core.propagation.updated_features import UpdatedFeatures, with_updates
 from context_propagation.core.propagation.window import Window
 

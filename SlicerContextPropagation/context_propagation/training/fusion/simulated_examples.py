@@ -9,9 +9,9 @@ import torch
 
 from context_propagation.core.image.boxes import Box, bounding_box, box_of, dilate, intersection, slices_of, whole
 from context_propagation.core.image.slices import SliceEdit, near_indices
+from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.edit_propagation import EditPropagation
 from context_propagation.core.propagation.fusion_inputs import EditContext, FusionInputs, fusion_inputs
-from context_propagation.core.propagation.slice_update import NetworkEdit
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 from context_propagation.training.fusion.fusion_example import FusionExample
 
