@@ -31,7 +31,7 @@ base_cases = 2
 base_epochs = 2
 fusion_cases = 2
 validation_cases = 1
-margin_cases = 1
+threshold_cases = 1
 test_cases = 2
 other_levels = []
 epochs = 1
@@ -107,7 +107,7 @@ def test_the_summary_says_how_it_was_made(place):
     assert "CPU cores" in text
     assert "seed 0" in text
     assert figures["protocol"]["name"] == "balls"
-    assert set(figures["far_margins"]["fold 0, level 2"]) == {"add", "remove"}
+    assert set(figures["far_thresholds"]["fold 0, level 2"]) == {"add", "remove"}
     assert (place / "out" / "rows.png").stat().st_size > 1000
     assert (place / "out" / "edits.png").stat().st_size > 1000
     (picture,) = (place / "out").glob("typical-*.png")

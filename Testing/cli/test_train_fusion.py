@@ -77,7 +77,7 @@ def test_the_provenance_names_counts_seed_and_figures_with_the_control(trained):
 
     assert (made["training_cases"], made["validation_cases"]) == ([3], [1])
     assert made["settings"]["seed"] == 0
-    assert "the cases that chose the epoch and the far margin" in made["validation"]["measured on"]
+    assert "the cases that chose the epoch and the far thresholds" in made["validation"]["measured on"]
     rows = {name.split(", ")[2] for name in made["validation"]["dsc"]}
     assert {"baseline", "paste", "update", "fusion", "no-edit control"} <= rows
 
@@ -91,8 +91,8 @@ def test_attention_contour_styles_and_allowed_regression_are_taken_and_recorded(
     _, fusion = load_bundle(tmp_path / "bundle", device="cpu")
     assert isinstance(fusion.networks[0], AttentionFusion)
     settings = json.loads((tmp_path / "bundle" / "bundle.json").read_text())["provenance"]["settings"]
-    found = {name: settings[name] for name in ("variant", "contour_styles", "augmented_copies", "allowed_regression")}
-    assert found == {"variant": "attention", "contour_styles": 1, "augmented_copies": 0, "allowed_regression": 0.1}
+    found = {name: settings[name] for name in ("fusion", "contour_styles", "augmented_copies", "allowed_regression")}
+    assert found == {"fusion": "attention", "contour_styles": 1, "augmented_copies": 0, "allowed_regression": 0.1}
 
 
 def test_each_contour_style_is_an_example_with_one_edit_and_a_truth_of_its_own(unseen_model, data, tmp_path):
@@ -104,8 +104,28 @@ def test_each_contour_style_is_an_example_with_one_edit_and_a_truth_of_its_own(u
     plain, *styled = [load_example(path) for path in paths]
     assert len(plain) == 2
     assert [len(example) for example in styled] == [1, 1, 1]
-    assert len({int(example.truth.sum()) for example in (plain, *styled)}) > 2  # close margins may give equal voxels
+    assert len({int(example.truth.sum()) for example in (plain, *styled)}) > 2  # close contours may be of equal voxels
     assert all(torch.equal(example.inputs.f, plain.inputs.f) for example in styled)
+
+
+def test_a_case_on_which_the_model_predicts_nothing_is_learnt_from_around_its_truth(data, tmp_path):
+    model = write_nnunet_folder(tmp_path / "model")
+    (file,) = model.glob("fold_*/checkpoint_final.pth")
+    checkpoint = torch.load(file, weights_only=False)
+    checkpoint["network_weights"]["decoder.seg_layers.1.bias"][0] += 20  # background wins everywhere
+    torch.save(checkpoint, file)
+    base = ModelSource(model, device="cpu")
+    case = LabelledCase("case_0", (data / "images" / "case_0_0000.nii.gz",), data / "labels" / "case_0.nii.gz")
+    recipe = ExampleRecipe(SessionSettings(), edits=2, seed=0)
+    volume, truth = case.read(base.load())
+    assert not base.load().predict(base.load().prepare(volume)).any()
+
+    ((_, path),) = cache_examples(base, case, recipe, tmp_path)
+
+    example = load_example(path)
+    assert len(example) == 2
+    assert example.truth.sum() == truth.sum()
+    assert all(not torch.equal(example.inputs.f[0], moved) for moved in example.inputs.f_updated)
 
 
 def test_log_and_picture_of_both_trainings_are_kept(trained):

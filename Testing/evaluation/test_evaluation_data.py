@@ -15,7 +15,9 @@ from context_propagation.evaluation.variants import STYLES, drawn_in_style, shif
 
 SHAPE = (8, 10, 9)
 SPACING, ORIGIN = (1.0, 1.25, 1.5), (10.0, -20.0, 30.0)
-SMALL = EvaluationPlan("small", "cases", base_cases=3, fusion_cases=4, validation_cases=2, margin_cases=2, test_cases=3)
+SMALL = EvaluationPlan(
+    "small", "cases", base_cases=3, fusion_cases=4, validation_cases=2, threshold_cases=2, test_cases=3
+)
 
 
 def case(number):

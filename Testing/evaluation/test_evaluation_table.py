@@ -506,12 +506,12 @@ def test_the_summary_begins_with_what_was_measured_and_ends_with_the_far_thresho
     assert "other levels none" in head[-2]
     assert "seed 0" in head[-2]
     assert "{" not in text
-    assert table_lines(text, "Far margins") == [
+    assert table_lines(text, "Far thresholds") == [
         ["fold and level", "add", "remove"],
         ["fold 0, level 2", "0.2", "0.995"],
     ]
     figures = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
-    assert figures["far_margins"] == {"fold 0, level 2": {"add": 0.2, "remove": 0.995}}
+    assert figures["far_thresholds"] == {"fold 0, level 2": {"add": 0.2, "remove": 0.995}}
     assert figures["notes"] == ["styles: 3 tight, 2 generous"]
 
 

@@ -15,7 +15,7 @@ from context_propagation.training.phantom_cases import phantom_case
 
 SMALL = EvaluationPlan(
     "small", phantom="oesophagus", model="PSNN", phantom_cases=20, test_folds=(0,), base_cases=3, fusion_cases=4,
-    validation_cases=2, margin_cases=2, test_cases=3,
+    validation_cases=2, threshold_cases=2, test_cases=3,
 )  # fmt: skip
 
 
@@ -71,8 +71,8 @@ def test_the_styles_that_are_tested_are_told(tmp_path):
     data = evaluation_data(SMALL, tmp_path / "small.toml", tmp_path / "work")
     cases = cases_of_fold(data.folds, SMALL, 0)
     (line,) = data.style_counts({0: cases})
-    margins = [data.test_case(name).hidden_truth[0] for name in cases.test]
-    assert line.startswith(f"fold 0: style margins tested {min(margins):+.2f} to {max(margins):+.2f}")
+    offsets = [data.test_case(name).hidden_truth[0] for name in cases.test]
+    assert line.startswith(f"fold 0: style offsets tested {min(offsets):+.2f} to {max(offsets):+.2f}")
 
 
 @pytest.mark.parametrize("change", [{"difficulty": "higher"}, {"seed": 1}, {"base_cases": 2}, {"model": "nnU-Net"}])

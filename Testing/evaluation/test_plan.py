@@ -39,7 +39,7 @@ def test_every_value_is_read(protocol):
         base_epochs = 3
         fusion_cases = 4
         validation_cases = 5
-        margin_cases = 13
+        threshold_cases = 13
         test_cases = 6
         level = 1
         other_levels = [2]
@@ -60,8 +60,9 @@ def test_every_value_is_read(protocol):
     )
     assert protocol(text) == EvaluationPlan(
         "mine", "cases", "", "higher", 14, "PSNN", "observer style",
-        (1, 3, 4), 2, 3, 4, 5, 13, 6, 1, (2,), "attention", 0.5, 8.0, 7, 0.75, 8, 9,
-        15, 0.25, ("fusion", "oracle"), 10, 11, 12,
+        (1, 3, 4), 2, 3, 4, 5, 13, 6, (2,), 8.0, ("fusion", "oracle"), 10, 11,
+        level=1, fusion="attention", width=0.5, epochs=7, averaging=0.75, edits_per_case=8, augmented_copies=9,
+        contour_styles=15, allowed_regression=0.25, seed=12,
     )  # fmt: skip
     assert all(f"{field.name} = " in text for field in fields(EvaluationPlan))
 
@@ -204,7 +205,7 @@ def test_a_protocol_that_tests_no_fold_is_refused(protocol):
 @pytest.mark.parametrize(
     "name",
     [
-        "base_cases", "base_epochs", "fusion_cases", "validation_cases", "margin_cases", "test_cases", "epochs",
+        "base_cases", "base_epochs", "fusion_cases", "validation_cases", "threshold_cases", "test_cases", "epochs",
         "edits_per_case", "edits",
     ],
 )  # fmt: skip
@@ -220,9 +221,9 @@ def test_other_counts_may_be_zero_but_not_below(protocol, name):
 
 
 @pytest.mark.parametrize("name", ["width", "paper_width"])
-@pytest.mark.parametrize("value", ["0", "-1.0", "nan"])
+@pytest.mark.parametrize("value", ["0", "-1.0", "nan", "inf"])
 def test_a_network_has_some_width(protocol, name, value):
-    assert "give a number above 0" in refusal(protocol, f"{NAMED}{name} = {value}")
+    assert "give a finite number above 0" in refusal(protocol, f"{NAMED}{name} = {value}")
 
 
 @pytest.mark.parametrize("line", ["level = 0", "level = 4", "other_levels = [1, 5]"])

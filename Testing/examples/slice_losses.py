@@ -6,7 +6,7 @@ from context_propagation.core.image.boxes import slices_of
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.activation_update import segmentation_loss
-from context_propagation.core.propagation.slice_update import SliceTarget
+from context_propagation.core.propagation.drawn_slices import SliceTarget
 
 
 def loss_of_slices(

@@ -108,7 +108,7 @@ def build_demo(request: BuildDemoRequest) -> str:
         fusion / "images",
         fusion / "labels",
         output,
-        variant="attention",
+        fusion="attention",
         epochs=request.epochs,
         jobs=request.jobs,
         **TRAINING,

@@ -27,6 +27,7 @@ from context_propagation.core.propagation.activation_update import UpdateSetting
 from context_propagation.core.propagation.window import WindowPlan
 from context_propagation.core.provenance import installed_versions
 from context_propagation.core.session.session import Session
+from context_propagation.core.session.session_file import restore_session, save_session
 from context_propagation.core.session.session_settings import PropagationResult, SessionSettings
 from context_propagation.files.figure import check_figure_ending, write_figure
 from context_propagation.files.segmentation import ReadSegmentation, Wanted
@@ -54,7 +55,9 @@ class PropagateRequest:
         slices: Indices of the edited slices, from 0; None finds them.
         segment: Name of the segment or ROI in the segmentations; None for the label's name.
         level: Decoder level; None for the bundle's, or 2.
-        optimizer: "lbfgs" or "adam".
+        optimizer: "lbfgs" or "adam"; None for lbfgs.
+        session: A saved session to go on from; level and optimizer are then its own.
+        save_session: Where the session goes.
         report: Where the JSON report goes.
         figure: Where the figure goes.
         device: "auto", "cpu" or "cuda".
@@ -71,7 +74,9 @@ class PropagateRequest:
     slices: Sequence[int] | None = None
     segment: str | None = None
     level: int | None = None
-    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
+    optimizer: Literal["lbfgs", "adam"] | None = None
+    session: Path | None = None
+    save_session: Path | None = None
     report: Path | None = None
     figure: Path | None = None
     device: str = "auto"
@@ -94,7 +99,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--segment", metavar="NAME", help="name of the segment or ROI, if it is not the label's name")
     add("--level", type=int, choices=(1, 2, 3), help="decoder level; 2 by default, or the bundle's")
-    add("--optimizer", choices=("lbfgs", "adam"), default="lbfgs")
+    add("--optimizer", choices=("lbfgs", "adam"), help="lbfgs by default")
+    add("--session", type=Path, metavar="FILE", help="a saved session to go on from: its edits count too")
+    add("--save-session", type=Path, metavar="OUT", help="what was done, to go on from with --session")
     add("--report", type=Path, metavar="OUT.json", help="what was done, as JSON")
     add("--figure", type=Path, metavar="OUT.png", help="three planes, before and after")
 
@@ -128,17 +135,17 @@ def propagate(request: PropagateRequest) -> str:
     check_segmentation_ending(request.output, request.image)
     if request.figure is not None:
         check_figure_ending(request.figure)
-    inputs = [*request.image, request.initial, request.edited]
+    inputs = [*request.image, request.initial, request.edited, *([request.session] if request.session else [])]
+    destinations = [request.output, request.report, request.figure, request.save_session]
     meter = StageMeter()
-    with (
-        OutputFiles([request.output, request.report, request.figure], inputs) as outputs,
-        progress_bars() as progress,
-    ):
+    with OutputFiles(destinations, inputs) as outputs, progress_bars() as progress:
         with meter.stage("load model"):
             loaded = load_model(request.model, request.label, request.device, request.trust_bundle)
-            session = _session(request, loaded)
+            settings = _settings(request, loaded)
         with meter.stage("read files"):
             case = _read_case(request, loaded.model)
+        with meter.stage("set image"):
+            session = _session(request, loaded, settings, case, progress)
         result = _propagated(session, case, meter, progress)
         with meter.stage("write segmentation"):
             staged = outputs.staged(request.output)
@@ -149,12 +156,17 @@ def propagate(request: PropagateRequest) -> str:
         if request.report is not None:
             report = _report(loaded, session.settings, case, result, refused, meter)
             write_report(outputs.staged(request.report), report)
+        if request.save_session is not None:
+            save_session(session, outputs.staged(request.save_session), str(request.model))
         outputs.publish()
     return _summary(request, result, refused)
 
 
-def _session(request: PropagateRequest, loaded: LoadedModel) -> Session:
-    settings = SessionSettings(update=UpdateSettings(optimizer=request.optimizer))
+def _settings(request: PropagateRequest, loaded: LoadedModel) -> SessionSettings:
+    """Of a new session."""
+    if request.session is not None and (request.level, request.optimizer) != (None, None):
+        raise UserInputError(f"'{request.session}' has its own level and optimizer; leave --level and --optimizer out")
+    settings = SessionSettings(update=UpdateSettings(optimizer=request.optimizer or "lbfgs"))
     if request.level is not None:
         settings = replace(settings, level=request.level)
     if loaded.fusion is not None and request.level not in (None, loaded.fusion.level):
@@ -162,7 +174,24 @@ def _session(request: PropagateRequest, loaded: LoadedModel) -> Session:
             f"--level {request.level} is not the level of bundle '{request.model}', whose fusion network is for level "
             f"{loaded.fusion.level}; leave --level out"
         )
-    return loaded.session(settings)
+    return settings
+
+
+def _session(
+    request: PropagateRequest, loaded: LoadedModel, settings: SessionSettings, case: _Case, progress: ProgressBars
+) -> Session:
+    """A session that holds the initial segmentation: a new one, or the saved one with its edits made again."""
+    if request.session is None:
+        session = loaded.session(settings)
+        session.set_image(case.volume, case.initial, progress)
+        return session
+    session = restore_session(request.session, loaded.model, case.volume, progress, fusion=loaded.fusion)
+    changed = int((session.segmentation ^ case.initial).sum())
+    if changed:
+        said = "%d voxels of '%s' are not as '%s' left them; they are kept as they are, as if changed by hand"
+        logger.warning(said, changed, request.initial, request.session)
+        session.accept_manual_changes(case.initial)
+    return session
 
 
 def _read_case(request: PropagateRequest, model: SegmentationModel) -> _Case:
@@ -174,11 +203,10 @@ def _read_case(request: PropagateRequest, model: SegmentationModel) -> _Case:
 
 
 def _propagated(session: Session, case: _Case, meter: StageMeter, progress: ProgressBars) -> PropagationResult:
-    with meter.stage("set image"):
-        plan = session.set_image(case.volume, case.initial, progress)
     session.accept_manual_changes(case.edited.mask)  # changes that --slices leaves out are kept as they are
     with meter.stage("propagate"):
         result = session.propagate(case.edits, progress)
+    plan = session.plan
     to_tell = (*(() if plan is None else plan.messages), *result.messages)
     for message in to_tell:
         logger.info("%s", message)

@@ -72,20 +72,20 @@ def choose_far_thresholds(
     Returns:
         The most careful candidate, which changes nothing, where none is safe enough.
     """
-    record = folder / "far_margin.json"  # file and key keep the name that finished trainings have
+    record = folder / "far_thresholds.json"
     rule = {
         "candidates": [asdict(one) for one in CANDIDATES],
         "allowed mean of picks": allowed,
         "copies": copies,
     }
     if record.is_file() and (kept := json.loads(record.read_text(encoding="utf-8")))["rule"] == rule:
-        return FarThresholds(**kept["far_margin"])
+        return FarThresholds(**kept["far_thresholds"])
     alone = [replace(job, rows=tuple(of_job for of_job in job.rows if of_job.name == row)) for job in jobs]
     tried = [replace(job, case=case) for job in alone for case in with_copies([job.case], copies)]
     found = run_in_parallel([partial(_trials, job) for job in tried], "far thresholds", workers)
     chosen, rates = best_safe([trial for of_case in found for trial in of_case], allowed)
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"rule": rule, "far_margin": asdict(chosen), "validation_regression_rates": rates}
+    content = {"rule": rule, "far_thresholds": asdict(chosen), "validation_regression_rates": rates}
     with whole_file(record) as partial_file:
         partial_file.write_text(json.dumps(content, indent=2), encoding="utf-8")
     return chosen

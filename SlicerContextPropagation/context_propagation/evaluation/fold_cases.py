@@ -52,7 +52,7 @@ def cases_of_fold(folds: Mapping[str, int], plan: EvaluationPlan, fold: int) -> 
     others = sorted(name for name, own in folds.items() if own != fold)
     if not test:
         raise UserInputError(f"Fold {fold} has no cases in the data of '{plan.name}'; correct test_folds")
-    needed = plan.base_cases + plan.fusion_cases + plan.validation_cases + plan.margin_cases
+    needed = plan.base_cases + plan.fusion_cases + plan.validation_cases + plan.threshold_cases
     if needed > len(others):
         raise UserInputError(
             f"The protocol asks for {needed} training cases and {len(others)} lie outside fold {fold}; ask for fewer"
@@ -63,7 +63,7 @@ def cases_of_fold(folds: Mapping[str, int], plan: EvaluationPlan, fold: int) -> 
     if plan.variant == "observer style":
         drawn, test = _styles_in_turn(drawn), _styles_in_turn(test)
     of_kind = iter(drawn)
-    counts = (plan.fusion_cases, plan.validation_cases, plan.margin_cases)
+    counts = (plan.fusion_cases, plan.validation_cases, plan.threshold_cases)
     fusion, validation, thresholds = (tuple(islice(of_kind, count)) for count in counts)
     return FoldCases(tuple(base), fusion, validation, thresholds, tuple(test[: plan.test_cases]))
 

@@ -54,7 +54,7 @@ def to_markdown(summary: Summary, level: int | None = None, edits: int | None = 
 def far_thresholds_table(far_thresholds: Mapping[str, FarThresholds]) -> str:
     """A line for each "fold 0, level 2"."""
     cells = {(where,): {"add": f"{m.add:g}", "remove": f"{m.remove:g}"} for where, m in far_thresholds.items()}
-    return _titled("Far margins, chosen on validation cases", cells, ("fold and level",))
+    return _titled("Far thresholds, chosen on validation cases", cells, ("fold and level",))
 
 
 # Tables. `here` names pick, level and edits; an item of the summary belongs to a table where these agree.

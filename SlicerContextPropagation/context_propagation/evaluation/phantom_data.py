@@ -57,13 +57,13 @@ class PhantomData:
     test_case = training_case
 
     def style_counts(self, folds: Mapping[int, FoldCases]) -> list[str]:
-        """Mean and range of the tested styles' margin, -1 to 1 within the difficulty's."""
+        """Mean and range of the tested styles' offset, -1 to 1 within the difficulty's."""
         lines = []
         for fold, cases in folds.items():
-            margins = [self.training_case(name).hidden_truth[0] for name in cases.test]
-            mean = sum(margins) / len(margins)
+            offsets = [self.training_case(name).hidden_truth[0] for name in cases.test]
+            mean = sum(offsets) / len(offsets)
             lines.append(
-                f"fold {fold}: style margins tested {min(margins):+.2f} to {max(margins):+.2f}, mean {mean:+.2f}"
+                f"fold {fold}: style offsets tested {min(offsets):+.2f} to {max(offsets):+.2f}, mean {mean:+.2f}"
             )
         return lines
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,7 +13,7 @@ from context_propagation.core.optional_dependency import require
 from context_propagation.core.phantom.anatomy import DifficultyName
 from context_propagation.core.phantom.phantom import Kind
 from context_propagation.core.propagation.fusion_network import Variant as FusionVariant
-from context_propagation.evaluation.far_thresholds import ALLOWED_REGRESSION
+from context_propagation.evaluation.fusion_recipe import FusionRecipe
 from context_propagation.evaluation.rows import FUSION, TRAINED_ROWS
 from context_propagation.evaluation.variants import Variant
 
@@ -20,10 +21,10 @@ MODELS = ("nnU-Net", "PSNN")
 
 
 @dataclass(frozen=True)
-class EvaluationPlan:
-    """What is evaluated, on what, and how much of it; the fields are the keys of the protocol's file.
+class EvaluationPlan(FusionRecipe):
+    """What is evaluated, on what, and how much of it; the keys of a protocol's file are these fields and the recipe's.
 
-    `margin_cases` keeps the word that files and results have for the far thresholds.
+    The recipe's level and fusion are those of the main tables; the rows of the paper's network have "paper".
 
     Attributes:
         name: Of the protocol, for titles.
@@ -39,25 +40,13 @@ class EvaluationPlan:
         base_epochs: Of 40 steps each.
         fusion_cases: Cases that the fusion networks are trained on; the base model never saw them.
         validation_cases: Further ones that choose the best epoch.
-        margin_cases: Further ones that choose the far thresholds.
+        threshold_cases: Further ones that choose the far thresholds.
         test_cases: At most so many cases of a test fold.
-        level: Decoder level of the main tables.
         other_levels: Decoder levels of the comparison (Tables III, IV), on the first test fold.
-        fusion: Variant of the fusion networks, see `FusionSettings`; the rows of the paper's have "paper".
-        width: Of the fusion networks.
-        paper_width: Of the paper's variant.
-        epochs: Of the fusion networks.
-        averaging: Of their weights over the steps, see `TrainingSettings`.
-        edits_per_case: Simulated edits of each training case.
-        augmented_copies: Of every so many cases and one more, all but one are trained on with nnU-Net's intensity
-            augmentation.
-        contour_styles: Further contours of each training case, see `contour_styles.contour_styles`.
-        allowed_regression: Share of untouched slices that the far thresholds may make worse; see
-            `choose_far_thresholds`.
+        paper_width: Width of the paper's network.
         rows: Names of the rows of the main tables that are trained; empty for all.
         edits: Edits one after the other (Fig. 8), each on the slice that is then the worst.
         several_edits_cases: Cases of a fold on which several edits are made.
-        seed: Of weights, orders and simulated edits.
     """
 
     name: str
@@ -72,23 +61,13 @@ class EvaluationPlan:
     base_epochs: int = 8
     fusion_cases: int = 48
     validation_cases: int = 6
-    margin_cases: int = 24
+    threshold_cases: int = 24
     test_cases: int = 20
-    level: int = 2
     other_levels: tuple[int, ...] = ()
-    fusion: str = "residual"
-    width: float = 2.0
     paper_width: float = 2.0
-    epochs: int = 6
-    averaging: float = 0.0
-    edits_per_case: int = 3
-    augmented_copies: int = 1
-    contour_styles: int = 0
-    allowed_regression: float = ALLOWED_REGRESSION
     rows: tuple[str, ...] = ()
     edits: int = 4
     several_edits_cases: int = 3
-    seed: int = 0
 
 
 def read_plan(path: Path, quick: bool = False) -> EvaluationPlan:
@@ -156,21 +135,17 @@ def _check_ranges(path: Path, plan: EvaluationPlan) -> None:
     if not plan.test_folds:
         raise UserInputError(f"'{path}': test_folds is empty; name at least one fold")
     for name in (
-        "base_cases", "base_epochs", "fusion_cases", "validation_cases", "margin_cases", "test_cases", "epochs",
-        "edits_per_case", "edits", "phantom_cases",
+        "base_cases", "base_epochs", "fusion_cases", "validation_cases", "threshold_cases", "test_cases", "edits",
+        "phantom_cases",
     ):  # fmt: skip
         if getattr(plan, name) < 1:
             raise UserInputError(f"'{path}': {name} = {getattr(plan, name)}; give at least 1")
-    for name in ("augmented_copies", "contour_styles", "several_edits_cases", "seed"):
-        if getattr(plan, name) < 0:
-            raise UserInputError(f"'{path}': {name} = {getattr(plan, name)}; give 0 or more")
-    if not 0 <= plan.allowed_regression <= 1:
-        raise UserInputError(f"'{path}': allowed_regression = {plan.allowed_regression}; give a share, 0 to 1")
-    if not 0 <= plan.averaging < 1:
-        raise UserInputError(f"'{path}': averaging = {plan.averaging}; give a share from 0 to below 1")
-    for name in ("width", "paper_width"):
-        if not getattr(plan, name) > 0:
-            raise UserInputError(f"'{path}': {name} = {getattr(plan, name)}; give a number above 0")
+    if plan.several_edits_cases < 0:
+        raise UserInputError(f"'{path}': several_edits_cases = {plan.several_edits_cases}; give 0 or more")
+    if not 0 < plan.paper_width < math.inf:
+        raise UserInputError(f"'{path}': paper_width = {plan.paper_width}; give a finite number above 0")
+    if wrong := plan.wrong():
+        raise UserInputError(f"'{path}': {wrong[0]} = {getattr(plan, wrong[0])}; {wrong[1]}")
     levels = (plan.level, *plan.other_levels)
     if len(set(levels)) < len(levels):
         raise UserInputError(

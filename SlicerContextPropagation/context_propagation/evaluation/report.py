@@ -32,14 +32,14 @@ class SavedSummary:
         made: How: command, versions, commits.
         protocol: What was evaluated.
         notes: Further lines on what was measured.
-        far_margins: The far thresholds of each test fold and level, under the name that the files of old results have.
+        far_thresholds: Of each test fold and level.
         summary: The tables.
     """
 
     made: Mapping[str, str]
     protocol: EvaluationPlan
     notes: tuple[str, ...]
-    far_margins: Mapping[str, FarThresholds]
+    far_thresholds: Mapping[str, FarThresholds]
     summary: Summary
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings, Variant
+from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings
 from context_propagation.core.provenance import commit
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.storage.whole_file import whole_file
@@ -275,7 +275,7 @@ class _Fold:
             variant, width = "paper", plan.paper_width
         first = self.data.training_case(self.cases.fusion[0])
         numbers = len(first.hidden_truth) if inputs_shown == "hidden truth" else 0
-        return FusionSettings(cast(Variant, variant), channels, width, numbers)
+        return FusionSettings(variant, channels, width, numbers)
 
     def examples(
         self, base: ModelSource, names: Sequence[str], recipe: ExampleRecipe, copies: int

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ from context_propagation.core.bundle.bundle_saving import check_bundle_destinati
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.optional_dependency import require
-from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings, Variant
+from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings
 from context_propagation.core.provenance import provenance
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.evaluation.case_rows import evaluate_case
-from context_propagation.evaluation.far_thresholds import ALLOWED_REGRESSION, choose_far_thresholds
+from context_propagation.evaluation.far_thresholds import choose_far_thresholds
+from context_propagation.evaluation.fusion_recipe import FusionRecipe
 from context_propagation.evaluation.results import Comparison
 from context_propagation.evaluation.rows import FUSION, NO_EDIT
 from context_propagation.evaluation.simulated_case import CaseJob, FusionRow
@@ -54,8 +55,8 @@ NEEDED = {
 
 
 @dataclass(frozen=True)
-class TrainFusionRequest:
-    """What to train, on what.
+class TrainFusionRequest(FusionRecipe):
+    """What to train, on what; the recipe's seed also chooses the validation cases.
 
     Attributes:
         model: nnU-Net's trained-model folder.
@@ -64,17 +65,6 @@ class TrainFusionRequest:
         output: The bundle's folder.
         folds: nnU-Net's splits_final.json; see `training_cases.unseen_cases`.
         label: Name or value of the label; None where the model has only one.
-        level: Decoder level.
-        variant: See `FusionSettings`.
-        width: Of the hidden layers, as a multiple of f's channels.
-        epochs: At most so many passes over the examples.
-        averaging: Of the weights over the steps, see `TrainingSettings`.
-        edits_per_case: Simulated edits of each image.
-        augmented_copies: Copies of each training image with augmented intensities; where above 0, the far thresholds
-            are tried on a copy of each validation image too.
-        contour_styles: Further contours of each training image, grown or shrunk by up to 3 mm.
-        allowed_regression: Share of untouched slices that the far thresholds may make worse on the validation cases.
-        seed: Of weights, orders, simulated edits, and the validation cases.
         jobs: Processes at a time; None for one per CPU core.
         device: "auto", "cpu" or "cuda".
         trust_bundle: Whether a MONAI bundle's own expressions may run.
@@ -86,38 +76,16 @@ class TrainFusionRequest:
     output: Path
     folds: Path | None = None
     label: str | None = None
-    level: int = 2
-    variant: Variant = "residual"
-    width: float = 2.0
-    epochs: int = 20
-    averaging: float = 0.0
-    edits_per_case: int = 3
-    augmented_copies: int = 1
-    contour_styles: int = 0
-    allowed_regression: float = ALLOWED_REGRESSION
-    seed: int = 0
+    epochs: int = field(default=20, kw_only=True)
     jobs: int | None = None
     device: str = "auto"
     trust_bundle: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("epochs", 1),
-            ("edits_per_case", 1),
-            ("augmented_copies", 0),
-            ("contour_styles", 0),
-            ("seed", 0),
-            ("jobs", 1),
-        ):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UserInputError(f"--{name.replace('_', '-')} {value}; give at least {least}")
-        if not 0 <= self.allowed_regression <= 1:
-            raise UserInputError(f"--allowed-regression {self.allowed_regression}; give a share from 0 to 1")
-        if not 0 <= self.averaging < 1:
-            raise UserInputError(f"--averaging {self.averaging}; give a share from 0 to below 1")
-        if not 0 < self.width < float("inf"):
-            raise UserInputError(f"--width {self.width}; give a finite number above 0")
+        if self.jobs is not None and self.jobs < 1:
+            raise UserInputError(f"--jobs {self.jobs}; give at least 1")
+        if wrong := self.wrong():
+            raise UserInputError(f"--{wrong[0].replace('_', '-')} {getattr(self, wrong[0])}; {wrong[1]}")
 
 
 @dataclass(frozen=True)
@@ -222,7 +190,7 @@ def _train(request: TrainFusionRequest, fold: _Fold, settings: SessionSettings, 
     validation = _examples(request, fold.base, settings, fold.validation, 0, work)
     if not training:
         raise UserInputError(NO_EXAMPLES)
-    architecture = FusionSettings(request.variant, load_example(training[0]).inputs.f.shape[1], request.width)
+    architecture = FusionSettings(request.fusion, load_example(training[0]).inputs.f.shape[1], request.width)
     jobs = []
     usual = TrainingSettings(epochs=request.epochs, seed=request.seed, averaging=request.averaging)
     for row, inputs_shown in ROWS:
@@ -286,9 +254,9 @@ class ValidationFigures:
     def as_json(self) -> dict[str, Any]:
         """For bundle.json."""
         return {
-            "measured on": "the cases that chose the epoch and the far margin: too good, compare rows only",
+            "measured on": "the cases that chose the epoch and the far thresholds: too good, compare rows only",
             "cases": self.cases,
-            "far_margin": asdict(self.far_thresholds),
+            "far_thresholds": asdict(self.far_thresholds),
             "dsc": self.dsc,
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
         }
@@ -317,23 +285,11 @@ def _headline(figures: ValidationFigures) -> str:
 
 
 def _provenance(request: TrainFusionRequest, folds: Sequence[_Fold], figures: ValidationFigures) -> dict[str, Any]:
-    names = (
-        "variant",
-        "width",
-        "level",
-        "epochs",
-        "averaging",
-        "edits_per_case",
-        "augmented_copies",
-        "contour_styles",
-        "allowed_regression",
-        "seed",
-    )
     return {
         **provenance(),
         "training_cases": [len(fold.training) for fold in folds],
         "validation_cases": [len(fold.validation) for fold in folds],
         "folds_file": None if request.folds is None else request.folds.name,
-        "settings": {name: getattr(request, name) for name in names},
+        "settings": {item.name: getattr(request, item.name) for item in fields(FusionRecipe)},
         "validation": figures.as_json(),
     }

@@ -126,7 +126,7 @@ def test_a_bundle_holds_its_description_the_weights_and_a_stripped_model(base, m
     ]
     description = json.loads((made / "bundle.json").read_text())
     assert list(description) == [
-        *("format", "base", "label", "orientation", "folds", "level", "neighbours", "far_margin"),
+        *("format", "base", "label", "orientation", "folds", "level", "neighbours", "far_thresholds"),
         *("fusion", "fusion_sha256", "provenance"),
     ]
     assert description["format"] == "context-propagation bundle 1"
@@ -398,7 +398,7 @@ def test_pickled_weights_are_not_read(bundle, tmp_path):
 
 
 def test_settings_that_were_changed_are_refused(bundle):
-    edit_json(bundle / "bundle.json", "far_margin", value={"add": 0.5, "remove": 0.5})
+    edit_json(bundle / "bundle.json", "far_thresholds", value={"add": 0.5, "remove": 0.5})
     assert "The fusion weights and settings" in refusal(bundle)
 
 

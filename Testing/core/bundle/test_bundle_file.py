@@ -18,7 +18,7 @@ USUAL = {
     "folds": ["0", "1"],
     "level": 2,
     "neighbours": 2,
-    "far_margin": {"add": 0.1, "remove": 0.2},
+    "far_thresholds": {"add": 0.1, "remove": 0.2},
     "fusion": [
         {"file": f"fusion_{fold}.safetensors", "settings": {"variant": "residual", "channels": 8, "width": 1.0}}
         for fold in (0, 1)
@@ -76,7 +76,7 @@ def test_what_is_written_reads_the_same(tmp_path):
 
 
 def test_whole_numbers_may_stand_for_others(tmp_path):
-    assert read(tmp_path, changed("far_margin", "add", value=0)).far_thresholds == FarThresholds(0.0, 0.2)
+    assert read(tmp_path, changed("far_thresholds", "add", value=0)).far_thresholds == FarThresholds(0.0, 0.2)
 
 
 @pytest.mark.parametrize("letters", ["LPS", "RAS", "PIR", "SLA"])
@@ -131,8 +131,8 @@ def test_an_entry_of_the_wrong_type_or_range_is_named(tmp_path, name):
         (("level",), 0),
         (("level",), 10**30),
         (("neighbours",), 10**9),
-        (("far_margin", "add"), 1.5),
-        (("far_margin", "remove"), -0.1),
+        (("far_thresholds", "add"), 1.5),
+        (("far_thresholds", "remove"), -0.1),
         (("base", "sha256"), "A" * 64),
         (("base", "sha256"), "a" * 63),
         (("fusion_sha256",), "a" * 65),

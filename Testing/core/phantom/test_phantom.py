@@ -92,11 +92,11 @@ def test_uptake_is_high_in_the_tumour_and_does_not_match_it(some):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_style_is_in_the_label_and_not_in_the_image(kind, monkeypatch):
-    def with_margin(mm: float) -> Phantom:
+    def with_offset(mm: float) -> Phantom:
         monkeypatch.setattr(Style, "drawn", classmethod(lambda cls, rng, difficulty: cls(mm, 0.6, True)))
         return make_phantom(settings(kind))
 
-    tight, generous = with_margin(-2.0), with_margin(3.0)
+    tight, generous = with_offset(-2.0), with_offset(3.0)
     assert np.array_equal(tight.ct, generous.ct)
     assert tight.gtv.sum() < 0.8 * generous.gtv.sum()
     assert not (tight.gtv & ~generous.gtv).any()
@@ -113,7 +113,7 @@ def test_the_anatomy_does_not_depend_on_the_grid(kind):
 
 def test_what_an_oracle_is_told_lies_between_minus_1_and_1():
     difficulty = DIFFICULTIES["middle"]
-    low, high = difficulty.margin_mm
+    low, high = difficulty.offset_mm
     assert Style(low, 0.2, False).numbers(difficulty) == pytest.approx((-1, -1, -1))
     assert Style(high, 1.0, True).numbers(difficulty) == pytest.approx((1, 1, 1))
     assert Style((low + high) / 2, 0.6, True).numbers(difficulty) == pytest.approx((0, 0, 1))
@@ -124,7 +124,7 @@ def test_higher_difficulty_is_harder_in_every_respect():
     for easy, hard in ((lower, middle), (middle, higher)):
         assert hard.contrast_hu < easy.contrast_hu
         assert hard.visible_share < easy.visible_share
-        assert np.ptp(hard.margin_mm) > np.ptp(easy.margin_mm)
+        assert np.ptp(hard.offset_mm) > np.ptp(easy.offset_mm)
         assert hard.noise_hu > easy.noise_hu
 
 

@@ -224,8 +224,8 @@ NAN = float("nan")
 SILENT = [0.0, 0.0, 0.0]
 
 
-def test_a_far_voxel_flips_only_where_the_margin_is_beyond_the_far_margin():
-    # R_0 is 101 everywhere; N(0) = 0; far margin 0.2
+def test_a_far_voxel_flips_only_where_the_margin_is_beyond_the_far_threshold():
+    # R_0 is 101 everywhere; N(0) = 0; far thresholds 0.2
     margins = far(SILENT, [0.1, 0.1, 0.1], [-0.1, -0.1, -0.1], [0.3, 0.3, 0.3], [-0.3, -0.3, -0.3], [0.25, NAN, -0.25])
     record = EditRecord((drawn(0, "101"),), 0, (), far=margins)
     window_prediction = volume("101", "101", "101", "101", "101", "101")
@@ -240,7 +240,7 @@ def test_a_far_voxel_flips_only_where_the_margin_is_beyond_the_far_margin():
     ]
 
 
-def test_without_a_far_margin_the_sign_decides_and_zero_keeps_the_label():
+def test_without_a_far_threshold_the_sign_decides_and_zero_keeps_the_label():
     record = EditRecord((drawn(0, "000"),), 0, (), far=far(SILENT, [0.001, 0.0, -0.001]))
 
     assert rows_of(compose(volume("000", "011"), (record,)))[1] == "110"

@@ -11,6 +11,7 @@ from context_propagation.core.image.slices import NEAR_SLICES_ONLY, WHOLE_VOLUME
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation.activation_update import UpdateSettings
+from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.edit_description import DrawnSlice, describe, no_description
 from context_propagation.core.propagation.far_slices import decode_fused
 from context_propagation.core.propagation.fusion_inputs import (
@@ -20,7 +21,6 @@ from context_propagation.core.propagation.fusion_inputs import (
     edit_map,
     fusion_inputs,
 )
-from context_propagation.core.propagation.slice_update import NetworkEdit
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from fusion_networks import random_fusion
@@ -148,7 +148,7 @@ def test_the_margins_are_those_of_the_fused_features_decoded_over_the_window(mod
 
     (piece,) = record.features
     f_updated = features.f.clone()
-    f_updated[(0, slice(None), *slices_of(piece.box))] = torch.from_numpy(piece.values)
+    f_updated[(0, slice(None), *slices_of(piece.box))] = piece.values
     assert not torch.equal(f_updated, features.f)
     drawn = np.zeros(SHAPE, bool)
     drawn[10] = edit.mask
@@ -187,7 +187,7 @@ def test_training_and_use_share_inputs_and_decode_and_the_decode_has_a_gradient(
     cache, drawn = session.cache, network_edit(session, [edit])
     context = EditContext.of(cache, drawn, (1.0, 1.0, 1.0))
 
-    inputs = fusion_inputs(cache, 0, 0, record.features, drawn, context)
+    inputs = fusion_inputs(cache, 0, 0, record.features, context)
     logits = decode_fused(cache, 0, 0, fusion.networks[0](inputs))
     margin = model.target_margin([logits])[0].detach().numpy()
     model.target_logit(logits).sum().backward()
@@ -303,7 +303,7 @@ def test_margins_of_a_resampled_image_are_interpolated_from_the_fused_logits(mod
     session.propagate([edit])
     (window,), (record,) = session.cache.windows, session.records
     drawn = network_edit(session, [edit])
-    inputs = fusion_inputs(session.cache, 0, 0, record.features, drawn, EditContext.of(session.cache, drawn, (3, 1, 1)))
+    inputs = fusion_inputs(session.cache, 0, 0, record.features, EditContext.of(session.cache, drawn, (3, 1, 1)))
     with torch.no_grad():
         logits = model.splits[0].decode(window.features[0], fusion.networks[0](inputs), True)
     shape = session.cache.prepared.grid.network_shape
@@ -371,7 +371,7 @@ def test_a_fused_margin_is_that_of_the_window_that_owns_the_voxel(model):
     context = EditContext.of(cache, drawn, (1.0, 1.0, 1.0))
     disagree = False
     for number, window in enumerate(cache.windows):
-        inputs = fusion_inputs(cache, number, 0, record.features, drawn, context)
+        inputs = fusion_inputs(cache, number, 0, record.features, context)
         assert torch.equal(inputs.f, inputs.f_updated) == (number not in reached)
         with torch.no_grad():
             logits = decode_fused(cache, number, 0, fusion.networks[0](inputs))
@@ -395,7 +395,7 @@ def test_folds_average_probabilities(tmp_path):
     single = []
     for fold in (0, 1):
         with torch.no_grad():
-            inputs = fusion_inputs(cache, 0, fold, record.features, drawn, context)
+            inputs = fusion_inputs(cache, 0, fold, record.features, context)
             logits = decode_fused(cache, 0, fold, fusion.networks[fold](inputs))
         single.append(torch.softmax(logits, 1)[0].numpy())
     mean = (single[0] + single[1]) / 2
@@ -428,10 +428,10 @@ def test_near_slices_are_the_same_with_and_without_a_fusion_network(model):
     assert plain.scope == NEAR_SLICES_ONLY
 
 
-def test_a_larger_far_margin_flips_fewer_far_voxels_and_1_flips_none(model):
+def test_a_larger_far_threshold_flips_fewer_far_voxels_and_1_flips_none(model):
     changed = []
-    for margin in (0.0, 0.3, 1.0):
-        session = started(model, random_fusion(model, far_thresholds=margin))
+    for threshold in (0.0, 0.3, 1.0):
+        session = started(model, random_fusion(model, far_thresholds=threshold))
         result = session.propagate([redrawn(session)])
         far = result.changed.copy()
         far[8:13] = False

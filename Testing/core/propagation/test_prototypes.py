@@ -5,8 +5,8 @@ import pytest
 
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
-from context_propagation.core.propagation.fusion_inputs import prototypes
-from context_propagation.core.propagation.slice_update import NetworkEdit
+from context_propagation.core.propagation.drawn_slices import NetworkEdit
+from context_propagation.core.propagation.fusion_inputs import edit_maps, prototypes
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from nnunet_folders import write_nnunet_folder
@@ -58,7 +58,7 @@ def by_hand(cache, drawn):
 def test_prototypes_are_the_mean_features_of_the_target_and_of_the_rest_of_the_slice(caches, which):
     cache = caches[which]
     assert (len(cache.windows) > 1) == bool(which)
-    found = prototypes(cache, 0, edit())
+    found = prototypes(cache, 0, edit_maps(cache, edit()))
     assert found.shape == (1, 2, cache.windows[0].features[0].f.shape[1])
     assert np.allclose(found[0].numpy(), by_hand(cache, edit().drawn), atol=1e-4)
     assert not np.allclose(found[0, 0].numpy(), found[0, 1].numpy(), atol=1e-3)
@@ -69,9 +69,11 @@ def test_a_window_without_a_part_of_the_drawing_is_compared_with_what_another_on
     cache, drawn = caches[1], edit((1, 6))
     reached = [n for n, window in enumerate(cache.windows) if window.network_box[2][0] < 6]
     assert 0 < len(reached) < len(cache.windows)
-    assert np.allclose(prototypes(cache, 0, drawn)[0, 0].numpy(), by_hand(cache, drawn.drawn)[0], atol=1e-3)
+    assert np.allclose(
+        prototypes(cache, 0, edit_maps(cache, drawn))[0, 0].numpy(), by_hand(cache, drawn.drawn)[0], atol=1e-3
+    )
 
 
 def test_nothing_is_compared_with_an_erased_slice(caches):
     nothing = NetworkEdit(0, (SLICE,), np.zeros(SHAPE, bool), np.zeros(SHAPE, bool))
-    assert not prototypes(caches[0], 0, nothing).any()
+    assert not prototypes(caches[0], 0, edit_maps(caches[0], nothing)).any()

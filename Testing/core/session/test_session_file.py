@@ -112,7 +112,7 @@ def test_the_worked_session_holds_something_worth_saving(worked):
     assert len(worked.cache.window_groups) == 2  # the second edit extended the cache
     assert [len(record.near) > 0 for record in worked.records] == [True, True]
     assert (len(worked.done), len(worked.undone)) == (2, 1)
-    assert worked.masks()["manual"].any()
+    assert worked.protected.any()
     assert all(step.flipped.size for step in [*worked.done, *worked.undone])
 
 
@@ -152,7 +152,7 @@ def test_a_further_edit_gives_what_the_unsaved_session_gives(worked, file, model
 
 def test_voxels_changed_by_hand_stay_protected_after_restoring(worked, file, model):
     restored, control = (restore_session(file, model, an_image()) for _ in range(2))
-    control._manual[...] = False
+    control.protected[...] = False
     before = restored.segmentation.copy()
 
     restored.propagate([square_drawn(11, (0, 0), (0, 0))])

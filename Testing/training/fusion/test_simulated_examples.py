@@ -137,7 +137,7 @@ def test_f_updated_is_what_the_engine_updates(session):
     example = only_example(session, [edit])
     (piece,), _ = session.propagation.updated_features(session.propagation.network_edit([edit]))
     expected = session.cache.windows[0].features[0].f.clone()
-    expected[(0, slice(None), *slices_of(piece.box))] = torch.from_numpy(piece.values)
+    expected[(0, slice(None), *slices_of(piece.box))] = piece.values
     assert torch.equal(example.inputs.f, session.cache.windows[0].features[0].f)
     assert torch.equal(example.inputs.f_updated, expected)
     assert not torch.equal(example.inputs.f_updated, example.inputs.f)

@@ -33,10 +33,6 @@ COPY_AGAIN = "copy the bundle again from where it was made"
 MAX_SLICES, MAX_CHANNELS, MAX_WIDTH = 1000, 4096, 64.0
 
 
-KEYS = {"far_thresholds": "far_margin"}
-"""Fields of `BundleDescription` whose key in bundle.json is an older word, so that bundles stay readable."""
-
-
 @dataclass(frozen=True)
 class BundledModel:
     """The frozen model that a bundle stands on: one of `folder` and `reference` is None.
@@ -103,7 +99,7 @@ def write_description(folder: Path, description: BundleDescription) -> None:
     """
     content = {
         "format": FORMAT,
-        **{KEYS.get(name, name): value for name, value in asdict(description).items()},
+        **asdict(description),
         "base": {name: value for name, value in asdict(description.base).items() if value is not None},
         "fusion": [{"file": item.file, "settings": plain_settings(item.settings)} for item in description.fusion],
     }
@@ -140,7 +136,7 @@ def read_description(folder: Path) -> BundleDescription:
         folds=_folds(entries),
         level=entries.whole_number("level", 1, 3),
         neighbours=entries.whole_number("neighbours", 0, MAX_SLICES),
-        far_thresholds=_far_thresholds(entries.object(KEYS["far_thresholds"])),
+        far_thresholds=_far_thresholds(entries.object("far_thresholds")),
         fusion=tuple(_fusion_file(item) for item in entries.objects("fusion")),
         fusion_sha256=entries.sha256("fusion_sha256"),
         provenance=entries.object("provenance").rest(),

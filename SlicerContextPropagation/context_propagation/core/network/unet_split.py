@@ -45,7 +45,7 @@ class DecoderTail(nn.Module):
         """Up-sampling factors (D, H, W) of each stage, coarse to fine."""
         return [tuple(cast(nn.ConvTranspose3d, t).stride) for t in self.transpconvs]
 
-    def margins(self) -> list[tuple[int, int, int]]:
+    def reaches(self) -> list[tuple[int, int, int]]:
         """How far (D, H, W) the convolutions of each stage see, coarse to fine."""
         result = []
         for stage in self.stages:
@@ -130,8 +130,8 @@ class UNetSplit:
         """See `SplitNetwork`: walks the receptive field back from the logits to f."""
         tail = self.tail(features.level)
         box = output_box
-        for skip, margin, stride in reversed(list(zip(features.skips, tail.margins(), tail.strides(), strict=True))):
-            box = dilate(box, margin, whole(skip.shape[2:]))
+        for skip, reach, stride in reversed(list(zip(features.skips, tail.reaches(), tail.strides(), strict=True))):
+            box = dilate(box, reach, whole(skip.shape[2:]))
             box = box_of([(start // s, -(-stop // s)) for (start, stop), s in zip(box, stride, strict=True)])
         f_box, skips = box, []
         for skip, stride in zip(features.skips, tail.strides(), strict=True):
@@ -143,8 +143,8 @@ class UNetSplit:
     def affected_box(self, features: CachedFeatures, f_box: Box) -> Box:
         """See `SplitNetwork`: walks forward from f to the logits."""
         tail = self.tail(features.level)
-        for skip, margin, stride in zip(features.skips, tail.margins(), tail.strides(), strict=True):
-            f_box = dilate(_scaled(f_box, stride), margin, whole(skip.shape[2:]))
+        for skip, reach, stride in zip(features.skips, tail.reaches(), tail.strides(), strict=True):
+            f_box = dilate(_scaled(f_box, stride), reach, whole(skip.shape[2:]))
         return f_box
 
     def cached_bytes(self, window_shape: tuple[int, int, int], level: int) -> int:

@@ -28,13 +28,13 @@ class Difficulty:
     Attributes:
         contrast_hu: Tumour above muscle, lowest and highest over the cases.
         visible_share: How much of an infiltration's length the image shows, lowest and highest.
-        margin_mm: How far inside (below 0) or outside the tumour's edge a style puts the contour, lowest and highest.
+        offset_mm: How far inside (below 0) or outside the tumour's edge a style puts the contour, lowest and highest.
         noise_hu: Standard deviation of the CT's noise.
     """
 
     contrast_hu: tuple[float, float]
     visible_share: tuple[float, float]
-    margin_mm: tuple[float, float]
+    offset_mm: tuple[float, float]
     noise_hu: float
 
 
@@ -50,24 +50,24 @@ class Style:
     """How a case's observer contours: the same on every slice, and nothing of it is in the image.
 
     Attributes:
-        margin_mm: Outside the tumour's edge where above 0, else inside.
+        offset_mm: Outside the tumour's edge where above 0, else inside.
         extent: How far along its infiltration the tumour is followed, 0 to 1.
         generous: Whether doubtful tissue is included: invaded bone, the lumen.
     """
 
-    margin_mm: float
+    offset_mm: float
     extent: float
     generous: bool
 
     @classmethod
     def drawn(cls, rng: np.random.Generator, difficulty: Difficulty) -> Style:
         """A style at random."""
-        return cls(rng.uniform(*difficulty.margin_mm), rng.uniform(0.2, 1.0), bool(rng.integers(2)))
+        return cls(rng.uniform(*difficulty.offset_mm), rng.uniform(0.2, 1.0), bool(rng.integers(2)))
 
     def numbers(self, difficulty: Difficulty) -> tuple[float, float, float]:
         """Each between -1 and 1: what an oracle is told."""
-        low, high = difficulty.margin_mm
-        return 2 * (self.margin_mm - low) / (high - low) - 1, (self.extent - 0.6) / 0.4, 2.0 * self.generous - 1
+        low, high = difficulty.offset_mm
+        return 2 * (self.offset_mm - low) / (high - low) - 1, (self.extent - 0.6) / 0.4, 2.0 * self.generous - 1
 
 
 @dataclass(frozen=True)

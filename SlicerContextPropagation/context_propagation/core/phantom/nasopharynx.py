@@ -59,7 +59,7 @@ def nasopharynx(space: Space, rng: np.random.Generator, difficulty: Difficulty) 
     paint(hu, both(core + 3, bone), TRABECULAR_HU, 0.6)  # eroded, not gone
     paint(hu, airway, AIR_HU)
     hand = 0.5 * space.field(rng, 6)
-    gtv = both(contoured - style.margin_mm + hand, -airway)
+    gtv = both(contoured - style.offset_mm + hand, -airway)
     if not style.generous:
         gtv = both(gtv, -bone)
     return Anatomy(hu, gtv < 0, style)

@@ -84,7 +84,7 @@ def oesophagus(space: Space, rng: np.random.Generator, difficulty: Difficulty) -
     paint(hu, trachea, AIR_HU)
     hand = 0.5 * space.field(rng, 6)
     followed = (2 * style.extent - 1) * tumour.tip_mm
-    gtv = both(tumour.distance(space, tube, followed) + rough - style.margin_mm + hand, -trachea)
+    gtv = both(tumour.distance(space, tube, followed) + rough - style.offset_mm + hand, -trachea)
     if not style.generous:
         gtv = both(gtv, -lumen)
     _paint_uptake(space, rng, suv, tube, tumour)

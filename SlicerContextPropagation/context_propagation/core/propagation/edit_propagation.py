@@ -13,10 +13,12 @@ from context_propagation.core.image.boxes import Box, bounding_box, box_of, slic
 from context_propagation.core.image.slices import SliceEdit, near_indices
 from context_propagation.core.propagation.activation_update import UpdateReport, UpdateSettings
 from context_propagation.core.propagation.composition import FarMargins, NearLabels
+from context_propagation.core.propagation.drawn_slices import NetworkEdit, SliceTarget
 from context_propagation.core.propagation.far_slices import far_margins
 from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.fusion_network import Fusion
-from context_propagation.core.propagation.slice_update import NetworkEdit, SliceTarget, decode_near, update_window
+from context_propagation.core.propagation.near_slices import decode_near
+from context_propagation.core.propagation.slice_update import update_window
 from context_propagation.core.propagation.updated_features import UpdatedFeatures, with_updates
 
 

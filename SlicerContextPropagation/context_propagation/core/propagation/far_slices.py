@@ -10,10 +10,10 @@ import torch
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled
 from context_propagation.core.image.boxes import Box, bounding_box, slices_of
+from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.fusion_inputs import EditContext, fusion_inputs
 from context_propagation.core.propagation.fusion_network import Fusion
-from context_propagation.core.propagation.slice_update import NetworkEdit
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 
 
@@ -78,7 +78,7 @@ def far_margins(
             if cancelled():
                 raise Cancelled
             progress("fuse", (number + fold / len(fusion.networks)) / len(cache.windows))
-            fused = network(fusion_inputs(cache, number, fold, updated, edit, context))
+            fused = network(fusion_inputs(cache, number, fold, updated, context))
             fold_logits.append(decode_fused(cache, number, fold, fused, owned))
         decoded = cache.model.target_margin(fold_logits)[0].cpu().numpy()
         mine = cache.owner[slices_of(owned)] == number

@@ -10,9 +10,9 @@ import torch
 
 from context_propagation.core.image.boxes import Box, Span, slices_of
 from context_propagation.core.image.grid import GridMap
+from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.edit_description import DrawnSlice, describe
 from context_propagation.core.propagation.feature_cache import NO_WINDOW, FeatureCache
-from context_propagation.core.propagation.slice_update import NetworkEdit
 from context_propagation.core.propagation.updated_features import UpdatedFeatures, with_updates
 from context_propagation.core.propagation.window import Window
 
@@ -53,13 +53,23 @@ SMALLEST_DRAWING = 0.05
 """Cells of f that a drawn target must fill for anything to be compared with it."""
 
 
-def prototypes(cache: FeatureCache, fold: int, edit: NetworkEdit) -> torch.Tensor:
+def edit_maps(cache: FeatureCache, edit: NetworkEdit) -> tuple[torch.Tensor, ...]:
+    """For each window its `edit_map`, on the device of f; the same for every fold, whose f are equally large."""
+    maps = []
+    for window in cache.windows:
+        f = window.features[0].f
+        shown = edit_map(cache.prepared.grid, window.network_box, f.shape[2:], edit.drawn, edit.axis, edit.indices)
+        maps.append(shown.to(f))
+    return tuple(maps)
+
+
+def prototypes(cache: FeatureCache, fold: int, maps: Sequence[torch.Tensor]) -> torch.Tensor:
     """Means of the untouched features over the drawn target, and over the rest of the drawn slices, of all windows.
 
     Args:
         cache: The image's features.
         fold: The fold's number.
-        edit: The drawn slices.
+        maps: The drawn slices, see `edit_maps`.
 
     Returns:
         `[1, 2, C']` on the device of f; zeros where too little target is drawn to compare anything with.
@@ -67,10 +77,8 @@ def prototypes(cache: FeatureCache, fold: int, edit: NetworkEdit) -> torch.Tenso
     Source: Wang et al., PANet, ICCV 2019.
     """
     total, weight = torch.zeros(()), torch.zeros(())
-    for window in cache.windows:
-        f = window.features[fold].f
-        grid, box = cache.prepared.grid, window.network_box
-        target, edited = edit_map(grid, box, f.shape[2:], edit.drawn, edit.axis, edit.indices)[0].to(f)
+    for window, (shown,) in zip(cache.windows, maps, strict=True):
+        f, (target, edited) = window.features[fold].f, shown
         parts = torch.stack((target, edited - target))
         total = total.to(f) + torch.einsum("pdhw,cdhw->pc", parts, f[0])
         weight = weight.to(f) + parts.sum((1, 2, 3))
@@ -122,21 +130,24 @@ class FusionInputs:
 
 @dataclass(frozen=True)
 class EditContext:
-    """What an edit says to every window alike.
+    """What an edit says to every fusion network, on the device of f: brought there once for all windows and folds.
 
     Attributes:
-        description: float32 `[1, E]`, see `edit_description.describe`.
+        maps: `[1, 2, D', H', W']` for each window, see `edit_map`.
+        description: `[1, E]`, see `edit_description.describe`.
         prototypes: `[1, 2, C']` for each fold, see `prototypes`.
     """
 
+    maps: tuple[torch.Tensor, ...]
     description: torch.Tensor
     prototypes: tuple[torch.Tensor, ...]
 
     @classmethod
     def of(cls, cache: FeatureCache, edit: NetworkEdit, spacing_mm: Sequence[float]) -> EditContext:
         """Gather it from the untouched features on the drawn slices."""
-        description = torch.from_numpy(describe_edit(cache, edit, spacing_mm))[None]
-        return cls(description, tuple(prototypes(cache, fold, edit) for fold in range(len(cache.model.splits))))
+        maps = edit_maps(cache, edit)
+        description = torch.from_numpy(describe_edit(cache, edit, spacing_mm))[None].to(maps[0])
+        return cls(maps, description, tuple(prototypes(cache, fold, maps) for fold in range(len(cache.model.splits))))
 
 
 def describe_edit(cache: FeatureCache, edit: NetworkEdit, spacing_mm: Sequence[float]) -> np.ndarray:
@@ -152,12 +163,7 @@ def describe_edit(cache: FeatureCache, edit: NetworkEdit, spacing_mm: Sequence[f
 
 
 def fusion_inputs(
-    cache: FeatureCache,
-    window: int,
-    fold: int,
-    updated: Sequence[UpdatedFeatures],
-    edit: NetworkEdit,
-    context: EditContext,
+    cache: FeatureCache, window: int, fold: int, updated: Sequence[UpdatedFeatures], context: EditContext
 ) -> FusionInputs:
     """The fusion network's inputs of one edit for one window and fold, on the device of f.
 
@@ -166,13 +172,11 @@ def fusion_inputs(
         window: The window's number.
         fold: The fold's number.
         updated: The pieces of f', of any windows and folds.
-        edit: The drawn slices.
-        context: What the edit says to every window.
+        context: What the edit says.
     """
-    f, box = cache.windows[window].features[fold].f, cache.windows[window].network_box
-    occupied = edit_map(cache.prepared.grid, box, f.shape[2:], edit.drawn, edit.axis, edit.indices)
+    f = cache.windows[window].features[fold].f
     f_updated = with_updates(f, window, fold, updated)
-    return FusionInputs(f, f_updated, occupied.to(f), context.description.to(f), context.prototypes[fold].to(f))
+    return FusionInputs(f, f_updated, context.maps[window], context.description, context.prototypes[fold])
 
 
 def _drawn_slice(cache: FeatureCache, edit: NetworkEdit, index: int, spacing_mm: Sequence[float]) -> DrawnSlice | None:

@@ -1,11 +1,10 @@
-"""f' of an edit, kept as small as it is: only the boxes in which it differs from the cached f."""
+"""f' of an edit, kept as small as it is: only the boxes in which it differs from the cached f, on the device of f."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from context_propagation.core.image.boxes import Box, slices_of
@@ -19,19 +18,18 @@ class UpdatedFeatures:
         window: The window's number in the cache.
         fold: The fold's number in the model.
         box: The box of f in which f' may differ.
-        values: `[C', d, h, w]`, f' inside the box.
+        values: `[C', d, h, w]`, f' inside the box, on the device of f.
     """
 
     window: int
     fold: int
     box: Box
-    values: np.ndarray
+    values: torch.Tensor
 
     @classmethod
     def cut(cls, window: int, fold: int, box: Box, f_updated: torch.Tensor) -> UpdatedFeatures:
         """The piece of f' (`[1, C', D', H', W']`) inside a box."""
-        values = f_updated[(0, slice(None), *slices_of(box))].detach().cpu().numpy().copy()
-        return cls(window, fold, box, values)
+        return cls(window, fold, box, f_updated[(0, slice(None), *slices_of(box))].detach().clone())
 
 
 def with_updates(f: torch.Tensor, window: int, fold: int, updated: Sequence[UpdatedFeatures]) -> torch.Tensor:
@@ -39,5 +37,5 @@ def with_updates(f: torch.Tensor, window: int, fold: int, updated: Sequence[Upda
     for piece in updated:
         if (piece.window, piece.fold) == (window, fold):
             f = f.clone()
-            f[(0, slice(None), *slices_of(piece.box))] = torch.as_tensor(piece.values, dtype=f.dtype, device=f.device)
+            f[(0, slice(None), *slices_of(piece.box))] = piece.values
     return f

@@ -40,7 +40,7 @@ PET_PERCENTILES = (0.0, 99.5)
 """Metal, a full bladder and hot nodes would leave all else in a few bins; only the metric sees clipped values."""
 
 
-BODY_MARGIN_MM = 30.0
+BODY_BORDER_MM = 30.0
 """Air around the body in which the metric looks: the skin shows in both images."""
 
 
@@ -116,7 +116,7 @@ def register_pet(
     identity = sitk.Euler3DTransform()
     before = covered_share(body, pet, identity)
     _check_overlap(before, ct, pet)
-    matcher = _Matcher(ct, pet, _with_margin(body), settings, progress, cancelled)
+    matcher = _Matcher(ct, pet, _with_border(body), settings, progress, cancelled)
     with _one_thread():
         transform, stages = _run_stages(matcher, settings)
     check = check_transform(transform, ct, progress, cancelled)
@@ -217,9 +217,9 @@ def _body(ct: sitk.Image) -> sitk.Image:
     return body
 
 
-def _with_margin(body: sitk.Image) -> sitk.Image:
+def _with_border(body: sitk.Image) -> sitk.Image:
     distance = sitk.SignedMaurerDistanceMap(body, squaredDistance=False, useImageSpacing=True)
-    mask: sitk.Image = sitk.Cast(distance <= BODY_MARGIN_MM, sitk.sitkUInt8)
+    mask: sitk.Image = sitk.Cast(distance <= BODY_BORDER_MM, sitk.sitkUInt8)
     return mask
 
 

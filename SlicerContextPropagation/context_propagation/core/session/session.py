@@ -138,7 +138,7 @@ class Session:
         """An image without edits."""
         self._volume, self._cache = volume, cache
         self.initial, self.segmentation = initial, initial.copy()
-        self._manual = np.zeros(initial.shape, bool)
+        self.protected = np.zeros(initial.shape, bool)
         self.records, self.done, self.undone = (), [], []
 
     @property
@@ -168,11 +168,7 @@ class Session:
     def protect(self, mask: np.ndarray) -> None:
         """Never write these voxels (bool `[K, J, I]`) by propagation, whatever they hold."""
         check_shape(mask, self.volume)
-        self._manual |= mask.astype(bool)
-
-    def masks(self) -> dict[str, np.ndarray]:
-        """The masks that a saved session holds, bool `[K, J, I]` each."""
-        return {"initial": self.initial, "segmentation": self.segmentation, "manual": self._manual}
+        self.protected |= mask.astype(bool)
 
     # -- edits -------------------------------------------------------------------------------------------------------
 
@@ -188,7 +184,7 @@ class Session:
         by_hand = segmentation.astype(bool) ^ self.segmentation
         if by_hand.any():
             self.undone.clear()
-        self._manual |= by_hand
+        self.protected |= by_hand
         self.segmentation = segmentation.astype(bool).copy()
 
     @out_of_memory_reported("Propagating the edit")
@@ -223,7 +219,7 @@ class Session:
             edits=edits,
             before=self.records,
             after=(*left, self._record(drawings, propagated)),
-            masks=SessionMasks(self.initial, self.segmentation.copy(), self._manual.copy(), self.window_prediction),
+            masks=SessionMasks(self.initial, self.segmentation.copy(), self.protected.copy(), self.window_prediction),
             propagation=self.propagation,
             features=propagated.features,
             far_rule=self.settings.far_rule,

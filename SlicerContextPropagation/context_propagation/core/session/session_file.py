@@ -24,17 +24,18 @@ from context_propagation.core.session.session import Session
 from context_propagation.core.storage.whole_file import whole_file
 
 
-def save_session(session: Session, path: str | Path) -> None:
+def save_session(session: Session, path: str | Path, model_path: str = "") -> None:
     """Write hashes, settings, masks and drawings as JSON; replaces the file only when complete.
 
     Args:
         session: A session with an image. What it undid is not saved.
         path: The file, by convention `*.session.json`.
+        model_path: Where its model is, for messages.
 
     Raises:
         UserInputError: No image is set, or the file cannot be written.
     """
-    text = text_of(saved_session(session))
+    text = text_of(saved_session(session, model_path))
     try:
         with whole_file(path) as partial:
             partial.write_text(text, encoding="utf-8")
@@ -76,11 +77,11 @@ def restore_session(
     return session
 
 
-def saved_session(session: Session) -> SavedSession:
+def saved_session(session: Session, model_path: str = "") -> SavedSession:
     """What was done in a session that no scene holds."""
-    volume, masks = session.volume, session.masks()
+    volume = session.volume
     return SavedSession(
-        model_path="",
+        model_path=model_path,
         model_sha256=session.model.content_hash,
         fusion_sha256=None if session.fusion is None else session.fusion.content_hash,
         label=session.model.target_name,
@@ -88,9 +89,9 @@ def saved_session(session: Session) -> SavedSession:
         versions=installed_versions(),
         image_sha256=image_sha256(volume),
         settings=dataclasses.asdict(session.settings),
-        initial=BoxedMask.of(masks["initial"]),
-        known=BoxedMask.of(masks["segmentation"]),
-        protected=BoxedMask.of(masks["manual"]),
+        initial=BoxedMask.of(session.initial),
+        known=BoxedMask.of(session.segmentation),
+        protected=BoxedMask.of(session.protected),
         propagations=tuple(SavedPropagation(step.edits) for step in session.done),
     )
 

@@ -52,8 +52,7 @@ class Beginning:
     @classmethod
     def of(cls, session: Session, image_sha256: tuple[str, ...], kept: Sequence[SliceEdit]) -> Beginning:
         """What a session holds whose image was just set; on any thread."""
-        masks = session.masks()
-        return cls(BoxedMask.of(masks["initial"]), BoxedMask.of(masks["manual"]), image_sha256, tuple(kept))
+        return cls(BoxedMask.of(session.initial), BoxedMask.of(session.protected), image_sha256, tuple(kept))
 
 
 class LiveSession:

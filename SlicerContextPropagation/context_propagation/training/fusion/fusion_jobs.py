@@ -12,6 +12,7 @@ from pathlib import Path
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.fusion_network import FusionSettings
+from context_propagation.core.session.ready_image import ready_image
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.storage.whole_file import whole_file
@@ -23,8 +24,8 @@ from context_propagation.training.fusion.simulated_examples import simulated_exa
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 
 NO_EXAMPLES = (
-    "There is no training example: on every case the base model predicts nothing, or exactly the ground truth; "
-    "give cases on which it errs"
+    "There is no training example: on every case the base model predicts exactly the ground truth, or sees nothing "
+    "where it lies; give cases on which it errs"
 )
 
 
@@ -67,13 +68,17 @@ def _write_examples(
     model: SegmentationModel, case: LabelledCase, recipe: ExampleRecipe, folder: Path
 ) -> list[tuple[int, str]]:
     volume, truth = case.read(model)
+    ready = ready_image(model, volume)
     session = Session(model, recipe.settings)
-    session.set_image(volume)
+    session.set_image(ready)
+    predicted = session.segmentation
+    if not session.cache.windows:  # nothing is predicted: in use, the drawing says where to look
+        session.set_image(ready, truth)
     axis, spacing = volume.axis_of_plane("axial"), volume.spacing_kji_mm
     seed = case.seed(recipe.seed)
     names = []
     for style, drawn in enumerate((truth, *contour_styles(truth, spacing, recipe.styles, seed))):
-        edits = edit_schedule(session.segmentation, drawn, axis, spacing, recipe.edits, seed + style)
+        edits = edit_schedule(predicted, drawn, axis, spacing, recipe.edits, seed + style)
         if style and edits:
             edits = [edits[style % len(edits)]]
         for window, fold, example in simulated_examples(session.propagation, edits, drawn, case.hidden_truth):

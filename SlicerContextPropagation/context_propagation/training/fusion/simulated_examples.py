@@ -9,9 +9,9 @@ import torch
 
 from context_propagation.core.image.boxes import Box, bounding_box, box_of, dilate, intersection, slices_of, whole
 from context_propagation.core.image.slices import SliceEdit, near_indices
+from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.edit_propagation import EditPropagation
 from context_propagation.core.propagation.fusion_inputs import EditContext, FusionInputs, fusion_inputs
-from context_propagation.core.propagation.slice_update import NetworkEdit
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 from context_propagation.training.fusion.fusion_example import FusionExample
 
@@ -32,11 +32,11 @@ def simulated_examples(
 
     Yields:
         Window and fold, and their example: of the edits that changed features, as others are not fused, and have far
-        slices in the window. Nothing where there is none, or neither truth nor prediction lies in the window, or
-        the model predicts nothing.
+        slices in the window. Nothing where there is none, neither truth nor prediction lies in the window, or nothing
+        is cached.
     """
     cache = propagation.cache
-    if not cache.windows:  # nothing was predicted, so nothing is cached
+    if not cache.windows:
         return
     simulated = [_Simulated(propagation, edit) for edit in edits]
     simulated = [one for one in simulated if one.updated]
@@ -67,7 +67,7 @@ class _Simulated:
             self.context = EditContext.of(self.cache, self.edit, propagation.network_spacing_mm)
 
     def inputs(self, window: int, fold: int) -> FusionInputs:
-        return fusion_inputs(self.cache, window, fold, self.updated, self.edit, self.context)
+        return fusion_inputs(self.cache, window, fold, self.updated, self.context)
 
     def far(self, shape: tuple[int, ...], neighbours: int) -> np.ndarray:
         """Bool, the image in network axis order: the slices outside N(s)."""
