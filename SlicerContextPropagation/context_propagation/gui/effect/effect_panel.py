@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.gui.effect.editor_choice import EditorChoice
-from context_propagation.gui.effect.effect_preview import OpenPreview
+from context_propagation.gui.effect.effect_preview import OpenPreview, waits_elsewhere
 from context_propagation.gui.effect.effect_start import Start
 from context_propagation.gui.effect.effect_widgets import EffectWidgets, Possible, Shortcut
 from context_propagation.gui.effect.redrawn_slices import RedrawnSlices
@@ -22,7 +22,6 @@ from context_propagation.gui.work.guarded_run import GuardedRun
 from context_propagation.gui.work.messages import guarded
 from context_propagation.gui.work.shared import shared
 from context_propagation.gui.work.worker import Job
-from context_propagation.mrml.nodes.segments import segment_name
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.session.propagation_logic import PendingPropagation
 from context_propagation.mrml.session.session_node import remove_orphaned_sessions
@@ -345,7 +344,7 @@ class EffectPanel:
     def _now(self) -> tuple[Any, ...]:
         """All that a message may be about: model, segment, volume, session and the propagations in it."""
         model, propagation = self._choice.model, self._logic.propagation
-        steps = None if propagation is None else propagation.done_count
+        steps = propagation and propagation.done_count
         return self._choice.selection, model and model.key, id(propagation), steps
 
     def _allow(self) -> None:
@@ -360,11 +359,7 @@ class EffectPanel:
             same = self._preview.selection == selection
             return self._preview.text(self._choice.node) if same else self._preview.whose
         if self._pending is not None and self._logic.selection is not None:
-            other = self._logic.selection
-            name = segment_name(other.segmentation_node, other.segment_id)
-            return _("A preview of '{name}' waits in another Segment Editor: apply it there, or discard it.").format(
-                name=name
-            )
+            return waits_elsewhere(self._logic.selection)
         if selection is None:
             return _("Select a segment and a source volume.")
         if not self._is_ours():
@@ -380,13 +375,9 @@ class EffectPanel:
 
     def _watch_session_of_others(self) -> None:
         """The module's panel, or another editor, may have started on what is selected here."""
-        if (
-            not self._runner.busy
-            and self._watch.selection is None
-            and self._is_ours()
-            and self._logic.selection is not None
-        ):
-            self._watch.start(self._logic.selection)
+        ours = self._logic.selection if self._is_ours() else None
+        if ours is not None and self._watch.selection is None and not self._runner.busy:
+            self._watch.start(ours)
             self._find_redrawn()
 
     def _new_writer(self) -> EffectWriter:
