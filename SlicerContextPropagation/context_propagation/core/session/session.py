@@ -161,10 +161,10 @@ class Session:
         """R_0, bool `[K, J, I]`: the target decoded from the untouched features; False outside the windows."""
         return self.cache.prepared.axes.undo(self.cache.window_prediction)
 
-    def slice_uncertainty_mm2(self, axis: int, records: Sequence[EditRecord] | None = None) -> np.ndarray:
-        """How undecided the network is on each slice along an array axis, after the edits so far, or these records."""
+    def slice_uncertainty_mm2(self, axis: int, after: Step | None = None) -> np.ndarray:
+        """How undecided the network is on each slice along an array axis: after the edits so far, or after a step."""
         margins = self.cache.prepared.axes.undo(self.cache.window_margins())
-        edits = self.records if records is None else records
+        edits = self.records if after is None else after.after
         return slice_uncertainty_mm2(margins, edits, axis, self.volume.spacing_kji_mm)
 
     def protect(self, mask: np.ndarray) -> None:

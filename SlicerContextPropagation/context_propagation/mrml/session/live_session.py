@@ -21,8 +21,8 @@ from context_propagation.mrml.session.propagation_logic import PendingPropagatio
 from context_propagation.mrml.session.session_node import write_session
 
 if TYPE_CHECKING:
-    from context_propagation.core.propagation.composition import EditRecord
     from context_propagation.core.session.session import Session
+    from context_propagation.core.session.step import Step
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class LiveSession:
 
         def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceUncertainty]:
             step, result = inner.compute(progress, cancelled)
-            doubt = slice_uncertainty(self.session, result.axis, self.kept, progress, cancelled, step.after)
+            doubt = slice_uncertainty(self.session, result.axis, self.kept, progress, cancelled, step)
             return (step, result), doubt
 
         def finish(computed: tuple[Any, SliceUncertainty]) -> PendingPropagation:
@@ -181,7 +181,7 @@ def slice_uncertainty(
     kept: Sequence[SliceEdit],
     progress: Progress,
     cancelled: CancelCheck,
-    records: Sequence[EditRecord] | None = None,
+    after: Step | None = None,
 ) -> SliceUncertainty:
     """Look for undecided slices; may take a second. Kept slices and their near ones have no doubt, as drawn ones.
 
@@ -191,7 +191,7 @@ def slice_uncertainty(
         kept: Slices drawn before.
         progress: Called with stage and fraction.
         cancelled: Asked before.
-        records: The edits, where they are not the session's: see `Session.slice_uncertainty_mm2`.
+        after: See `Session.slice_uncertainty_mm2`.
 
     Raises:
         Cancelled: `cancelled` returned true.
@@ -201,7 +201,7 @@ def slice_uncertainty(
     progress("look for undecided slices", 0.0)
     if cancelled():
         raise Cancelled
-    per_slice = session.slice_uncertainty_mm2(axis, records)
+    per_slice = session.slice_uncertainty_mm2(axis, after)
     on_axis = [edit.index for edit in kept if edit.axis == axis]
     if on_axis:
         per_slice[near_indices(on_axis, session.settings.neighbours, len(per_slice))] = 0.0
