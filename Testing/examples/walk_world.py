@@ -103,10 +103,7 @@ class World:
         self.write(add, remove)
         done.after = record.known = self.mask.copy()
         record.applied.append(done)
-
-    def compute(self):
-        """A propagation was computed: the engine forgets what was undone."""
-        self.record.unapplied.clear()
+        record.unapplied.clear()
 
     # -- undo
 

@@ -62,7 +62,6 @@ class Case:
         writer = EditorLogicWriter(self.scene, self.segmentation, self.volume)
         changed = self.read(segment_id) ^ wanted
         write_changed_voxels(writer, self.segmentation, segment_id, self.volume, wanted, changed)
-        writer.close()
 
     def nearest(self, mask):
         """A function from volume indices (k, j, i) to the nearest voxel of a mask; False outside."""

@@ -12,37 +12,25 @@ import numpy as np
 import slicer
 
 from context_propagation.core.bundle.loaded_model import LoadedModel
-from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.device import free_device_memory
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
-from context_propagation.core.image.boxes import box_of, whole
 from context_propagation.core.image.slices import SliceEdit
-from context_propagation.core.image.source_volume import axis_of_plane
-from context_propagation.core.long_imports import long_imports
-from context_propagation.core.model.model_listing import describe_model
 from context_propagation.core.session.saved_session import SavedPropagation, SavedSession
 from context_propagation.mrml.measurements import Measurements, Reference, measurement_operation
+from context_propagation.mrml.model_loading import loading_operation
 from context_propagation.mrml.nodes.scenes import prepare_scene
-from context_propagation.mrml.nodes.segments import add_segment_in_box, add_segmentation, boxed_segment, segment_named
-from context_propagation.mrml.nodes.selection import Selection
-from context_propagation.mrml.nodes.volume_nodes import planes_of_volume, volume_shape_kji
+from context_propagation.mrml.nodes.segments import boxed_segment
+from context_propagation.mrml.nodes.selection import Selection, require_different, selection_of
 from context_propagation.mrml.session.current_session import CurrentSession
-from context_propagation.mrml.session.earlier_edits import (
-    PLACED_OTHERWISE,
-    Earlier,
-    earlier_in_scene,
-    earlier_in_session,
-    is_placed_as,
-    saved_in_scene,
-)
+from context_propagation.mrml.session.earlier_edits import Earlier, earlier_of, saved_in_scene, to_replay
 from context_propagation.mrml.session.live_session import SliceUncertainty
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.propagation_logic import PendingPropagation, Propagation, PropagationLogic
 from context_propagation.mrml.session.session_start import SessionStart, own_writer
 from context_propagation.mrml.session.start_check import StartCheck, check_operation
-from context_propagation.mrml.writing.editor_logic_writer import EditorLogicWriter, close_own
-from context_propagation.mrml.writing.segment_writer import SegmentWriter, WriteReport, write_changed_voxels
+from context_propagation.mrml.writing.segment_writer import SegmentWriter, WriteReport
+from context_propagation.mrml.writing.slice_drawing import draw_slice
 
 if TYPE_CHECKING:
     from context_propagation.core.session.memory_forecast import MemoryForecast
@@ -127,16 +115,8 @@ class ContextPropagationLogic:
         Raises:
             UserInputError: The folder cannot be used, now or when it is loaded.
         """
-        describe_model(folder)  # refused at once where it holds no model
         self._current.require_idle()
-
-        def compute(progress: Progress, cancelled: CancelCheck) -> LoadedModel:
-            progress("load model", 0.0)
-            with long_imports():
-                import context_propagation.core.session.session  # noqa: F401  (not on the main thread, when it is first needed)
-                from context_propagation.core.bundle.bundle import load_model
-
-                return load_model(folder, label, device, trust)
+        loading = loading_operation(folder, label, device, trust)
 
         def finish(loaded: LoadedModel) -> LoadedModel:
             self._current.require_idle()
@@ -144,7 +124,7 @@ class ContextPropagationLogic:
             self.loaded = loaded
             return loaded
 
-        return Operation("Load model", compute, finish)
+        return replace(loading, finish=finish)
 
     # -- what is worked on -------------------------------------------------------------------------------------------
 
@@ -165,24 +145,11 @@ class ContextPropagationLogic:
             UserInputError: No volume or one twice, no such segment, or several and none named; or a run or a preview of
                 the earlier selection is not over.
         """
-        if not volume_nodes:
-            raise UserInputError("No volume is selected; select one volume per channel")
-        if len(set(volume_nodes)) < len(volume_nodes):  # as Slicer's selector does by itself where the PET is deleted
-            raise UserInputError(f"'{volume_nodes[0].GetName()}' is selected twice; select another volume per channel")
-        volume_shape_kji(volume_nodes[0])
+        require_different(volume_nodes)
         if segmentation_node is None or not segmentation_node.GetSegmentation().GetNumberOfSegments():
             self._current.require_idle()  # before anything is added to the scene
-        if segmentation_node is None:
-            name = f"{volume_nodes[0].GetName()} segmentation"
-            segmentation_node = add_segmentation(self.scene, volume_nodes[0], name)
-        ids = segmentation_node.GetSegmentation().GetSegmentIDs()
-        if segment is None and not ids:
-            empty = BoxedMask.of(np.zeros(volume_shape_kji(volume_nodes[0]), bool))
-            name = self.loaded.model.target_name if self.loaded else "GTV"
-            segment_id = add_segment_in_box(segmentation_node, empty, volume_nodes[0], name)
-        else:
-            segment_id = segment_named(segmentation_node, segment)
-        selection = Selection(tuple(volume_nodes), segmentation_node, segment_id)
+        name = self.loaded.model.target_name if self.loaded else "GTV"
+        selection = selection_of(self.scene, volume_nodes, segmentation_node, segment, name)
         if selection != self.selection:
             self._current.require_idle()
             self.close_session()
@@ -263,25 +230,7 @@ class ContextPropagationLogic:
         """
         self._current.require_live()
         selection = self._require_selection()
-        volume_node = selection.volume_nodes[0]
-        axis = self._axis(plane)
-        shape = volume_shape_kji(volume_node)
-        expected = tuple(n for a, n in enumerate(shape) if a != axis)
-        if not 0 <= index < shape[axis] or mask.shape != expected:
-            raise UserInputError(
-                f"Slice {index} with a mask of shape {mask.shape} does not fit '{volume_node.GetName()}', "
-                f"which has {shape[axis]} {plane} slices of shape {expected}, numbered from 0; give one of these"
-            )
-        wanted, changed = self.segment_mask(), np.zeros(shape, bool)
-        np.moveaxis(wanted, axis, 0)[index] = mask
-        np.moveaxis(changed, axis, 0)[index] = True
-        writer = own_writer(self.scene, selection)  # whose history is not that of the propagations
-        node, segment_id = selection.segmentation_node, selection.segment_id
-        try:
-            slab = box_of([(index, index + 1) if a == axis else span for a, span in enumerate(whole(shape))])
-            return write_changed_voxels(writer, node, segment_id, volume_node, wanted, changed, axis=axis, within=slab)
-        finally:
-            writer.close()
+        return draw_slice(own_writer(self.scene, selection), selection, index, mask, plane)
 
     def edits(self, plane: str | None = None) -> list[SliceEdit]:
         """The slices that were redrawn since the last propagation; see `PropagationLogic.edits`."""
@@ -308,7 +257,7 @@ class ContextPropagationLogic:
         return self._current.require_live().propagate_operation(plane or self.plane)
 
     def use_writer(self, writer: SegmentWriter | None) -> None:
-        """Let someone else write from now on; a history of the earlier writer is lost.
+        """Let someone else write from now on.
 
         Args:
             writer: The Segment Editor's effect, or None for a writer of our own.
@@ -317,11 +266,8 @@ class ContextPropagationLogic:
             UserInputError: No image is set.
         """
         propagation = self._current.require_live().propagation
-        if writer is None and isinstance(propagation.writer, EditorLogicWriter):
-            return
-        if writer is None:
+        if writer is None and propagation.writer.keeps_history:
             self._current.require_idle()  # a preview was made to be applied by someone else
-        close_own(propagation.writer)
         propagation.writer = writer or own_writer(self.scene, self._require_selection())
 
     def apply(self, pending: PendingPropagation) -> Propagation:
@@ -406,16 +352,12 @@ class ContextPropagationLogic:
         Raises:
             UserInputError: The scene holds none, or they were made with another model.
         """
-        saved, loaded = self.saved_session(), self._require_loaded()
-        if saved is None:
-            raise UserInputError("The scene holds no edits of this segment; predict, and redraw a slice")
-        saved.require_made_with(loaded.model.content_hash, loaded.fusion_sha256, loaded.model.target_name)
-        if not is_placed_as(saved.place, self._require_selection()):
-            raise UserInputError(f"{PLACED_OTHERWISE}; put them back, or predict anew")
+        loaded, selection = self._require_loaded(), self._require_selection()
+        saved = to_replay(self.scene, loaded, selection)
         from context_propagation.core.session.saved_settings import read_settings
 
         start = self._new_start(writer, read_settings(saved.settings, Path("the scene's record")))
-        ready = check.image_for(loaded, self._require_selection().volume_nodes) if check else None
+        ready = check.image_for(loaded, selection.volume_nodes) if check else None
         return self._current.becoming_live(start, start.replay_operation(saved, ready))
 
     # -- end ---------------------------------------------------------------------------------------------------------
@@ -444,15 +386,7 @@ class ContextPropagationLogic:
 
     def _earlier(self, segment: BoxedMask) -> Earlier:
         """What is known of earlier edits of a segment: from the session in use, or the scene."""
-        selection = self._require_selection()
-        axis = self._axis(self.plane) if self.plane else None
-        if self._current.live is not None:
-            return earlier_in_session(self._current.live, selection, segment, axis)
-        return earlier_in_scene(self.scene, selection, segment, axis)
-
-    def _axis(self, plane: str) -> int:
-        """The array axis of a plane's slices in the first volume."""
-        return axis_of_plane(planes_of_volume(self._require_selection().volume_nodes[0]), plane)
+        return earlier_of(self._current.live, self.scene, self._require_selection(), segment, self.plane)
 
     def _require_loaded(self) -> LoadedModel:
         if self.loaded is None:

@@ -500,13 +500,19 @@ def test_undo_before_an_image_is_set_has_nothing_to_do(model):
         _ = Session(model).window_prediction
 
 
-def test_a_discarded_propagation_cannot_be_redone(model):
-    session = started(model)
-    before = session.segmentation.copy()
-    session.propagate([redrawn(session)])
-    session.discard_last()
-    assert np.array_equal(session.segmentation, before)
-    assert session.records == ()
+def test_a_preview_that_is_added_is_a_propagation_and_one_that_is_not_leaves_what_can_be_redone(model):
+    session, other = started(model), started(model)
+    first, second = redrawn(session), redrawn(session, 0, 9)
+    result = session.propagate([first])
+    session.undo()
+
+    preview = session.preview([second])
+    assert session.redo()
+    assert np.array_equal(session.segmentation, result.segmentation)
+    session.undo()
+    session.add(preview.step)
+
+    assert np.array_equal(session.segmentation, other.propagate([second]).segmentation)
     assert not session.redo()
 
 

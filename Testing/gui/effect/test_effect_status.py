@@ -116,7 +116,7 @@ def test_a_run_that_fails_leaves_no_words_of_it(bench, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("for this test")
 
-    monkeypatch.setattr(bench.logic.session, "propagate", fail)
+    monkeypatch.setattr(bench.logic.session, "preview", fail)
     bench.propagate()
 
     assert bench.application.texts("error")

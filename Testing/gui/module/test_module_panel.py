@@ -937,7 +937,7 @@ def test_a_run_that_was_cancelled_or_failed_is_said_and_not_what_was_before(read
     def fail(*args):
         raise MemoryError
 
-    monkeypatch.setattr(ready.shared.logic.session, "propagate", fail)
+    monkeypatch.setattr(ready.shared.logic.session, "preview", fail)
     ready.click("propagateButton")
     ready.wait()
     assert sentence(ready) == "Propagate: stopped by an error."

@@ -14,44 +14,12 @@ from context_propagation.mrml.nodes.scenes import new_scene
 from context_propagation.mrml.nodes.segmentation_storage import load_segmentation
 from context_propagation.mrml.nodes.segments import part_of_segment
 from context_propagation.mrml.nodes.world_matrices import node_to_world, volume_ijk_to_world
-from context_propagation.mrml.writing.effect_writer import EffectWriter
+from segment_editors import ADD, REMOVE, SegmentEditor
 from walk_world import World
 
 SHAPE = (12, 12, 12)
 EDITOR, NODE = slicer.vtkMRMLSegmentEditorNode, slicer.vtkMRMLSegmentationNode
-LOGIC = slicer.vtkSlicerSegmentEditorLogic
-ADD, REMOVE = LOGIC.ModificationModeAdd, LOGIC.ModificationModeRemove
 NOTHING = np.zeros(SHAPE, bool)
-
-
-class SegmentEditor:
-    """The Segment Editor as far as MRML: what an effect calls, and what its user does."""
-
-    def __init__(self, scene, segmentation, volume):
-        self.node = scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
-        self.node.SetAndObserveSegmentationNode(segmentation)
-        self.node.SetAndObserveSourceVolumeNode(volume)
-        self.logic = LOGIC()
-        self.logic.SetMRMLScene(scene)
-        self.logic.SetSegmentEditorNode(self.node)
-
-    def parameterSetNode(self):  # noqa: N802
-        return self.node
-
-    def saveStateForUndo(self):  # noqa: N802
-        self.logic.SaveStateForUndo()
-
-    def modifySelectedSegmentByLabelmap(self, labelmap, mode, extent, bypass_masking):  # noqa: N802
-        segmentation, segment_id = self.node.GetSegmentationNode(), self.node.GetSelectedSegmentID()
-        self.logic.ModifySegmentByLabelmap(segmentation, segment_id, labelmap, mode, extent, True, bypass_masking)
-
-    def erase_or_paint(self, labelmap, mode):
-        """A stroke. Slicer leaves a labelmap's time as it was where it erased, and Undo then goes two steps back."""
-        self.saveStateForUndo()
-        self.modifySelectedSegmentByLabelmap(labelmap, mode, list(labelmap.GetExtent()), False)
-        segmentation = self.node.GetSegmentationNode().GetSegmentation()
-        for layer in range(segmentation.GetNumberOfLayers()):
-            segmentation.GetLayerDataObject(layer).Modified()
 
 
 class Walk:
@@ -94,7 +62,7 @@ class Walk:
         self.apply_editor_settings()
 
     def writer(self):
-        return EffectWriter(self.editor, self.segmentation, ADD, REMOVE)
+        return self.editor.writer()
 
     def select(self):
         self.logic.select([self.volume], self.segmentation, self.ids[self.world.selected])
@@ -165,7 +133,6 @@ class Walk:
         if pending is None:
             return
         world, slices = self.world, {edit.index for edit in pending.edits}
-        world.compute()
         drawn = world.mask.copy()
         assert slices == world.redrawn
         assert all(np.array_equal(edit.mask, drawn[edit.index]) for edit in pending.edits)
@@ -179,16 +146,12 @@ class Walk:
         pending = self.propagation()
         if pending is not None:
             self.logic.discard(pending)
-            self.world.compute()
 
     def cancel(self):
         """At any time of the run; a cancel that comes after its end counts all the same."""
         seconds = float(self.rng.choice([0.0, 0.005, 0.02, 10.0]))
 
-        jobs = []
-
         def stop(job):
-            jobs.append(job)
             end = time.monotonic() + seconds
             while job.outcome == (None, None) and time.monotonic() < end:
                 time.sleep(0.001)
@@ -196,8 +159,6 @@ class Walk:
 
         stopped = self.propagation(stop)
         assert stopped is None or isinstance(stopped, Cancelled)
-        if jobs and jobs[0].stage[0] == "look for undecided slices":  # the propagation itself had come to its end
-            self.world.compute()
 
     def draw_while_it_runs(self):
         """What comes of the run is for a drawing that is no more: it is not applied."""
@@ -205,7 +166,6 @@ class Walk:
         pending = self.propagation(lambda job: self.edit())
         if pending is None:
             return
-        self.world.compute()
         if np.array_equal(before, self.world.mask):
             self.logic.discard(pending)
             return

@@ -4,8 +4,10 @@ import slicer
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.mrml.nodes.segments import segment_labelmap
+from context_propagation.mrml.writing import editor_logic_writer
 from context_propagation.mrml.writing.editor_logic_writer import EditorLogicWriter
-from context_propagation.mrml.writing.segment_writer import WriteReport, write_changed_voxels
+from context_propagation.mrml.writing.segment_writer import WriteReport, write_changed_voxels, write_flips
+from segment_editors import SegmentEditor
 
 
 def write(case, segment_id, wanted, changed=None, writer=None, axis=0):
@@ -253,118 +255,117 @@ def test_the_editor_node_of_the_user_is_not_touched(case, moved, editor):
     assert editor.GetMTime() == before
 
 
-def test_closing_the_writer_leaves_no_node_behind(case):
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_write_leaves_no_node_behind_also_where_it_fails(case, moved, fails, monkeypatch):
+    segment_id = case.add(case.target)
     nodes = case.scene.GetNumberOfNodes()
-
-    EditorLogicWriter(case.scene, case.segmentation, case.volume).close()
+    if fails:
+        monkeypatch.setattr(editor_logic_writer, "is_masked_by_single_segment", lambda node: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write(case, segment_id, moved)
+    else:
+        write(case, segment_id, moved)
 
     assert case.scene.GetNumberOfNodes() == nodes
 
 
-def test_nothing_changed_saves_no_undo_state(case):
-    segment_id = case.add(case.target)
-    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume)
+@pytest.fixture
+def saving(case):
+    """The effect's writer, with the Segment Editor's history."""
+    own = SegmentEditor(case.scene, case.segmentation, case.volume, case.add(case.target))
+    return own, own.writer(), own.node.GetSelectedSegmentID()
+
+
+def test_nothing_changed_saves_no_undo_state(case, saving):
+    own, writer, segment_id = saving
 
     assert write(case, segment_id, case.target, np.ones(case.shape, bool), writer=writer) == WriteReport()
-    assert not writer.can_undo
+    assert not own.logic.CanUndo()
 
 
-def test_differences_that_were_not_changed_save_no_undo_state(case, moved):
-    segment_id = case.add(case.target)
-    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume)
+def test_differences_that_were_not_changed_save_no_undo_state(case, moved, saving):
+    own, writer, segment_id = saving
     changed = np.zeros(case.shape, bool)
     changed[0, 0, 0] = changed[-1, -1, -1] = True
 
     assert write(case, segment_id, moved, changed, writer=writer) == WriteReport()
-    assert not writer.can_undo
+    assert not own.logic.CanUndo()
 
 
-def test_one_write_is_one_undo_step_and_redo_repeats_it(case, moved):
-    segment_id = case.add(case.target)
-    other = case.add(np.roll(case.target, 2, axis=2), "Other")
-    case.segmentation.GetSegmentation().CollapseBinaryLabelmaps(False)
-    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume)
+def test_one_write_of_the_effect_is_one_step_of_the_editors_history(case, moved, saving):
+    own, writer, segment_id = saving
     twice = np.roll(moved, 1, axis=1)
     write(case, segment_id, moved, writer=writer)
     write(case, segment_id, twice, writer=writer)
 
     for undone in (moved, case.target):
-        writer.undo()
+        own.logic.Undo()
         assert np.array_equal(case.read(segment_id), undone)
     for redone in (moved, twice):
-        writer.redo()
+        own.logic.Redo()
         assert np.array_equal(case.read(segment_id), redone)
-    assert np.array_equal(case.read(other), np.roll(case.target, 2, axis=2))
 
 
-def paint_as_someone_else(case, segment_id, voxel=(0, 0, 0)):
-    mask = np.zeros(case.shape, bool)
-    mask[voxel] = True
-    write(case, segment_id, case.read(segment_id) | mask, mask)
+# -- taking back what was written
 
 
-def test_undo_is_refused_where_someone_else_painted_since(case, moved):
+def flip(case, segment_id, flips):
+    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume)
+    return write_flips(writer, case.segmentation, segment_id, flips)
+
+
+def test_what_was_written_can_be_taken_back_and_written_again_in_a_shared_layer_too(case, moved):
     segment_id = case.add(case.target)
-    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume)
-    write(case, segment_id, moved, writer=writer)
-    paint_as_someone_else(case, segment_id)
-    painted = case.read(segment_id)
+    organ = np.roll(case.target, 2, axis=2) & ~case.target
+    other = case.add(organ, "Organ")
+    case.segmentation.GetSegmentation().CollapseBinaryLabelmaps(False)
+    flips = write(case, segment_id, moved).flips
 
-    with pytest.raises(UserInputError, match="edited since the last propagation, and undo would wipe that"):
-        writer.undo()
-    assert np.array_equal(case.read(segment_id), painted)
-
-
-def test_undo_is_refused_where_another_segment_was_painted_or_renamed(case, moved):
-    segment_id, other = case.add(case.target), case.add(np.roll(case.target, 5, axis=2))
-    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume)
-    write(case, segment_id, moved, writer=writer)
-    case.segmentation.GetSegmentation().GetSegment(other).SetName("Renamed")
-
-    with pytest.raises(UserInputError, match="undo that edit first"):
-        writer.undo()
+    flip(case, segment_id, flips.backwards)
+    assert np.array_equal(case.read(segment_id), case.target)
+    flip(case, segment_id, flips)
+    assert np.array_equal(case.read(segment_id), moved)
+    assert np.array_equal(case.read(other), organ)
 
 
-def test_redo_is_refused_where_someone_else_painted_since(case, moved):
+def test_a_voxel_that_someone_changed_since_is_not_taken_back(case, moved):
     segment_id = case.add(case.target)
-    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume)
-    write(case, segment_id, moved, writer=writer)
-    writer.undo()
-    paint_as_someone_else(case, segment_id)
+    flips = write(case, segment_id, moved).flips
+    added = tuple(np.argwhere(moved & ~case.target)[0])
+    erased = moved.copy()
+    erased[added] = False
+    case.paint(segment_id, erased)
 
-    with pytest.raises(UserInputError, match="redo would wipe that"):
-        writer.redo()
+    taken = flip(case, segment_id, flips.backwards)
+
+    assert np.array_equal(case.read(segment_id), case.target)
+    assert np.count_nonzero(taken.all) == np.count_nonzero(flips.all) - 1
 
 
-def test_undo_does_not_reach_behind_what_someone_else_painted_between_two_writes(case, moved):
+def test_masks_that_refused_a_voxel_keep_it_out_of_what_is_taken_back_and_do_not_stop_that(case, moved, editor):
     segment_id = case.add(case.target)
-    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume)
-    write(case, segment_id, moved, writer=writer)
-    paint_as_someone_else(case, segment_id)
-    painted = case.read(segment_id)
-    write(case, segment_id, np.roll(painted, 1, axis=1), writer=writer)
+    area = np.zeros(case.shape, bool)
+    area[:6] = True
+    editor.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)
+    editor.SetMaskSegmentID(case.add(area, "Area"))
+    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, lambda: editor)
+    report = write(case, segment_id, moved, writer=writer)
+    assert np.count_nonzero(report.flips.all) == report.written > 0
+    case.segmentation.GetSegmentation().RemoveSegment(editor.GetMaskSegmentID())
 
-    writer.undo()
-
-    assert np.array_equal(case.read(segment_id), painted)
-    with pytest.raises(UserInputError, match="Nothing to undo"):
-        writer.undo()
-
-
-def test_making_a_surface_for_the_3d_view_does_not_block_undo(case, moved):
-    segment_id = case.add(case.target)
-    writer = EditorLogicWriter(case.scene, case.segmentation, case.volume)
-    write(case, segment_id, moved, writer=writer)
-    case.segmentation.CreateClosedSurfaceRepresentation()
-
-    writer.undo()
+    flip(case, segment_id, report.flips.backwards)
 
     assert np.array_equal(case.read(segment_id), case.target)
 
 
-def test_nothing_to_undo_is_said(case):
-    with pytest.raises(UserInputError, match="Nothing to undo"):
-        EditorLogicWriter(case.scene, case.segmentation, case.volume).undo()
+def test_what_filled_an_empty_segment_can_be_taken_back_and_written_again(case):
+    segment_id = case.segmentation.GetSegmentation().AddEmptySegment("", "Empty")
+    flips = write(case, segment_id, case.target).flips
+
+    flip(case, segment_id, flips.backwards)
+    assert not case.read(segment_id).any()
+    flip(case, segment_id, flips)
+    assert np.array_equal(case.read(segment_id), case.target)
 
 
 def test_masks_of_another_shape_are_refused(case):

@@ -6,45 +6,22 @@ import slicer
 from vtk.util.numpy_support import vtk_to_numpy
 
 from context_propagation.mrml.writing.editor_logic_writer import EditorLogicWriter
-from context_propagation.mrml.writing.effect_writer import EffectWriter
-from context_propagation.mrml.writing.segment_writer import write_changed_voxels
+from context_propagation.mrml.writing.segment_writer import write_changed_voxels, write_flips
+from segment_editors import SegmentEditor
 
 SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
-LOGIC = slicer.vtkSlicerSegmentEditorLogic
-
-
-class Editor:
-    """What of a Segment Editor an effect's writer asks for, on a real logic."""
-
-    def __init__(self, case):
-        self.logic, self.node = LOGIC(), case.scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
-        self.logic.SetMRMLScene(case.scene)
-        self.logic.SetSegmentEditorNode(self.node)
-        self.node.SetAndObserveSegmentationNode(case.segmentation)
-        self.node.SetAndObserveSourceVolumeNode(case.volume)
-        self.node.SetSelectedSegmentID(case.gtv)
-        self.node.SetOverwriteMode(self.node.OverwriteNone)
-
-    def parameterSetNode(self):  # noqa: N802
-        return self.node
-
-    def saveStateForUndo(self):  # noqa: N802
-        self.logic.SaveStateForUndo()
-
-    def modifySelectedSegmentByLabelmap(self, labelmap, mode, extent, bypass_masking):  # noqa: N802
-        where = self.node.GetSegmentationNode(), self.node.GetSelectedSegmentID()
-        self.logic.ModifySegmentByLabelmap(*where, labelmap, mode, extent, True, bypass_masking)
 
 
 def of_our_own(case):
     writer = EditorLogicWriter(case.scene, case.segmentation, case.volume)
-    return writer, writer.undo, writer.redo
+    where = writer, case.segmentation, case.gtv
+    return writer, lambda flips: write_flips(*where, flips.backwards), lambda flips: write_flips(*where, flips)
 
 
 def of_the_effect(case):
-    editor = Editor(case)
-    writer = EffectWriter(editor, case.segmentation, LOGIC.ModificationModeAdd, LOGIC.ModificationModeRemove)
-    return writer, editor.logic.Undo, editor.logic.Redo
+    editor = SegmentEditor(case.scene, case.segmentation, case.volume, case.gtv)
+    editor.node.SetOverwriteMode(editor.node.OverwriteNone)
+    return editor.writer(), lambda _: editor.logic.Undo(), lambda _: editor.logic.Redo()
 
 
 @pytest.fixture(params=["layers of their own", "a shared layer"])
@@ -92,14 +69,15 @@ def test_a_write_and_its_undo_and_redo_bring_the_surfaces_with_them(shown, writi
     wanted = np.roll(shown.target, 2, axis=2)
     wanted[5, 10:12, 12:14] = overlaps  # the organ
 
-    write_changed_voxels(writer, shown.segmentation, shown.gtv, shown.volume, wanted, wanted ^ shown.target)
+    changed = wanted ^ shown.target
+    flips = write_changed_voxels(writer, shown.segmentation, shown.gtv, shown.volume, wanted, changed).flips
     require_true_surfaces(shown)
     after = points(segmentation, shown.gtv)
     assert not np.array_equal(after, before)
-    undo()
+    undo(flips)
     require_true_surfaces(shown)
     assert np.array_equal(points(segmentation, shown.gtv), before)
-    redo()
+    redo(flips)
     require_true_surfaces(shown)
     assert np.array_equal(points(segmentation, shown.gtv), after)
     assert np.array_equal(points(segmentation, shown.organ), organ)

@@ -13,7 +13,8 @@ from context_propagation.core.propagation.composition import EditRecord, FarRule
 from context_propagation.core.propagation.edit_propagation import EditPropagation
 from context_propagation.core.propagation.fusion_network import FarThresholds, Fusion
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
-from context_propagation.core.session.session_settings import PropagationResult, Step
+from context_propagation.core.session.session_settings import PropagationResult
+from context_propagation.core.session.step import Step
 
 
 @dataclass(frozen=True)

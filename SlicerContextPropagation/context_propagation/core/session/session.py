@@ -22,8 +22,9 @@ from context_propagation.core.propagation.window import WindowPlan
 from context_propagation.core.session.preview import Preview, SessionMasks
 from context_propagation.core.session.ready_image import ReadyImage, ready_image
 from context_propagation.core.session.session_checks import check_edits, check_fusion, check_shape
-from context_propagation.core.session.session_settings import PropagationResult, SessionSettings, Step
+from context_propagation.core.session.session_settings import PropagationResult, SessionSettings
 from context_propagation.core.session.slice_suggestion import slice_uncertainty_mm2
+from context_propagation.core.session.step import Step
 from context_propagation.core.session.window_extension import (
     WindowExtension,
     check_windows,
@@ -160,10 +161,11 @@ class Session:
         """R_0, bool `[K, J, I]`: the target decoded from the untouched features; False outside the windows."""
         return self.cache.prepared.axes.undo(self.cache.window_prediction)
 
-    def slice_uncertainty_mm2(self, axis: int) -> np.ndarray:
-        """How undecided the network is on each slice along an array axis, after the edits so far."""
+    def slice_uncertainty_mm2(self, axis: int, after: Step | None = None) -> np.ndarray:
+        """How undecided the network is on each slice along an array axis: after the edits so far, or after a step."""
         margins = self.cache.prepared.axes.undo(self.cache.window_margins())
-        return slice_uncertainty_mm2(margins, self.records, axis, self.volume.spacing_kji_mm)
+        edits = self.records if after is None else after.after
+        return slice_uncertainty_mm2(margins, edits, axis, self.volume.spacing_kji_mm)
 
     def protect(self, mask: np.ndarray) -> None:
         """Never write these voxels (bool `[K, J, I]`) by propagation, whatever they hold."""
@@ -238,11 +240,18 @@ class Session:
         Args, errors: as `preview`.
         """
         preview = self.preview(edits, progress, cancelled)
-        result = preview.result
-        self._apply(preview.step)
-        self.done.append(preview.step)
+        self.add(preview.step)
+        return preview.result
+
+    def add(self, step: Step) -> None:
+        """Do what a preview came to; what was undone before can no longer be redone.
+
+        Args:
+            step: Of a preview of this session, in which nothing was done since.
+        """
+        self._apply(step)
+        self.done.append(step)
         self.undone.clear()
-        return result
 
     def undo(self) -> bool:
         """Take back the last propagation and its drawing; voxels changed since by hand stay. False if there is none."""
@@ -265,11 +274,6 @@ class Session:
         self._apply(step)
         self.done.append(step)
         return True
-
-    def discard_last(self) -> None:
-        """Take back the last propagation as if it had not been made: it cannot be redone."""
-        if self.undo():
-            self.undone.pop()
 
     def _apply(self, step: Step) -> None:
         self.segmentation.reshape(-1)[step.flipped] = step.values

@@ -1,4 +1,4 @@
-"""What a session is told, and what it tells: settings, the result of a propagation, a step of its history."""
+"""What a session is told, and what it tells: settings, and the result of a propagation."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import numpy as np
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import Box
-from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.propagation.activation_update import UpdateReport, UpdateSettings
-from context_propagation.core.propagation.composition import EditRecord, FarRule
+from context_propagation.core.propagation.composition import FarRule
 
 SeveralEdits = Literal["joint", "one at a time"]
 
@@ -75,22 +74,3 @@ class PropagationResult:
     updates: tuple[UpdateReport, ...]
     scope: str
     messages: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One propagation in the history.
-
-    Attributes:
-        edits: The drawn slices.
-        before: The edits before it.
-        after: The edits after it.
-        flipped: Flat indices (C order over `[K, J, I]`) of the voxels that it and its drawing flipped.
-        values: What they became.
-    """
-
-    edits: tuple[SliceEdit, ...]
-    before: tuple[EditRecord, ...]
-    after: tuple[EditRecord, ...]
-    flipped: np.ndarray
-    values: np.ndarray

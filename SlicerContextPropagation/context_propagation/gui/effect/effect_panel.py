@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.gui.effect.editor_choice import EditorChoice
-from context_propagation.gui.effect.effect_preview import OpenPreview
+from context_propagation.gui.effect.effect_preview import OpenPreview, waits_elsewhere
 from context_propagation.gui.effect.effect_start import Start
-from context_propagation.gui.effect.effect_widgets import SHORTCUT, EffectWidgets, Possible
+from context_propagation.gui.effect.effect_widgets import EffectWidgets, Possible, Shortcut
 from context_propagation.gui.effect.redrawn_slices import RedrawnSlices
+from context_propagation.gui.said import Said
 from context_propagation.gui.segmentation_watch import EditorWatch, SegmentationWatch, is_there
 from context_propagation.gui.texts import PLANES
 from context_propagation.gui.work.busy_cursor import busy_cursor
@@ -22,7 +22,6 @@ from context_propagation.gui.work.guarded_run import GuardedRun
 from context_propagation.gui.work.messages import guarded
 from context_propagation.gui.work.shared import shared
 from context_propagation.gui.work.worker import Job
-from context_propagation.mrml.nodes.segments import segment_name
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.session.propagation_logic import PendingPropagation
 from context_propagation.mrml.session.session_node import remove_orphaned_sessions
@@ -49,8 +48,7 @@ class EffectPanel:
         self._last_selection: Selection | None = None
         self._writer: EffectWriter | None = None
         self._preview: OpenPreview | None = None
-        self._message = ""
-        self._said_of: tuple[Any, ...] | None = None
+        self._said = Said()
         self._propagating = self._redrawn_meanwhile = self.closed = False
         self._run = GuardedRun(self._runner, self._run_ended)
         self._watch = SegmentationWatch(
@@ -58,8 +56,8 @@ class EffectPanel:
         )
         self._editor_watch = EditorWatch(self.update)
         self._redrawn = RedrawnSlices(self._logic, self._propagate_by_itself)
-        self._shortcut: Any = None
         self.widgets = EffectWidgets(scripted_effect)
+        self._shortcut = Shortcut(scripted_effect, self._guarded(self._propagate_or_apply))
         self._choice = EditorChoice(scripted_effect, self.widgets, self._logic, self.update)
         self._start = Start(self._choice, self._logic, self._run, self._new_writer, self._started)
         self._connect()
@@ -83,18 +81,12 @@ class EffectPanel:
         """The effect was selected."""
         self._choice.list_models()
         self.widgets.plane.setCurrentIndex(PLANES.index(self._logic.plane or ""))
-        if self._shortcut is None and slicer.util.mainWindow() is not None:
-            # In its own frame: several editors may have the effect active, and Qt calls none of two equal shortcuts.
-            self._shortcut = qt.QShortcut(qt.QKeySequence(SHORTCUT), self._effect.optionsFrame())
-            self._shortcut.connect("activated()", self._guarded(self._propagate_or_apply))
+        self._shortcut.switch_on()
         self.update()
 
     def deactivate(self) -> None:
         """Another effect was selected, as it is to draw; session and preview stay."""
-        if self._shortcut is not None:
-            self._shortcut.enabled = False
-            self._shortcut.deleteLater()
-            self._shortcut = None
+        self._shortcut.switch_off()
 
     def close(self) -> None:
         """The editor ends: nothing stays behind."""
@@ -159,7 +151,7 @@ class EffectPanel:
         if selection != self._choice.selection:  # nobody had noticed yet
             self._logic.discard(pending)
             self._notice_selection()
-            self._say(self._message or _("Another segment or volume was selected, so it was stopped."))
+            self._say(self._said.message or _("Another segment or volume was selected, so it was stopped."))
             return
         try:
             with busy_cursor():
@@ -305,7 +297,7 @@ class EffectPanel:
         if selection is not None and not self._runner.busy and not is_there(selection):
             self._logic.close_session()
             self._logic.selection = None
-            self._said_of = None  # that it is gone is said of what is there now
+            self._say(self._said.message)  # that it is gone is said of what is there now
 
     def _notice_selection(self) -> None:
         """Another segment or volume was selected: what runs is stopped, a preview waits."""
@@ -338,27 +330,23 @@ class EffectPanel:
         if self._preview is not None and (propagation is None or propagation.pending is not self._preview.pending):
             self._drop_preview()  # somebody else closed the session
         if not self._runner.busy:
-            self._forget_what_is_past()
+            said = self._said.text(self._now())
             try:
                 state = self._state()
             except UserInputError as error:  # such as a CT under a transform that is not linear
                 state = str(error)
-            self.widgets.status.text = "\n".join(text for text in (self._message, state) if text)
+            self.widgets.status.text = "\n".join(text for text in (said, state) if text)
         self._allow()
 
     def _say(self, message: str) -> None:
-        """Show what was done above the state, until what it was done to is another: see `_forget_what_is_past`."""
-        self._message, self._said_of = message, None
+        """Show what was done above the state, until what it was done to is another."""
+        self._said.say(message)
 
-    def _forget_what_is_past(self) -> None:
-        """Drop a message where model, segment, volume, session or the propagations in it are no longer those."""
+    def _now(self) -> tuple[Any, ...]:
+        """All that a message may be about: model, segment, volume, session and the propagations in it."""
         model, propagation = self._choice.model, self._logic.propagation
-        steps = None if propagation is None else propagation.done_count
-        now = self._choice.selection, model and model.key, propagation, steps
-        if self._said_of is None:
-            self._said_of = now
-        elif self._said_of != now:
-            self._message, self._said_of = "", now
+        steps = propagation and propagation.done_count
+        return self._choice.selection, model and model.key, id(propagation), steps
 
     def _allow(self) -> None:
         preview, busy = self._preview, self._runner.busy
@@ -372,11 +360,7 @@ class EffectPanel:
             same = self._preview.selection == selection
             return self._preview.text(self._choice.node) if same else self._preview.whose
         if self._pending is not None and self._logic.selection is not None:
-            other = self._logic.selection
-            name = segment_name(other.segmentation_node, other.segment_id)
-            return _("A preview of '{name}' waits in another Segment Editor: apply it there, or discard it.").format(
-                name=name
-            )
+            return waits_elsewhere(self._logic.selection)
         if selection is None:
             return _("Select a segment and a source volume.")
         if not self._is_ours():
@@ -392,13 +376,9 @@ class EffectPanel:
 
     def _watch_session_of_others(self) -> None:
         """The module's panel, or another editor, may have started on what is selected here."""
-        if (
-            not self._runner.busy
-            and self._watch.selection is None
-            and self._is_ours()
-            and self._logic.selection is not None
-        ):
-            self._watch.start(self._logic.selection)
+        ours = self._logic.selection if self._is_ours() else None
+        if ours is not None and self._watch.selection is None and not self._runner.busy:
+            self._watch.start(ours)
             self._find_redrawn()
 
     def _new_writer(self) -> EffectWriter:

@@ -19,6 +19,16 @@ from context_propagation.mrml.session.propagation_logic import PendingPropagatio
 from context_propagation.mrml.writing.foreseen_losses import count_refused, lost_by_others
 
 
+def waits_elsewhere(selection: Selection) -> str:
+    """That a preview is open in another editor.
+
+    Args:
+        selection: What was propagated there.
+    """
+    name = segment_name(selection.segmentation_node, selection.segment_id)
+    return _("A preview of '{name}' waits in another Segment Editor: apply it there, or discard it.").format(name=name)
+
+
 class OpenPreview:
     """A propagation that waits for Apply or Discard.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,34 @@ class Possible:
     pending: bool
     preview: bool
     preview_fits: bool
+
+
+class Shortcut:
+    """The key that propagates or applies, while the effect is chosen.
+
+    It lies in the effect's own frame: several editors may have the effect active, and Qt calls none of two equal ones.
+
+    Args:
+        scripted_effect: Slicer's `qSlicerSegmentEditorScriptedEffect`.
+        act: What it does.
+    """
+
+    def __init__(self, scripted_effect: Any, act: Callable[[], None]) -> None:
+        self._effect, self._act = scripted_effect, act
+        self._shortcut: Any = None
+
+    def switch_on(self) -> None:
+        """From now on it is heard, where there is a window."""
+        if self._shortcut is None and slicer.util.mainWindow() is not None:
+            self._shortcut = qt.QShortcut(qt.QKeySequence(SHORTCUT), self._effect.optionsFrame())
+            self._shortcut.connect("activated()", self._act)
+
+    def switch_off(self) -> None:
+        """It does nothing any more."""
+        if self._shortcut is not None:
+            self._shortcut.enabled = False
+            self._shortcut.deleteLater()
+            self._shortcut = None
 
 
 class EffectWidgets:

@@ -16,7 +16,7 @@ from context_propagation.gui.module.input_section import InputSection
 from context_propagation.gui.module.segment_editor import open_segment_editor
 from context_propagation.gui.module.show_in_3d import ShowIn3D
 from context_propagation.gui.module.slice_views import jump_to_slice
-from context_propagation.gui.module.state_line import StateLine
+from context_propagation.gui.said import Said
 from context_propagation.gui.segmentation_watch import SegmentationWatch, is_there, segment_content
 from context_propagation.gui.start_questions import asked
 from context_propagation.gui.texts import PLANES, memory_text, plane_choices, progress_words, translated
@@ -63,7 +63,7 @@ class EditSection:
         self._looked_at: Any = None
         self._content: Any = None
         self._chart: Any = None
-        self._line = StateLine(ui.stateLabel)
+        self._said = Said()
         self._watch = SegmentationWatch(self._segment_changed, self._segment_changed, lambda: None, lambda: None)
         self._in_3d = ShowIn3D(ui.show3dBox, ui.segmentSelector)
         ui.editsTable.setHorizontalHeaderLabels([_("Plane"), _("Slice"), _("State")])
@@ -147,7 +147,7 @@ class EditSection:
             self._say(as_it_was if still_there() else "")  # what is gone is told by the line's own words
 
         title = translated(operation.title)
-        self._line.forget()
+        self._said.say("")
         self._shared.runner.start(operation, on_finished, cancelled, failed, still_there)
 
     def _plane_chosen(self, index: int) -> None:
@@ -227,7 +227,7 @@ class EditSection:
         """What was done: it is shown until something that it is about changes."""
         self._looked_at = None
         self._look()
-        self._line.say(message, self._now())
+        self._said.say(message, self._now())
         self._on_changed()
 
     # -- what is true now
@@ -292,7 +292,7 @@ class EditSection:
         if idle:
             waits = propagation is not None and propagation.pending is not None
             preview = _("A preview waits in the Segment Editor: apply or discard it there.")
-            self._line.show(self._now(), preview if waits else self._next())
+            ui.stateLabel.text = self._said.text(self._now()) or (preview if waits else self._next())
         self._show_memory()
         ui.reachLabel.text = self._reach()
         set_visible(bool(ui.reachLabel.text), ui.reachLabel)
@@ -304,7 +304,7 @@ class EditSection:
         set_visible(True, self._ui.progressBar, self._ui.cancelButton)
         self._ui.cancelButton.enabled = not job.cancelled
         show_fraction(self._ui.progressBar, job.stage[1])
-        self._line.show_running(": ".join(progress_words(job)))
+        self._ui.stateLabel.text = ": ".join(progress_words(job))
         self._show_memory()
 
     def _show_memory(self) -> None:

@@ -1,4 +1,9 @@
-"""Slicer's pip and its PyTorch extension, as `context_propagation.gui.packages.dependencies` calls them."""
+"""Slicer's pip and its PyTorch extension, as `context_propagation.gui.packages.dependencies` calls them.
+
+`slicer.packaging` installs and removes, and says whether somebody else's pip runs. It does not cancel, does not say how
+much is downloaded or which version is there instead of the needed one, takes nothing back, does not watch the pip that
+the PyTorch extension runs, and is missing in Slicer 5.10: the rest of this folder does that.
+"""
 
 from __future__ import annotations
 

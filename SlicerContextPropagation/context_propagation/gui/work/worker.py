@@ -88,11 +88,11 @@ class Worker:
         """Start an operation.
 
         Raises:
-            UserInputError: Another one runs; this one was abandoned.
+            UserInputError: Another one runs, or what it is about is not as it was when it was made.
         """
         if self.job is not None:
-            operation.abandon()
             raise UserInputError(f"'{self.job.operation.title}' is running; wait for it or cancel it")
+        operation.begin()
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="context-propagation", daemon=True)
             self._thread.start()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import slicer
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
+from context_propagation.mrml.nodes.segments import add_segment_in_box, add_segmentation, segment_named
+from context_propagation.mrml.nodes.volume_nodes import volume_shape_kji
 
 
 @dataclass(frozen=True)
@@ -30,3 +35,44 @@ class Selection:
         for node in (self.segmentation_node, *self.volume_nodes):
             if node.GetScene() is None:
                 raise UserInputError(f"'{node.GetName()}' was deleted; select what to work on again")
+
+
+def require_different(volume_nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> None:
+    """Raises:
+    UserInputError: No volume, one twice, or the first one has no voxels.
+    """
+    if not volume_nodes:
+        raise UserInputError("No volume is selected; select one volume per channel")
+    if len(set(volume_nodes)) < len(volume_nodes):  # as Slicer's selector does by itself where the PET is deleted
+        raise UserInputError(f"'{volume_nodes[0].GetName()}' is selected twice; select another volume per channel")
+    volume_shape_kji(volume_nodes[0])
+
+
+def selection_of(
+    scene: slicer.vtkMRMLScene,
+    volume_nodes: Sequence[slicer.vtkMRMLScalarVolumeNode],
+    segmentation_node: slicer.vtkMRMLSegmentationNode | None,
+    segment: str | None,
+    new_name: str,
+) -> Selection:
+    """Volumes and a segment; what is missing of segmentation and segment is added.
+
+    Args:
+        scene: Where a segmentation is added, on the first volume's grid.
+        volume_nodes: One per channel, in the model's order.
+        segmentation_node: Holds the segment; None for a new one.
+        segment: ID or name; None for the only one, or a new empty one.
+        new_name: Of a new segment.
+
+    Raises:
+        UserInputError: No such segment, or several and none named.
+    """
+    volume_node = volume_nodes[0]
+    if segmentation_node is None:
+        segmentation_node = add_segmentation(scene, volume_node, f"{volume_node.GetName()} segmentation")
+    if segment is None and not segmentation_node.GetSegmentation().GetNumberOfSegments():
+        empty = BoxedMask(volume_shape_kji(volume_node), EMPTY, np.zeros(0, np.uint8))
+        segment_id = add_segment_in_box(segmentation_node, empty, volume_node, new_name)
+    else:
+        segment_id = segment_named(segmentation_node, segment)
+    return Selection(tuple(volume_nodes), segmentation_node, segment_id)

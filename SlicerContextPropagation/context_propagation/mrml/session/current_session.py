@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from context_propagation.core.device import free_device_memory
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.mrml.session.live_session import LiveSession
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.session_start import SessionStart
-from context_propagation.mrml.writing.editor_logic_writer import close_own
 
 if TYPE_CHECKING:
     from context_propagation.core.session.memory_forecast import MemoryForecast
@@ -80,10 +80,17 @@ class CurrentSession:
         return self.live
 
     def becoming_live(self, start: SessionStart, operation: Operation[tuple[LiveSession, Result]]) -> Operation[Result]:
-        """Close the session in use, as all was checked; at the operation's end the new one is live."""
-        forecast = self._forecast
-        self.close()
-        self._starting, self._forecast = start, forecast
+        """At the operation's beginning the session in use is closed; at its end the new one is live."""
+        known = self._last_known
+
+        def begin() -> None:
+            self.require_idle()
+            if self._last_known is not known:
+                raise UserInputError("The session was changed meanwhile; press Predict or Start again")
+            operation.begin()
+            forecast = self._forecast
+            self.close()
+            self._starting, self._forecast = start, forecast
 
         def end() -> None:
             if self._starting is start:
@@ -105,7 +112,12 @@ class CurrentSession:
             operation.abandon()
             end()
 
-        return Operation(operation.title, operation.compute, finish, abandon)
+        return replace(operation, finish=finish, abandon=abandon, begin=begin)
+
+    @property
+    def _last_known(self) -> BoxedMask | None:
+        """Another one after every new session, and every propagation, undo and redo in one."""
+        return self.live.propagation.last_known if self.live else None
 
     def close(self) -> None:
         """Free the cached features; segment and scene stay as they are."""
@@ -115,7 +127,6 @@ class CurrentSession:
             if live is not None:
                 with suppress(UserInputError):  # what was moved, changed or deleted has no last step to follow
                     live.follow()
-                close_own(live.propagation.writer)
         finally:
             del live
             free_device_memory()

@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import slicer
 
+from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.slices import SliceEdit, find_edited_slices_in_boxes, slices_to_keep
+from context_propagation.core.image.source_volume import axis_of_plane
 from context_propagation.core.session.saved_session import SavedSession
 from context_propagation.mrml.nodes.selection import Selection
-from context_propagation.mrml.nodes.volume_nodes import volume_shape_kji
+from context_propagation.mrml.nodes.volume_nodes import planes_of_volume, volume_shape_kji
 from context_propagation.mrml.nodes.world_matrices import relative_place
 from context_propagation.mrml.session.live_session import LiveSession
 from context_propagation.mrml.session.session_node import find_session_node, read_session
@@ -58,23 +60,53 @@ def saved_in_scene(scene: slicer.vtkMRMLScene, selection: Selection) -> SavedSes
     return None if node is None else read_session(node, volume_shape_kji(selection.volume_nodes[0]))
 
 
-def earlier_in_session(live: LiveSession, selection: Selection, segment: BoxedMask, axis: int | None) -> Earlier:
-    """From the session in use.
+def to_replay(scene: slicer.vtkMRMLScene, loaded: LoadedModel, selection: Selection) -> SavedSession:
+    """What a scene holds of earlier edits of a segment, where it can be replayed.
+
+    Raises:
+        UserInputError: There is nothing, it was made with another model, or volume and segmentation lay otherwise.
+    """
+    saved = saved_in_scene(scene, selection)
+    if saved is None:
+        raise UserInputError("The scene holds no edits of this segment; predict, and redraw a slice")
+    saved.require_made_with(loaded.model.content_hash, loaded.fusion_sha256, loaded.model.target_name)
+    if not is_placed_as(saved.place, selection):
+        raise UserInputError(f"{PLACED_OTHERWISE}; put them back, or predict anew")
+    return saved
+
+
+def earlier_of(
+    live: LiveSession | None,
+    scene: slicer.vtkMRMLScene,
+    selection: Selection,
+    segment: BoxedMask,
+    plane: str | None,
+) -> Earlier:
+    """From the session in use, else from the scene.
 
     Args:
-        live: The session.
+        live: The session; None where there is none.
+        scene: May hold a record.
         selection: What is worked on.
         segment: The segment as it is, on the first volume's grid.
-        axis: Array axis along which slices are redrawn; None finds it.
+        plane: In which slices are redrawn; None finds it.
     """
+    axis = axis_of_plane(planes_of_volume(selection.volume_nodes[0]), plane) if plane else None
+    if live is not None:
+        return _earlier_in_session(live, selection, segment, axis)
+    return _earlier_in_scene(scene, selection, segment, axis)
+
+
+def _earlier_in_session(live: LiveSession, selection: Selection, segment: BoxedMask, axis: int | None) -> Earlier:
     with suppress(UserInputError):  # moved or changed since: then its last steps are what there is
         live.follow()
     propagation = live.propagation
     return _earlier(selection, segment, axis, live.drawings, propagation.last_known, propagation.place)
 
 
-def earlier_in_scene(scene: slicer.vtkMRMLScene, selection: Selection, segment: BoxedMask, axis: int | None) -> Earlier:
-    """From the record in a scene; arguments as in `earlier_in_session`."""
+def _earlier_in_scene(
+    scene: slicer.vtkMRMLScene, selection: Selection, segment: BoxedMask, axis: int | None
+) -> Earlier:
     try:
         saved = saved_in_scene(scene, selection)
     except UserInputError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from context_propagation.mrml.session.session_node import write_session
 
 if TYPE_CHECKING:
     from context_propagation.core.session.session import Session
+    from context_propagation.core.session.step import Step
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class LiveSession:
         propagation: Keeps it in step with the segment.
         beginning: What it began with.
         doubt: How undecided the model is.
-        restored: Propagations that were replayed from the scene: those cannot be undone.
+        restored: Propagations that were replayed from the scene: they cannot be undone.
 
     Attributes:
         session: The engine.
@@ -89,13 +89,13 @@ class LiveSession:
         self._scene, self._loaded, self._selection = scene, loaded, selection
         self.session, self.propagation, self.doubt = session, propagation, doubt
         self._beginning, self.kept = beginning, beginning.kept
-        self._made, self._restored = list(restored), len(restored)
+        self._restored = tuple(restored)
         self._save()
 
     @property
     def history(self) -> list[SavedPropagation]:
         """The propagations that are in the segment, first to last."""
-        return self._made[: self._restored + self.propagation.done_count]
+        return [*self._restored, *(step.saved for step in self.propagation.steps)]
 
     @property
     def drawings(self) -> list[SliceEdit]:
@@ -108,8 +108,9 @@ class LiveSession:
         inner = self.propagation.propagation_operation(plane=plane, current=current)
 
         def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, SliceUncertainty]:
-            result = inner.compute(progress, cancelled)
-            return result, slice_uncertainty(self.session, result.axis, self.kept, progress, cancelled)
+            step, result = inner.compute(progress, cancelled)
+            doubt = slice_uncertainty(self.session, result.axis, self.kept, progress, cancelled, step)
+            return (step, result), doubt
 
         def finish(computed: tuple[Any, SliceUncertainty]) -> PendingPropagation:
             pending = inner.finish(computed[0])
@@ -121,17 +122,6 @@ class LiveSession:
     def apply(self, pending: PendingPropagation) -> Propagation:
         """See `PropagationLogic.apply`."""
         done = self.propagation.apply(pending)
-        del self._made[self._restored + self.propagation.done_count - 1 :]
-        self._made.append(
-            SavedPropagation(
-                done.edits,
-                pending.drawn,
-                datetime.now(timezone.utc).isoformat(timespec="seconds"),
-                done.result.scope,
-                done.result.changed_per_slice,
-                done.report.refused,
-            )
-        )
         self._save()
         return done
 
@@ -185,9 +175,22 @@ class LiveSession:
 
 
 def slice_uncertainty(
-    session: Session, axis: int, kept: Sequence[SliceEdit], progress: Progress, cancelled: CancelCheck
+    session: Session,
+    axis: int,
+    kept: Sequence[SliceEdit],
+    progress: Progress,
+    cancelled: CancelCheck,
+    after: Step | None = None,
 ) -> SliceUncertainty:
     """Look for undecided slices; may take a second. Kept slices and their near ones have no doubt, as drawn ones.
+
+    Args:
+        session: The engine.
+        axis: Array axis of the slices.
+        kept: Slices drawn before.
+        progress: Called with stage and fraction.
+        cancelled: Asked before.
+        after: See `Session.slice_uncertainty_mm2`.
 
     Raises:
         Cancelled: `cancelled` returned true.
@@ -197,7 +200,7 @@ def slice_uncertainty(
     progress("look for undecided slices", 0.0)
     if cancelled():
         raise Cancelled
-    per_slice = session.slice_uncertainty_mm2(axis)
+    per_slice = session.slice_uncertainty_mm2(axis, after)
     on_axis = [edit.index for edit in kept if edit.axis == axis]
     if on_axis:
         per_slice[near_indices(on_axis, session.settings.neighbours, len(per_slice))] = 0.0

@@ -1,4 +1,4 @@
-"""Work in two parts: a long one for any thread, and a short one for the thread that owns the scene."""
+"""Work in parts: a long one for any thread, and short ones for the thread that owns the scene."""
 
 from __future__ import annotations
 
@@ -11,29 +11,39 @@ from context_propagation.core.callbacks import CancelCheck, Progress, never_canc
 Result = TypeVar("Result")
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Operation(Generic[Result]):
     """Something long that the user asked for; its inputs were read from the scene when it was made.
+
+    Making it holds nothing up: one that is never begun may be dropped.
 
     Attributes:
         title: What it is, for people: "Propagate".
         compute: The long part; knows no MRML, VTK or Qt, so that it may run on any thread.
         finish: Takes what `compute` gave and makes the result, on the thread that owns the scene.
         abandon: Called on that thread in place of `finish` where `compute` failed or was cancelled.
+        begin: Called on that thread before `compute`; from then to `finish` or `abandon` nothing else is done with what
+            the operation is about. Raises UserInputError where something else is, or was since this was made.
     """
 
     title: str
     compute: Callable[[Progress, CancelCheck], Any]
     finish: Callable[[Any], Result]
-    abandon: Callable[[], None] = lambda: None
+    abandon: Callable[[], None] = _nothing
+    begin: Callable[[], None] = _nothing
 
     def run(self, progress: Progress = no_progress, cancelled: CancelCheck = never_cancelled) -> Result:
-        """Run both parts here: for scripts and the console.
+        """Run all parts here: for scripts and the console.
 
         Raises:
             Cancelled: `cancelled` returned true; nothing was changed.
-            Exception: What either part raises.
+            Exception: What a part raises.
         """
+        self.begin()
         try:
             computed = self.compute(progress, cancelled)
         except BaseException:

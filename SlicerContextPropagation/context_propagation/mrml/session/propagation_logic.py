@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,31 +13,19 @@ import slicer
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
-from context_propagation.core.image.boxes import Box, slices_of
+from context_propagation.core.image.boxes import slices_of
 from context_propagation.core.image.slices import SliceEdit, find_edited_slices_in_boxes
-from context_propagation.core.image.source_volume import axis_of_plane
-from context_propagation.mrml.nodes.segment_reader import SegmentReader
-from context_propagation.mrml.nodes.volume_nodes import (
-    deferred_source_volume,
-    image_times,
-    planes_of_volume,
-    require_one_image,
-    volume_shape_kji,
-)
-from context_propagation.mrml.nodes.world_matrices import relative_place
-from context_propagation.mrml.session.operation import Operation
-from context_propagation.mrml.session.propagation_history import PropagationHistory, PropagationStep
+from context_propagation.core.session.saved_session import SavedPropagation
+from context_propagation.mrml.session.operation import Operation, Result
+from context_propagation.mrml.session.segment_image import SegmentImage
+from context_propagation.mrml.session.segment_step import SegmentStep, count_missing, segment_steps
 from context_propagation.mrml.writing.editor_logic_writer import EditorLogicWriter
-from context_propagation.mrml.writing.segment_writer import (
-    SegmentWriter,
-    UndoableWriter,
-    WriteReport,
-    write_changed_voxels,
-)
+from context_propagation.mrml.writing.segment_writer import SegmentWriter, WriteReport, write_flips
 
 if TYPE_CHECKING:
     from context_propagation.core.session.session import Session
     from context_propagation.core.session.session_settings import PropagationResult
+    from context_propagation.core.session.step import Step
 
 
 @dataclass(frozen=True)
@@ -56,17 +45,19 @@ class Propagation:
 
 @dataclass(frozen=True)
 class PendingPropagation:
-    """What a propagation came to, not written yet: the segment is as drawn until `apply`.
+    """What a propagation came to, not made yet: segment and engine are as they were until `apply`.
 
     Attributes:
         edits: The slices that were found redrawn.
         result: The engine's `PropagationResult`.
+        step: What the engine's history will take.
         known: The segment before it was redrawn, on the volume's grid.
         drawn: The segment as redrawn.
     """
 
     edits: tuple[SliceEdit, ...]
     result: PropagationResult
+    step: Step
     known: BoxedMask
     drawn: BoxedMask
 
@@ -77,6 +68,9 @@ class PropagationLogic:
     What was drawn is found by comparing the segment with what it was after the last propagation, both read the same
     way: so neither resampling to another grid nor voxels that masking refused look like edits.
 
+    The session's `done` and `undone` are the only history: each propagation made here is a `SegmentStep` in them, which
+    holds what goes back and forth in the segment too.
+
     Args:
         scene: Holds the nodes.
         session: The engine.
@@ -84,9 +78,6 @@ class PropagationLogic:
         segmentation_node: Holds the segment.
         segment_id: The segment.
         writer: Who writes; without it, an `EditorLogicWriter` without masks.
-
-    Attributes:
-        place: `[4, 4]`, from the segmentation's own RAS to the first volume's indices, when the image was set.
     """
 
     def __init__(
@@ -98,80 +89,20 @@ class PropagationLogic:
         segment_id: str,
         writer: SegmentWriter | None = None,
     ) -> None:
-        if not volume_nodes:
-            raise UserInputError("No volume is selected; select one volume per channel")
         self._session = session
-        self._volumes = list(volume_nodes)
-        self._node = segmentation_node
-        self._segment_id = segment_id
-        self.writer = writer or EditorLogicWriter(scene, segmentation_node, volume_nodes[0])
-        self._known: BoxedMask | None = None
-        self._reader = SegmentReader(segmentation_node, segment_id, volume_nodes[0])
-        self.place = np.eye(4)
-        self._image_times: tuple[int, ...] = ()
-        self._history = PropagationHistory()
+        self._image = SegmentImage(session, volume_nodes, segmentation_node, segment_id)
+        self._unmasked_writer = EditorLogicWriter(scene, segmentation_node, volume_nodes[0])
+        self.writer: SegmentWriter = writer or self._unmasked_writer
+        self._left: BoxedMask | None = None  # the segment as our last write, undo or redo left it
         self._computing = False
         self.pending: PendingPropagation | None = None
 
-    def set_image(
-        self,
-        initial: np.ndarray | None = None,
-        progress: Progress | None = None,
-        cancelled: CancelCheck | None = None,
-    ) -> WriteReport:
-        """`image_operation`, run here.
-
-        Raises:
-            UserInputError: Volumes or the segment cannot be used.
-            Cancelled: `cancelled` returned true; nothing was changed.
-        """
-        return self.image_operation(initial).run(**_given(progress=progress, cancelled=cancelled))
+    # -- the image ---------------------------------------------------------------------------------------------------
 
     def image_operation(self, initial: np.ndarray | None = None, ready: Any = None) -> Operation[WriteReport]:
-        """Give the image to the engine; expensive. A segment that is empty is filled with the model's prediction.
-
-        Args:
-            initial: bool `[K, J, I]`, the segment before it was edited; without it, the segment as it is now.
-            ready: What `ready_image` made of the volumes, so that it is not done again.
-
-        Returns:
-            An operation that reports what was written: nothing, unless the segment was empty.
-
-        Raises:
-            UserInputError: Volumes or the segment cannot be used, now or when it finishes.
-        """
+        """Give the image to the engine; see `SegmentImage.set_operation`."""
         self._require_free()
-        volume_of = deferred_source_volume(self._volumes) if ready is None else lambda: ready
-        times = image_times(self._volumes)
-        current = self.read()
-        before = current if initial is None else BoxedMask.of(initial.astype(bool))
-        predicts = before.is_empty and current.is_empty
-        replaced: list[BoxedMask] = []
-
-        def compute(progress: Progress, cancelled: CancelCheck) -> None:
-            progress("read", 0.0)
-            self._session.set_image(volume_of(), None if before.is_empty else before.mask, progress, cancelled)
-            replaced.append(BoxedMask.of(self._session.segmentation))
-
-        def finish(_: None) -> WriteReport:
-            self._known = None
-            self._require_nodes()
-            if times != image_times(self._volumes):
-                raise UserInputError("The voxels of a volume were changed while they were read; press Predict or Start")
-            report = WriteReport()
-            if predicts:
-                if not self.read().is_empty:
-                    raise UserInputError("The segment was changed during the prediction; press Predict or Start again")
-                predicted = self._session.segmentation
-                report = self._write(predicted, predicted, 0, replaced[0].box)
-            self._start(self.read() if predicts else before)
-            return report
-
-        def abandon() -> None:
-            if replaced:  # cancelled too late for the engine to go back to its earlier image
-                self._known = None
-
-        return self._exclusive("Set image", compute, finish, abandon)
+        return self._exclusive(self._image.set_operation(self.writer, initial, ready))
 
     def resume(self, known: BoxedMask | None = None) -> None:
         """Go on with a session that holds an image already, e.g. one restored from a file.
@@ -185,15 +116,24 @@ class PropagationLogic:
         Raises:
             UserInputError: Volumes cannot be used, or the session's image is of another size.
         """
-        require_one_image(self._volumes)
-        shape = volume_shape_kji(self._volumes[0])
-        known = BoxedMask.of(self._session.segmentation) if known is None else known
-        if known.shape != shape:
-            raise UserInputError(
-                f"The session's image has shape {known.shape} and volume '{self._volumes[0].GetName()}' has "
-                f"{shape} (k, j, i); select the volume that the session was saved with"
-            )
-        self._start(known)
+        self._image.resume(known)
+
+    @property
+    def known(self) -> BoxedMask:
+        """See `SegmentImage.require_known`."""
+        return self._image.require_known()
+
+    @property
+    def last_known(self) -> BoxedMask | None:
+        """As `known`, whatever was moved or changed since; None where no image was set."""
+        return self._image.last_known
+
+    @property
+    def place(self) -> np.ndarray:
+        """See `SegmentImage.place`."""
+        return self._image.place
+
+    # -- edits -------------------------------------------------------------------------------------------------------
 
     def edits(self, axis: int | None = None, plane: str | None = None) -> list[SliceEdit]:
         """The slices that were redrawn since the last propagation, as they are in the segment now.
@@ -205,43 +145,24 @@ class PropagationLogic:
         Raises:
             UserInputError: No image is set, nothing was redrawn, no plane stands out, or nodes were moved or changed.
         """
-        self._require_image()
-        return self._edits_in(self.read(), self._axis(axis, plane))
+        known = self.known
+        return find_edited_slices_in_boxes(known, self._image.read(), self._image.axis(axis, plane))
 
     def redrawn(self, plane: str | None = None, current: BoxedMask | None = None) -> list[SliceEdit]:
         """As `edits`; nothing where nothing was redrawn.
 
         Args:
             plane: As in `edits`.
-            current: What `read` gave just now, so that it is not read again.
+            current: What was read just now, so that it is not read again.
         """
-        known, current = self._require_image(), current or self.read()
-        axis = self._axis(None, plane)
-        return [] if known.is_same(current) else self._edits_in(current, axis)
-
-    def _edits_in(self, current: BoxedMask, axis: int | None) -> list[SliceEdit]:
-        return find_edited_slices_in_boxes(self._require_image(), current, axis)
-
-    def propagate(
-        self,
-        axis: int | None = None,
-        plane: str | None = None,
-        progress: Progress | None = None,
-        cancelled: CancelCheck | None = None,
-    ) -> Propagation:
-        """`propagation_operation`, run here, and applied.
-
-        Raises:
-            UserInputError: As `edits`, or the engine refuses.
-            Cancelled: `cancelled` returned true; nothing was changed.
-        """
-        operation = self.propagation_operation(axis, plane)
-        return self.apply(operation.run(**_given(progress=progress, cancelled=cancelled)))
+        known, current = self.known, current or self._image.read()
+        axis = self._image.axis(None, plane)
+        return [] if known.is_same(current) else find_edited_slices_in_boxes(known, current, axis)
 
     def propagation_operation(
         self, axis: int | None = None, plane: str | None = None, current: BoxedMask | None = None
     ) -> Operation[PendingPropagation]:
-        """Propagate the redrawn slices; the segment stays as drawn until the result is applied.
+        """Propagate the redrawn slices; segment and engine stay as they are until the result is applied.
 
         Args:
             axis: As in `edits`.
@@ -255,56 +176,57 @@ class PropagationLogic:
             UserInputError: As `edits`, or the engine refuses.
         """
         self._require_free()
-        self._require_image()
-        drawn = current or self.read()
-        self.follow_segment(drawn)
-        edits = self._edits_in(drawn, self._axis(axis, plane))
-        known = self._require_image()
-        made: list[Any] = []
+        drawn = self.follow_segment(current)
+        known = self.known
+        edits = find_edited_slices_in_boxes(known, drawn, self._image.axis(axis, plane))
 
-        def compute(progress: Progress, cancelled: CancelCheck) -> Any:
-            made.append(self._session.propagate(edits, progress, cancelled))
-            return made[0]
+        def begin() -> None:
+            if self.known is not known:
+                raise UserInputError("Something was propagated or undone meanwhile; propagate again")
 
-        def finish(result: Any) -> PendingPropagation:
-            self._history.undone.clear()  # propagating cleared the engine's
-            self.pending = PendingPropagation(tuple(edits), result, known, drawn)
+        def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Step, PropagationResult]:
+            preview = self._session.preview(edits, progress, cancelled)
+            return preview.step, preview.result
+
+        def finish(computed: tuple[Step, PropagationResult]) -> PendingPropagation:
+            step, result = computed
+            self.pending = PendingPropagation(tuple(edits), result, step, known, drawn)
             return self.pending
 
-        def abandon() -> None:
-            if made:
-                self._session.discard_last()
-                self._history.undone.clear()
-
-        return self._exclusive("Propagate", compute, finish, abandon)
+        return self._exclusive(Operation("Propagate", compute, finish, begin=begin))
 
     def apply(self, pending: PendingPropagation) -> Propagation:
-        """Write what a propagation changed into the segment as one undo step.
+        """Write what a propagation changed into the segment, as one step of the history.
 
         Raises:
             UserInputError: It was applied or discarded before, the segment is no longer as it was drawn, or nodes were
                 deleted, moved or changed. The segment is unchanged, and the propagation is discarded.
         """
-        self._require_pending(pending)
-        edits = pending.edits
-        try:
-            self._require_image()
-            if not self.read().is_same(pending.drawn):
-                raise UserInputError("The segment was changed since it was propagated; propagate again")
-            result, box = pending.result, pending.result.changed_box_kji or EMPTY
-            to_write = np.zeros(result.changed.shape, bool)
-            to_write[slices_of(box)] = result.changed[slices_of(box)]
-            for edit in edits:
-                np.moveaxis(to_write, edit.axis, 0)[edit.index] = False  # as drawn, whatever the engine says
-            report = self._write(result.segmentation, to_write, edits[0].axis, box)
-        except BaseException:
-            self.discard(pending)
-            raise
-        self.pending = None
-        self._known = self.read()
-        saved_state = bool(report.written or report.refused)
-        self._history.done.append(PropagationStep.of(pending.known, pending.drawn, self._known, saved_state))
-        return Propagation(edits, pending.result, report)
+        self.discard(pending)
+        self._image.require_known()
+        if not self._image.read().is_same(pending.drawn):
+            raise UserInputError("The segment was changed since it was propagated; propagate again")
+        result, edits = pending.result, pending.edits
+        box = result.changed_box_kji or EMPTY
+        to_write = np.zeros(result.changed.shape, bool)
+        to_write[slices_of(box)] = result.changed[slices_of(box)]
+        for edit in edits:
+            np.moveaxis(to_write, edit.axis, 0)[edit.index] = False  # as drawn, whatever the engine says
+        report = self._image.write(self.writer, result.segmentation, to_write, edits[0].axis, box)
+        self._left = self._image.last_known = self._image.read()
+        in_editor = self.writer.keeps_history and bool(report.written or report.refused)
+        self._session.add(
+            SegmentStep.of(
+                pending.step,
+                known=pending.known,
+                drawn=pending.drawn,
+                propagated=self._left,
+                written=None if in_editor else report.flips,
+                in_editor=in_editor,
+                saved=_saved(pending, report),
+            )
+        )
+        return Propagation(edits, result, report)
 
     def discard(self, pending: PendingPropagation) -> None:
         """Forget a propagation that was not applied: the segment and what was drawn in it stay as they are.
@@ -312,76 +234,83 @@ class PropagationLogic:
         Raises:
             UserInputError: It was applied or discarded before.
         """
-        self._require_pending(pending)
+        if self.pending is not pending:
+            raise UserInputError("This propagation was applied or discarded before; propagate again")
         self.pending = None
-        self._session.discard_last()
+
+    # -- history -----------------------------------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> list[SegmentStep]:
+        """The propagations that are in the segment, first to last, without those that were replayed."""
+        return segment_steps(self._session.done)
+
+    @property
+    def done_count(self) -> int:
+        """How many these are."""
+        return len(self.steps)
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(segment_steps(self._session.done[-1:]))
+
+    @property
+    def can_redo(self) -> bool:
+        return bool(segment_steps(self._session.undone[-1:]))
 
     def undo(self) -> None:
-        """Take back the last propagation, in the engine and in the segment; what was drawn stays.
+        """Take back the last propagation, in the engine and in the segment; what was drawn stays, before it and since.
 
         Raises:
-            UserInputError: Nothing to undo, the segmentation was edited since, or the writer has no history.
+            UserInputError: Nothing to undo, the segment was edited since, or the Segment Editor has it in its history.
         """
-        self._require_free()
-        if not self._history.done:
-            raise UserInputError("Nothing to undo; no propagation was made on this image")
-        self._require_image()
-        if self._history.done[-1].saved_state:
-            self._undoable("undo").undo()
-        self._session.undo()
-        self._known = self._history.step_back()
+        self._step(back=True)
 
     def redo(self) -> None:
         """Make the propagation that was last taken back again.
 
         Raises:
-            UserInputError: Nothing to redo, the segmentation was edited since, or the writer has no history.
+            UserInputError: Nothing to redo, the segment was edited since, or the Segment Editor took it back.
         """
+        self._step(back=False)
+
+    def _step(self, back: bool) -> None:
+        """Undo or redo: first in the segment, which may refuse, then in the engine."""
         self._require_free()
-        if not self._history.undone:
-            raise UserInputError("Nothing to redo; no propagation was undone on this image")
-        self._require_image()
-        if self._history.undone[-1].saved_state:
-            self._undoable("redo").redo()
-        self._session.redo()
-        self._known = self._history.step_forward()
+        word, steps = ("undo", self._session.done) if back else ("redo", self._session.undone)
+        if not segment_steps(steps[-1:]):
+            raise UserInputError(f"Nothing to {word}; no propagation was {'made' if back else 'undone'} on this image")
+        step, known = segment_steps(steps)[-1], self.known
+        if step.in_editor:
+            raise UserInputError(f"Cannot {word} this here; use {word.capitalize()} of the Segment Editor")
+        if step.written is not None:
+            self._require_unedited(known if back else None)
+            flips = step.written if back else step.taken_back
+            if flips is None:
+                raise UserInputError("The Segment Editor took this back; use its Redo")
+            where, current = (self._image.node, self._image.segment_id), self._image.read()
+            drawn_since = [later.drawn_in(current) for later in segment_steps(self._session.undone)] if back else []
+            for drawn in drawn_since:
+                flips = flips.outside(drawn, self._image.node, self._image.volume)
+            flipped = write_flips(self._unmasked_writer, *where, flips.backwards)
+            steps[-1] = replace(step, taken_back=flipped if back else None)
+            self._left = self._image.read()
+        self._step_in_engine(back)
 
-    @property
-    def done_count(self) -> int:
-        """How many propagations are in the segment: those made, less those undone."""
-        return len(self._history.done)
-
-    @property
-    def busy(self) -> bool:
-        """Whether a computation runs, or a propagation waits to be applied or discarded."""
-        return self._computing or self.pending is not None
-
-    @property
-    def can_undo(self) -> bool:
-        return bool(self._history.done)
-
-    @property
-    def can_redo(self) -> bool:
-        return bool(self._history.undone)
-
-    @property
-    def known(self) -> BoxedMask:
-        """The segment as it was read after the last propagation, on the volume's grid.
-
-        Raises:
-            UserInputError: No image is set, or nodes were moved or changed.
-        """
-        return self._require_image()
-
-    @property
-    def last_known(self) -> BoxedMask | None:
-        """As `known`, whatever was moved or changed since; None where no image was set."""
-        return self._known
+    def _step_in_engine(self, back: bool) -> None:
+        """The step goes from one list of the session to the other."""
+        if back:
+            self._session.undo()
+            self._image.last_known = segment_steps(self._session.undone)[-1].known
+        else:
+            self._session.redo()
+            self._image.last_known = segment_steps(self._session.done)[-1].propagated
 
     def follow_segment(self, current: BoxedMask | None = None) -> BoxedMask:
         """Bring the engine in step where the Segment Editor's Undo or Redo was pressed, which tells no one.
 
-        See `PropagationHistory` for what counts as undone; one that wrote nothing is undone with the one before it.
+        A step counts as undone where every voxel that it wrote has its old value again; one that wrote nothing goes
+        with the one before it.
 
         Args:
             current: As in `redrawn`.
@@ -390,69 +319,39 @@ class PropagationLogic:
             The segment as it is.
         """
         self._require_free()
-        self._require_image()
-        current, history = current or self.read(), self._history
-        while (count := history.count_missing(current)) > 0:
+        self._image.require_known()
+        current = current or self._image.read()
+        while (count := count_missing(self.steps, current)) > 0:
             for _ in range(count):
-                self._session.undo()
-                self._known = history.step_back()
-        while history.has_again(current):
-            self._session.redo()
-            self._known = history.step_forward()
+                self._step_in_engine(back=True)
+        while any(step.is_in(current) for step in segment_steps(self._session.undone[-1:])):
+            self._step_in_engine(back=False)
         return current
 
-    def read(self) -> BoxedMask:
-        """The segment as it is now, on the volume's grid.
+    # -- one at a time -----------------------------------------------------------------------------------------------
 
-        Raises:
-            UserInputError: It cannot be read.
-        """
-        return self._reader.read()
+    @property
+    def busy(self) -> bool:
+        """Whether a computation runs, or a propagation waits to be applied or discarded."""
+        return self._computing or self.pending is not None
 
-    def _start(self, known: BoxedMask) -> None:
-        self._known = known
-        self.place, self._image_times = relative_place(self._volumes[0], self._node), image_times(self._volumes)
-        self.pending = None
-        self._history.done.clear()
-        self._history.undone.clear()
+    def _exclusive(self, operation: Operation[Result]) -> Operation[Result]:
+        """The operation, from whose beginning to whose end nothing else is done with the session."""
 
-    def _undoable(self, word: str) -> UndoableWriter:
-        if not isinstance(self.writer, UndoableWriter):
-            raise UserInputError(f"Cannot {word} this here; use {word.capitalize()} of the Segment Editor")
-        return self.writer
+        def begin() -> None:
+            self._require_free()
+            operation.begin()
+            self._computing = True
 
-    def _write(self, segmentation: np.ndarray, changed: np.ndarray, axis: int, box: Box) -> WriteReport:
-        """Write changed voxels, all of which lie in a box."""
-        where = self._node, self._segment_id, self._volumes[0]
-        return write_changed_voxels(self.writer, *where, segmentation, changed, axis=axis, within=box)
-
-    def _axis(self, axis: int | None, plane: str | None) -> int | None:
-        if plane is None:
-            return axis
-        named = axis_of_plane(planes_of_volume(self._volumes[0]), plane)
-        if axis is not None and axis != named:
-            raise UserInputError(f"Axis {axis} is not the axis of {plane} slices ({named}); give one of them")
-        return named
-
-    def _exclusive(
-        self,
-        title: str,
-        compute: Callable[[Progress, CancelCheck], Any],
-        finish: Callable[[Any], Any],
-        abandon: Callable[[], None],
-    ) -> Operation[Any]:
-        """An operation from whose making to whose end nothing else is done with the session."""
-
-        def finish_and_release(computed: Any) -> Any:
+        def finish(computed: Any) -> Result:
             self._computing = False
-            return finish(computed)
+            return operation.finish(computed)
 
-        def abandon_and_release() -> None:
+        def abandon() -> None:
             self._computing = False
-            abandon()
+            operation.abandon()
 
-        self._computing = True
-        return Operation(title, compute, finish_and_release, abandon_and_release)
+        return replace(operation, begin=begin, finish=finish, abandon=abandon)
 
     def _require_free(self) -> None:
         if self._computing:
@@ -460,30 +359,21 @@ class PropagationLogic:
         if self.pending is not None:
             raise UserInputError("A propagation waits to be applied or discarded; do that first")
 
-    def _require_pending(self, pending: PendingPropagation) -> None:
-        if self.pending is not pending:
-            raise UserInputError("This propagation was applied or discarded before; propagate again")
-
-    def _require_nodes(self) -> None:
-        for node in (self._node, *self._volumes):
-            if node.GetScene() is None:
-                raise UserInputError(f"'{node.GetName()}' was deleted; select what to work on again")
-
-    def _require_image(self) -> BoxedMask:
-        """The last known segment."""
-        self._require_nodes()
-        if self._known is None:
-            raise UserInputError("No image is set; set the image before propagating")
-        if not np.allclose(self.place, relative_place(self._volumes[0], self._node), atol=1e-4):
+    def _require_unedited(self, known: BoxedMask | None) -> None:
+        """The segment is as we left it last, or as the Segment Editor brought it back after a propagation."""
+        current = self._image.read()
+        if not any(mask is not None and current.is_same(mask) for mask in (self._left, known)):
             raise UserInputError(
-                f"'{self._node.GetName()}' and '{self._volumes[0].GetName()}' were moved relative to each other; "
-                "press Predict, or Start again in the Segment Editor"
+                f"'{self._image.node.GetName()}' was edited since the last propagation; undo that edit first"
             )
-        if self._image_times != image_times(self._volumes):
-            raise UserInputError("The voxels of a volume were changed since the last Predict or Start; press it again")
-        return self._known
 
 
-def _given(**callbacks: Any) -> dict[str, Any]:
-    """Those that are not `None`: the engine has its own defaults."""
-    return {name: callback for name, callback in callbacks.items() if callback is not None}
+def _saved(pending: PendingPropagation, report: WriteReport) -> SavedPropagation:
+    return SavedPropagation(
+        pending.edits,
+        pending.drawn,
+        datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        pending.result.scope,
+        pending.result.changed_per_slice,
+        report.refused,
+    )

@@ -27,7 +27,7 @@ from context_propagation.mrml.session.session_node import (
     find_session_node,
     take_back_archived,
 )
-from context_propagation.mrml.writing.editor_logic_writer import EditorLogicWriter, LateWriter, close_own
+from context_propagation.mrml.writing.editor_logic_writer import EditorLogicWriter
 from context_propagation.mrml.writing.segment_writer import SegmentWriter, WriteReport
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class SessionStart:
         scene: Where its record goes.
         loaded: The model.
         selection: What is worked on.
-        writer: Who writes voxels; None makes a writer of our own as soon as something is written.
+        writer: Who writes voxels; None for a writer of our own.
         settings: Those of a session that is replayed; the defaults without.
 
     Attributes:
@@ -59,14 +59,13 @@ class SessionStart:
     ) -> None:
         self._scene, self._loaded, self._selection = scene, loaded, selection
         self.session = loaded.session(settings)
-        own = LateWriter(lambda: own_writer(scene, selection))
         self._propagation = PropagationLogic(
             scene,
             self.session,
             selection.volume_nodes,
             selection.segmentation_node,
             selection.segment_id,
-            writer or own,
+            writer or own_writer(scene, selection),
         )
 
     def predict_operation(
@@ -95,18 +94,10 @@ class SessionStart:
             return computed, beginning, slice_uncertainty(self.session, axis, drawn_here, progress, cancelled)
 
         def finish(computed: tuple[Any, Beginning, SliceUncertainty]) -> tuple[LiveSession, WriteReport]:
-            try:
-                report = image.finish(computed[0])
-                return self._in_place_of_the_record(*computed[1:]), report
-            except BaseException:
-                self.drop()
-                raise
+            report = image.finish(computed[0])
+            return self._in_place_of_the_record(*computed[1:]), report
 
-        def abandon() -> None:
-            image.abandon()
-            self.drop()
-
-        return Operation("Predict", compute, finish, abandon)
+        return Operation("Predict", compute, finish, image.abandon, image.begin)
 
     def replay_operation(
         self, saved: SavedSession, ready: ReadyImage | None
@@ -130,29 +121,18 @@ class SessionStart:
             return beginning, slice_uncertainty(self.session, axis, saved.kept, progress, cancelled)
 
         def finish(computed: tuple[Beginning, SliceUncertainty]) -> tuple[LiveSession, SavedSession]:
-            try:
-                self._selection.require_nodes()
-                if image_times(nodes) != times:
-                    raise UserInputError("The voxels of a volume were changed while edits were replayed; do it again")
-                self._propagation.resume(saved.known)
-                return self._live(*computed, saved.propagations), saved
-            except BaseException:
-                self.drop()
-                raise
+            self._selection.require_nodes()
+            if image_times(nodes) != times:
+                raise UserInputError("The voxels of a volume were changed while edits were replayed; do it again")
+            self._propagation.resume(saved.known)
+            return self._live(*computed, saved.propagations), saved
 
-        return Operation("Replay edits", compute, finish, self.drop)
-
-    def drop(self) -> None:
-        """It came to nothing."""
-        close_own(self._propagation.writer)
+        return Operation("Replay edits", compute, finish)
 
     def _live(
         self, beginning: Beginning, doubt: SliceUncertainty, restored: Sequence[SavedPropagation] = ()
     ) -> LiveSession:
-        propagation = self._propagation
-        if isinstance(propagation.writer, LateWriter):
-            propagation.writer = propagation.writer.made()
-        worked_on = self._scene, self._loaded, self._selection, self.session, propagation
+        worked_on = self._scene, self._loaded, self._selection, self.session, self._propagation
         return LiveSession(*worked_on, beginning, doubt, restored)
 
     def _in_place_of_the_record(self, beginning: Beginning, doubt: SliceUncertainty) -> LiveSession:

@@ -30,7 +30,7 @@ class ScriptedEffect(Protocol):
 
 
 class EffectWriter:
-    """A `SegmentWriter` without a history of its own: Undo is the editor's.
+    """A `SegmentWriter` whose writes are steps of the editor's history: Undo is the editor's.
 
     Args:
         effect: The scripted effect.
@@ -38,6 +38,8 @@ class EffectWriter:
         add_mode: Slicer's `ModificationModeAdd`.
         remove_mode: Slicer's `ModificationModeRemove`.
     """
+
+    keeps_history = True
 
     def __init__(
         self,
@@ -52,9 +54,6 @@ class EffectWriter:
     def save_state(self) -> None:
         """Save the segmentation in the editor's history."""
         self._effect.saveStateForUndo()
-
-    def finish(self) -> None:
-        """Nothing: the editor keeps the history."""
 
     def modify(self, segment_id: str, modifier: slicer.vtkOrientedImageData, mode: WriteMode) -> None:
         """Add or remove the voxels of a modifier on the segment's own grid, as far as the editor's masks allow.

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 import slicer
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.boxes import Box, bounding_box, offset, slices_of, whole
 from context_propagation.mrml.nodes.labelmap_images import Labelmap, image_from_mask
 from context_propagation.mrml.nodes.nearest_pull import mapped_box, nearest_index, pull_nearest
-from context_propagation.mrml.nodes.segments import index_of_array, segment_grid, segment_labelmap
+from context_propagation.mrml.nodes.segments import (
+    GridMapping,
+    grid_mapping,
+    index_of_array,
+    segment_grid,
+    segment_labelmap,
+    segment_name,
+)
 from context_propagation.mrml.nodes.volume_nodes import volume_shape_kji
 
 
@@ -25,10 +33,17 @@ class WriteMode(Enum):
 
 
 class SegmentWriter(Protocol):
-    """Who writes: our own editor logic, or a Segment Editor effect (which merges into the editor's undo history)."""
+    """Who writes: our own editor logic, or a Segment Editor effect.
+
+    Attributes:
+        keeps_history: Whether what it writes is a step of the Segment Editor's history, whose Undo then takes it back.
+    """
+
+    @property
+    def keeps_history(self) -> bool: ...
 
     def save_state(self) -> None:
-        """Save the segmentation as it is, so that one Undo returns to it."""
+        """Save the segmentation as it is in the Segment Editor's history, where the writer keeps one."""
 
     def modify(self, segment_id: str, modifier: slicer.vtkOrientedImageData, mode: WriteMode) -> None:
         """Add or remove the voxels of a modifier, as far as masks allow.
@@ -39,8 +54,54 @@ class SegmentWriter(Protocol):
             mode: Whether its voxels are added or removed.
         """
 
-    def finish(self) -> None:
-        """The write is complete."""
+
+@dataclass(frozen=True)
+class Flips:
+    """Voxels of a segment that become others.
+
+    Attributes:
+        ijk_to_ras: `[4, 4]`, from indices of the segment's own grid to the segmentation's own RAS.
+        box: A box of that grid.
+        remove: bool `[K, J, I]`, the voxels of the box that leave the segment.
+        add: Those that come to it.
+    """
+
+    ijk_to_ras: np.ndarray
+    box: Box
+    remove: np.ndarray
+    add: np.ndarray
+
+    @property
+    def backwards(self) -> Flips:
+        """What takes them back."""
+        return replace(self, remove=self.add, add=self.remove)
+
+    @property
+    def all(self) -> np.ndarray:
+        """Removed and added ones, bool `[K, J, I]`."""
+        return np.asarray(self.remove | self.add)
+
+    def outside(
+        self,
+        mask: BoxedMask,
+        segmentation_node: slicer.vtkMRMLSegmentationNode,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+    ) -> Flips:
+        """Those whose nearest voxel of a volume is not in a mask on its grid."""
+        if mask.is_empty:
+            return self
+        mapping = grid_mapping(segmentation_node, self.ijk_to_ras, volume_node)
+        index = index_of_array(mapping.volume_from_segment_ijk, [start for start, _ in mask.box])
+        return self.among(~pull_nearest(mask.inside, index, self.box))
+
+    def among(self, voxels: np.ndarray) -> Flips:
+        """Those that are among voxels of the box, bool `[K, J, I]`."""
+        return replace(self, remove=self.remove & voxels, add=self.add & voxels)
+
+    def possible_in(self, labelmap: Labelmap) -> Flips:
+        """Those that a labelmap of this grid does not have yet."""
+        inside = labelmap.over(self.box)
+        return replace(self, remove=self.remove & inside, add=self.add & ~inside)
 
 
 @dataclass(frozen=True)
@@ -51,11 +112,13 @@ class WriteReport:
         written: Voxels that now have the wanted value.
         refused: Voxels that kept their value: outside the editable area or intensity range.
         refused_per_slice: Refused voxels by index of the nearest slice of the volume, along the edited axis.
+        flips: The written voxels, for taking them back; None where there are none.
     """
 
     written: int = 0
     refused: int = 0
     refused_per_slice: dict[int, int] = field(default_factory=dict)
+    flips: Flips | None = field(default=None, compare=False, repr=False)
 
     @property
     def message(self) -> str:
@@ -67,15 +130,6 @@ class WriteReport:
             f"{self.written} voxels changed; masking refused {self.refused} voxels on slices {slices}: "
             "check the editable area and intensity range"
         )
-
-
-@dataclass(frozen=True)
-class _Change:
-    """What is to change in a segment: bool `[K, J, I]` of a box of the segment's grid."""
-
-    box: Box
-    remove: np.ndarray
-    add: np.ndarray
 
 
 def write_changed_voxels(
@@ -115,35 +169,70 @@ def write_changed_voxels(
             )
     mapping = segment_grid(segmentation_node, segment_id, volume_node)
     labelmap = segment_labelmap(segmentation_node, segment_id)
-    change = _wanted_change(labelmap, segmentation, changed, mapping.volume_from_segment_ijk, within or whole(shape))
-    if change is None:
+    flips = _wanted_flips(labelmap, segmentation, changed, mapping, within or whole(shape))
+    if flips is None:
         return WriteReport()
     writer.save_state()
-    for mode, voxels in ((WriteMode.REMOVE, change.remove), (WriteMode.ADD, change.add)):
-        _modify(writer, segment_id, mode, voxels, change.box, mapping.segment_ijk_to_ras)
-    _mark_modified(segmentation_node, segment_id)
-    writer.finish()
-    after = segment_labelmap(segmentation_node, segment_id).over(change.box)
-    flips = change.add | change.remove
-    refused = flips & (after ^ change.add)
-    refused_count = np.count_nonzero(refused)
+    _write(writer, segmentation_node, segment_id, flips)
+    refused = flips.possible_in(segment_labelmap(segmentation_node, segment_id)).all
+    written = flips.among(~refused)
     return WriteReport(
-        written=int(np.count_nonzero(flips) - refused_count),
-        refused=int(refused_count),
-        refused_per_slice=_count_per_slice(refused, change.box, mapping.volume_from_segment_ijk, axis),
+        written=int(np.count_nonzero(written.all)),
+        refused=int(np.count_nonzero(refused)),
+        refused_per_slice=_count_per_slice(refused, flips.box, mapping.volume_from_segment_ijk, axis),
+        flips=written if written.all.any() else None,
     )
 
 
-def _wanted_change(
-    labelmap: Labelmap, wanted: np.ndarray, to_write: np.ndarray, volume_from_segment_ijk: np.ndarray, within: Box
-) -> _Change | None:
-    """The change on the segment's grid, cropped to the voxels that differ; `None` where none does."""
+def write_flips(
+    writer: SegmentWriter, segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str, flips: Flips
+) -> Flips:
+    """Flip voxels of a segment, as far as they still are what they were.
+
+    Args:
+        writer: Who writes.
+        segmentation_node: Holds the segment.
+        segment_id: The segment.
+        flips: On the segment's own grid.
+
+    Returns:
+        Those that were flipped.
+
+    Raises:
+        UserInputError: The segment has another grid by now, or cannot be read; it is unchanged.
+    """
+    labelmap = segment_labelmap(segmentation_node, segment_id)
+    if labelmap.scalars.size and not np.allclose(labelmap.ijk_to_ras, flips.ijk_to_ras, atol=1e-6):
+        raise UserInputError(
+            f"Segment '{segment_name(segmentation_node, segment_id)}' was moved to another grid since; "
+            "undo that in the Segment Editor first"
+        )
+    possible = flips.possible_in(labelmap)
+    _write(writer, segmentation_node, segment_id, possible)
+    return possible
+
+
+def _write(
+    writer: SegmentWriter, segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str, flips: Flips
+) -> None:
+    for mode, voxels in ((WriteMode.REMOVE, flips.remove), (WriteMode.ADD, flips.add)):
+        tight = bounding_box(voxels)
+        if tight is not None:
+            modifier = image_from_mask(voxels[slices_of(tight)], offset(tight, flips.box), flips.ijk_to_ras)
+            writer.modify(segment_id, modifier, mode)
+    _mark_modified(segmentation_node, segment_id)
+
+
+def _wanted_flips(
+    labelmap: Labelmap, wanted: np.ndarray, to_write: np.ndarray, mapping: GridMapping, within: Box
+) -> Flips | None:
+    """What is to change on the segment's grid, cropped to the voxels that differ; `None` where none does."""
     tight = bounding_box(to_write[slices_of(within)])
     if tight is None:
         return None
     volume_box = offset(tight, within)
-    box = mapped_box(volume_box, np.linalg.inv(volume_from_segment_ijk))
-    index = index_of_array(volume_from_segment_ijk, [start for start, _ in volume_box])
+    box = mapped_box(volume_box, mapping.segment_from_volume_ijk)
+    index = index_of_array(mapping.volume_from_segment_ijk, [start for start, _ in volume_box])
     written = pull_nearest(to_write[slices_of(volume_box)], index, box)
     new = pull_nearest(wanted[slices_of(volume_box)], index, box)
     old = labelmap.over(box)
@@ -152,16 +241,7 @@ def _wanted_change(
     if tight is None:
         return None
     flips, old = flips[slices_of(tight)], old[slices_of(tight)]
-    return _Change(offset(tight, box), remove=flips & old, add=flips & ~old)
-
-
-def _modify(
-    writer: SegmentWriter, segment_id: str, mode: WriteMode, voxels: np.ndarray, box: Box, ijk_to_ras: np.ndarray
-) -> None:
-    tight = bounding_box(voxels)
-    if tight is not None:
-        modifier = image_from_mask(voxels[slices_of(tight)], offset(tight, box), ijk_to_ras)
-        writer.modify(segment_id, modifier, mode)
+    return Flips(mapping.segment_ijk_to_ras, offset(tight, box), remove=flips & old, add=flips & ~old)
 
 
 def _mark_modified(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
@@ -184,12 +264,3 @@ def _count_per_slice(refused: np.ndarray, box: Box, volume_from_segment_ijk: np.
     points_kji = np.argwhere(refused) + [start for start, _ in box]
     indices, counts = np.unique(nearest_index(points_kji, volume_from_segment_ijk)[:, axis], return_counts=True)
     return dict(zip(indices.tolist(), counts.tolist(), strict=True))
-
-
-@runtime_checkable
-class UndoableWriter(Protocol):
-    """A `SegmentWriter` with a history of its own; the Segment Editor's effect has none that Python may call."""
-
-    def undo(self) -> None: ...
-
-    def redo(self) -> None: ...

@@ -1,0 +1,32 @@
+"""A step of a session's history. Needs no torch: what stands on it is imported where there may be none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from context_propagation.core.image.slices import SliceEdit
+
+if TYPE_CHECKING:
+    from context_propagation.core.propagation.composition import EditRecord
+
+
+@dataclass(frozen=True)
+class Step:
+    """One propagation in a session's history; in Slicer, a `SegmentStep`.
+
+    Attributes:
+        edits: The drawn slices.
+        before: The edits before it.
+        after: The edits after it.
+        flipped: Flat indices (C order over `[K, J, I]`) of the voxels that it and its drawing flipped.
+        values: What they became.
+    """
+
+    edits: tuple[SliceEdit, ...]
+    before: tuple[EditRecord, ...]
+    after: tuple[EditRecord, ...]
+    flipped: np.ndarray
+    values: np.ndarray

@@ -1,0 +1,30 @@
+"""Load a model off the main thread, with the long imports that a session needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from context_propagation.core.bundle.loaded_model import LoadedModel
+from context_propagation.core.callbacks import CancelCheck, Progress
+from context_propagation.core.long_imports import long_imports
+from context_propagation.core.model.model_listing import describe_model
+from context_propagation.mrml.session.operation import Operation
+
+
+def loading_operation(folder: str | Path, label: str | int | None, device: str, trust: bool) -> Operation[LoadedModel]:
+    """Load a bundle or a base model; see `ContextPropagationLogic.load_operation`.
+
+    Raises:
+        UserInputError: The folder cannot be used, now or when it is loaded.
+    """
+    describe_model(folder)  # refused at once where it holds no model
+
+    def compute(progress: Progress, cancelled: CancelCheck) -> LoadedModel:
+        progress("load model", 0.0)
+        with long_imports():
+            import context_propagation.core.session.session  # noqa: F401  (not on the main thread, when it is first needed)
+            from context_propagation.core.bundle.bundle import load_model
+
+            return load_model(folder, label, device, trust)
+
+    return Operation("Load model", compute, lambda loaded: loaded)

@@ -1,0 +1,183 @@
+"""A segment on its volumes: read, written, and the image given to the engine around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import slicer
+
+from context_propagation.core.callbacks import CancelCheck, Progress
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.boxes import Box
+from context_propagation.core.image.source_volume import axis_of_plane
+from context_propagation.mrml.nodes.segment_reader import SegmentReader
+from context_propagation.mrml.nodes.volume_nodes import (
+    deferred_source_volume,
+    image_times,
+    planes_of_volume,
+    require_one_image,
+    volume_shape_kji,
+)
+from context_propagation.mrml.nodes.world_matrices import relative_place
+from context_propagation.mrml.session.operation import Operation
+from context_propagation.mrml.writing.segment_writer import SegmentWriter, WriteReport, write_changed_voxels
+
+if TYPE_CHECKING:
+    from context_propagation.core.session.session import Session
+
+
+class SegmentImage:
+    """One segment and its volumes, as they were when the engine was given their image.
+
+    Args:
+        session: The engine.
+        volume_nodes: One per channel.
+        segmentation_node: Holds the segment.
+        segment_id: The segment.
+
+    Attributes:
+        volume: The first volume, on whose grid masks lie.
+        node: Holds the segment.
+        segment_id: The segment.
+        last_known: The segment as it was read after the last propagation, whatever was moved or changed since; None
+            where no image was set.
+        place: `[4, 4]`, from the segmentation's own RAS to the first volume's indices, when the image was set.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        volume_nodes: Sequence[slicer.vtkMRMLScalarVolumeNode],
+        segmentation_node: slicer.vtkMRMLSegmentationNode,
+        segment_id: str,
+    ) -> None:
+        if not volume_nodes:
+            raise UserInputError("No volume is selected; select one volume per channel")
+        self._session = session
+        self._volumes = list(volume_nodes)
+        self.volume, self.node, self.segment_id = volume_nodes[0], segmentation_node, segment_id
+        self.last_known: BoxedMask | None = None
+        self.place = np.eye(4)
+        self._reader = SegmentReader(segmentation_node, segment_id, volume_nodes[0])
+        self._image_times: tuple[int, ...] = ()
+
+    def require_known(self) -> BoxedMask:
+        """The segment as it was read after the last propagation, on the volume's grid.
+
+        Raises:
+            UserInputError: No image is set, or nodes were deleted, moved or changed.
+        """
+        self._require_nodes()
+        if self.last_known is None:
+            raise UserInputError("No image is set; set the image before propagating")
+        if not np.allclose(self.place, relative_place(self.volume, self.node), atol=1e-4):
+            raise UserInputError(
+                f"'{self.node.GetName()}' and '{self.volume.GetName()}' were moved relative to each other; "
+                "press Predict, or Start again in the Segment Editor"
+            )
+        if self._image_times != image_times(self._volumes):
+            raise UserInputError("The voxels of a volume were changed since the last Predict or Start; press it again")
+        return self.last_known
+
+    def read(self) -> BoxedMask:
+        """The segment as it is now, on the volume's grid.
+
+        Raises:
+            UserInputError: It cannot be read.
+        """
+        return self._reader.read()
+
+    def write(
+        self, writer: SegmentWriter, segmentation: np.ndarray, changed: np.ndarray, axis: int, box: Box
+    ) -> WriteReport:
+        """Write changed voxels, all of which lie in a box; see `write_changed_voxels`."""
+        where = self.node, self.segment_id, self.volume
+        return write_changed_voxels(writer, *where, segmentation, changed, axis=axis, within=box)
+
+    def axis(self, axis: int | None, plane: str | None) -> int | None:
+        """The array axis of slices that are named by it, by their plane, or not at all.
+
+        Raises:
+            UserInputError: Both are given, and differ.
+        """
+        if plane is None:
+            return axis
+        named = axis_of_plane(planes_of_volume(self.volume), plane)
+        if axis is not None and axis != named:
+            raise UserInputError(f"Axis {axis} is not the axis of {plane} slices ({named}); give one of them")
+        return named
+
+    def set_operation(self, writer: SegmentWriter, initial: np.ndarray | None, ready: Any) -> Operation[WriteReport]:
+        """Give the image to the engine; expensive. A segment that is empty is filled with the model's prediction.
+
+        Args:
+            writer: Writes the prediction.
+            initial: bool `[K, J, I]`, the segment before it was edited; without it, the segment as it is now.
+            ready: What `ready_image` made of the volumes, so that it is not done again.
+
+        Returns:
+            An operation that reports what was written: nothing, unless the segment was empty.
+
+        Raises:
+            UserInputError: Volumes or the segment cannot be used, now, when it begins or when it finishes.
+        """
+        volume_of = deferred_source_volume(self._volumes) if ready is None else lambda: ready
+        times = image_times(self._volumes)
+        current = self.read()
+        before = current if initial is None else BoxedMask.of(initial.astype(bool))
+        predicts = before.is_empty and current.is_empty
+        replaced: list[BoxedMask] = []
+
+        def begin() -> None:
+            self._require_nodes()
+            if not self.read().is_same(current):
+                raise UserInputError("The segment was changed meanwhile; press Predict or Start again")
+
+        def compute(progress: Progress, cancelled: CancelCheck) -> None:
+            progress("read", 0.0)
+            self._session.set_image(volume_of(), None if before.is_empty else before.mask, progress, cancelled)
+            replaced.append(BoxedMask.of(self._session.segmentation))
+
+        def finish(_: None) -> WriteReport:
+            self.last_known = None
+            self._require_nodes()
+            if times != image_times(self._volumes):
+                raise UserInputError("The voxels of a volume were changed while they were read; press Predict or Start")
+            report = WriteReport()
+            if predicts:
+                if not self.read().is_empty:
+                    raise UserInputError("The segment was changed during the prediction; press Predict or Start again")
+                predicted = self._session.segmentation
+                report = self.write(writer, predicted, predicted, 0, replaced[0].box)
+            self._start(self.read() if predicts else before)
+            return report
+
+        def abandon() -> None:
+            if replaced:  # cancelled too late for the engine to go back to its earlier image
+                self.last_known = None
+
+        return Operation("Set image", compute, finish, abandon, begin)
+
+    def resume(self, known: BoxedMask | None) -> None:
+        """Go on with a session that holds an image already; see `PropagationLogic.resume`."""
+        require_one_image(self._volumes)
+        shape = volume_shape_kji(self.volume)
+        known = BoxedMask.of(self._session.segmentation) if known is None else known
+        if known.shape != shape:
+            raise UserInputError(
+                f"The session's image has shape {known.shape} and volume '{self.volume.GetName()}' has "
+                f"{shape} (k, j, i); select the volume that the session was saved with"
+            )
+        self._start(known)
+
+    def _start(self, known: BoxedMask) -> None:
+        self.last_known = known
+        self.place, self._image_times = relative_place(self.volume, self.node), image_times(self._volumes)
+
+    def _require_nodes(self) -> None:
+        for node in (self.node, *self._volumes):
+            if node.GetScene() is None:
+                raise UserInputError(f"'{node.GetName()}' was deleted; select what to work on again")

@@ -1,0 +1,94 @@
+"""One propagation of a segment, as a step of the session's history; the editor's Undo is found by the voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
+from context_propagation.core.image.boxes import box_shape
+from context_propagation.core.session.saved_session import SavedPropagation
+from context_propagation.core.session.step import Step
+from context_propagation.mrml.writing.segment_writer import Flips
+
+
+@dataclass(frozen=True)
+class SegmentStep(Step):
+    """A step of the engine, and what came of it in the segment.
+
+    Attributes:
+        known: The segment before it was redrawn.
+        drawn: The segment as it was redrawn.
+        propagated: The segment after it was propagated.
+        written: The voxels of the segment's own grid that propagation changed; None where there are none, or where the
+            Segment Editor takes them back.
+        in_editor: Whether it is a step of the Segment Editor's history as well, which alone can take it back.
+        saved: What a saved session says of it.
+        taken_back: What our own Undo flipped: `written` in reverse, without what was redrawn since.
+    """
+
+    known: BoxedMask
+    drawn: BoxedMask
+    propagated: BoxedMask
+    written: Flips | None
+    in_editor: bool
+    saved: SavedPropagation
+    taken_back: Flips | None = None
+
+    @classmethod
+    def of(cls, step: Step, **of_segment: Any) -> SegmentStep:
+        """A step of the engine, with what else there is to know."""
+        return cls(**{field.name: getattr(step, field.name) for field in fields(Step)}, **of_segment)
+
+    @cached_property
+    def _wrote(self) -> tuple[np.ndarray, np.ndarray]:
+        """Flat indices (C order over `[K, J, I]`) of the volume's voxels that propagation changed; what they became."""
+        box = self.drawn.differs_within(self.propagated) or EMPTY
+        places = np.flatnonzero(self.drawn.over(box) ^ self.propagated.over(box))
+        inside = np.unravel_index(places, box_shape(box))
+        starts = [start for start, _ in box]
+        at = [index + start for index, start in zip(inside, starts, strict=True)]
+        flat = np.ravel_multi_index(at, self.propagated.shape)
+        return flat, self.propagated.at(flat)
+
+    def drawn_in(self, segment: BoxedMask) -> BoxedMask:
+        """The voxels that were redrawn for it, and still are in a segment as they were drawn."""
+        box = self.known.differs_within(self.drawn) or EMPTY
+        drawn = self.drawn.over(box)
+        return BoxedMask.placed(segment.shape, box, (self.known.over(box) ^ drawn) & (segment.over(box) == drawn))
+
+    @property
+    def wrote_nothing(self) -> bool:
+        """Whether no voxel of the volume shows that it was made."""
+        return not self._wrote[0].size
+
+    def is_in(self, segment: BoxedMask) -> bool:
+        """Whether a segment has what propagation wrote."""
+        flat, values = self._wrote
+        if not flat.size:
+            return False
+        return segment.is_same(self.propagated) or np.array_equal(segment.at(flat), values)
+
+    def is_undone_in(self, segment: BoxedMask) -> bool:
+        """Whether a segment has again what was there before, on every voxel that propagation wrote."""
+        flat, values = self._wrote
+        if not flat.size or segment.is_same(self.propagated):
+            return False
+        return np.array_equal(segment.at(flat), ~values)
+
+
+def segment_steps(steps: Sequence[Step]) -> list[SegmentStep]:
+    """Those of them that were made on the segment: not those that were replayed, which cannot be undone."""
+    return [step for step in steps if isinstance(step, SegmentStep)]
+
+
+def count_missing(done: Sequence[SegmentStep], segment: BoxedMask) -> int:
+    """How many steps a segment lacks at least: the last one that wrote something, and those after it; 0 for none."""
+    for count, step in enumerate(reversed(done), start=1):
+        if not step.wrote_nothing:
+            return count if step.is_undone_in(segment) else 0
+    return 0
