@@ -300,7 +300,7 @@ def test_an_error_that_nobody_foresaw_is_one_message_with_details(bench):
     def fail(*args):
         raise RuntimeError("a bug")
 
-    bench.logic.session.propagate = fail
+    bench.logic.session.preview = fail
     bench.propagate()
 
     (message,) = [m for m in bench.application.messages if m.kind == "error"]
