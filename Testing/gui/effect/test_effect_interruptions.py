@@ -308,7 +308,7 @@ def test_an_error_that_nobody_foresaw_is_one_message_with_details(bench):
     assert "RuntimeError: a bug" in message.details
     assert np.array_equal(bench.voxels(), ball() | DRAWN)
     assert bench.is_idle()
-    del bench.logic.session.propagate
+    del bench.logic.session.preview
     bench.propagate()
     assert len(bench.previews()) == 1
 
