@@ -300,7 +300,7 @@ def test_an_error_that_nobody_foresaw_is_one_message_with_details(bench):
     def fail(*args):
         raise RuntimeError("a bug")
 
-    bench.logic.session.propagate = fail
+    bench.logic.session.preview = fail
     bench.propagate()
 
     (message,) = [m for m in bench.application.messages if m.kind == "error"]
@@ -308,7 +308,7 @@ def test_an_error_that_nobody_foresaw_is_one_message_with_details(bench):
     assert "RuntimeError: a bug" in message.details
     assert np.array_equal(bench.voxels(), ball() | DRAWN)
     assert bench.is_idle()
-    del bench.logic.session.propagate
+    del bench.logic.session.preview
     bench.propagate()
     assert len(bench.previews()) == 1
 
