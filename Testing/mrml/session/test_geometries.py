@@ -146,9 +146,9 @@ def test_the_same_anatomical_voxels_are_refined(name, make_case, make_session, t
     )
     assert np.array_equal(case.read(segment_id), target)
     logic = PropagationLogic(case.scene, make_session(), [case.volume], case.segmentation, segment_id)
-    logic.set_image()
+    logic.image_operation().run()
     case.paint(segment_id, drawn)
 
-    logic.propagate()
+    logic.apply(logic.propagation_operation().run())
 
     assert np.array_equal(case.read(segment_id), expected)
