@@ -49,7 +49,8 @@ class MonaiPreprocessing:
         first = next((t for t in self.transforms if type(t).__name__ in INTENSITIES), None)
         scaler = getattr(first, "scaler", None)
         clips = type(first).__name__ == "ScaleIntensityRanged" and getattr(scaler, "clip", False)
-        low, high = (float(scaler.a_min), float(scaler.a_max)) if scaler is not None and clips else (None, None)
+        ends = (getattr(scaler, "a_min", None), getattr(scaler, "a_max", None)) if clips else (None, None)
+        low, high = (float(end) if isinstance(end, int | float) else None for end in ends)
         return [ChannelExpectation(name, low, high) for name in self.channels]
 
     def prepare(self, volume: SourceVolume) -> PreparedImage:

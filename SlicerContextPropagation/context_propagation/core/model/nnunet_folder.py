@@ -36,7 +36,7 @@ from context_propagation.core.model.nnunet_checkpoint import (
     read_checkpoint,
     tell_of_unknown_trainer,
 )
-from context_propagation.core.model.nnunet_values import check_configuration, check_dataset
+from context_propagation.core.model.nnunet_values import check_architecture, check_configuration, check_dataset
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.storage.content_hash import content_hash
 from context_propagation.core.storage.sound_weights import built_for, refuse_huge_numbers, refuse_unsound_norms
@@ -292,6 +292,7 @@ def _build_network(architecture: dict[str, Any], channels: int, heads: int) -> n
     network_class = getattr(unet, NETWORKS[architecture["network_class_name"]])
     arguments = {**architecture["arch_kwargs"], "deep_supervision": False}
     refuse_huge_numbers(arguments, "The network in plans.json")
+    check_architecture(arguments)
     for keyword, classes in KEYWORD_CLASSES.items():
         if arguments.get(keyword) is not None:
             arguments[keyword] = classes[arguments[keyword]]

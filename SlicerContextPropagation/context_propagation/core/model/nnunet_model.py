@@ -234,10 +234,15 @@ class NnunetModel:
             try:
                 with DirectConvolution(), out_of_memory_reported("Predicting"):
                     logits = predictor.predict_sliding_window_return_logits(prepared.network_input).cpu()
-            except RuntimeError as error:
-                if "Encountered inf" not in str(error):
+            except (RuntimeError, TypeError, ValueError, AssertionError, IndexError) as error:
+                if isinstance(error, UserInputError):
                     raise
-                raise UserInputError(NOT_FINITE) from error
+                if "Encountered inf" in str(error):
+                    raise UserInputError(NOT_FINITE) from error
+                raise UserInputError(
+                    f"The network in plans.json cannot compute on patches of {self.patch_size} ({_line(error)}); copy "
+                    "plans.json again from the training"
+                ) from error
             finally:
                 hook.remove()
             refuse_not_finite(logits)

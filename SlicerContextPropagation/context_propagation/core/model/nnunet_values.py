@@ -11,7 +11,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.model.nnunet_allow_lists import RESAMPLING_ENTRIES
 from context_propagation.core.optional_dependency import require
 
-MAX_LABEL, MAX_PATCH, MAX_SPACING_MM = 65535, 4096, 1000.0
+MAX_LABEL, MAX_PATCH, MAX_SPACING_MM, MAX_STEP = 65535, 4096, 1000.0, 64
 
 
 STATISTICS = ("mean", "std", "percentile_00_5", "percentile_99_5")
@@ -97,6 +97,24 @@ def _refuse_not_finite(value: Any, place: str) -> None:
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in children:
         _refuse_not_finite(child, f"{place}.{key}")
+
+
+def check_architecture(arguments: Mapping[str, Any]) -> None:
+    """Refuse strides and kernels that no convolution has; a network is built with them without a word.
+
+    Raises:
+        UserInputError: One is not a whole number from 1 to 64, or three of them.
+    """
+    for name in ("strides", "kernel_sizes"):
+        values = arguments.get(name)
+        for value in values if isinstance(values, list) else [values]:
+            numbers = value if isinstance(value, list) else [value] * 3
+            if len(numbers) != 3 or not all(_is_whole(n) and 1 <= n <= MAX_STEP for n in numbers):
+                _refuse(
+                    f"architecture.arch_kwargs.{name}",
+                    values,
+                    f"whole numbers from 1 to {MAX_STEP}, three for each stage",
+                )
 
 
 # ---- dataset.json
