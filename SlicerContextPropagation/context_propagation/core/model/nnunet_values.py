@@ -108,7 +108,7 @@ def check_architecture(arguments: Mapping[str, Any]) -> None:
     for name in ("strides", "kernel_sizes"):
         values = arguments.get(name)
         for value in values if isinstance(values, list) else [values]:
-            numbers = value if isinstance(value, list) else [value] * 3
+            numbers: list[Any] = value if isinstance(value, list) else [value] * 3
             if len(numbers) != 3 or not all(_is_whole(n) and 1 <= n <= MAX_STEP for n in numbers):
                 _refuse(
                     f"architecture.arch_kwargs.{name}",
