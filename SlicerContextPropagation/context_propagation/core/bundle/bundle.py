@@ -18,7 +18,6 @@ from context_propagation.core.bundle.bundle_file import (
 from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.device import select_device
 from context_propagation.core.errors import MissingDependencyError, UserInputError
-from context_propagation.core.image.source_volume import is_orientation
 from context_propagation.core.model.model_kinds import load_base_model
 from context_propagation.core.model.model_listing import describe_model
 from context_propagation.core.model.segmentation_model import SegmentationModel
@@ -69,8 +68,6 @@ def load_model(
     Raises:
         UserInputError: The folder cannot be used, the label is unknown, or the device is missing.
     """
-    if orientation is not None and not is_orientation(orientation):
-        raise UserInputError(f"The orientation {orientation!r:.50} is not three letters such as LPS or RAS; correct it")
     names = _names_in(Path(folder))
     if any(_is_of_a_bundle(name) and name not in (BASE_FOLDER, TRAINING_FOLDER) for name in names):
         if checkpoint is not None:

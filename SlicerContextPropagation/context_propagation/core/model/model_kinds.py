@@ -54,6 +54,10 @@ def load_base_model(
         UserInputError: The folder cannot be used, the label is unknown, or the device is missing.
         MissingDependencyError: What the kind needs is not installed.
     """
+    from context_propagation.core.image.source_volume import is_orientation
+
+    if orientation is not None and not is_orientation(orientation):
+        raise UserInputError(f"The orientation {orientation!r:.50} is not three letters such as LPS or RAS; correct it")
     kind = kind_of(folder)
     if kind == "nnunet":
         from context_propagation.core.model.nnunet_checkpoint import FINAL
