@@ -26,6 +26,13 @@ def add_model_and_image(parser: argparse.ArgumentParser) -> None:
         help="ends in .seg.nrrd, .nii.gz, .nii, .nrrd, .mha, or .dcm (RT Structure Set)",
     )
     add("--label", metavar="NAME_OR_INT", help="the label; needed where the model has several; a bundle has its own")
+    add(
+        "--orientation",
+        type=str.upper,
+        metavar="LPS",
+        help="orientation of the training's arrays, where all cases had one and the model does not say it",
+    )
+    add("--checkpoint", metavar="FILE", help="of each fold of an nnU-Net model, such as checkpoint_latest.pth")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add_trust(parser)
 

@@ -93,6 +93,8 @@ def parsed(argv: Sequence[str]) -> tuple[_Command, dict[str, object]]:
 def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """The parser for these arguments: only the command that they name has its own, as its module must be imported."""
     parser = _Parser(prog=PROGRAM, description="Redraw one slice; a frozen network carries it through the volume.")
+    version = import_module("context_propagation").__version__
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {version}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     named = next((word for word in argv if not word.startswith("-")), None)
     for name, command in COMMANDS.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -24,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     interrupted = NOTHING_WRITTEN
-    with _messages_on_stderr():
+    with warnings.catch_warnings(), _messages_on_stderr():
+        warnings.simplefilter("ignore")  # of libraries, for programmers; what matters to a user is logged or raised
         try:
             command, fields = parsed(argv)
             interrupted = command.interrupted

@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
+from context_propagation.core.bundle.bundle import load_model
+from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.intensity_check import intensity_warnings
@@ -13,6 +16,34 @@ from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.files.image_files import read_source_volume
 
 logger = logging.getLogger(__name__)
+
+
+class _Request(Protocol):
+    """What both requests say of the model."""
+
+    @property
+    def model(self) -> Path: ...
+    @property
+    def label(self) -> str | None: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def trust_bundle(self) -> bool: ...
+    @property
+    def orientation(self) -> str | None: ...
+    @property
+    def checkpoint(self) -> str | None: ...
+
+
+def load_requested(request: _Request) -> LoadedModel:
+    """Load the model that a command names.
+
+    Raises:
+        UserInputError: It cannot be used as asked.
+    """
+    return load_model(
+        request.model, request.label, request.device, request.trust_bundle, request.orientation, request.checkpoint
+    )
 
 
 def read_image_for(model: SegmentationModel, paths: Sequence[Path]) -> SourceVolume:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from context_propagation.cli.arguments import add_model_and_image
-from context_propagation.cli.model_and_image import read_image_for
+from context_propagation.cli.model_and_image import load_requested, read_image_for
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import progress_bars
-from context_propagation.core.bundle.bundle import load_model
 from context_propagation.segmentations.segmentation_files import check_segmentation_ending, write_predicted
 
 
@@ -26,6 +25,8 @@ class PredictRequest:
         label: Name or value of the label; None for the bundle's, or the only one.
         device: "auto", "cpu" or "cuda".
         trust_bundle: Whether a MONAI bundle's own expressions may run.
+        orientation: Letters that images are reoriented to, where the model does not say them; see `NnunetModel.load`.
+        checkpoint: File name of the checkpoint in each fold of an nnU-Net model; None for the final one.
     """
 
     model: Path
@@ -34,6 +35,8 @@ class PredictRequest:
     label: str | None = None
     device: str = "auto"
     trust_bundle: bool = False
+    orientation: str | None = None
+    checkpoint: str | None = None
 
 
 add_arguments = add_model_and_image
@@ -50,7 +53,7 @@ def predict(request: PredictRequest) -> str:
     """
     check_segmentation_ending(request.output, request.image)
     with OutputFiles([request.output], inputs=request.image) as outputs, progress_bars() as progress:
-        model = load_model(request.model, request.label, request.device, request.trust_bundle).model
+        model = load_requested(request).model
         volume = read_image_for(model, request.image)
         mask = model.predict(model.prepare(volume), progress)
         write_predicted(outputs.staged(request.output), mask, model.target.name, volume, request.image)

@@ -13,11 +13,10 @@ import numpy as np
 
 from context_propagation.cli.arguments import add_model_and_image
 from context_propagation.cli.edit_choice import AUTO, choose_edits, parse_slices
-from context_propagation.cli.model_and_image import read_image_for
+from context_propagation.cli.model_and_image import load_requested, read_image_for
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import ProgressBars, progress_bars
 from context_propagation.cli.report import Report, StageMeter, write_report
-from context_propagation.core.bundle.bundle import load_model
 from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import SliceEdit
@@ -62,6 +61,8 @@ class PropagateRequest:
         figure: Where the figure goes.
         device: "auto", "cpu" or "cuda".
         trust_bundle: Whether a MONAI bundle's own expressions may run.
+        orientation: Letters that images are reoriented to, where the model does not say them; see `NnunetModel.load`.
+        checkpoint: File name of the checkpoint in each fold of an nnU-Net model; None for the final one.
     """
 
     model: Path
@@ -81,6 +82,8 @@ class PropagateRequest:
     figure: Path | None = None
     device: str = "auto"
     trust_bundle: bool = False
+    orientation: str | None = None
+    checkpoint: str | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -140,7 +143,7 @@ def propagate(request: PropagateRequest) -> str:
     meter = StageMeter()
     with OutputFiles(destinations, inputs) as outputs, progress_bars() as progress:
         with meter.stage("load model"):
-            loaded = load_model(request.model, request.label, request.device, request.trust_bundle)
+            loaded = load_requested(request)
             settings = _settings(request, loaded)
         with meter.stage("read files"):
             case = _read_case(request, loaded.model)
@@ -159,7 +162,7 @@ def propagate(request: PropagateRequest) -> str:
         if request.save_session is not None:
             save_session(session, outputs.staged(request.save_session), str(request.model))
         outputs.publish()
-    return _summary(request, result, refused)
+    return _summary(request, case, result, refused)
 
 
 def _settings(request: PropagateRequest, loaded: LoadedModel) -> SessionSettings:
@@ -248,10 +251,16 @@ def _report(
     )
 
 
-def _summary(request: PropagateRequest, result: PropagationResult, refused: int) -> str:
+def _summary(request: PropagateRequest, case: _Case, result: PropagationResult, refused: int) -> str:
     voxels = sum(result.changed_per_slice.values())
-    line = f"{request.output}: {voxels} voxels changed on {len(result.changed_per_slice)} slices ({result.scope})"
+    edited = f"from {case.volume.plane_of_axis[result.axis]} {_slices_line(result.edited_slices)}"
+    changed = f"{voxels} voxels changed on {len(result.changed_per_slice)} slices"
+    line = f"{request.output}: {changed}, {edited} ({result.scope})"
     return f"{line}; {refused} voxels refused" if refused else line
+
+
+def _slices_line(indices: Sequence[int]) -> str:
+    return f"slice{'s' if len(indices) > 1 else ''} {', '.join(map(str, sorted(indices)))}"
 
 
 def run(**fields: Any) -> str:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.optional_dependency import require
 
 if TYPE_CHECKING:
     import torch
+
+logger = logging.getLogger(__name__)
+
+
+UNKNOWN_MEMORY_BYTES = 4 * 2**30
+
+
+USABLE_SHARE = 0.8
 
 
 def select_device(name: str) -> torch.device:
@@ -29,6 +39,37 @@ def select_device(name: str) -> torch.device:
     if name not in ("cpu", "cuda"):
         raise UserInputError(f"Unknown device '{name}'; choose auto, cpu or cuda")
     return torch.device(name)
+
+
+def available_bytes(device: torch.device | None = None) -> int:
+    """Memory that may be used on a device, or the main memory: four fifths of what is free."""
+    import torch
+
+    if device is not None and device.type == "cuda":
+        return int(USABLE_SHARE * torch.cuda.mem_get_info(device)[0])
+    try:
+        return int(USABLE_SHARE * require("psutil", extra="cli").virtual_memory().available)
+    except UserInputError:
+        logger.warning("psutil is not installed: free memory is unknown, 4 GiB are assumed")
+        return UNKNOWN_MEMORY_BYTES
+
+
+def refuse_without_memory(needed_bytes: int, doing: str, remedy: str) -> None:
+    """Ask before main memory is taken.
+
+    Args:
+        needed_bytes: What will be allocated.
+        doing: Begins the message.
+        remedy: What the user should do.
+
+    Raises:
+        UserInputError: There is less.
+    """
+    usable = available_bytes()
+    if needed_bytes > usable:
+        raise UserInputError(
+            f"{doing} needs {needed_bytes / 2**20:.0f} MiB and {usable / 2**20:.0f} MiB may be used; {remedy}"
+        )
 
 
 def free_device_memory() -> None:

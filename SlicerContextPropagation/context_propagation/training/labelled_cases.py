@@ -108,12 +108,14 @@ def _held_out(path: Path) -> Mapping[str, set[str]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(content, list):
+            if not all(isinstance(split["val"], list) for split in content):
+                raise ValueError("a fold's val is not a list of cases")
             return {str(fold): set(split["val"]) for fold, split in enumerate(content)}
         folds: dict[str, set[str]] = {}
         for name, fold in content["folds"].items():
             folds.setdefault(re.sub("^fold_", "", str(fold)), set()).add(name)
         return folds
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserInputError(
             f"--folds '{path}' cannot be read ({error!r:.80}); give nnU-Net's splits_final.json"
         ) from error
@@ -199,7 +201,7 @@ class LabelledCase:
     def read(self, model: SegmentationModel) -> tuple[SourceVolume, np.ndarray]:
         """The image, and the ground truth on its grid, bool `[K, J, I]`."""
         volume = read_source_volume(list(self.images))
-        truth = read_mask(self.label, Wanted(model.target.name, model.target.label), volume)
+        truth = read_mask(self.label, Wanted(model.target.name, model.target.truth_values), volume)
         if self.copy:
             volume = replace(volume, channels=augmented(volume.channels, self.seed(0)))
         return volume, truth

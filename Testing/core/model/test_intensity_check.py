@@ -85,3 +85,38 @@ def test_old_datasets_name_channels_under_modality():
     (expected,) = channel_expectations({"modality": {"0": "MRI"}}, {}, ["ZScoreNormalization"])
 
     assert expected == ChannelExpectation("MRI")
+
+
+# ---- the model's own statistics count more than the channel's name
+
+SCALED = ChannelExpectation("CT", 0.0738, 0.912)
+"""A model trained on CT that was scaled to 0..1 beforehand."""
+
+
+def hounsfield() -> np.ndarray:
+    return np.random.default_rng(0).normal(-200, 400, (12, 32, 32)).clip(-1024, 3071).astype(np.float32)
+
+
+def test_a_ct_scaled_as_in_the_training_passes_and_one_in_hu_does_not():
+    hu = hounsfield()
+    scaled = (hu + 1024) / 4095
+
+    assert intensity_warnings(scaled[None], [SCALED]) == []
+    clipped = 100 * float(((hu < 0.0738) | (hu > 0.912)).mean())
+    (line,) = intensity_warnings(hu[None], [SCALED])
+    assert f"trained on 0.0738 to 0.912, and its normalization would clip {clipped:.1f} % of the voxels" in line
+
+
+def test_a_ct_whose_statistics_are_in_hu_is_still_held_to_hu():
+    (line,) = intensity_warnings(channel(0, 4095)[None], [ChannelExpectation("CT", -50.0, 400.0)])
+
+    assert "not a CT in HU" in line
+
+
+def test_a_small_organ_s_range_in_a_whole_body_passes():
+    assert intensity_warnings(hounsfield()[None], [ChannelExpectation("CT", -41.0, 176.0)]) == []
+
+
+@pytest.mark.parametrize(("low", "high"), [(-3.0, 3.0), (100.0, 60000.0)])
+def test_a_pet_that_the_model_was_trained_on_in_other_units_passes(low, high):
+    assert intensity_warnings(channel(low, high)[None], [ChannelExpectation("PET", low, high)]) == []

@@ -66,7 +66,7 @@ def test_a_bundle_is_told_by_its_files_and_read(bundle, model):
     assert model.target == Target("spleen", 1, (1,))
     assert model.channel_names == ["CT"]
     assert model.patch_size == (32, 32, 32)
-    assert (model.sliding_window.overlap, model.sliding_window.weights) == (0.5, "constant")
+    assert (model.sliding_window.overlap, model.sliding_window.weights) == ((0.5, 0.5, 0.5), "constant")
     assert model.orientation == "RAS"
     assert (model.folds, model.loss) == (("all",), "dice and cross-entropy")
 
@@ -311,7 +311,8 @@ def test_a_trusted_bundles_expressions_run(bundle, tmp_path):
         ({"network_def": NETWORK | {"channels": "@nowhere"}}, "refers to 'nowhere', which it lacks"),
         ({"a": "@b", "b": "@a", "network_def": "@a"}, "refers to itself"),
         ({"network_def": NETWORK | {"colour": 1}}, "the network UNet at 'network_def' cannot be built"),
-        ({"classes": 5}, "do not fit the network"),
+        ({"classes": 5}, "names 2 output channels .background, spleen. and the network has 5"),
+        ({"network_def": NETWORK | {"channels": [4, 8, 8, 12]}}, "do not fit the network"),
         (
             {"preprocessing": {"_target_": "Compose", "transforms": [{"_target_": "Resized", "keys": "image"}]}},
             "names the transform 'Resized'",
@@ -372,7 +373,7 @@ def test_what_is_missing_is_named(bundle, tmp_path):
     for number, (name, said) in enumerate(
         (
             ("models/model.safetensors", "has no models/model.safetensors or models/model.pt"),
-            ("configs/metadata.json", "metadata.json' cannot be read"),
+            ("configs/metadata.json", "metadata.json' is missing"),
             ("configs/inference.json", "has no configs/inference.json"),
         )
     ):

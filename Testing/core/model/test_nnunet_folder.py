@@ -312,8 +312,8 @@ def test_foreign_reader_in_dataset_json_is_refused(folder: Path) -> None:
     assert "dataset.json names the image reader 'os.system'" in refusal(folder)
 
 
-@pytest.mark.parametrize("trainer", ["nnUNetTrainerBN", "MyTrainer", "nnUNetTrainer_mine", "os.system", None, ["a"]])
-def test_trainer_that_may_define_another_network_is_refused_by_name(folder: Path, trainer: Any) -> None:
+@pytest.mark.parametrize("trainer", ["os.system", None, ["a"], ""])
+def test_what_is_no_trainers_name_is_refused_by_it(folder: Path, trainer: Any) -> None:
     edit_checkpoint(checkpoint_of(folder), trainer_name=trainer)
     assert repr(trainer) in refusal(folder)
 
@@ -416,7 +416,7 @@ def test_folds_of_different_trainings_are_refused(tmp_path: Path) -> None:
 
 def test_labels_without_background_are_refused(folder: Path) -> None:
     edit_json(folder / "dataset.json", "labels", value={"GTV": 1})
-    assert "labels in dataset.json" in refusal(folder)
+    assert "'labels.background' is None, not 0" in refusal(folder)
 
 
 def test_channels_that_differ_between_the_files_are_refused(folder: Path) -> None:

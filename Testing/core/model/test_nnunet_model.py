@@ -217,19 +217,6 @@ def test_a_region_is_the_target_above_one_half_whatever_the_other_regions_say(tm
     assert model.is_target([logits(5.1, 0.0), logits(-5.0, 0.0)]).item() is True
 
 
-@pytest.mark.parametrize(("region", "values"), [("whole", (1, 2)), ("core", (2,))])
-def test_a_region_is_predicted_as_nnunet_labels_it(tmp_path, region, values):
-    folder = write_nnunet_folder(tmp_path / "m", **REGIONS)
-    channels = smooth_channels((20, 16, 16))
-    model = NnunetModel.load(folder, label=region, device="cpu")
-
-    predicted = model.predict(model.prepare(source_volume(channels)))
-
-    expected = np.isin(labels_of_nnunet(folder, channels, (1, 1, 1), (0,)), values)
-    assert 0.02 < expected.mean() < 0.98
-    assert (predicted == expected).mean() >= 0.9999
-
-
 @pytest.mark.parametrize("label", ["node", "2", 2])
 def test_a_label_goes_by_name_or_value(tmp_path, label):
     target = labelled(tmp_path, label, labels=THREE).target

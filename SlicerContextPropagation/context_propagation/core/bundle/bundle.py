@@ -23,6 +23,7 @@ from context_propagation.core.model.model_listing import describe_model
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.fusion_network import FarThresholds, Fusion, FusionNetwork
 from context_propagation.core.storage.content_hash import content_hash
+from context_propagation.core.storage.own_files import refuse_links_out_of
 
 BASE_FOLDER = "model"
 
@@ -43,7 +44,12 @@ def fusion_of(networks: Sequence[FusionNetwork], level: int, neighbours: int, fa
 
 
 def load_model(
-    folder: str | Path, label: str | int | None = None, device: str = "auto", trust: bool = False
+    folder: str | Path,
+    label: str | int | None = None,
+    device: str = "auto",
+    trust: bool = False,
+    orientation: str | None = None,
+    checkpoint: str | None = None,
 ) -> LoadedModel:
     """Load a bundle, or a trained model of nnU-Net v2, a PSNN, or a MONAI bundle.
 
@@ -53,6 +59,8 @@ def load_model(
         label: Name or value of the label to refine; by default the bundle's, or the only one.
         device: "auto", "cpu" or "cuda".
         trust: Let a MONAI bundle's own expressions run.
+        orientation: See `NnunetModel.load`; of a model that says its own it must be that one.
+        checkpoint: File name of the checkpoint in each fold of an nnU-Net model; see `load_nnunet_folder`.
 
     Returns:
         The model, with its fusion networks where it is a bundle; `.session()` makes a session with both.
@@ -62,8 +70,22 @@ def load_model(
     """
     names = _names_in(Path(folder))
     if any(_is_of_a_bundle(name) and name not in (BASE_FOLDER, TRAINING_FOLDER) for name in names):
-        return LoadedModel(*load_bundle(folder, device, label, trust), describe_model(folder))
-    return LoadedModel(load_base_model(folder, label, device, trust=trust), None, describe_model(folder))
+        if checkpoint is not None:
+            raise UserInputError(f"Bundle '{folder}' has its own checkpoints; leave the checkpoint {checkpoint!r} out")
+        model, fusion = load_bundle(folder, device, label, trust)
+        _refuse_another_orientation(folder, model, orientation)
+        return LoadedModel(model, fusion, describe_model(folder))
+    model = load_base_model(folder, label, device, None, orientation, trust, checkpoint)
+    _refuse_another_orientation(folder, model, orientation)
+    return LoadedModel(model, None, describe_model(folder))
+
+
+def _refuse_another_orientation(folder: str | Path, model: SegmentationModel, orientation: str | None) -> None:
+    if orientation is not None and model.orientation != orientation:
+        raise UserInputError(
+            f"'{folder}' turns images to {model.orientation or 'no orientation'}, not {orientation}; leave the "
+            "orientation out"
+        )
 
 
 def load_bundle(
@@ -86,6 +108,7 @@ def load_bundle(
     """
     path = Path(path)
     chosen = select_device(device)
+    refuse_links_out_of(path)
     description = read_description(path)
     networks = [read_network(_inside(path, entry.file), entry.settings) for entry in description.fusion]
     fusion = fusion_of(networks, description.level, description.neighbours, description.far_thresholds)
@@ -103,12 +126,10 @@ def load_bundle(
 
 
 def _inside(path: Path, name: str) -> Path:
-    """A file or folder of the bundle, also where a link could lead out of it."""
+    """A file or folder of the bundle."""
     found = path / name
     if not found.exists():
         raise UserInputError(f"'{found}' is missing; {COPY_AGAIN}")
-    if not found.resolve().is_relative_to(path.resolve()):
-        raise UserInputError(f"'{found}' is a link that leaves the bundle; put a copy in its place")
     return found
 
 

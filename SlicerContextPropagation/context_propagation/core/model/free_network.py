@@ -13,6 +13,7 @@ from context_propagation.core.network.callable_split import CallableSplit, Decod
 from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.network.traced_split import TracedSplit
 from context_propagation.core.storage.content_hash import content_hash
+from context_propagation.core.storage.sound_weights import refuse_unsound_weights
 
 
 def from_network(
@@ -42,9 +43,10 @@ def from_network(
         loss: The loss that it was trained with.
 
     Raises:
-        UserInputError: The network cannot be split this way; the message names another one.
+        UserInputError: Its weights are not finite, or it cannot be split this way; the message names another one.
     """
     chosen = select_device(device)
+    refuse_unsound_weights(type(network).__name__, network.state_dict(), "load trained weights")
     network.to(chosen)
     example = torch.rand((1, len(preprocessing.channels), *patch_size), generator=torch.Generator().manual_seed(0)).to(
         chosen

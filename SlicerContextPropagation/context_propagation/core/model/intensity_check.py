@@ -29,19 +29,38 @@ COVERED_LOW = 0.25
 """Below this share of the training's foreground range, the image's range is out of it."""
 
 
+KEPT_LOW = 0.005
+"""Where clipping to the training's range leaves fewer voxels as they are, the image is in other units."""
+
+
+NARROWEST_HU = 20.0
+"""Foreground in HU spreads over more than this, noise alone does; a CT that was scaled to 0..1 or z-scored does not."""
+
+
 @dataclass(frozen=True)
 class ChannelExpectation:
     """What a channel should hold.
 
     Attributes:
         name: From `dataset.json`, e.g. "CT", "PET", "T1".
-        low: 0.5 percentile of the training's foreground; None where absolute values mean nothing (z-scored channels).
-        high: 99.5 percentile.
+        low: Below this the model's normalization clips: in nnU-Net the 0.5 percentile of the training's foreground;
+            None where absolute values mean nothing (z-scored channels).
+        high: Above this it clips: the 99.5 percentile.
     """
 
     name: str
     low: float | None = None
     high: float | None = None
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the model says a range."""
+        return self.low is not None and self.high is not None and self.low < self.high
+
+    @property
+    def width(self) -> float:
+        """Of the range; 0 without one."""
+        return (self.high or 0.0) - (self.low or 0.0) if self.is_measured else 0.0
 
 
 def channel_expectations(
@@ -79,43 +98,67 @@ def intensity_warnings(channels: np.ndarray, expectations: Sequence[ChannelExpec
     Returns:
         One line per channel that is out of its modality's range, and one for each pair that looks swapped.
     """
-    ranges = [(float(channel.min()), float(channel.max())) for channel in channels]
-    reasons = [_misfit(range_, expected) for range_, expected in zip(ranges, expectations, strict=True)]
+    found = [_Values.of(channel) for channel in channels]
+    reasons = [_misfit(values, expected) for values, expected in zip(found, expectations, strict=True)]
     lines = []
     for number, (reason, expected) in enumerate(zip(reasons, expectations, strict=True)):
         if reason:
-            low, high = ranges[number]
+            low, high = found[number].low, found[number].high
             lines.append(
                 f"channel {number} ({expected.name}) ranges from {low:g} to {high:g}: {reason}; check the image"
             )
     lines += [
         f"channels {a} ({expectations[a].name}) and {b} ({expectations[b].name}) look swapped; check their order"
-        for a, b in combinations(range(len(ranges)), 2)
+        for a, b in combinations(range(len(found)), 2)
         if (reasons[a] or reasons[b])
-        and not _misfit(ranges[b], expectations[a])
-        and not _misfit(ranges[a], expectations[b])
+        and not _misfit(found[b], expectations[a])
+        and not _misfit(found[a], expectations[b])
     ]
     return lines
 
 
-def _misfit(range_: tuple[float, float], expected: ChannelExpectation) -> str:
-    """Why a range does not fit the channel; empty where it does."""
-    low, high = range_
-    words = set(re.findall(r"[a-z]+", expected.name.lower()))
-    if "ct" in words and (low > HU_AIR or high > HU_HIGHEST):
-        return f"not a CT in HU, which has voxels below {HU_AIR:g} and none above {HU_HIGHEST:g}"
-    if words & {"pet", "suv"} and low < SUV_NOISE:
-        return "PET has no negative values"
-    if words & {"pet", "suv"} and high > SUV_HIGHEST:
-        return f"not in SUV, which stays below {SUV_HIGHEST:g}"
-    if expected.low is not None and expected.high is not None and _covered(range_, expected) < COVERED_LOW:
-        return f"the model was trained on {expected.low:g} to {expected.high:g} inside its labels"
+@dataclass(frozen=True)
+class _Values:
+    """A channel `[K, J, I]` and its range."""
+
+    channel: np.ndarray
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, channel: np.ndarray) -> _Values:
+        return cls(channel, float(channel.min()), float(channel.max()))
+
+
+def _misfit(values: _Values, expected: ChannelExpectation) -> str:
+    """Why a channel does not fit; empty where it does. What the model measured counts more than the channel's name."""
+    return _misfit_by_training(values, expected) or _misfit_by_name(values, expected)
+
+
+def _misfit_by_training(values: _Values, expected: ChannelExpectation) -> str:
+    if not expected.is_measured:
+        return ""
+    low, high = expected.low or 0.0, expected.high or 0.0
+    trained = f"the model was trained on {low:g} to {high:g}"
+    covered = max(min(values.high, high) - max(values.low, low), 0.0) / (high - low)
+    if covered < COVERED_LOW:
+        return f"{trained} inside its labels"
+    kept = np.mean((values.channel >= low) & (values.channel <= high))
+    if kept < KEPT_LOW:
+        return f"{trained}, and its normalization would clip {100 * (1 - kept):.1f} % of the voxels"
     return ""
 
 
-def _covered(range_: tuple[float, float], expected: ChannelExpectation) -> float:
-    """The share of the training's foreground range that lies inside the image's range."""
-    if expected.low is None or expected.high is None or expected.high <= expected.low:
-        return 1.0
-    common = min(range_[1], expected.high) - max(range_[0], expected.low)
-    return max(common, 0.0) / (expected.high - expected.low)
+def _misfit_by_name(values: _Values, expected: ChannelExpectation) -> str:
+    """By what a name promises, unless the model's own statistics break that promise."""
+    words = set(re.findall(r"[a-z]+", expected.name.lower()))
+    in_hu = not expected.is_measured or (expected.width > NARROWEST_HU and (expected.low or 0) < 0)
+    if "ct" in words and in_hu and (values.low > HU_AIR or values.high > HU_HIGHEST):
+        return f"not a CT in HU, which has voxels below {HU_AIR:g} and none above {HU_HIGHEST:g}"
+    if not words & {"pet", "suv"}:
+        return ""
+    if values.low < SUV_NOISE and not (expected.is_measured and (expected.low or 0) < SUV_NOISE):
+        return "PET has no negative values"
+    if values.high > SUV_HIGHEST and not (expected.is_measured and (expected.high or 0) > SUV_HIGHEST):
+        return f"not in SUV, which stays below {SUV_HIGHEST:g}"
+    return ""

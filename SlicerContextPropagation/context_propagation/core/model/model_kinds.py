@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from context_propagation.core.errors import UserInputError
+
 if TYPE_CHECKING:
     from context_propagation.core.model.segmentation_model import SegmentationModel
 
@@ -35,6 +37,7 @@ def load_base_model(
     folds: Sequence[str | int] | None = None,
     orientation: str | None = None,
     trust: bool = False,
+    checkpoint: str | None = None,
 ) -> SegmentationModel:
     """Load a trained model of any kind; no code in it is run unless it is trusted.
 
@@ -45,16 +48,24 @@ def load_base_model(
         folds: Folds to average; all by default.
         orientation: See `NnunetModel.load`; where a PSNN or a MONAI bundle says its own, that counts.
         trust: Let a MONAI bundle's own expressions run.
+        checkpoint: File name in each fold of an nnU-Net model; by default see `load_nnunet_folder`.
 
     Raises:
         UserInputError: The folder cannot be used, the label is unknown, or the device is missing.
         MissingDependencyError: What the kind needs is not installed.
     """
+    from context_propagation.core.image.source_volume import is_orientation
+
+    if orientation is not None and not is_orientation(orientation):
+        raise UserInputError(f"The orientation {orientation!r:.50} is not three letters such as LPS or RAS; correct it")
     kind = kind_of(folder)
     if kind == "nnunet":
+        from context_propagation.core.model.nnunet_checkpoint import FINAL
         from context_propagation.core.model.nnunet_model import NnunetModel
 
-        return NnunetModel.load(folder, label, device, folds, orientation)
+        return NnunetModel.load(folder, label, device, folds, orientation, FINAL if checkpoint is None else checkpoint)
+    if checkpoint is not None:
+        raise UserInputError(f"'{folder}' is no nnU-Net model; leave the checkpoint {checkpoint!r:.100} out")
     if kind == "psnn":
         from context_propagation.core.model.psnn_folder import load_psnn_folder
 

@@ -158,6 +158,8 @@ def _validation(validation: Any) -> str:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
+        if file.exists() and not file.is_file():
+            raise UserInputError(f"'{file}' is no ordinary file; put a copy of the file in its place")
         if file.stat().st_size > MAX_JSON_BYTES:
             raise UserInputError(f"'{file}' is too large for a description; choose another folder")
         content = json.loads(file.read_text(encoding="utf-8"))

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from context_propagation.core.device import select_device
 from context_propagation.core.errors import UserInputError, counted
-from context_propagation.core.model.monai_config import TRUST, Component, MonaiConfig, read_mapping
+from context_propagation.core.model.largest_components import LargestComponents
+from context_propagation.core.model.monai_config import (
+    TRUST,
+    USE_PYTHON,
+    Component,
+    MonaiConfig,
+    argument,
+    composed,
+    name_of,
+    read_mapping,
+)
+from context_propagation.core.model.monai_inferer import read_windows
+from context_propagation.core.model.monai_postprocessing import Postprocessing, read_postprocessing
 from context_propagation.core.model.monai_preprocessing import IMAGE, MonaiPreprocessing
-from context_propagation.core.model.network_model import NetworkModel, Output, SlidingWindow
+from context_propagation.core.model.network_model import NetworkModel, Output
 from context_propagation.core.model.segmentation_model import Loss
 from context_propagation.core.network.traced_split import TracedSplit
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.storage.content_hash import content_hash
+from context_propagation.core.storage.own_files import refuse_foreign_file
+from context_propagation.core.storage.sound_weights import (
+    built_for,
+    refuse_huge_numbers,
+    refuse_unsound_norms,
+    refuse_unsound_weights,
+)
 
 NETWORKS = frozenset(
     (
@@ -30,7 +50,9 @@ NETWORKS = frozenset(
 """Networks that a bundle may name; their arguments are plain values."""
 
 
-OURS = frozenset(("LoadImaged", "LoadImageD", "LoadImageDict", "EnsureChannelFirstd", "EnsureChannelFirstD"))
+OURS = frozenset(
+    ("LoadImaged", "LoadImageD", "LoadImageDict", "EnsureChannelFirstd", "EnsureChannelFirstD", "AddChanneld")
+)
 """What is done before a model sees the image."""
 
 
@@ -46,10 +68,6 @@ TRANSFORMS = frozenset(
 """Transforms of the image that run as the bundle describes them."""
 
 
-UNDONE_OR_SAVED = frozenset(("Invertd", "InvertD", "SaveImaged", "SaveImageD"))
-"""Postprocessing that the engine does in its own way."""
-
-
 FOLD = "all"
 
 
@@ -59,7 +77,11 @@ WEIGHTS = ("models/model.safetensors", "models/model.pt")
 TORCHSCRIPT = "models/model.ts"
 
 
-USE_PYTHON = "load its network in Python with from_network: see docs/any-network.md"
+MAX_CHANNELS = 64
+
+
+RENAMED = {"dimensions": "spatial_dims"}
+"""Arguments of published configurations that MONAI has given other names."""
 
 
 def load_monai_bundle(
@@ -91,20 +113,23 @@ def load_monai_bundle(
         raise UserInputError(f"'{folder}' is a MONAI bundle with one network, fold {FOLD}; leave the folds out")
     config = MonaiConfig(folder, trust)
     metadata = read_mapping(folder / "configs" / "metadata.json")
+    postprocessing = read_postprocessing(config)
+    patch_size, sliding_window, padding = read_windows(config, metadata)
+    transforms = _transforms(config)
+    channels = _channels(config, metadata)
+    foreseen = _out_channels(config, metadata)
+    if foreseen is not None:  # what is cheap to refuse is refused before the network is built and traced
+        _output(metadata, foreseen, label, postprocessing)
     network, weights = _network(config, folder)
     network.to(chosen)
-    transforms = _transforms(config)
-    patch_size, sliding_window = _windows(config, metadata)
-    channels = _names(metadata, "inputs", IMAGE) or [f"channel {n}" for n in range(_in_channels(config))]
     example = torch.rand((1, len(channels), *patch_size), generator=torch.Generator().manual_seed(0)).to(chosen)
     split = TracedSplit(network, example)
-    activation = _activation(config)
-    labels = _labels(metadata, split.graph.shapes[split.graph.logits][1], activation)
+    output, largest = _output(metadata, split.graph.shapes[split.graph.logits][1], label, postprocessing)
     texts = {config.file.name: config.file.read_bytes(), "metadata": (folder / "configs/metadata.json").read_bytes()}
     return NetworkModel(
         [split],
-        MonaiPreprocessing(tuple(built for _, built in transforms), tuple(channels)),
-        Output.of(labels, label, activation),
+        MonaiPreprocessing(tuple(transforms), tuple(channels)),
+        output,
         patch_size=patch_size,
         content_hash=content_hash(texts, [weights]),
         device=chosen,
@@ -112,6 +137,8 @@ def load_monai_bundle(
         loss=_loss(folder),
         folds=(FOLD,),
         sliding_window=sliding_window,
+        padding=padding,
+        largest=largest,
     )
 
 
@@ -138,13 +165,17 @@ def copy_monai_bundle(source: Path, destination: Path) -> None:
 
 
 def _network(config: MonaiConfig, folder: Path) -> tuple[nn.Module, Mapping[str, torch.Tensor]]:
+    file = _weights_file(folder)
+    weights = _read_weights(file)
+    refuse_unsound_weights(file, weights, "download the bundle again, or train again")
     described = config.get("network_def")
     if isinstance(described, nn.Module):  # a trusted expression
         network = described
-    else:
+    elif config.trust:
         network = _built(config, described, "monai.networks.nets", NETWORKS, "network")
-    file = _weights_file(folder)
-    weights = _read_weights(file)
+    else:
+        with built_for(weights, f"The network in '{config.file}'", "take both from one bundle"):
+            network = _built(config, described, "monai.networks.nets", NETWORKS, "network")
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
@@ -152,18 +183,37 @@ def _network(config: MonaiConfig, folder: Path) -> tuple[nn.Module, Mapping[str,
             f"The weights in '{file}' do not fit the network in '{config.file}' ({_line(error)}); take both from one "
             "bundle"
         ) from error
+    refuse_unsound_norms(network, config.file)
     return network.eval().requires_grad_(False), weights
 
 
-def _in_channels(config: MonaiConfig) -> int:
+def _network_argument(config: MonaiConfig, name: str) -> int | None:
+    """A number of channels, where the network is described by its class."""
     described = config.get("network_def")
-    channels = described.resolve().get("in_channels") if isinstance(described, Component) else None
-    if not isinstance(channels, int) or channels < 1:
+    value = argument(described, name) if isinstance(described, Component) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _channels(config: MonaiConfig, metadata: Mapping[str, Any]) -> list[str]:
+    """Names of the image channels."""
+    names, count = _names(metadata, "inputs", IMAGE), _network_argument(config, "in_channels")
+    if names is None and (count is None or not 1 <= count <= MAX_CHANNELS):
         raise UserInputError(
             "configs/metadata.json does not describe the image channels (network_data_format, inputs, image, "
             f"channel_def); add them, or {USE_PYTHON}"
         )
-    return channels
+    if names is not None and count is not None and len(names) != count:
+        raise UserInputError(
+            f"configs/metadata.json names {counted(len(names), 'image channel')} ({', '.join(names)}) and the network "
+            f"takes {count}; correct channel_def"
+        )
+    return names or [f"channel {n}" for n in range(count or 0)]
+
+
+def _out_channels(config: MonaiConfig, metadata: Mapping[str, Any]) -> int | None:
+    """As far as the files say it; the network itself has the last word."""
+    count = _network_argument(config, "out_channels")
+    return len(_names(metadata, "outputs", "pred") or []) or None if count is None else count
 
 
 def _built(config: MonaiConfig, described: Any, package: str, allowed: frozenset[str], what: str) -> Any:
@@ -180,17 +230,33 @@ def _built(config: MonaiConfig, described: Any, package: str, allowed: frozenset
     if not inside or described.name not in allowed:
         return config.trusted_instance(described.place)
     arguments = described.resolve()
+    refuse_huge_numbers(arguments, f"'{config.file}': the {what} {described.name} at '{described.place}'")
+    kind = getattr(require(package, extra="monai"), described.name)
     try:
-        return getattr(require(package, extra="monai"), described.name)(**arguments)
+        return kind(**_as_monai_has_it(described.name, arguments, inspect.signature(kind).parameters))
+    except UserInputError:
+        raise
     except Exception as error:  # constructors check their arguments with anything
         raise UserInputError(
-            f"'{config.file}': the {what} {described.name} at '{described.place}' cannot be built ({_line(error)})"
+            f"'{config.file}': the {what} {described.name} at '{described.place}' cannot be built ({_line(error)}); "
+            "correct its arguments"
         ) from error
+
+
+def _as_monai_has_it(name: str, arguments: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of published configurations as the installed MONAI takes them; what is left out changes no result."""
+    kept = {RENAMED.get(key, key) if key not in known else key: value for key, value in arguments.items()}
+    if name == "SwinUNETR":
+        kept.pop("use_checkpoint", None)  # it saves memory while training, and cannot be traced
+        if "img_size" not in known:
+            kept.pop("img_size", None)  # MONAI checks the image itself
+    return kept
 
 
 def _weights_file(folder: Path) -> Path:
     for name in WEIGHTS:
-        if (folder / name).is_file():
+        if (folder / name).exists():
+            refuse_foreign_file(folder, folder / name)
             return folder / name
     if (folder / TORCHSCRIPT).is_file():
         raise UserInputError(
@@ -228,66 +294,66 @@ def _read_weights(file: Path) -> Mapping[str, torch.Tensor]:
 # ---- before and after the network
 
 
-def _transforms(config: MonaiConfig) -> list[tuple[str, Any]]:
-    """The transforms of the image that run, by name, in order."""
-    described = config.get("preprocessing")
-    if isinstance(described, Component) and described.name == "Compose":
-        described = described.resolve().get("transforms")
-    if not isinstance(described, list):
-        raise UserInputError(f"'{config.file}': 'preprocessing' is not a Compose of transforms; {USE_PYTHON}")
+def _transforms(config: MonaiConfig) -> list[Any]:
+    """The transforms of the image that run, in order."""
     found = []
-    for item in described:
-        if isinstance(item, Component) and (item.disabled or item.name in OURS | WITHOUT_EFFECT):
+    for item in composed(config, "preprocessing"):
+        name = name_of(item)
+        if name in OURS or name in WITHOUT_EFFECT:
+            _refuse_rounding(config, item)
             continue
-        built = _built(config, item, "monai.transforms", TRANSFORMS, "transform")
-        _refuse_other_keys(config, item)
-        found.append((item.name, built))
+        built = _built(config, item, "monai.transforms", TRANSFORMS, "transform") if _is_data(item) else item
+        if _is_data(item) or name in TRANSFORMS:
+            _refuse_other_keys(config, name, argument(item, "keys"))
+        found.append(built)
     return found
 
 
-def _refuse_other_keys(config: MonaiConfig, item: Component) -> None:
-    keys = item.resolve().get("keys")
-    if keys not in (IMAGE, [IMAGE]):
+def _is_data(item: Any) -> bool:
+    """Whether an item is described; else a trusted expression has built it."""
+    return isinstance(item, Component)
+
+
+def _refuse_rounding(config: MonaiConfig, item: Any) -> None:
+    if not _is_data(item) or "dtype" not in item.given or name_of(item) in OURS:
+        return
+    dtype = item.text("dtype")
+    if not any(kind in dtype for kind in ("float32", "float16", "float64", "float", "None", "null")):
         raise UserInputError(
-            f"'{config.file}': '{item.place}' transforms {keys!r:.100}; only '{IMAGE}' is known, write that"
+            f"'{config.file}' casts the image to {dtype!r:.50} at '{item.place}', which rounds it; write float32"
         )
 
 
-def _orientation(transforms: Sequence[tuple[str, Any]]) -> str | None:
-    codes = [built.ornt_transform.axcodes for name, built in transforms if name == "Orientationd"]
+def _refuse_other_keys(config: MonaiConfig, name: str, keys: Any) -> None:
+    if keys not in (IMAGE, [IMAGE], (IMAGE,)):
+        raise UserInputError(f"'{config.file}': {name} transforms {keys!r:.100}; only '{IMAGE}' is known, write that")
+
+
+def _orientation(transforms: Sequence[Any]) -> str | None:
+    codes = [built.ornt_transform.axcodes for built in transforms if type(built).__name__ == "Orientationd"]
     return None if not codes or codes[-1] is None else "".join(codes[-1])
 
 
-def _activation(config: MonaiConfig) -> Literal["softmax", "sigmoid"]:
-    """How logits become labels; postprocessing that changes labels otherwise is refused by name."""
-    described = config.get("postprocessing") if "postprocessing" in config else []
-    if isinstance(described, Component) and described.name == "Compose":
-        described = described.resolve().get("transforms")
-    activation: Literal["softmax", "sigmoid"] = "softmax"
-    for item in described if isinstance(described, list) else []:
-        if not isinstance(item, Component):
-            raise UserInputError(f"'{config.file}': 'postprocessing' holds something without a class; {USE_PYTHON}")
-        if item.disabled or item.name in UNDONE_OR_SAVED | WITHOUT_EFFECT:
-            continue
-        if item.name not in ("Activationsd", "AsDiscreted"):
-            raise UserInputError(
-                f"'{config.file}' names the postprocessing {item.name!r:.100}, which the engine cannot carry an edit "
-                "through; remove it from the file"
-            )
-        arguments = item.resolve()
-        if arguments.get("sigmoid"):
-            activation = "sigmoid"
-        threshold = arguments.get("threshold")
-        if threshold not in (None, 0.5, [0.5]):
-            raise UserInputError(f"'{config.file}' thresholds at {threshold!r:.50}; only 0.5 is known, write that")
-    return activation
+def _output(
+    metadata: Mapping[str, Any], channels: int, label: str | int | None, postprocessing: Postprocessing
+) -> tuple[Output, LargestComponents | None]:
+    """What the output channels mean, and what is kept of the target."""
+    activation = postprocessing.activation
+    if postprocessing.half and channels > 2 and activation == "softmax":
+        raise UserInputError(
+            "The bundle's labels are a softmax above 0.5; only argmax is known for several, write that"
+        )
+    output = Output.of(_labels(metadata, channels, activation), label, activation)
+    return output, postprocessing.largest(output.chosen, channels)
 
 
 def _labels(metadata: Mapping[str, Any], channels: int, activation: str) -> list[str]:
     names = _names(metadata, "outputs", "pred")
     if names is None:
-        names = [f"label {n}" for n in range(channels)] if activation == "softmax" else []
-        names = names or [f"label {n + 1}" for n in range(channels)]
+        if not 1 <= channels <= MAX_CHANNELS:
+            raise UserInputError(f"The network has {channels} output channels; use from 1 to {MAX_CHANNELS}")
+        first = 0 if activation == "softmax" else 1
+        names = [f"label {n}" for n in range(first, channels + first)]
     if len(names) != channels:
         raise UserInputError(
             f"configs/metadata.json names {counted(len(names), 'output channel')} ({', '.join(names)}) and the network "
@@ -306,31 +372,6 @@ def _names(metadata: Mapping[str, Any], side: str, name: str) -> list[str] | Non
     if sorted(map(str, value)) != sorted(str(n) for n in range(len(value))):
         raise UserInputError(f"configs/metadata.json: the channel_def of '{name}' is not numbered from 0; correct it")
     return [str(value[str(n)]) for n in range(len(value))]
-
-
-def _windows(config: MonaiConfig, metadata: Mapping[str, Any]) -> tuple[tuple[int, int, int], SlidingWindow]:
-    """The patch size, and how the bundle's own inferer puts windows together."""
-    arguments: dict[str, Any] = {}
-    if "inferer" in config:
-        described = config.get("inferer")
-        if isinstance(described, Component) and described.name == "SlidingWindowInferer":
-            wanted = ("roi_size", "overlap", "mode")
-            arguments = {name: value for name, value in described.resolve().items() if name in wanted}
-    patch = arguments.get("roi_size") or _metadata_patch(metadata)
-    if not isinstance(patch, list | tuple) or len(patch) != 3 or not all(isinstance(n, int) and n > 0 for n in patch):
-        raise UserInputError(
-            f"The bundle's window is {patch!r:.100}; write three whole numbers as roi_size of its 'inferer', or as "
-            "spatial_shape in configs/metadata.json"
-        )
-    overlap, weights = arguments.get("overlap", 0.25), arguments.get("mode", "constant")
-    return (patch[0], patch[1], patch[2]), SlidingWindow(float(overlap), weights)
-
-
-def _metadata_patch(metadata: Mapping[str, Any]) -> Any:
-    value: Any = metadata
-    for part in ("network_data_format", "inputs", IMAGE, "spatial_shape"):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def _loss(folder: Path) -> Loss:

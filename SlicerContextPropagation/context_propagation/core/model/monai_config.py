@@ -7,18 +7,24 @@ of classes are only compared with allow-lists here; building what they name is l
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from context_propagation.core.errors import MissingDependencyError, UserInputError
+from context_propagation.core.model.trusted_code import importable
 from context_propagation.core.optional_dependency import require
+from context_propagation.core.storage.own_files import refuse_foreign_file
 
 CONFIG_NAMES = ("inference.json", "inference.yaml", "inference.yml")
 
 
 TRUST = "trust the bundle if you know where it comes from (command line: --trust-bundle)"
+
+
+USE_PYTHON = "load its network in Python with from_network: see docs/any-network.md"
 
 
 MAX_REFERENCES = 32
@@ -36,14 +42,22 @@ class Component:
         package: What stands before it, or empty.
         place: Where it stands in the file.
         disabled: Whether the file says to leave it out.
-        resolve: Its arguments, resolved; asked for only where it is built, so that others may hold anything.
+        given: Names of its arguments.
+        argument: One of them, resolved; asked for only where it is used, so that others may hold anything.
+        text: One of them as it stands in the file.
     """
 
     name: str
     package: str
     place: str
     disabled: bool
-    resolve: Callable[[], dict[str, Any]]
+    given: tuple[str, ...]
+    argument: Callable[[str], Any]
+    text: Callable[[str], str]
+
+    def resolve(self) -> dict[str, Any]:
+        """All arguments, resolved."""
+        return {name: self.argument(name) for name in self.given}
 
 
 class MonaiConfig:
@@ -91,6 +105,8 @@ class MonaiConfig:
             return [self._resolved(item, f"{place}::{number}", depth) for number, item in enumerate(value)]
         if isinstance(value, Mapping):
             return self._resolved_mapping(value, place, depth)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserInputError(f"'{self.file}': '{place}' is {value}, not a finite number; correct it")
         return value
 
     def _resolved_text(self, value: str, place: str, depth: int) -> Any:
@@ -112,6 +128,8 @@ class MonaiConfig:
         special = [name for name in value if str(name).startswith("_") and name not in NO_ARGUMENTS]
         target = value["_target_"]
         if special or not isinstance(target, str) or target.startswith("$"):
+            if self.trust:
+                return self.trusted_instance(place)
             raise UserInputError(
                 f"'{self.file}': '{place}' has {special[0] if special else '_target_'!r}, which is not supported; "
                 "use from_network in Python instead"
@@ -120,10 +138,13 @@ class MonaiConfig:
         package, _, name = target.rpartition(".")
         disabled = str(value.get("_disabled_", False)).lower() == "true"
 
-        def resolve() -> dict[str, Any]:
-            return {key: self._resolved(item, f"{place}::{key}", depth) for key, item in arguments.items()}
+        def argument(key: str) -> Any:
+            return self._resolved(arguments[key], f"{place}::{key}", depth)
 
-        return Component(name, package, place, disabled, resolve)
+        def text(key: str) -> str:
+            return str(arguments[key])
+
+        return Component(name, package, place, disabled, tuple(arguments), argument, text)
 
     def _at(self, path: str, place: str) -> Any:
         value: Any = self.content
@@ -144,17 +165,67 @@ class MonaiConfig:
         """
         if not self.trust:
             raise UserInputError(f"'{self.file}': '{place}' would run code; {TRUST}")
-        if self._parser is None:
-            bundle = require("monai.bundle", extra="monai")
-            self._parser = bundle.ConfigParser(json.loads(json.dumps(self.content)))
-            self._parser["bundle_root"] = str(self._folder)
-            if "imports" in self.content:
-                self._parser.get_parsed_content("imports")
+        bundle = require("monai.bundle", extra="monai")
         try:
-            return self._parser.get_parsed_content(place)
+            with importable(self._folder):
+                if self._parser is None:
+                    self._parser = bundle.ConfigParser(json.loads(json.dumps(self.content)))
+                    self._parser["bundle_root"] = str(self._folder)
+                    if "imports" in self.content:
+                        self._parser.get_parsed_content("imports")
+                return self._parser.get_parsed_content(place)
         except Exception as error:  # the bundle's own code raises anything
             reason = " ".join(str(error).split())
-            raise UserInputError(f"'{self.file}': '{place}' cannot be evaluated ({reason:.200})") from error
+            raise UserInputError(
+                f"'{self.file}': '{place}' cannot be evaluated ({reason:.200}); correct it, or {USE_PYTHON}"
+            ) from error
+
+
+# ---- what was described, whether as data or built by a trusted expression
+
+
+def name_of(item: Any) -> str:
+    """The class's name."""
+    return item.name if isinstance(item, Component) else type(item).__name__
+
+
+def argument(item: Any, name: str) -> Any:
+    """An argument, resolved; None where it is not given."""
+    if isinstance(item, Component):
+        return item.argument(name) if name in item.given else None
+    for holder in (item, getattr(item, "converter", None)):  # MONAI's dictionary transforms wrap others
+        value = getattr(holder, name, None)
+        if value is not None:
+            return value[0] if isinstance(value, tuple) and name in ("argmax", "threshold", *ACTIVATIONS) else value
+    return None
+
+
+ACTIVATIONS = ("sigmoid", "softmax", "other")
+
+
+def arguments_of(item: Any) -> tuple[str, ...]:
+    """Names of what was given; of a built object nothing is known."""
+    return item.given if isinstance(item, Component) else ()
+
+
+def composed(config: MonaiConfig, entry: str) -> list[Any]:
+    """The items of a Compose or a list in the file, in order, without those that are switched off.
+
+    Raises:
+        UserInputError: It is neither, or an item has no class.
+    """
+    found = config.get(entry)
+    if name_of(found) == "Compose":
+        for name in ("lazy", "overrides"):
+            if argument(found, name):
+                raise UserInputError(f"'{config.file}': '{name}' of '{entry}' is not known; remove it")
+        found = argument(found, "transforms")
+    if not isinstance(found, list | tuple):
+        raise UserInputError(f"'{config.file}': '{entry}' is not a Compose of transforms; {USE_PYTHON}")
+    plain = (str, int, float, list, dict, type(None))
+    if any(isinstance(item, plain) for item in found):
+        raise UserInputError(f"'{config.file}': '{entry}' holds something without a class; {USE_PYTHON}")
+    return [item for item in found if not (isinstance(item, Component) and item.disabled)]
 
 
 def read_mapping(file: Path) -> dict[str, Any]:
@@ -163,6 +234,7 @@ def read_mapping(file: Path) -> dict[str, Any]:
     Raises:
         UserInputError: It is missing or damaged.
     """
+    refuse_foreign_file(file.parent.parent, file)
     try:
         text = file.read_text(encoding="utf-8")
         content = json.loads(text) if file.suffix == ".json" else require("yaml", extra="monai").safe_load(text)

@@ -11,13 +11,21 @@ import numpy as np
 import torch
 
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
+from context_propagation.core.device import out_of_memory_reported
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.boxes import Box, Span, box_of, slices_of
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.intensity_check import ChannelExpectation
+from context_propagation.core.model.largest_components import LargestComponents
 from context_propagation.core.model.preprocessing import ImagePreprocessing
-from context_propagation.core.model.segmentation_model import Loss, PreparedImage, prepared_as_trained
+from context_propagation.core.model.segmentation_model import (
+    Loss,
+    Padding,
+    PreparedImage,
+    prepared_as_trained,
+    refuse_not_finite,
+)
 from context_propagation.core.model.target import Target, TargetRule, chosen_label
 from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.optional_dependency import require
@@ -89,15 +97,17 @@ class SlidingWindow:
     """How the windows of the initial prediction are put together.
 
     Attributes:
-        overlap: Share of a window that the next one covers too; at least 0, below 1.
+        overlap: Share of a window that the next one covers too, along D, H, W; at least 0, below 1.
         weights: "gaussian" counts a window's middle more than its border, "constant" counts all alike.
+        sigma_scale: The deviation of "gaussian" along D, H, W, as a share of the window.
     """
 
-    overlap: float = 0.5
+    overlap: tuple[float, float, float] = (0.5, 0.5, 0.5)
     weights: Literal["gaussian", "constant"] = "gaussian"
+    sigma_scale: tuple[float, float, float] = (0.125, 0.125, 0.125)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.overlap < 1 or self.weights not in ("gaussian", "constant"):
+        if not all(0 <= share < 1 for share in self.overlap) or self.weights not in ("gaussian", "constant"):
             raise UserInputError(
                 f"Windows overlap by {self.overlap} with {self.weights} weights; give 0 or more and less than 1, and "
                 "gaussian or constant"
@@ -118,6 +128,8 @@ class NetworkModel:
         loss: The loss that the network was trained with.
         folds: Names of the splits; "0", "1", ... by default.
         sliding_window: Of the initial prediction.
+        padding: What the networks see beyond the border of a small image.
+        largest: What of the predicted target is kept; None for all.
 
     Raises:
         UserInputError: The patch size is not divided by the networks' strides.
@@ -136,6 +148,8 @@ class NetworkModel:
         loss: Loss = "dice and cross-entropy",
         folds: Sequence[str] | None = None,
         sliding_window: SlidingWindow | None = None,
+        padding: Padding | None = None,
+        largest: LargestComponents | None = None,
     ) -> None:
         if not splits:
             raise UserInputError("The model has no network; give at least one")
@@ -143,6 +157,8 @@ class NetworkModel:
         self.folds = tuple(folds) if folds is not None else tuple(str(number) for number in range(len(splits)))
         self.preprocessing, self.output = preprocessing, output
         self.sliding_window = sliding_window or SlidingWindow()
+        self.padding = padding or Padding()
+        self.largest = largest
         d, h, w = patch_size
         self.patch_size = (d, h, w)
         self.total_stride = self.splits[0].total_stride
@@ -180,6 +196,7 @@ class NetworkModel:
 
         Raises:
             Cancelled: The user cancelled between two windows.
+            UserInputError: The networks compute NaN or infinite logits, or the image is too small to be padded.
             MissingDependencyError: MONAI is not installed.
         """
         logits = [self._sliding_window_logits(fold, prepared, progress, cancelled) for fold in range(len(self.splits))]
@@ -192,7 +209,7 @@ class NetworkModel:
             found = self.is_target([grid.to_image(piece, origin, box) for piece in pieces])[0]
             labels[slices_of(box)] = found.cpu().numpy()
         progress("predict", 1.0)
-        return prepared.axes.undo(labels)
+        return prepared.axes.undo(labels if self.largest is None else self.largest.of(labels))
 
     def _sliding_window_logits(
         self, fold: int, prepared: PreparedImage, progress: Progress, cancelled: CancelCheck
@@ -211,17 +228,25 @@ class NetworkModel:
             done += 1
             return split.encode(x, 1).logits
 
-        logits: Any = inferers.sliding_window_inference(
-            prepared.network_input[None],
-            self.patch_size,
-            sw_batch_size=1,
-            predictor=window_logits,
-            overlap=windows.overlap,
-            mode=windows.weights,
-            sw_device=self.device,
-            device=torch.device("cpu"),
-        )
-        return cast(torch.Tensor, logits)
+        missing = [max(0, size - n) for size, n in zip(self.patch_size, prepared.grid.network_shape, strict=True)]
+        border = [width for n in reversed(missing) for width in (n // 2, n - n // 2)]
+        with out_of_memory_reported("Predicting"):
+            logits: Any = inferers.sliding_window_inference(
+                self.padding.around(prepared.network_input, border)[None],
+                self.patch_size,
+                sw_batch_size=1,
+                predictor=window_logits,
+                overlap=windows.overlap,
+                mode=windows.weights,
+                sigma_scale=windows.sigma_scale,
+                sw_device=self.device,
+                device=torch.device("cpu"),
+            )
+        found = cast(torch.Tensor, logits)
+        for axis, (n, before) in enumerate(zip(prepared.grid.network_shape, border[-2::-2], strict=True)):
+            found = found.narrow(axis + 2, before, n)
+        refuse_not_finite(found)
+        return found
 
     def prediction_bytes(self, grid: GridMap) -> int:
         """See `SegmentationModel`. Logits on the network's grid with what puts windows together, and a piece of the
@@ -254,10 +279,10 @@ def _pieces(box: Box) -> list[Box]:
     return [box_of([span, second, third]) for span in spans]
 
 
-def _window_count(shape: Sequence[int], patch: Sequence[int], overlap: float) -> int:
+def _window_count(shape: Sequence[int], patch: Sequence[int], overlap: Sequence[float]) -> int:
     """How many windows cover a grid."""
     count = 1
-    for n, size in zip(shape, patch, strict=True):
-        step = max(1, int(size * (1 - overlap)))
+    for n, size, share in zip(shape, patch, overlap, strict=True):
+        step = max(1, int(size * (1 - share)))
         count *= 1 if n <= size else 1 + -(-(n - size) // step)
     return count

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from torch import nn
-
-if TYPE_CHECKING:
-    pass
-
 
 NETWORKS = {
     "dynamic_network_architectures.architectures.unet.PlainConvUNet": "PlainConvUNet",
@@ -71,7 +67,7 @@ TRAINERS = frozenset(
         "_1epoch",
     )
 )
-"""nnU-Net's own trainers that build the network that plans.json describes. Any other may build another one."""
+"""nnU-Net's own trainers that build the network that plans.json describes; of any other it is said that it may not."""
 
 
 SAFE_GLOBALS: dict[str, Callable[..., Any]] = {

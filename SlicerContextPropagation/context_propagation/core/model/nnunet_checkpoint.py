@@ -7,21 +7,18 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from context_propagation.core.errors import UserInputError, _line
 from context_propagation.core.model.nnunet_allow_lists import SAFE_GLOBALS, TRAINERS
-
-if TYPE_CHECKING:
-    pass
-
+from context_propagation.core.storage.sound_weights import refuse_unsound_weights
 
 logger = logging.getLogger(__name__)
 
 
-FINAL, BEST = "checkpoint_final.pth", "checkpoint_best.pth"
+FINAL, BEST, LATEST = "checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth"
 
 
 @dataclass(frozen=True)
@@ -52,13 +49,17 @@ def checkpoint_files(folder: Path, folds: Sequence[str | int] | None, checkpoint
     Raises:
         UserInputError: A fold has no checkpoint.
     """
+    if not checkpoint or Path(checkpoint).name != checkpoint:
+        raise UserInputError(f"The checkpoint {checkpoint!r:.100} is no file name; give one such as {BEST}")
     present = {path.name.removeprefix("fold_"): path for path in folder.glob("fold_*") if path.is_dir()}
     found = {fold: file for fold, path in present.items() if (file := _checkpoint_file(path, checkpoint)) is not None}
     numbered = sorted((fold for fold in found if fold.isdecimal()), key=int)
     chosen = [str(fold).removeprefix("fold_") for fold in folds] if folds is not None else numbered or ["all"]
     available = ", ".join([*numbered, *(["all"] if "all" in found else [])])
     if not available:
-        raise UserInputError(f"'{folder}' has no fold_*/{checkpoint}; give a folder whose training has finished")
+        others = sorted({file.name for path in present.values() for file in path.glob("*.pth") if file.is_file()})
+        remedy = f"name one of {', '.join(others)}" if others else "give a folder whose training has finished"
+        raise UserInputError(f"'{folder}' has no fold_*/{checkpoint}; {remedy}")
     if not chosen:
         raise UserInputError(f"No folds chosen; choose from: {available}")
     for fold in chosen:
@@ -71,7 +72,7 @@ def checkpoint_files(folder: Path, folds: Sequence[str | int] | None, checkpoint
 
 
 def _checkpoint_file(fold_folder: Path, checkpoint: str) -> Path | None:
-    names = (FINAL, BEST) if checkpoint == FINAL else (checkpoint,)
+    names = (FINAL, BEST, LATEST) if checkpoint == FINAL else (checkpoint,)
     return next((fold_folder / name for name in names if (fold_folder / name).is_file()), None)
 
 
@@ -91,6 +92,7 @@ def read_checkpoint(file: Path) -> Checkpoint:
         ) from error
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise UserInputError(f"The network weights in '{file}' are not tensors; copy the checkpoint again")
+    refuse_unsound_weights(file, weights, "use another checkpoint, or train again")
     _allow_trainer(trainer_name, file)
     axes = _mirroring_axes(content.get("inference_allowed_mirroring_axes"), file)
     return Checkpoint(file, dict(weights), str(configuration), trainer_name, axes)
@@ -119,10 +121,20 @@ def _load_weights_only(file: Path) -> Any:
 
 
 def _allow_trainer(trainer_name: Any, file: Path) -> None:
-    if not isinstance(trainer_name, str) or trainer_name not in TRAINERS:
+    if not isinstance(trainer_name, str) or not trainer_name.isidentifier():
         raise UserInputError(
-            f"'{file}' was trained by {trainer_name!r:.100}, which may define another network; "
-            "use a model of nnUNetTrainer or of a stock variant that keeps the network"
+            f"'{file}' was trained by {trainer_name!r:.100}, which is no trainer's name; copy the checkpoint again"
+        )
+
+
+def tell_of_unknown_trainer(checkpoint: Checkpoint) -> None:
+    """Say what is assumed of a trainer that is not nnU-Net's own; call it once every tensor is found to fit."""
+    if checkpoint.trainer_name not in TRAINERS:
+        logger.warning(
+            "the trainer %s is not one of nnU-Net's own: its network is taken to be the one in plans.json, which every "
+            "tensor in '%s' fits; what has no tensors, such as another activation function, cannot be compared",
+            checkpoint.trainer_name,
+            checkpoint.file,
         )
 
 

@@ -34,9 +34,12 @@ from context_propagation.core.model.nnunet_checkpoint import (
     _refuse_unequal_folds,
     checkpoint_files,
     read_checkpoint,
+    tell_of_unknown_trainer,
 )
+from context_propagation.core.model.nnunet_values import check_architecture, check_configuration, check_dataset
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.storage.content_hash import content_hash
+from context_propagation.core.storage.sound_weights import built_for, refuse_huge_numbers, refuse_unsound_norms
 
 if TYPE_CHECKING:
     from nnunetv2.utilities.label_handling.label_handling import LabelManager
@@ -84,7 +87,8 @@ def load_nnunet_folder(
     Args:
         folder: Holds `plans.json`, `dataset.json` and `fold_*/<checkpoint>`.
         folds: Which folds to use; None for every `fold_<number>` that has a checkpoint, else `fold_all`.
-        checkpoint: File name; where `checkpoint_final.pth` is missing, `checkpoint_best.pth` is used and logged.
+        checkpoint: File name; where `checkpoint_final.pth` is missing, `checkpoint_best.pth` or `checkpoint_latest.pth`
+            is used and logged.
 
     Raises:
         UserInputError: The folder is incomplete or damaged, names anything that is not on an allow-list, or is for a 2D
@@ -93,6 +97,7 @@ def load_nnunet_folder(
     """
     folder = Path(folder)
     plans, dataset = _read_plans_and_dataset(folder)
+    check_dataset(dataset)
     files = checkpoint_files(folder, folds, checkpoint)
     checkpoints = [read_checkpoint(file) for file in files.values()]
     first = checkpoints[0]
@@ -104,6 +109,7 @@ def load_nnunet_folder(
     label_manager = _label_manager(plans_manager, dataset)
     heads = label_manager.num_segmentation_heads
     networks = tuple(_network(plans, c, _channel_count(dataset, plans, c.configuration), heads) for c in checkpoints)
+    tell_of_unknown_trainer(first)
     return NnunetFolder(
         plans_manager=plans_manager,
         configuration_manager=configuration_manager,
@@ -137,7 +143,7 @@ def _read_json(file: Path) -> dict[str, Any]:
         )
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserInputError(f"'{file}' is not valid JSON ({_line(error)}); copy it again from the training") from error
     if not isinstance(content, dict):
         raise UserInputError(f"'{file}' does not hold a JSON object; copy it again from the training")
@@ -162,6 +168,7 @@ def _checked_plans(plans: dict[str, Any], dataset: dict[str, Any], configuration
         _allow(scheme, NORMALIZATIONS, "normalization")
     if "architecture" in resolved:  # plans from before 2.3 have none: nnU-Net itself completes them
         _allow_architecture(_dict_entry(resolved, "architecture"))
+    check_configuration(checked, resolved)
     return checked
 
 
@@ -233,8 +240,7 @@ def _dict_entry(content: dict[str, Any], key: str, file: str = "plans.json") -> 
 
 
 def _channel_count(dataset: dict[str, Any], plans: dict[str, Any], configuration: str) -> int:
-    key = "modality" if "modality" in dataset else "channel_names"
-    count = len(_dict_entry(dataset, key, file="dataset.json"))
+    count = len(dataset["modality" if "modality" in dataset else "channel_names"])
     schemes = len(plans["configurations"][configuration]["normalization_schemes"])
     if count != schemes:
         raise UserInputError(
@@ -244,10 +250,9 @@ def _channel_count(dataset: dict[str, Any], plans: dict[str, Any], configuration
 
 
 def _label_manager(plans_manager: PlansManager, dataset: dict[str, Any]) -> LabelManager:
-    _dict_entry(dataset, "labels", file="dataset.json")
     try:
         return plans_manager.get_label_manager(dataset)
-    except (RuntimeError, AssertionError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:
         raise UserInputError(
             f"nnU-Net cannot use the labels in dataset.json ({_line(error)}); copy it again from the training"
         ) from error
@@ -257,7 +262,9 @@ def _label_manager(plans_manager: PlansManager, dataset: dict[str, Any]) -> Labe
 
 
 def _network(plans: dict[str, Any], checkpoint: Checkpoint, channels: int, heads: int) -> nn.Module:
-    network = _build_network(_architecture(plans, checkpoint.configuration), channels, heads)
+    architecture = _architecture(plans, checkpoint.configuration)
+    with built_for(checkpoint.weights, "The network in plans.json", "take both from one training"):
+        network = _build_network(architecture, channels, heads)
     try:
         network.load_state_dict(checkpoint.weights)
     except RuntimeError as error:
@@ -265,6 +272,7 @@ def _network(plans: dict[str, Any], checkpoint: Checkpoint, channels: int, heads
             f"The weights in '{checkpoint.file}' do not fit the network in plans.json "
             f"({_mismatch(network, checkpoint.weights)}); take both from one training"
         ) from error
+    refuse_unsound_norms(network, "plans.json")
     return network.eval().requires_grad_(False)
 
 
@@ -272,7 +280,7 @@ def _architecture(plans: dict[str, Any], configuration: str) -> dict[str, Any]:
     handling = require("nnunetv2.utilities.plans_handling.plans_handler", extra="nnunet")
     try:
         manager = handling.PlansManager(deepcopy(plans)).get_configuration(configuration)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except Exception as error:  # nnU-Net completes old plans without checking them
         raise UserInputError(f"plans.json describes no network ({_line(error)}); copy it again") from error
     architecture: dict[str, Any] = manager.configuration["architecture"]
     _allow_architecture(architecture)
@@ -283,12 +291,16 @@ def _build_network(architecture: dict[str, Any], channels: int, heads: int) -> n
     unet = require("dynamic_network_architectures.architectures.unet", extra="nnunet")
     network_class = getattr(unet, NETWORKS[architecture["network_class_name"]])
     arguments = {**architecture["arch_kwargs"], "deep_supervision": False}
+    refuse_huge_numbers(arguments, "The network in plans.json")
+    check_architecture(arguments)
     for keyword, classes in KEYWORD_CLASSES.items():
         if arguments.get(keyword) is not None:
             arguments[keyword] = classes[arguments[keyword]]
     try:
         network: nn.Module = network_class(input_channels=channels, num_classes=heads, **arguments)
-    except (TypeError, ValueError, AssertionError, RuntimeError, IndexError, AttributeError) as error:
+    except UserInputError:
+        raise
+    except Exception as error:  # constructors check their arguments with anything
         raise UserInputError(
             f"The network in plans.json cannot be built ({_line(error)}); copy plans.json again from the training"
         ) from error

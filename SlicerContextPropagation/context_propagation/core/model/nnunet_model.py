@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,20 +14,32 @@ import numpy as np
 import torch
 
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
-from context_propagation.core.device import select_device
-from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.core.device import out_of_memory_reported, refuse_without_memory, select_device
+from context_propagation.core.errors import Cancelled, UserInputError, _line
 from context_propagation.core.image.axis_map import AxisMap
 from context_propagation.core.image.boxes import box_of
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.filled_holes import nnunet_fills_holes_so
 from context_propagation.core.model.intensity_check import ChannelExpectation, channel_expectations
+from context_propagation.core.model.nnunet_checkpoint import FINAL
 from context_propagation.core.model.nnunet_folder import NnunetFolder, load_nnunet_folder
-from context_propagation.core.model.segmentation_model import Loss, PreparedImage, prepared_as_trained
+from context_propagation.core.model.nnunet_values import members_of
+from context_propagation.core.model.segmentation_model import (
+    NOT_FINITE,
+    Loss,
+    Padding,
+    PreparedImage,
+    prepared_as_trained,
+    refuse_not_finite,
+)
 from context_propagation.core.model.target import Target, TargetRule, chosen_label
 from context_propagation.core.network.direct_convolution import DirectConvolution
 from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.network.unet_split import UNetSplit
+
+logger = logging.getLogger(__name__)
+
 
 REORIENTING_READERS = {"NibabelIOWithReorient": "RAS", "SimpleITKIOWithReorient": "RAS"}
 """Reader classes that reorient before the network sees the image; all others feed the array as stored."""
@@ -47,9 +60,11 @@ class NnunetModel:
         target: The label that is refined.
         target_name: Its name.
         folds: Names of the folds in use, "0", "1", ... or "all".
+        padding: nnU-Net's own: zeros.
         loss: nnU-Net's own.
     """
 
+    padding = Padding()
     loss: Loss = "dice and cross-entropy"
 
     def __init__(
@@ -83,6 +98,7 @@ class NnunetModel:
         device: str = "auto",
         folds: Sequence[str | int] | None = None,
         orientation: str | None = None,
+        checkpoint: str = FINAL,
     ) -> NnunetModel:
         """Load a trained-model folder as nnU-Net v2 writes it; no code in it is run.
 
@@ -93,12 +109,13 @@ class NnunetModel:
             folds: Folds to average; all by default.
             orientation: Orientation of the training arrays, e.g. "LPS", where it is known and all cases had it: images
                 are then reoriented first, so that a stored flip or permutation does not change the result.
+            checkpoint: File name in each fold; see `load_nnunet_folder`.
 
         Raises:
             UserInputError: The folder cannot be used, the label is unknown, or the device is missing.
         """
         chosen = select_device(device)
-        loaded = load_nnunet_folder(Path(folder), folds)
+        loaded = load_nnunet_folder(Path(folder), folds, checkpoint)
         return cls(loaded, _target(loaded, label), chosen, orientation)
 
     def prepare(self, volume: SourceVolume) -> PreparedImage:
@@ -108,16 +125,42 @@ class NnunetModel:
     def _prepare(self, volume: SourceVolume) -> PreparedImage:
         plans, configuration = self._folder.plans_manager, self._folder.configuration_manager
         preprocessor = configuration.preprocessor_class(verbose=False)
+        self._refuse_huge_grid(volume)
         properties: dict[str, Any] = {"spacing": list(volume.spacing_kji_mm)}
-        with nnunet_fills_holes_so():
-            data, _, properties = preprocessor.run_case_npy(
-                volume.channels, None, properties, plans, configuration, self._folder.dataset_json
-            )
+        try:
+            with nnunet_fills_holes_so(), out_of_memory_reported("Preparing the image"):
+                data, _, properties = preprocessor.run_case_npy(
+                    volume.channels, None, properties, plans, configuration, self._folder.dataset_json
+                )
+        except (TypeError, KeyError, IndexError, ZeroDivisionError, AssertionError, NotImplementedError) as error:
+            raise UserInputError(
+                f"nnU-Net cannot prepare the image as plans.json says ({_line(error)}); copy plans.json again"
+            ) from error
         axes = self._transposed
         d, h, w = (int(n) for n in data.shape[1:])
         crop = box_of([(int(start), int(stop)) for start, stop in properties["bbox_used_for_cropping"]])
         network_input = torch.as_tensor(data, dtype=torch.float32)
         return PreparedImage(network_input, axes, axes.per_axis(volume.shape_kji), GridMap(crop, (d, h, w)), properties)
+
+    def _refuse_huge_grid(self, volume: SourceVolume) -> None:
+        """What resampling would allocate is asked for before it begins; a voxel size may be wrong by powers of ten."""
+        spacing_mm = self._folder.configuration_manager.spacing
+        shape = [
+            max(1, round(n * mm / wanted))
+            for n, mm, wanted in zip(
+                self._transposed.per_axis(volume.shape_kji),
+                self._transposed.per_axis(volume.spacing_kji_mm),
+                spacing_mm,
+                strict=True,
+            )
+        ]
+        resampled = f"Resampling the image to the network's voxels of {' x '.join(f'{mm:g}' for mm in spacing_mm)} mm"
+        bytes_per_voxel = 8 * self.channels + 4 * self._folder.label_manager.num_segmentation_heads
+        refuse_without_memory(
+            math.prod(shape) * bytes_per_voxel,
+            f"{resampled}, {' x '.join(map(str, shape))} of them,",
+            "check the voxel sizes of image and model",
+        )
 
     @property
     def _transposed(self) -> AxisMap:
@@ -138,19 +181,23 @@ class NnunetModel:
 
         Raises:
             Cancelled: The user cancelled between two tiles.
+            UserInputError: The networks compute NaN or infinite logits.
         """
         from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 
         logits = self._sliding_window_logits(prepared, progress, cancelled)
-        labels = convert_predicted_logits_to_segmentation_with_correct_shape(
+        found = convert_predicted_logits_to_segmentation_with_correct_shape(
             logits,
             self._folder.plans_manager,
             self._folder.configuration_manager,
             self._folder.label_manager,
             prepared.properties,
+            return_probabilities=self._rule.regions,
             num_threads_torch=torch.get_num_threads(),
         )
-        return prepared.axes.undo(self._transposed.apply(np.isin(labels, self.target.label)))
+        # a labelmap holds one value per voxel, so that a region that another one was written over is not whole in it
+        target = found[1][self.target.channel] > 0.5 if self._rule.regions else found == self.target.label[0]
+        return prepared.axes.undo(self._transposed.apply(target))
 
     def _sliding_window_logits(
         self, prepared: PreparedImage, progress: Progress, cancelled: CancelCheck
@@ -185,10 +232,20 @@ class NnunetModel:
 
             hook = network.register_forward_pre_hook(tile_done)
             try:
-                with DirectConvolution():
+                with DirectConvolution(), out_of_memory_reported("Predicting"):
                     logits = predictor.predict_sliding_window_return_logits(prepared.network_input).cpu()
+            except (RuntimeError, TypeError, ValueError, AssertionError, IndexError) as error:
+                if isinstance(error, UserInputError):
+                    raise
+                if "Encountered inf" in str(error):
+                    raise UserInputError(NOT_FINITE) from error
+                raise UserInputError(
+                    f"The network in plans.json cannot compute on patches of {self.patch_size} ({_line(error)}); copy "
+                    "plans.json again from the training"
+                ) from error
             finally:
                 hook.remove()
+            refuse_not_finite(logits)
             summed = logits if summed is None else summed + logits
         progress("predict", 1.0)
         if summed is None:
@@ -199,7 +256,7 @@ class NnunetModel:
         """See `SegmentationModel`. Logits and probabilities of all labels on the image's grid, and the label map."""
         heads = self._folder.label_manager.num_segmentation_heads
         image_voxels = math.prod(stop - start for start, stop in grid.crop)
-        return int(image_voxels * (8 * heads + 2))
+        return int(image_voxels * ((12 if self._rule.regions else 8) * heads + 2))
 
     def target_logit(self, logits: torch.Tensor) -> torch.Tensor:
         """See `SegmentationModel`."""
@@ -221,12 +278,33 @@ def _target(folder: NnunetFolder, label: str | int | None) -> Target:
         UserInputError: Unknown, background, or not given where there are several.
     """
     labels: dict[str, Any] = folder.dataset_json["labels"]
-    foreground = {name: value for name, value in labels.items() if name not in ("background", "ignore")}
-    name = list(foreground)[chosen_label(list(foreground), list(foreground.values()), label)]
-    value = foreground[name]
-    manager = folder.label_manager
-    if manager.has_regions:
-        members = tuple(int(v) for v in value) if isinstance(value, (list, tuple)) else (int(value),)
-        regions = [tuple(r) if isinstance(r, (list, tuple)) else (r,) for r in manager.foreground_regions]
-        return Target(name, regions.index(members), members)
-    return Target(name, int(value), (int(value),))
+    members = {name: members_of(v) for name, v in labels.items() if name not in ("background", "ignore")}
+    names, manager = list(members), folder.label_manager
+    known = [value[0] if len(value) == 1 else value for value in members.values()]
+    number = chosen_label(names, known, label)
+    own = members[names[number]]
+    if not manager.has_regions:
+        return Target(names[number], own[0], own)
+    order = manager.regions_class_order
+    _tell_of_region_order(names[number], own, list(members.values())[number + 1 :])
+    inside = [order[n] for n, other in enumerate(members.values()) if n != number and set(other) < set(own)]
+    written = (order[number], *inside)
+    if set(written) == set(own):
+        return Target(names[number], number, written)
+    logger.info(
+        "in labelmaps %s is read as nnU-Net writes it, where the values are %s; the training's were %s",
+        names[number],
+        ", ".join(map(str, written)),
+        ", ".join(map(str, own)),
+    )
+    return Target(names[number], number, written, own)
+
+
+def _tell_of_region_order(name: str, own: tuple[int, ...], later: Sequence[tuple[int, ...]]) -> None:
+    """A labelmap holds one value per voxel, and nnU-Net writes regions in their order."""
+    if any(set(other) > set(own) for other in later):
+        logger.warning(
+            "nnU-Net writes a larger region over %s (regions_class_order in dataset.json), so that its labelmaps do "
+            "not show it: use this program's segmentations",
+            name,
+        )

@@ -160,7 +160,7 @@ def load_psnn_folder(
         patch_size=description.patch_size,
         content_hash=content_hash({FILE_NAME: text}, [network.state_dict() for network in networks]),
         device=chosen,
-        orientation=orientation or description.orientation,
+        orientation=description.orientation or orientation,
         loss="dice",
         folds=tuple(files),
     )

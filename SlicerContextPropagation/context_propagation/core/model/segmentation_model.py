@@ -11,8 +11,10 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
+from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.axis_map import AxisMap, axes_towards, turned_volume
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.image.source_volume import SourceVolume
@@ -22,6 +24,56 @@ from context_propagation.core.network.split_network import SplitNetwork
 
 Loss = Literal["dice and cross-entropy", "dice"]
 """A base model's own loss: Eq. 7 for nnU-Net, Eq. 5 for PSNN."""
+
+
+PADDING_MODES = ("constant", "reflect", "replicate", "circular")
+
+
+@dataclass(frozen=True)
+class Padding:
+    """What a network sees beyond the border of an image that is smaller than its window.
+
+    Attributes:
+        mode: As torch's `pad` has it.
+        value: Of "constant".
+    """
+
+    mode: Literal["constant", "reflect", "replicate", "circular"] = "constant"
+    value: float = 0.0
+
+    def around(self, piece: torch.Tensor, widths: Sequence[int]) -> torch.Tensor:
+        """A piece `[C, D, H, W]` with a border of so many voxels, last axis first, before and after.
+
+        Raises:
+            UserInputError: The image is too small to be padded so.
+        """
+        if not any(widths):
+            return piece
+        try:
+            if self.mode == "constant":
+                return F.pad(piece, list(widths), value=self.value)
+            return F.pad(piece[None], list(widths), mode=self.mode)[0]
+        except RuntimeError as error:
+            raise UserInputError(
+                f"The image of {tuple(piece.shape[1:])} voxels is too small to be padded by '{self.mode}' to the "
+                "network's window; give a larger image"
+            ) from error
+
+
+NOT_FINITE = (
+    "The network computes NaN or infinite values of this image, so that nothing can be predicted; check the model's "
+    "weights and normalization, and the image's values"
+)
+
+
+def refuse_not_finite(logits: torch.Tensor) -> None:
+    """Refuse logits that decide nothing: every comparison with NaN is false, which would look like an empty target.
+
+    Raises:
+        UserInputError: One of them is NaN or infinite.
+    """
+    if not bool(torch.isfinite(logits).all()):
+        raise UserInputError(NOT_FINITE)
 
 
 @dataclass(frozen=True)
@@ -76,6 +128,7 @@ class SegmentationModel(Protocol):
         channels: Number of image channels.
         channel_names: Their names.
         channel_expectations: What each channel should hold, as far as it is known.
+        padding: What the network sees beyond the border of a small image.
         loss: The loss that the network was trained with; updates and fusion networks are trained with it.
         device: Where it computes.
     """
@@ -91,6 +144,7 @@ class SegmentationModel(Protocol):
     channels: int
     channel_names: Sequence[str]
     channel_expectations: Sequence[ChannelExpectation]
+    padding: Padding
     loss: Loss
     device: torch.device
 

@@ -17,12 +17,19 @@ class Target:
     Attributes:
         name: Its name.
         channel: The network's output channel.
-        label: Its value in the predicted labelmap; regions: the values that belong to it.
+        label: Its value in a predicted labelmap; of a region its own value first, then those of the regions inside it.
+        trained: Its values in a labelmap of the training, where they are others than `label`; else empty.
     """
 
     name: str
     channel: int
     label: tuple[int, ...]
+    trained: tuple[int, ...] = ()
+
+    @property
+    def truth_values(self) -> tuple[int, ...]:
+        """Its values in a labelmap as the training had them."""
+        return self.trained or self.label
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def trace(network: nn.Module, example: torch.Tensor) -> TracedGraph:
 def _plain_logits(plain: nn.Module, x: torch.Tensor, name: str) -> torch.Tensor:
     try:
         logits = plain(x)
-    except (RuntimeError, ValueError, AssertionError) as error:
+    except Exception as error:  # a network raises anything on an image that it does not take
         raise UserInputError(
             f"{name} does not take an image {tuple(x.shape)} ({' '.join(str(error).split()):.150}); give a network "
             "that takes every multiple of its strides"

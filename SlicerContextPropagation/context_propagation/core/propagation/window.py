@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass
-
-import torch
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import Box, Span, box_of, dilate, slices_of, whole
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.model.segmentation_model import PreparedImage, SegmentationModel
 from context_propagation.core.network.split_network import CachedFeatures
-from context_propagation.core.optional_dependency import require
-
-logger = logging.getLogger(__name__)
-
-
-UNKNOWN_MEMORY_BYTES = 4 * 2**30
-
-
-USABLE_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -29,7 +17,7 @@ class Window:
     """One cached piece of the network's grid.
 
     Attributes:
-        network_box: Its place; parts outside the grid were padded with zeros, as nnU-Net pads.
+        network_box: Its place; parts outside the grid were padded as the model pads.
         image_box: The image voxels that it can decode, network axis order.
         features: The cache of each fold.
     """
@@ -54,17 +42,6 @@ class WindowPlan:
     cached_bytes: int
     peak_bytes: int
     messages: tuple[str, ...] = ()
-
-
-def available_bytes(device: torch.device) -> int:
-    """Memory that may be used on a device: four fifths of what is free."""
-    if device.type == "cuda":
-        return int(USABLE_SHARE * torch.cuda.mem_get_info(device)[0])
-    try:
-        return int(USABLE_SHARE * require("psutil", extra="cli").virtual_memory().available)
-    except UserInputError:
-        logger.warning("psutil is not installed: free memory is unknown, 4 GiB are assumed")
-        return UNKNOWN_MEMORY_BYTES
 
 
 def plan_windows(
@@ -139,7 +116,7 @@ def _placed(target: Box, shape: tuple[int, int, int], network_shape: tuple[int, 
 
 
 def _placed_span(span: Span, size: int, grid_size: int) -> Span:
-    """A span of `size` centred on a target, moved into the grid where it fits, else padded as nnU-Net pads."""
+    """A span of `size` centred on a target, moved into the grid where it fits, else padded on both sides."""
     if size >= grid_size:
         start = -((size - grid_size) // 2)
     else:
@@ -167,7 +144,7 @@ def encode_window(model: SegmentationModel, prepared: PreparedImage, box: Box, l
     inside = box_of([(max(0, s), min(e, n)) for (s, e), n in zip(box, prepared.grid.network_shape, strict=True)])
     piece = prepared.network_input[(slice(None), *slices_of(inside))]
     padding = [p for (s, e), (a, b) in zip(box[::-1], inside[::-1], strict=True) for p in (a - s, e - b)]
-    x = torch.nn.functional.pad(piece, padding)[None].to(model.device)
+    x = model.padding.around(piece, padding)[None].to(model.device)
     image_box = _image_box(prepared.grid, box)
     return Window(box, image_box, tuple(split.encode(x, level) for split in model.splits))
 

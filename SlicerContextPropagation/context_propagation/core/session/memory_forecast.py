@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from context_propagation.core.device import USABLE_SHARE, available_bytes
 from context_propagation.core.image.boxes import Box, bounding_box, box_of, intersection
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.propagation.window import USABLE_SHARE, available_bytes, plan_windows
+from context_propagation.core.propagation.window import plan_windows
 from context_propagation.core.session.ready_image import ReadyImage
 from context_propagation.core.session.session_settings import SessionSettings
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from context_propagation.core.callbacks import CancelCheck, Progress
+from context_propagation.core.device import available_bytes
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.boxes import Box, bounding_box, contains, intersection, slices_of
 from context_propagation.core.image.slices import SliceEdit, near_indices
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.feature_cache import NO_WINDOW, FeatureCache
-from context_propagation.core.propagation.window import WindowPlan, available_bytes, encode_window, plan_windows
+from context_propagation.core.propagation.window import WindowPlan, encode_window, plan_windows
 from context_propagation.core.session.session_settings import SessionSettings
 
 

@@ -11,6 +11,8 @@ from torch import nn
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
+from context_propagation.core.storage.own_files import refuse_foreign_file
+from context_propagation.core.storage.sound_weights import refuse_unsound_weights
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -29,6 +31,7 @@ def read_weights(file: Path, build: Callable[[], Network], remedy: str) -> Netwo
     Raises:
         UserInputError: The file is damaged, its tensors are not those of this architecture, or not finite.
     """
+    refuse_foreign_file(file.parent, file)
     with torch.device("meta"):
         network = build()
     expected = network.state_dict()
@@ -40,9 +43,7 @@ def read_weights(file: Path, build: Callable[[], Network], remedy: str) -> Netwo
     except (OSError, safetensors.SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise UserInputError(f"'{file}' is truncated or damaged ({reason:.200}); {remedy}") from error
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise UserInputError(f"Tensor '{name}' in '{file}' holds NaN or infinite weights; train again")
+    refuse_unsound_weights(file, tensors, "train again")
     network.load_state_dict(tensors, assign=True)
     return network.eval().requires_grad_(False)
 
