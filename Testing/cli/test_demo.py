@@ -21,7 +21,6 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.phantom.unseen_phantoms import UNSEEN
 from nnunet_folders import write_nnunet_folder
 
-
 SMALL, SHIPPED = "a small bundle", "the shipped bundle"
 
 
