@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,21 @@ from context_propagation.cli.main import main
 from nnunet_folders import write_nnunet_folder
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Torch, VTK and their like stay to the end: a search for garbage need not go through all their objects."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Make the cases long that `quick` does not name."""
+    """Make the cases long that `quick` does not name, and begin with trainings: a long file at the end has one core."""
+    items.sort(key=lambda item: "training" not in item.path.parts)
     for item in items:
         quick = item.get_closest_marker("quick")
         if quick is not None and not all(_has(item.callspec, name, value) for name, value in quick.kwargs.items()):

@@ -3,29 +3,49 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from context_propagation.cli import build_demo
+from bundles import write_bundle
+from context_propagation.cli import build_demo, demo
 from context_propagation.cli.build_demo import BuildDemoRequest
 from context_propagation.cli.main import main
 from context_propagation.core.bundle.bundle import load_bundle
 from context_propagation.core.bundle.shipped_bundle import CONTROL, shipped_bundle
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.phantom.unseen_phantoms import UNSEEN
+from nnunet_folders import write_nnunet_folder
+
+SMALL, SHIPPED = "a small bundle", "the shipped bundle"
 
 
-@pytest.fixture(scope="module")
-def shown(tmp_path_factory) -> Path:
-    """The output of one run of the demo."""
+@pytest.fixture(scope="module", params=[SMALL, SHIPPED])
+def shown(request, tmp_path_factory) -> Path:
+    """The output of one run of the demo; with the small bundle, which has random weights, on a coarse phantom."""
     output = tmp_path_factory.mktemp("demo")
-    assert main(["demo", "--output", str(output)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == SMALL:
+            bundle = small_bundle(tmp_path_factory.mktemp("small"))
+            patch.setattr(demo, "shipped_bundle", lambda: bundle)
+            patch.setattr(demo, "UNSEEN", replace(UNSEEN, spacing_ijk_mm=(6.0, 6.0, 6.0)))
+        assert main(["demo", "--output", str(output)]) == 0
     return output
 
 
+def small_bundle(folder: Path) -> Path:
+    base = write_nnunet_folder(folder / "base", folds=("all",), spacing=(6.0, 6.0, 6.0), channel_name="CT")
+    bundle = write_bundle(folder / "bundle", base, folds=("all",), copy_base=True)
+    (bundle / CONTROL).parent.mkdir()
+    shutil.copyfile(bundle / "fusion_all.safetensors", bundle / CONTROL)
+    return bundle
+
+
+@pytest.mark.quick(shown=SMALL)
 def test_the_demo_leaves_segmentation_report_figure_and_table(shown):
     assert (shown / "refined.seg.nrrd").stat().st_size > 1000
     assert (shown / "figure.png").stat().st_size > 10_000
@@ -34,11 +54,14 @@ def test_the_demo_leaves_segmentation_report_figure_and_table(shown):
     assert len(report["edited_slices"]) == 1
 
 
+@pytest.mark.quick(shown=SMALL)
 def test_the_demo_s_table_has_the_controls(shown):
     rows = [line.split("|")[1].strip() for line in (shown / "table.md").read_text(encoding="utf-8").splitlines()[2:]]
     assert rows == ["baseline", "paste", "update", "fusion", "no-edit control"]
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("shown", [SHIPPED], indirect=True)
 def test_the_edit_improves_the_phantom_s_segmentation_in_the_whole_volume(shown):
     whole = {
         line.split("|")[1].strip(): float(line.split("|")[4])
@@ -47,6 +70,7 @@ def test_the_edit_improves_the_phantom_s_segmentation_in_the_whole_volume(shown)
     assert whole["fusion"] > whole["paste"] > whole["baseline"]
 
 
+@pytest.mark.quick(shown=SMALL)
 def test_the_redrawn_slice_is_the_truth_s(shown):
     report = json.loads((shown / "report.json").read_text())
     (index,) = report["edited_slices"]

@@ -38,7 +38,7 @@ def write_cases(folder: Path, count: int) -> None:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("cases")
-    write_cases(folder, 4)
+    write_cases(folder, 3)
     return folder
 
 
@@ -49,7 +49,7 @@ def unseen_model(tmp_path_factory) -> Path:
 
 def arguments(model: Path, data: Path, output: Path, *more: object) -> list[str]:
     words = ["train-fusion", "--model", model, "--images", data / "images", "--labels", data / "labels"]
-    words += ["--output", output, "--epochs", 2, "--edits-per-case", 2, "--jobs", 1, "--device", "cpu", *more]
+    words += ["--output", output, "--epochs", 2, "--edits-per-case", 1, "--jobs", 1, "--device", "cpu", *more]
     return [str(word) for word in words]
 
 
@@ -75,7 +75,7 @@ def test_the_bundle_holds_a_trained_network_and_leaves_no_cache_behind(trained, 
 def test_the_provenance_names_counts_seed_and_figures_with_the_control(trained):
     made = json.loads((trained / "bundle.json").read_text())["provenance"]
 
-    assert (made["training_cases"], made["validation_cases"]) == ([3], [1])
+    assert (made["training_cases"], made["validation_cases"]) == ([2], [1])
     assert made["settings"]["seed"] == 0
     assert "the cases that chose the epoch and the far thresholds" in made["validation"]["measured on"]
     rows = {name.split(", ")[2] for name in made["validation"]["dsc"]}
@@ -185,7 +185,7 @@ def test_a_training_does_not_go_on_with_changed_labels(run, unseen_model, data, 
 
 def test_a_training_does_not_go_on_with_a_changed_folds_file(run, data, tmp_path, monkeypatch):
     model = write_nnunet_folder(tmp_path / "model", folds=(0,))
-    splits = [{"train": [], "val": [f"case_{number}" for number in range(4)]}]
+    splits = [{"train": [], "val": [f"case_{number}" for number in range(3)]}]
     command = arguments(model, data, tmp_path / "bundle", "--folds", tmp_path / "splits_final.json")
 
     def interrupted(*arguments):
@@ -277,13 +277,15 @@ def test_a_model_with_folds_asks_for_the_folds_file(run, data, tmp_path):
 
 
 @pytest.mark.long
-def test_each_fold_learns_from_the_cases_that_it_never_saw(run, data, tmp_path):
+def test_each_fold_learns_from_the_cases_that_it_never_saw(run, tmp_path):
+    write_cases(tmp_path / "data", 4)
     model = write_nnunet_folder(tmp_path / "model", folds=(0, 1))
     names = [f"case_{number}" for number in range(4)]
     splits = [{"train": names[2:], "val": names[:2]}, {"train": names[:2], "val": names[2:]}]
     (tmp_path / "splits_final.json").write_text(json.dumps(splits))
 
-    command = arguments(model, data, tmp_path / "bundle", "--folds", tmp_path / "splits_final.json", "--epochs", 1)
+    more = ("--folds", tmp_path / "splits_final.json", "--epochs", 1)
+    command = arguments(model, tmp_path / "data", tmp_path / "bundle", *more)
     assert run(*command).code == 0
 
     _, fusion = load_bundle(tmp_path / "bundle", "cpu")

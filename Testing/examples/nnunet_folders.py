@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,28 @@ ARCHITECTURES = "dynamic_network_architectures.architectures.unet."
 RESAMPLING = {"order_z": 0, "force_separate_z": None}
 
 
+@functools.cache
+def _templates() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="nnunet-folders-")
+
+
+def _made_once(write: Callable[..., Path]) -> Callable[..., Path]:
+    """Make each folder once in a process, and copy it from then on: many tests want the same one."""
+
+    made: dict[str, Path] = {}
+
+    @functools.wraps(write)
+    def copy(path: Path, **options: Any) -> Path:
+        wanted = repr(sorted(options.items()))
+        if wanted not in made:
+            made[wanted] = write(Path(_templates().name) / str(len(made)), **options)
+        shutil.copytree(made[wanted], path, dirs_exist_ok=True)
+        return path
+
+    return copy
+
+
+@_made_once
 def write_nnunet_folder(
     path: Path,
     *,

@@ -19,6 +19,7 @@ AT_FULL_DEPTH = (
     "AppChannelsTest",
     "AppDocumentationTest",
     "AppEffectTest",
+    "AppFirstFiveMinutesTest",
     "AppGeometryTest",
     "AppInterruptionTest",
     "AppMainThreadTest",

@@ -1,5 +1,6 @@
 """What docs/console.md shows is run as it stands there."""
 
+import ast
 import inspect
 import re
 import sys
@@ -16,6 +17,7 @@ def the_code_of_the_page():
     return re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
+@pytest.mark.long
 def test_all_code_of_the_page_runs_in_the_application_one_block_after_the_other(application, tmp_path, monkeypatch):
     pytest.importorskip("nnunetv2")
     pytest.importorskip("monai")
@@ -41,6 +43,22 @@ def test_all_code_of_the_page_runs_in_the_application_one_block_after_the_other(
     assert np.array_equal(after[saved][1], after[first][1])  # replaying writes nothing
     assert names["pending"].result.changed.any()
     assert after[last] == (0, None)  # closed
+
+
+def test_all_code_of_the_page_can_be_read_and_calls_what_is_there():
+    pytest.importorskip("slicer")
+    from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
+    from context_propagation.mrml.nodes.scenes import new_scene
+
+    code = "\n".join(the_code_of_the_page())
+    used = {
+        node.attr
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "logic"
+    }
+
+    assert len(used) > 10
+    assert used <= set(dir(ContextPropagationLogic(new_scene())))
 
 
 def test_the_whole_job_has_at_most_15_lines():

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.training import processes
 from context_propagation.training.processes import run_in_parallel
 from worker_jobs import die_at_first, map_in_a_process_of_its_own, refuse, stay
 
@@ -27,7 +28,7 @@ run_in_parallel([partial(stay, sys.argv[1], number, float(sys.argv[2])) for numb
 def waited_for(condition, seconds=120.0):
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
-        time.sleep(0.1)
+        time.sleep(0.02)
     return condition()
 
 
@@ -62,16 +63,64 @@ def done_in(folder):
     return {path.name for path in folder.glob("done-*")}
 
 
+# ---- one pool of processes, which costs seconds to start, for as many tests as it lives through
+
+
+def test_results_are_in_the_order_of_the_jobs(tmp_path):
+    jobs = [partial(stay, tmp_path, name, seconds) for name, seconds in (("slow", 1), ("quick", 0), ("last", 0))]
+    assert run_in_parallel(jobs, "jobs", 2) == ["slow", "quick", "last"]
+    assert run_in_parallel(jobs, "jobs", 1) == ["slow", "quick", "last"]
+    assert run_in_parallel([], "jobs", 2) == []
+    assert f"process-{os.getpid()}" in {path.name for path in tmp_path.glob("process-*")}  # one worker is this process
+
+
+def test_a_job_may_start_processes_of_its_own():
+    jobs = [partial(map_in_a_process_of_its_own, [-1, 2]), partial(map_in_a_process_of_its_own, [-3])]
+    assert run_in_parallel(jobs, "jobs", 2) == [[1, 2], [3]]
+
+
+@pytest.mark.quick(deaths=1)
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_jobs_are_done_again_where_a_process_died_each_on_one_thread(tmp_path, deaths):
+    jobs = [partial(die_at_first, tmp_path, deaths), *(partial(stay, tmp_path, name, 0.1) for name in "abcdef")]
+    assert run_in_parallel(jobs, "jobs", 2) == [(deaths + 1, 1), *"abcdef"]
+
+
+@pytest.mark.quick(attempts=1)
+@pytest.mark.parametrize("attempts", [1, processes.ATTEMPTS])
+def test_a_job_that_dies_at_every_attempt_is_named(tmp_path, monkeypatch, attempts):
+    monkeypatch.setattr(processes, "ATTEMPTS", attempts)
+    jobs = [*(partial(stay, tmp_path, name, 0) for name in "abc"), partial(die_at_first, tmp_path, 9)]
+    with pytest.raises(UserInputError) as caught:
+        run_in_parallel(jobs, "jobs", 2, ["a", "b", "c", "case_7"])
+    assert str(caught.value) == (
+        f"A worker process died, {attempts} times, while it ran 'case_7'; likely for lack of memory; "
+        "give a smaller --jobs"
+    )
+    assert done_in(tmp_path) == {"done-a", "done-b", "done-c"}
+    assert len(list(tmp_path.glob("start-*"))) == attempts
+
+
+def test_an_error_of_a_job_reaches_the_caller(tmp_path):
+    jobs = [partial(refuse, UserInputError("the case is empty; give another")), partial(stay, tmp_path, "long", 600)]
+    with pytest.raises(UserInputError, match="the case is empty; give another"):
+        run_in_parallel(jobs, "jobs", 2)
+    assert done_in(tmp_path) == set()
+
+
+# ---- a parent that ends
+
+
 def test_with_a_killed_parent_processes_end_and_write_nothing_more(start, tmp_path):
     """Also where nobody asks how the parent ended, so that it stays a zombie; short jobs, more of them in line."""
-    parent, below = start(seconds=0.5)
+    parent, below = start(seconds=0.2)
     assert waited_for(lambda: len(done_in(tmp_path)) > 2)
 
     parent.kill()
 
     assert waited_for(lambda: not any(map(is_alive, below)), 60)
     done = done_in(tmp_path)
-    time.sleep(1.5)
+    time.sleep(0.6)  # three jobs' length
     assert done_in(tmp_path) == done
 
 
@@ -86,40 +135,4 @@ def test_ctrl_c_ends_all_processes_at_once(start, tmp_path):
     assert parent.returncode != 0
     assert said.count("KeyboardInterrupt\n") == 1, said
     assert said.count("Traceback") == 1, said
-    assert done_in(tmp_path) == set()
-
-
-def test_jobs_are_done_again_where_a_process_died_each_on_one_thread(tmp_path):
-    jobs = [partial(die_at_first, tmp_path, 2), *(partial(stay, tmp_path, name, 0.1) for name in "abcdef")]
-    assert run_in_parallel(jobs, "jobs", 2) == [(3, 1), *"abcdef"]
-
-
-def test_a_job_may_start_processes_of_its_own():
-    jobs = [partial(map_in_a_process_of_its_own, [-1, 2]), partial(map_in_a_process_of_its_own, [-3])]
-    assert run_in_parallel(jobs, "jobs", 2) == [[1, 2], [3]]
-
-
-def test_results_are_in_the_order_of_the_jobs(tmp_path):
-    jobs = [partial(stay, tmp_path, name, seconds) for name, seconds in (("slow", 1), ("quick", 0), ("last", 0))]
-    assert run_in_parallel(jobs, "jobs", 2) == ["slow", "quick", "last"]
-    assert run_in_parallel(jobs, "jobs", 1) == ["slow", "quick", "last"]
-    assert run_in_parallel([], "jobs", 2) == []
-    assert f"process-{os.getpid()}" in {path.name for path in tmp_path.glob("process-*")}  # one worker is this process
-
-
-def test_a_job_that_dies_at_every_attempt_is_named(tmp_path):
-    jobs = [*(partial(stay, tmp_path, name, 0) for name in "abc"), partial(die_at_first, tmp_path, 9)]
-    with pytest.raises(UserInputError) as caught:
-        run_in_parallel(jobs, "jobs", 2, ["a", "b", "c", "case_7"])
-    assert str(caught.value) == (
-        "A worker process died, 3 times, while it ran 'case_7'; likely for lack of memory; give a smaller --jobs"
-    )
-    assert done_in(tmp_path) == {"done-a", "done-b", "done-c"}
-    assert len(list(tmp_path.glob("start-*"))) == 3
-
-
-def test_an_error_of_a_job_reaches_the_caller(tmp_path):
-    jobs = [partial(refuse, UserInputError("the case is empty; give another")), partial(stay, tmp_path, "long", 600)]
-    with pytest.raises(UserInputError, match="the case is empty; give another"):
-        run_in_parallel(jobs, "jobs", 2)
     assert done_in(tmp_path) == set()

@@ -439,6 +439,7 @@ def paths_to_values(content: dict[str, Any]) -> list[tuple[str, ...]]:
     return paths
 
 
+@pytest.mark.quick(value=3)
 @pytest.mark.parametrize("value", [None, 3, []], ids=repr)
 def test_plans_with_an_entry_of_the_wrong_type_load_or_are_refused_in_one_line(folder: Path, value: Any) -> None:
     original = (folder / "plans.json").read_text()

@@ -65,6 +65,7 @@ CASES = {
 }
 
 
+@pytest.mark.quick(case=("several tiles, cropped", "thick slices, resampled", "transposed", "two channels, two folds"))
 @pytest.mark.parametrize("case", CASES)
 def test_the_initial_prediction_is_that_of_nnunet_s_own_predictor(tmp_path, case):
     options, shape, spacing_ijk, border = CASES[case]
@@ -286,6 +287,7 @@ def tilted(direction, degrees=12):
     return about_l @ about_s @ direction
 
 
+@pytest.mark.quick(oblique=True)
 @pytest.mark.parametrize("oblique", [False, True])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("reader", READERS)
@@ -351,6 +353,7 @@ def refined(folder, volume, orientation=None):
     return [in_lps(mask, volume) for mask in (session.initial, session.window_prediction, session.segmentation)]
 
 
+@pytest.mark.quick(stored=("RAS", "PSL"))
 @pytest.mark.parametrize("stored", STORED)
 @pytest.mark.parametrize("how", ["reader", "argument"])
 def test_stored_flips_and_permutations_do_not_matter_where_the_orientation_is_known(tmp_path, stored, how):

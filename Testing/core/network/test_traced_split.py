@@ -91,6 +91,7 @@ def test_on_nnunets_networks_it_agrees_with_the_split_made_for_them(split_of, na
     assert traced.cached_bytes((64, 32, 32), level) == made_for_it.cached_bytes((64, 32, 32), level)
 
 
+@pytest.mark.quick(level=2)
 @pytest.mark.parametrize(("name", "level"), CASES)
 def test_a_slab_decodes_its_box_as_the_whole_window_does(split_of, name, level):
     _, split = split_of(name)
@@ -113,6 +114,7 @@ def test_a_slab_decodes_its_box_as_the_whole_window_does(split_of, name, level):
             assert slab.features.f.numel() < features.f.numel()
 
 
+@pytest.mark.quick(level=1)
 @pytest.mark.parametrize(("name", "level"), CASES)
 def test_a_change_of_f_reaches_nothing_outside_the_affected_box(split_of, name, level):
     _, split = split_of(name)
@@ -132,6 +134,7 @@ def test_a_change_of_f_reaches_nothing_outside_the_affected_box(split_of, name, 
         assert affected[0][1] - affected[0][0] < 16
 
 
+@pytest.mark.quick(name=("DynUNet", "SegResNet", "ResidualEncoderUNet"))
 @pytest.mark.parametrize("name", BUILD)
 def test_the_network_stays_as_it_was_and_its_weights_are_shared(name):
     network = free_network(name)

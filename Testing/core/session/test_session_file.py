@@ -1,5 +1,6 @@
 """A saved session comes back as it was, goes on as if never saved, and refuses what it does not belong to."""
 
+import copy
 import json
 import signal
 from contextlib import contextmanager
@@ -73,16 +74,26 @@ def worked_session(model) -> Session:
     return session
 
 
-@pytest.fixture
-def worked(model):
+@pytest.fixture(scope="module")
+def made(model):
     return worked_session(model)
 
 
+def copied(session, *shared):
+    """A session to work on, so that the one it is copied from can be copied again; networks are shared."""
+    return copy.deepcopy(session, {id(one): one for one in shared})
+
+
+@pytest.fixture
+def worked(made, model):
+    return copied(made, model)
+
+
 @pytest.fixture(scope="module")
-def text(model, tmp_path_factory):
+def text(made, tmp_path_factory):
     """What is saved of a worked session."""
     path = tmp_path_factory.mktemp("saved") / "case.session.json"
-    save_session(worked_session(model), path)
+    save_session(made, path)
     return path.read_text("utf-8")
 
 
@@ -201,8 +212,8 @@ def test_where_the_image_lies_does_not_matter(file, model, worked):
 # ---- with a fusion network, in both modes
 
 
-@pytest.fixture(params=["joint", "one at a time"])
-def fused(request, model):
+@pytest.fixture(scope="module", params=["joint", "one at a time"])
+def made_fused(request, model):
     """Edits of two axes, one undone; the cache was extended between them."""
     fusion = random_fusion(model, level=1)
     session = Session(model, replace(SETTINGS, several_edits=request.param), fusion)
@@ -212,6 +223,12 @@ def fused(request, model):
     session.propagate([square_drawn(6, (5, 11), (4, 11))])
     session.undo()
     return session, fusion
+
+
+@pytest.fixture
+def fused(made_fused, model):
+    session, fusion = made_fused
+    return copied(session, model, fusion), fusion
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from as_a_user import click, process_events
+from as_a_user import click, process_events, settle
 from effect_bench import DRAWN, EFFECT, SHAPE, SLICE, ball
 
 
@@ -39,6 +39,12 @@ def previewed(bench):
     started(bench)
     bench.propagate()
     assert len(bench.previews()) == 1
+
+
+def paired(first, second):
+    """All pairs; `make test` runs some, in which each of both is there."""
+    pairs = [(a, b, i % len(second) == j) for i, a in enumerate(first) for j, b in enumerate(second)]
+    return [pytest.param(a, b, marks=() if quick else pytest.mark.long) for a, b, quick in pairs]
 
 
 RUNS = [loading, predicting, propagating, propagated_and_not_told]
@@ -79,13 +85,14 @@ def start_anew(bench):
     assert not bench.application.texts("error")
 
 
-@pytest.mark.parametrize("situation", SITUATIONS)
-@pytest.mark.parametrize("delete", [delete_segment, delete_volume, delete_segmentation, close_scene])
+@pytest.mark.parametrize(
+    ("situation", "delete"), paired(SITUATIONS, [delete_segment, delete_volume, delete_segmentation, close_scene])
+)
 def test_what_is_worked_on_may_be_deleted(bench, situation, delete):
     situation(bench)
 
     delete(bench)
-    process_events(0.02)
+    settle()
     bench.wait()
 
     assert bench.logic.propagation is None
@@ -144,14 +151,13 @@ def start_and_keep_what_was_drawn(bench, select):
 SELECTIONS = [select_another_segment, select_another_volume, select_another_segmentation]
 
 
-@pytest.mark.parametrize("situation", RUNS)
-@pytest.mark.parametrize("select", SELECTIONS)
+@pytest.mark.parametrize(("situation", "select"), paired(RUNS, SELECTIONS))
 def test_a_run_is_stopped_when_something_else_is_selected(bench, situation, select):
     situation(bench)
     before = bench.voxels()
 
     select(bench)
-    process_events(0.02)
+    settle()
     bench.wait()
 
     assert np.array_equal(bench.voxels(), before)
@@ -167,7 +173,7 @@ def test_a_preview_waits_while_something_else_is_selected(bench, select):
     previewed(bench)
 
     select(bench)
-    process_events(0.02)
+    settle()
 
     assert bench.status == "The preview is of 'GTV': select it and its volume to apply, or discard."
     assert not bench.widgets.apply.enabled
@@ -187,7 +193,7 @@ def second_editor(bench):
     bench.editor.selectSegment("gtv")
     bench.choose_model("bundle")
     bench.editor.setActiveEffect(EFFECT)
-    process_events(0.02)
+    settle()
     yield bench
     bench.editor.close()
     bench.editor = first
@@ -234,7 +240,7 @@ def test_the_module_may_be_reloaded(modules_as_before, bench, situation, monkeyp
     logic, runner, panel = bench.logic, bench.runner, bench.panel
 
     module.onReload()
-    process_events(0.05)
+    settle()
 
     assert not bench.previews()
     assert (logic.propagation, logic.loaded, runner.busy, panel.closed) == (None, None, False, True)
@@ -289,7 +295,7 @@ def test_a_stroke_that_the_preview_did_not_see_yet_is_not_overwritten(bench):
 
     assert "changed since it was propagated" in bench.application.texts("error")[0]
     assert np.array_equal(bench.voxels(), ball() | DRAWN | more)
-    process_events(0.02)
+    settle()
     assert bench.is_idle()
     assert bench.status == f"Redrawn: axial slice {SLICE}." or "axial slices" in bench.status
 

@@ -5,7 +5,7 @@ import pytest
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-from as_a_user import process_events
+from as_a_user import settle
 from effect_bench import DRAWN, IJK_TO_LPS, SHAPE, SLICE, ball, on_slices
 
 ORGAN = ball((8, 8, 8), (8, 8, 8)) & ~ball((8, 8, 8), (5, 6, 6))
@@ -122,7 +122,7 @@ def test_an_organ_that_is_shown_or_drawn_meanwhile_is_counted_anew(drawn):
     assert "would lose" not in drawn.status
 
     display.SetSegmentVisibility("organ", True)
-    process_events(0.02)
+    settle()
     assert f"'Organ' would lose {(added & ORGAN).sum()} voxels." in drawn.status
 
     drawn.select("organ")
@@ -155,14 +155,14 @@ def test_another_overwrite_mode_is_counted_anew(drawn):
     assert text not in drawn.status
 
     node.SetOverwriteMode(node.OverwriteVisibleSegments)
-    process_events(0.02)
+    settle()
     assert text in drawn.status
 
     display.SetSegmentVisibility("organ", False)
     node.SetOverwriteMode(node.OverwriteNone)
-    process_events(0.02)
+    settle()
     node.SetOverwriteMode(node.OverwriteVisibleSegments)
-    process_events(0.02)
+    settle()
     assert text not in drawn.status
     drawn.apply()
     assert np.array_equal(drawn.voxels("organ"), ORGAN)

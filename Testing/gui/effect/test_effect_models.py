@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from as_a_user import choose, click, process_events
+from as_a_user import choose, click, settle
 from effect_bench import DRAWN, EFFECT, SLICE, EffectBench, ball, write_models
 
 
@@ -139,7 +139,7 @@ def test_the_second_volume_is_used_and_kept_in_the_editors_node(two_channels):
 
     other = two_channels.add_volume("Other PET", seed=9)
     choose(two_channels.widgets.second, other)
-    process_events(0.02)
+    settle()
     assert two_channels.status == "Press Start before you redraw."
     two_channels.open_segment(name="Second")
     two_channels.start()
@@ -166,7 +166,7 @@ def test_the_second_volume_may_be_deleted(two_channels):
     two_channels.propagate()
 
     two_channels.application.scene.RemoveNode(two_channels.pet)
-    process_events(0.02)
+    settle()
 
     assert two_channels.logic.propagation is None
     assert two_channels.is_idle()
@@ -188,7 +188,7 @@ def surface(bench):
     segmentation.CreateRepresentation("Closed surface")
     segmentation.SetSourceRepresentationName("Closed surface")
     segmentation.RemoveRepresentation(slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName())
-    process_events(0.02)
+    settle()
     return bench
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PySide6 import QtCore, QtGui, QtTest
 
-from as_a_user import click, process_events, screenshot
+from as_a_user import click, process_events, screenshot, settle
 from effect_bench import DRAWN, EFFECT, SLICE, ball, on_slices
 
 
@@ -239,7 +239,7 @@ def test_a_stroke_on_another_segment_leaves_the_preview(previewed):
     assert not previewed.widgets.apply.enabled
 
     previewed.editor.selectSegment("gtv")
-    process_events(0.02)
+    settle()
     previewed.apply()
     assert previewed.status.endswith("it is found by itself.")
 
@@ -387,7 +387,7 @@ def press_shortcut(bench):
     window = bench.editor.options  # in Slicer a part of the main window
     window.show()
     window.activateWindow()
-    process_events(0.05)
+    settle()
     keys = QtCore.Qt.KeyboardModifier.ControlModifier | QtCore.Qt.KeyboardModifier.ShiftModifier
     QtTest.QTest.keyClick(window, QtCore.Qt.Key.Key_P, keys)
     bench.wait()
@@ -438,7 +438,7 @@ def test_the_users_interface_is_never_blocked_for_long(bench):
         end = time.monotonic() + 20
         while True:
             before = time.thread_time()
-            process_events()
+            settle()
             longest[0] = max(longest[0], time.thread_time() - before)
             if not bench.runner.busy or time.monotonic() > end:
                 break

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from as_a_user import click, process_events
+from as_a_user import click, settle
 from effect_bench import EFFECT, SHAPE, ball, on_slices
 
 ACTIONS = 90
@@ -67,7 +67,7 @@ class Walk:
         self.bench.wait()
 
     def look(self):
-        process_events(0.02)
+        settle()
 
     def other_effect(self):
         self.bench.editor.setActiveEffect(EFFECT if self.bench.editor.effect is None else None)

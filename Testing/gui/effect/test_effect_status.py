@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from as_a_user import click, process_events
+from as_a_user import click, settle
 from effect_bench import DRAWN, SLICE, ball
 
 REDRAW = "Redraw a slice with any tool; it is found by itself."
@@ -46,17 +46,17 @@ def test_each_step_of_a_whole_edit(bench):
 
 def close_the_scene(bench):
     bench.application.scene.Clear(False)
-    process_events(0.05)
+    settle()
 
 
 def remove_the_segment(bench):
     bench.segmentation.GetSegmentation().RemoveSegment("gtv")
-    process_events(0.05)
+    settle()
 
 
 def remove_the_volume(bench):
     bench.application.scene.RemoveNode(bench.ct)
-    process_events(0.05)
+    settle()
 
 
 def undo_in_the_editor(bench):

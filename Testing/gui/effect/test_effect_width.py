@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from as_a_user import click, process_events
+from as_a_user import click, process_events, settle
 from effect_bench import DRAWN, EFFECT, EffectBench, write_models
 
 NARROW = 340
@@ -37,5 +37,5 @@ def test_the_effect_s_options_fit_400_pixels_whatever_their_texts_say(applicatio
 
 
 def _narrowest(bench):
-    process_events(0.1)
+    settle()
     return bench.editor.options.minimumSizeHint().width()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import vtk
 
-from as_a_user import click, process_events, screenshot
+from as_a_user import click, process_events, screenshot, settle
 
 SHIPPED = Path(__file__).parents[3] / "SlicerContextPropagation"
 SHAPE = (16, 16, 16)
@@ -91,7 +91,7 @@ class User:
 
     def wait(self):
         process_events(until=lambda: not self.shared.runner.busy, at_most=60)
-        process_events(0.05)
+        settle()
 
     def click(self, name):
         click(getattr(self.ui, name))
@@ -121,7 +121,7 @@ class User:
             editor.paint(wanted & ~now)
         if (now & ~wanted).any():
             editor.paint(now & ~wanted, erase=True)
-        process_events(0.7)
+        settle()
         return editor
 
     def rows(self):
@@ -653,10 +653,10 @@ def test_a_loaded_scene_brings_its_choices_into_an_open_panel(ready, ct, module,
     image = ct.GetImageData()
 
     module.scene.Clear(0)
-    process_events(0.1)
+    settle()
     assert ready.ui.firstVolumeSelector.currentNode() is None
     module.scene.Import()
-    process_events(0.1)
+    settle()
 
     again = module.scene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
     again.SetAndObserveImageData(image)
@@ -673,7 +673,7 @@ def test_a_scene_that_is_added_to_an_open_one_brings_its_choices_although_the_se
     module.scene.Commit()
 
     module.scene.Import()  # as Slicer does by default: what is there stays
-    process_events(0.1)
+    settle()
 
     kept = ready.panel.inputs._parameters
     assert kept.firstVolume is not None
@@ -686,7 +686,7 @@ def test_a_scene_that_is_added_to_an_open_one_brings_its_choices_although_the_se
 
 def test_the_next_case_after_the_scene_was_closed_gets_a_segment_of_its_own(ready, module, add_ct):
     module.scene.Clear(0)
-    process_events(0.1)
+    settle()
 
     ready.predict(add_ct("CT 2"))
 
@@ -809,13 +809,15 @@ def test_measuring_another_segment_leaves_the_session_alone(ready, ct):
     assert ready.shared.logic.propagation is propagation
 
 
-def test_the_worker_computes_although_the_event_loop_holds_the_lock(ready):
+def test_the_worker_computes_although_the_event_loop_holds_the_lock(ready, monkeypatch):
     """Slicer's own loop waits without letting other Python threads run."""
     import ctypes
     import time
 
+    from context_propagation.gui.work import runner
     from context_propagation.mrml.session.operation import Operation
 
+    monkeypatch.setattr(runner, "SHARE_SECONDS", ready.application.share_seconds)
     wait_holding_the_lock = ctypes.PyDLL(None).usleep
 
     def compute(progress, cancelled):
@@ -835,7 +837,7 @@ def test_the_worker_computes_although_the_event_loop_holds_the_lock(ready):
 
 
 def sentence(user):
-    process_events(0.1)
+    settle()
     return user.ui.stateLabel.text
 
 
@@ -849,12 +851,12 @@ def test_before_anything_is_chosen_the_state_line_says_what_to_choose(user, add_
 
 def test_the_only_volume_is_chosen_by_itself_and_of_two_none(user, add_ct):
     ct = add_ct()
-    process_events(0.1)
+    settle()
     assert user.panel.inputs.volume_nodes == [ct]
 
     user.ui.firstVolumeSelector.setCurrentNode(None)
     add_ct("another")
-    process_events(0.1)
+    settle()
     assert user.panel.inputs.volume_nodes == []
 
 
@@ -948,7 +950,7 @@ def test_a_run_that_was_cancelled_or_failed_is_said_and_not_what_was_before(read
 def test_after_a_reload_nothing_is_said_of_the_session_that_was_let_go(ready, module):
     ready.widget.cleanup()  # the first that a reload does
     again = module.open_module("ContextPropagation")
-    process_events(0.1)
+    settle()
 
     assert again.panel.inputs._ui.stateLabel.text == "Press Predict."
 
@@ -979,7 +981,7 @@ def test_figures_go_with_the_segments_they_are_of(ready, ct, module):
     assert ready.ui.measureTable.rowCount > 1
 
     truth.GetSegmentation().RemoveSegment(expert)
-    process_events(0.1)
+    settle()
     assert ready.ui.measureTable.rowCount == 0
     assert not ready.ui.measuredLabel.visible
 
@@ -1000,7 +1002,7 @@ def test_figures_go_where_another_choice_is_made(ready, ct, module, event):
         ready.ui.segmentSelector.setCurrentSegmentID(other)
     else:
         ready.ui.referenceSelector.setCurrentNode(add_segmentation(module.scene, ct, "Truth"))
-    process_events(0.1)
+    settle()
 
     assert ready.ui.measureTable.rowCount == 0
 
@@ -1069,10 +1071,10 @@ def test_the_box_follows_who_else_shows_and_hides_in_3d(ready):
 
     node = ready.selection.segmentation_node
     node.CreateClosedSurfaceRepresentation()  # as the Segment Editor's button does
-    process_events(0.1)
+    settle()
     assert ready.ui.show3dBox.checked
     node.GetDisplayNode().SetVisibility3D(False)
-    process_events(0.1)
+    settle()
     assert not ready.ui.show3dBox.checked
     assert not is_shown_in_3d(node)
 
@@ -1085,7 +1087,7 @@ NARROW = 360
 
 
 def narrowest(widget):
-    process_events(0.1)
+    settle()
     widget._qt.layout().activate()
     return widget._qt.minimumSizeHint().width()
 
@@ -1134,9 +1136,9 @@ def test_every_text_of_the_panel_can_be_read_at_400_pixels(ready):
     real = slicer.modules.contextpropagation.widgetRepresentation()._qt
     for section in ("measureSection", "installSection"):
         getattr(ready.ui, section).collapsed = False
-    process_events(0.1)
+    settle()
     real.resize(NARROW, real.layout().totalHeightForWidth(NARROW))
-    process_events(0.1)
+    settle()
 
     cut = [w.text() for w in real.findChildren(QtWidgets.QPushButton) if w.width() < w.minimumSizeHint().width()]
     labels = [w for w in real.findChildren(QtWidgets.QLabel) if w.isVisible() and w.text()]
@@ -1162,12 +1164,12 @@ def test_where_no_plane_stands_out_the_user_names_it(ready):
     now = ready.mask()
     editor.paint(cube & ~now)
     editor.paint(now & ~cube, erase=True)
-    process_events(0.7)
+    settle()
     assert ready.rows() == []
     assert "unclear which slices were redrawn" in ready.ui.editsLabel.text
 
     ready.ui.planeSelector.setCurrentIndex(1)
-    process_events(0.1)
+    settle()
     assert ready.rows() == [("axial", str(k), "redrawn") for k in (6, 7, 8)]
 
     ready.click("propagateButton")

@@ -42,9 +42,7 @@ def process_events(seconds=0.0, until=None, at_most=60.0):
     end = time.monotonic() + (seconds if until is None else at_most)
     loop = QtCore.QEventLoop()  # PySide's static `processEvents` takes a reference to None with each call
     while True:
-        QtWidgets.QApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
-        loop.processEvents(QtCore.QEventLoop.ProcessEventsFlag.AllEvents)
-        raise_failures()
+        _process_once(loop)
         if until is not None and until():
             return
         if time.monotonic() >= end:
@@ -52,6 +50,24 @@ def process_events(seconds=0.0, until=None, at_most=60.0):
                 raise AssertionError(f"{until} did not come true in {at_most} s")
             return
         time.sleep(0.002)
+
+
+SECONDS_OF_A_RUN = 0.05
+
+
+def settle():
+    """Let Qt work until all that was caused is done, also what that causes; a run that goes on is not waited for."""
+    loop, end, rounds = QtCore.QEventLoop(), time.monotonic() + SECONDS_OF_A_RUN, 0
+    while _process_once(loop) and (rounds < 10 or time.monotonic() < end):
+        rounds += 1
+
+
+def _process_once(loop):
+    """Whether there was something to do."""
+    QtWidgets.QApplication.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
+    worked = loop.processEvents(QtCore.QEventLoop.ProcessEventsFlag.AllEvents)
+    raise_failures()
+    return worked
 
 
 def screenshot(widget, path):

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
-from as_a_user import click, process_events, screenshot
+from as_a_user import click, process_events, screenshot, settle
 from stand_in_slicer import Application
 
 SHIPPED = Path(__file__).parents[3] / "SlicerContextPropagation"
@@ -40,7 +40,7 @@ class Session:
         from context_propagation.gui.work.shared import shared
 
         process_events(until=lambda: not shared().runner.busy, at_most=600)
-        process_events(0.7)  # the panel looks at the segment twice a second
+        settle()
 
     def truth(self):
         from context_propagation.mrml.nodes.segments import segment_mask, segment_named
@@ -56,7 +56,7 @@ class Session:
             editor.paint(wanted & ~now)
         if (now & ~wanted).any():
             editor.paint(now & ~wanted, erase=True)
-        process_events(0.7)
+        settle()
 
 
 def largest_slice(mask):
@@ -108,7 +108,7 @@ def draw_effect_options(session, folder):
     editor.selectSegment(segment_id)
     editor.setActiveEffect(EFFECT)
     widgets = editor.effects[EFFECT].self().panel.widgets
-    process_events()
+    settle()
     click(widgets.start)
     session.wait()
     truth = session.truth()
@@ -124,9 +124,9 @@ def draw_widget(widget, path):
     real = widget._qt
     real.show()
     real.resize(WIDTH, real.height())
-    process_events(0.1)
+    settle()
     real.resize(WIDTH, real.layout().totalHeightForWidth(WIDTH))
-    process_events(0.1)
+    settle()
     screenshot(widget, path)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from vtk.util.numpy_support import vtk_to_numpy
 
-from as_a_user import click, process_events
+from as_a_user import click, process_events, settle
 
 SHIPPED = Path(__file__).parents[3] / "SlicerContextPropagation"
 SHAPE = (16, 16, 16)
@@ -79,7 +79,7 @@ class EffectBench:
         if mask is not None:
             self.editor.paint(mask)
         self.editor.setActiveEffect(EFFECT)
-        process_events()
+        settle()
         return segment_id
 
     # what is there
@@ -158,11 +158,11 @@ class EffectBench:
     def wait(self):
         """Until nothing runs and everything was told."""
         process_events(until=lambda: not self.runner.busy)
-        process_events(0.02)
+        settle()
 
     def select(self, segment_id):
         self.editor.selectSegment(segment_id)
-        process_events(0.02)
+        settle()
 
     def start(self):
         click(self.widgets.start)
@@ -170,7 +170,7 @@ class EffectBench:
 
     def paint(self, mask, erase=False):
         self.editor.paint(mask, erase)
-        process_events(0.02)
+        settle()
 
     def propagate(self):
         click(self.widgets.propagate)
@@ -178,19 +178,19 @@ class EffectBench:
 
     def apply(self):
         click(self.widgets.apply)
-        process_events(0.02)
+        settle()
 
     def discard(self):
         click(self.widgets.discard)
-        process_events(0.02)
+        settle()
 
     def undo(self):
         self.editor.undo()
-        process_events(0.02)
+        settle()
 
     def redo(self):
         self.editor.redo()
-        process_events(0.02)
+        settle()
 
     def is_idle(self):
         """Nothing runs, no preview is open, and the effect can be started anew."""

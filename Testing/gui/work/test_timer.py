@@ -38,9 +38,11 @@ def test_once_means_once_after_each_start(timer_class):
     called = Called()
     timer = timer_class(1, called.call, once=True)
     timer.start()
-    process_events(0.02)
+    process_events(until=lambda: called.count == 1)
+    process_events(0.01)
     timer.start()
-    process_events(0.02)
+    process_events(until=lambda: called.count == 2)
+    process_events(0.01)
     assert called.count == 2
 
 
