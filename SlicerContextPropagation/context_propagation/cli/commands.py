@@ -9,6 +9,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import NoReturn
 
+from context_propagation import __version__
 from context_propagation.core.errors import UserInputError
 
 PROGRAM = "context-propagation"
@@ -93,8 +94,7 @@ def parsed(argv: Sequence[str]) -> tuple[_Command, dict[str, object]]:
 def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """The parser for these arguments: only the command that they name has its own, as its module must be imported."""
     parser = _Parser(prog=PROGRAM, description="Redraw one slice; a frozen network carries it through the volume.")
-    version = import_module("context_propagation").__version__
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {version}")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     named = next((word for word in argv if not word.startswith("-")), None)
     for name, command in COMMANDS.items():

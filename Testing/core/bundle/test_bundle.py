@@ -421,7 +421,7 @@ def test_an_enormous_network_is_refused_before_it_takes_memory(bundle):
         ({}, "1 fusion network for 2 folds of the base model (0, 1); give one for each fold"),
         ({"folds": [5]}, "Fold '5' has no checkpoint_final.pth"),
         ({"folds": [0], "label": "spleen"}, "no label 'spleen'"),
-        ({"folds": [0], "orientation": "LPX"}, "'orientation' is 'LPX', not three letters"),
+        ({"folds": [0], "orientation": "LPX"}, "The orientation 'LPX' is not three letters such as LPS or RAS"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_and_leaves_nothing(tmp_path, base, options, expected):

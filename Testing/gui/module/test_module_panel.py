@@ -282,7 +282,7 @@ def test_odd_intensities_are_asked_about_and_no_leaves_all_as_it_was(module, ct,
     user.predict(ct)
 
     (question,) = module.texts("question")
-    assert "not a CT in HU" in question
+    assert "the model was trained on -50 to 400 inside its labels" in question
     assert user.shared.logic.propagation is None
 
 
