@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from functools import cache
 from pathlib import Path
 
 from context_propagation.core.errors import MissingDependencyError
@@ -80,6 +81,12 @@ PACKAGES = (
 
 def installed_versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide the result; one that is missing is left out."""
+    return dict(_versions_at_first())
+
+
+@cache
+def _versions_at_first() -> dict[str, str]:
+    """Looked up once: what Python has imported stays as it is, whatever is installed meanwhile."""
     from importlib.metadata import PackageNotFoundError, version  # itself a long import
 
     versions = {"python": platform.python_version()}
