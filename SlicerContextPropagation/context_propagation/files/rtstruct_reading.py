@@ -17,15 +17,8 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.optional_dependency import require
 from context_propagation.files.contour_polygons import filled_polygons
-from context_propagation.files.dicom_series import (
-    EXTRA,
-    DicomSeries,
-    damage_named,
-    dicom_folders,
-    read_dicom,
-    read_series,
-    slice_files,
-)
+from context_propagation.files.dicom_files import EXTRA, damage_named, has_dicom_content, read_dicom
+from context_propagation.files.dicom_series import DicomSeries, dicom_folders, read_series, slice_files
 from context_propagation.files.segmentation import meant_by
 
 if TYPE_CHECKING:
@@ -110,8 +103,7 @@ def is_dicom_file(path: Path) -> bool:
     """Whether an input is to be read as an RT Structure Set: by its name, or by its first bytes."""
     if has_rtstruct_name(path) or not path.is_file():
         return has_rtstruct_name(path)
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    return has_dicom_content(path)
 
 
 def check_rtstruct_output(path: Path, images: Sequence[Path]) -> None:

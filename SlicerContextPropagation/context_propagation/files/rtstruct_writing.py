@@ -14,7 +14,8 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.optional_dependency import require
 from context_propagation.files.contour_polygons import traced_polygons
-from context_propagation.files.dicom_series import EXTRA, DicomSeries, damage_named, read_series
+from context_propagation.files.dicom_files import EXTRA, damage_named
+from context_propagation.files.dicom_series import DicomSeries, read_series
 from context_propagation.files.rtstruct_reading import (
     CLOSED_TYPES,
     RT_STRUCTURE_SET_STORAGE,
@@ -210,7 +211,8 @@ def _refer_to_series(dataset: Dataset, series: DicomSeries) -> None:
     listed = _item(study, "RTReferencedSeriesSequence", "SeriesInstanceUID", series.uid)
     known = list(listed.get("ContourImageSequence", None) or [])
     uids = {str(one.ReferencedSOPInstanceUID) for one in known}
-    missing = [_reference_to(header) for header in series.slices if str(header.SOPInstanceUID) not in uids]
+    objects = {str(header.SOPInstanceUID): header for header in series.slices}  # one for all frames of a file
+    missing = [_reference_to(header, with_frame=False) for uid, header in objects.items() if uid not in uids]
     listed.ContourImageSequence = [*known, *missing]
 
 
@@ -225,8 +227,11 @@ def _item(parent: Dataset, sequence: str, keyword: str, value: str) -> Dataset:
     return item
 
 
-def _reference_to(header: Dataset) -> Dataset:
-    return _new(ReferencedSOPClassUID=header.SOPClassUID, ReferencedSOPInstanceUID=header.SOPInstanceUID)
+def _reference_to(header: Dataset, with_frame: bool = True) -> Dataset:
+    reference = _new(ReferencedSOPClassUID=header.SOPClassUID, ReferencedSOPInstanceUID=header.SOPInstanceUID)
+    if with_frame and "ReferencedFrameNumber" in header:
+        reference.ReferencedFrameNumber = header.ReferencedFrameNumber
+    return reference
 
 
 def _mark_as_new(dataset: Dataset, label: str) -> None:
