@@ -82,8 +82,8 @@ def write_propagated_segment(
         node = load_segmentation(scene, edited.path)
         segment_id = _segment_id(node, edited.wanted.name, edited.path)
     else:
-        node = add_segmentation(scene, volume_node, edited.wanted.name)
-        segment_id = add_segment_from_mask(node, edited.mask, volume_node, edited.wanted.name)
+        node = add_segmentation(scene, volume_node, edited.name)
+        segment_id = add_segment_from_mask(node, edited.mask, volume_node, edited.name)
     changed = result ^ edited.mask
     for edit in edits:
         changed[edit.place] = False  # as drawn
