@@ -141,6 +141,7 @@ def on_image_grid(
     if not same_grid(labelmap.image, grid):
         _check_place(labelmap, grid)
         _check_outside(labelmap, np.isin(labels, wanted_values), volume)
+        _warn_of_same_size(labelmap, grid)
         labels, inside = _resampled(labels, labelmap.image, grid)
     mask = np.isin(labels, wanted_values)
     if not inside or (set(wanted_values) & set(labelmap.values) and not mask.any()):
@@ -149,14 +150,17 @@ def on_image_grid(
 
 
 def _check_place(labelmap: Labelmap, grid: sitk.Image) -> None:
-    """Refuse an array that was saved without its place, as numpy knows none; warn of one of the image's size."""
-    if labelmap.image.GetSize() != grid.GetSize():
-        return
-    if np.array_equal(ijk_to_lps_of(labelmap.image), np.eye(4)):
+    """Refuse an array that was saved without its place, as numpy knows none."""
+    if labelmap.image.GetSize() == grid.GetSize() and np.array_equal(ijk_to_lps_of(labelmap.image), np.eye(4)):
         raise UserInputError(
             f"Segmentation '{labelmap.path}' has the image's size and no geometry in its header (spacing 1, origin 0); "
             "copy origin, spacing and direction of the image into it"
         )
+
+
+def _warn_of_same_size(labelmap: Labelmap, grid: sitk.Image) -> None:
+    if labelmap.image.GetSize() != grid.GetSize():
+        return
     logger.warning(
         "Segmentation '%s' has the image's size and lies up to %.4g mm beside it; it is placed by its own header",
         *(labelmap.path, farthest_apart_mm(labelmap.image, grid)),

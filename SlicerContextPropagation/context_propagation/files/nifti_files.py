@@ -42,7 +42,7 @@ def is_nifti(path: Path) -> bool:
     return path.name.lower().endswith(ENDINGS)
 
 
-def read_nifti(path: Path, what: str) -> sitk.Image:
+def read_nifti(path: Path, what: str, give: str) -> sitk.Image:
     """Read a NIfTI file, rescaled where its header says so, on a grid at right angles.
 
     ITK reads a truncated file as far as it goes, NaN as 0, and takes spacing and directions from different forms.
@@ -50,19 +50,25 @@ def read_nifti(path: Path, what: str) -> sitk.Image:
     Args:
         path: The file.
         what: Starts a message: "Image" or "Segmentation".
+        give: What to give instead of a file that is no NIfTI.
 
     Raises:
         UserInputError: The file is truncated or damaged, is not 3D, holds colours, or its grid is sheared.
     """
     nibabel = require("nibabel", extra="cli")
     named = f"{what} '{path}'"
+    unreadable = (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError)
     try:
         with nibabel.imageglobals.LoggingOutputSuppressor():
             file = nibabel.load(path)
+    except unreadable as error:
+        raise UserInputError(f"{named} cannot be read; give {give}") from error
+    try:
+        with nibabel.imageglobals.LoggingOutputSuppressor():
             with nibabel.openers.Opener(str(path)) as stored:
                 header = type(file.header).from_fileobj(stored, check=False)  # else nibabel mends what is no size
             voxels = file.get_fdata(dtype=np.float32) if _is_scaled(file) else np.asanyarray(file.dataobj)
-    except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+    except unreadable as error:
         raise UserInputError(f"'{path}' cannot be read; it is truncated or damaged: copy or export it again") from error
     while voxels.ndim > 3 and voxels.shape[-1] == 1:
         voxels = voxels[..., 0]

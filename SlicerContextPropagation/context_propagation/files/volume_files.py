@@ -27,7 +27,7 @@ def read_volume(path: Path, what: str, give: str) -> sitk.Image:
         UserInputError: It is truncated or damaged, is not 3D, has several values per voxel, or its grid is sheared.
     """
     if is_nifti(path):
-        return read_nifti(path, what)
+        return read_nifti(path, what, give)
     check_header(path, what)
     try:
         with native_messages_hidden():
