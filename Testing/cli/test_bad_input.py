@@ -431,7 +431,7 @@ def test_a_segmentation_does_not_replace_an_image(refused, predict_arguments, wr
     assert other.read_bytes() == before
 
 
-@pytest.mark.parametrize("entry", [("NDims", "-1"), ("NDims", "1e9"), ("NDims", "40"), ("DimSize", "3 -4 5")])
+@pytest.mark.parametrize("entry", [("NDims", "x"), ("NDims", "0"), ("DimSize", "7 8"), ("DimSize", "7 0 6")])
 def test_an_mha_whose_header_cannot_be_is_named(refused, predict_arguments, write, entry):
     key, value = entry
     path = write("image.mha", np.zeros(ball_mask().shape, np.float32))

@@ -88,6 +88,19 @@ def test_seg_nrrd_in_and_out_keeps_other_segments_names_and_colours(
     assert json.loads(report.read_text())["refused_voxels"] == 0
 
 
+def test_of_a_seg_nrrd_of_another_program_nothing_but_the_command_s_own_line_appears(
+    run, propagate_arguments, tmp_path
+):
+    pytest.importorskip("context_propagation.mrml.nodes.segmentation_storage")
+    plain = tmp_path / "plain.seg.nrrd"
+    sitk.WriteImage(sitk_image(edited_mask().astype(np.uint8)), str(plain))
+
+    outcome = run(*propagate_arguments(edited=plain, optimizer="adam", level=1))
+
+    assert (outcome.code, outcome.err) == (0, "")
+    assert len(outcome.out.splitlines()) == 1
+
+
 def test_a_labelmap_edit_becomes_a_seg_nrrd_with_the_label_s_name(run, propagate_arguments, source_volume, tmp_path):
     pytest.importorskip("context_propagation.mrml.nodes.segmentation_storage")
     from seg_nrrd import read_seg_nrrd

@@ -150,8 +150,9 @@ def on_image_grid(
 
 
 def _check_place(labelmap: Labelmap, grid: sitk.Image) -> None:
-    """Refuse an array that was saved without its place, as numpy knows none."""
-    if labelmap.image.GetSize() == grid.GetSize() and np.array_equal(ijk_to_lps_of(labelmap.image), np.eye(4)):
+    """Refuse an array that was saved without its place, as numpy knows none; RAS or LPS is all that can differ."""
+    bare = np.array_equal(np.abs(ijk_to_lps_of(labelmap.image)), np.eye(4))
+    if bare and labelmap.image.GetSize() == grid.GetSize():
         raise UserInputError(
             f"Segmentation '{labelmap.path}' has the image's size and no geometry in its header (spacing 1, origin 0); "
             "copy origin, spacing and direction of the image into it"
