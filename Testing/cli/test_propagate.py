@@ -203,7 +203,8 @@ def test_segmentations_on_a_larger_grid_give_the_same_result(run, propagate_argu
 
 def test_ctrl_c_leaves_no_output_and_no_temporary_file(propagate_arguments, tmp_path):
     older = tmp_path / "report.json"
-    older.write_text("an older report")
+    content = json.dumps({"plane": "axial", "stages": [], "versions": {}, "settings": {}})
+    older.write_text(content)
     arguments = map(str, propagate_arguments(report=older, output=tmp_path / "out.nii.gz"))
     command = [sys.executable, "-m", "context_propagation.cli.main", *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -227,7 +228,7 @@ def test_ctrl_c_leaves_no_output_and_no_temporary_file(propagate_arguments, tmp_
     assert process.returncode == 130
     assert err.splitlines() == ["context-propagation: interrupted; nothing was written"]
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
-    assert older.read_text() == "an older report"
+    assert older.read_text() == content
 
 
 def test_a_real_ct_is_read_from_its_dicom_folder(run, propagate_arguments, ct_dicom, tmp_path):

@@ -297,6 +297,13 @@ def test_frames_at_one_position_are_several_phases(series):
     )
 
 
+def test_a_multi_frame_file_among_slices_is_named(series):
+    folder = enhanced(series, [0, 1, 2, 3, 4, 5])
+    (series.folder / "all.dcm").write_bytes((folder / "1.dcm").read_bytes())
+
+    assert "all.dcm' has 6 frames and lies among other files" in refusal(series.folder)
+
+
 def test_frames_that_are_rescaled_differently_are_refused(series):
     folder = enhanced(
         series,

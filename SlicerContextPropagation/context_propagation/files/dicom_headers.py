@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,6 @@ from context_propagation.files.dicom_files import damage_named, read_dicom
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-
-logger = logging.getLogger(__name__)
-
 
 POSITION, ORIENTATION, SPACING = "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"
 
@@ -75,23 +71,22 @@ def series_files(folder: Path) -> tuple[str, ...]:
     Raises:
         UserInputError: The folder holds no series, or several.
     """
+    return slices_and_localizers(folder)[0]
+
+
+def slices_and_localizers(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The files of the one series in a folder, and those of them whose image type says that they are localizers.
+
+    Where all are localizers, they are taken as slices.
+
+    Raises:
+        UserInputError: The folder holds no series, or several.
+    """
     files = _all_files(folder)
-    localizers = localizers_among(files)
-    return tuple(file for file in files if file not in localizers)
-
-
-def warn_of_localizers(folder: Path) -> None:
-    """Tell which files of a series are no slices of its stack; once for each image that is read."""
-    names = [f"'{Path(file).name}'" for file in localizers_among(_all_files(folder))]
-    if names:
-        listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        logger.warning("of DICOM folder '%s' the localizer %s is left out: it is no slice of the stack", folder, listed)
-
-
-def localizers_among(files: Sequence[str]) -> list[str]:
-    """Those whose image type says so; none where all are."""
     found = [file for file in files if "LOCALIZER" in _value(header_of(file), IMAGE_TYPE).upper().split("\\")]
-    return found if len(found) < len(files) else []
+    if len(found) == len(files):
+        return files, ()
+    return tuple(file for file in files if file not in found), tuple(found)
 
 
 def _all_files(folder: Path) -> tuple[str, ...]:
@@ -143,7 +138,12 @@ def slice_headers(files: Sequence[str]) -> list[SliceHeader]:
 def _slice_header(file: str) -> SliceHeader:
     reader = header_of(file)
     given = {keyword: _value(reader, tag).split("\\") for keyword, (tag, _) in PLACE.items()}
-    columns, rows = reader.GetSize()[:2]
+    columns, rows, *further = reader.GetSize()
+    if further and further[0] > 1:
+        raise UserInputError(
+            f"DICOM file '{file}' has {further[0]} frames and lies among other files; "
+            "put the one that is meant in a folder of its own"
+        )
     shared, phase = ({name: _value(reader, tag) for name, tag in tags.items()} for tags in (SHARED, PHASE))
     return _header(f"'{Path(file).name}'", 0, given, (rows, columns), shared, phase)
 

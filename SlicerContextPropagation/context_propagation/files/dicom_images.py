@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.files.dicom_headers import (
     frame_headers,
     frames_of,
-    series_files,
     slice_headers,
-    warn_of_localizers,
+    slices_and_localizers,
 )
 from context_propagation.files.dicom_stack import even_stack
 from context_propagation.files.image_axes import image_on
+
+logger = logging.getLogger(__name__)
 
 
 def read_dicom_folder(folder: Path) -> sitk.Image:
@@ -26,16 +28,12 @@ def read_dicom_folder(folder: Path) -> sitk.Image:
     Raises:
         UserInputError: No series, or several; a slice that does not say where it lies; slices that are no even stack.
     """
-    files = series_files(folder)
-    warn_of_localizers(folder)
-    several = [file for file in files if frames_of(file) > 1]
-    if len(files) == 1 and several:
+    files, localizers = slices_and_localizers(folder)
+    if localizers:
+        names = ", ".join(f"'{Path(file).name}'" for file in localizers[:3]) + (", ..." if len(localizers) > 3 else "")
+        logger.warning("of DICOM folder '%s' the localizer %s is left out: it is no slice of the stack", folder, names)
+    if len(files) == 1 and frames_of(files[0]) > 1:
         return read_frames(Path(files[0]))
-    if several:
-        raise UserInputError(
-            f"DICOM folder '{folder}' holds {len(files)} files, and '{Path(several[0]).name}' has several frames; "
-            "put the one that is meant in a folder of its own"
-        )
     if len(files) < 2:
         raise UserInputError(f"DICOM folder '{folder}' holds one slice only; give the folder of a whole series")
     stack = even_stack(f"DICOM folder '{folder}'", slice_headers(files))
