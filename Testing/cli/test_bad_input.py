@@ -406,3 +406,36 @@ def test_swapped_channels_are_warned_about(run, predict_arguments, write, tmp_pa
     assert (right.code, right.err) == (0, "")
     assert swapped.code == 0
     assert "channels 0 (CT) and 1 (PET) look swapped; check their order" in swapped.err
+
+
+# ---- outputs that would replace something else
+
+
+def test_a_report_replaces_neither_a_slice_nor_a_file_of_the_model(refused, propagate_arguments, model_copy, tmp_path):
+    weights, plans, other = model_copy / CHECKPOINT, model_copy / "plans.json", tmp_path / "dataset.json"
+    shutil.copy(model_copy / "dataset.json", other)
+    kept = [path.read_bytes() for path in (weights, plans, other)]
+
+    assert "does not end in .json" in refused(*propagate_arguments(model=model_copy, report=weights))
+    assert "is a file of the model" in refused(*propagate_arguments(model=model_copy, report=plans))
+    assert "is no report of this command" in refused(*propagate_arguments(report=other))
+    assert [path.read_bytes() for path in (weights, plans, other)] == kept
+
+
+@pytest.mark.parametrize("values", [np.float32, np.int16])
+def test_a_segmentation_does_not_replace_an_image(refused, predict_arguments, write, values):
+    other = write("other.nii.gz", np.arange(ball_mask().size).reshape(ball_mask().shape).astype(values))
+    before = other.read_bytes()
+
+    assert "is no segmentation but an image; choose another name" in refused(*predict_arguments(output=other))
+    assert other.read_bytes() == before
+
+
+@pytest.mark.parametrize("entry", [("NDims", "x"), ("NDims", "0"), ("DimSize", "7 8"), ("DimSize", "7 0 6")])
+def test_an_mha_whose_header_cannot_be_is_named(refused, predict_arguments, write, entry):
+    key, value = entry
+    path = write("image.mha", np.zeros(ball_mask().shape, np.float32))
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join(f"{key} = {value}".encode() if one.startswith(key.encode()) else one for one in lines))
+
+    assert f"'{path}' cannot be read: the {key} in its header is '{value}'" in refused(*predict_arguments(image=path))

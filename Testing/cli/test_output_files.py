@@ -1,5 +1,7 @@
 """Outputs appear together, or not at all."""
 
+import os
+
 import pytest
 
 from context_propagation.cli.output_files import OutputFiles
@@ -52,3 +54,66 @@ def test_a_folder_that_vanished_is_refused_and_other_folders_stay_clean(tmp_path
     with pytest.raises(UserInputError, match=r"there\.txt' cannot be written"), outputs:
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- what an output may replace
+
+
+def refusal(*paths, **given) -> str:
+    with pytest.raises(UserInputError) as refused:
+        OutputFiles(paths, **given)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("plans.json", b'{"dataset_name": "x"}'),
+        ("notes.json", b"no JSON"),
+        ("slice.dcm", b"\0" * 128 + b"DICM"),
+        ("letter.pdf", b"a letter"),
+        ("photo.png", b"\xff\xd8\xff"),
+        ("scan.nrrd", b"no volume at all"),
+        ("scene.seg.nrrd", b"a text"),
+        ("weights.h5", b"PK\3\4"),
+    ],
+)
+def test_a_file_of_another_kind_is_not_replaced(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+
+    assert "exists and is no" in refusal(tmp_path / name)
+    assert (tmp_path / name).read_bytes() == content
+
+
+def test_a_report_and_an_empty_file_are_replaced(tmp_path):
+    (tmp_path / "report.json").write_text('{"stages": [], "versions": {}, "settings": {}, "plane": "axial"}')
+    (tmp_path / "empty.json").touch()
+
+    OutputFiles([tmp_path / "report.json", tmp_path / "empty.json"])
+
+
+def test_links_and_what_is_no_regular_file_are_not_replaced(tmp_path):
+    (tmp_path / "file.txt").write_text("x")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "file.txt")
+    (tmp_path / "broken.txt").symlink_to(tmp_path / "nowhere.txt")
+    os.mkfifo(tmp_path / "pipe.txt")
+
+    assert "is a link" in refusal(tmp_path / "link.txt")
+    assert "is a link" in refusal(tmp_path / "broken.txt")
+    assert "is no regular file" in refusal(tmp_path / "pipe.txt")
+
+
+def test_another_name_of_an_input_is_not_replaced(tmp_path):
+    (tmp_path / "input.txt").write_text("x")
+    os.link(tmp_path / "input.txt", tmp_path / "same.txt")
+
+    assert "is also another file of this run" in refusal(tmp_path / "same.txt", inputs=[tmp_path / "input.txt"])
+
+
+def test_no_file_of_the_model_is_replaced_and_a_new_one_beside_them_may_appear(tmp_path):
+    model = tmp_path / "model"
+    (model / "fold_0").mkdir(parents=True)
+    (model / "fold_0" / "progress.png").write_bytes(b"\x89PNG")
+
+    assert f"is a file of the model '{model}'" in refusal(model / "fold_0" / "progress.png", model=model)
+    OutputFiles([model / "new.png"], model=model)

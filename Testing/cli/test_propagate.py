@@ -88,6 +88,19 @@ def test_seg_nrrd_in_and_out_keeps_other_segments_names_and_colours(
     assert json.loads(report.read_text())["refused_voxels"] == 0
 
 
+def test_of_a_seg_nrrd_of_another_program_nothing_but_the_command_s_own_line_appears(
+    run, propagate_arguments, tmp_path
+):
+    pytest.importorskip("context_propagation.mrml.nodes.segmentation_storage")
+    plain = tmp_path / "plain.seg.nrrd"
+    sitk.WriteImage(sitk_image(edited_mask().astype(np.uint8)), str(plain))
+
+    outcome = run(*propagate_arguments(edited=plain, optimizer="adam", level=1))
+
+    assert (outcome.code, outcome.err) == (0, "")
+    assert len(outcome.out.splitlines()) == 1
+
+
 def test_a_labelmap_edit_becomes_a_seg_nrrd_with_the_label_s_name(run, propagate_arguments, source_volume, tmp_path):
     pytest.importorskip("context_propagation.mrml.nodes.segmentation_storage")
     from seg_nrrd import read_seg_nrrd
@@ -190,7 +203,8 @@ def test_segmentations_on_a_larger_grid_give_the_same_result(run, propagate_argu
 
 def test_ctrl_c_leaves_no_output_and_no_temporary_file(propagate_arguments, tmp_path):
     older = tmp_path / "report.json"
-    older.write_text("an older report")
+    content = json.dumps({"plane": "axial", "stages": [], "versions": {}, "settings": {}})
+    older.write_text(content)
     arguments = map(str, propagate_arguments(report=older, output=tmp_path / "out.nii.gz"))
     command = [sys.executable, "-m", "context_propagation.cli.main", *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -214,7 +228,7 @@ def test_ctrl_c_leaves_no_output_and_no_temporary_file(propagate_arguments, tmp_
     assert process.returncode == 130
     assert err.splitlines() == ["context-propagation: interrupted; nothing was written"]
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
-    assert older.read_text() == "an older report"
+    assert older.read_text() == content
 
 
 def test_a_real_ct_is_read_from_its_dicom_folder(run, propagate_arguments, ct_dicom, tmp_path):

@@ -263,7 +263,7 @@ def test_a_tilted_contour_is_refused(series):
         read(tilted_structure_set(series), series)
 
 
-def test_a_contour_beyond_the_slices_is_refused(series):
+def test_an_roi_beyond_the_slices_is_refused(series):
     with pytest.raises(UserInputError, match=r"is 1\.75 mm off the nearest slice plane, and slices are 2\.5 mm apart"):
         read(structure_set(series, Roi("GTV", [(5.7, SQUARE)]), references=False), series)
 

@@ -209,3 +209,41 @@ def test_what_is_written_is_read_back(tmp_path, labels):
     write_labelmap(tmp_path / "out.nii.gz", labels == 2, VOLUME)
 
     assert np.array_equal(read_mask(tmp_path / "out.nii.gz", Wanted("GTV", (1,)), VOLUME), labels == 2)
+
+
+# ---- labelmaps that lie elsewhere
+
+
+def test_a_labelmap_without_geometry_is_refused_though_it_overlaps_the_image(tmp_path, labels):
+    path = save(tmp_path / "bare.nrrd", labels, spacing=(1, 1, 1))
+
+    with pytest.raises(UserInputError, match="has the image's size and no geometry in its header"):
+        read_mask(path, Wanted("GTV", (1,)), VOLUME)
+
+
+def test_a_labelmap_of_the_image_s_size_beside_it_is_placed_by_its_header_and_that_is_said(tmp_path, labels, caplog):
+    mask = read_mask(save(tmp_path / "moved.nrrd", labels, origin=(0, 0, 2)), Wanted("GTV", (2,)), VOLUME)
+
+    assert np.flatnonzero(mask.any(axis=(1, 2))).tolist() == [2]
+    assert "has the image's size and lies up to 2 mm beside it" in caplog.text
+
+
+@pytest.mark.parametrize(("beyond", "left_out"), [(1, 20), (2, 40)])
+def test_labelled_voxels_beside_the_image_are_counted(tmp_path, caplog, beyond, left_out):
+    long = np.zeros((12, 5, 4), np.uint8)
+    long[4 - 3 : 4 + beyond] = 1  # slices 1 to 3 lie on the image
+
+    mask = read_mask(save(tmp_path / "long.nrrd", long), Wanted("GTV", (1,)), VOLUME)
+
+    assert mask.sum() == 60
+    assert f"{left_out} of {60 + left_out} voxels of the label in " in caplog.text
+
+
+def test_a_label_that_lies_beside_the_image_for_the_most_part_is_refused(tmp_path):
+    long = np.zeros((12, 5, 4), np.uint8)
+    long[3:6] = 1
+
+    with pytest.raises(
+        UserInputError, match=r"does not overlap the image \(40 of 60 voxels of the label lie beside it\)"
+    ):
+        read_mask(save(tmp_path / "long.nrrd", long), Wanted("GTV", (1,)), VOLUME)

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+from context_propagation.cli.replaced_files import check_replaceable
 from context_propagation.core.errors import UserInputError
 
 
@@ -20,24 +21,29 @@ class OutputFiles:
     Leaving removes these folders, whatever happened.
     """
 
-    def __init__(self, paths: Sequence[Path | None], inputs: Sequence[Path] = ()) -> None:
+    def __init__(self, paths: Sequence[Path | None], inputs: Sequence[Path] = (), model: Path | None = None) -> None:
         """Check the destinations.
 
         Args:
             paths: Where files shall appear; None is left out.
             inputs: Files that must not be replaced.
+            model: The folder of a model or bundle, of which no file must be replaced.
 
         Raises:
-            UserInputError: A destination is a folder, is named twice, is an input, or its folder is missing.
+            UserInputError: A destination is a folder, is named twice, is an input or a file of the model, would replace
+                a file of another kind or what is no regular file, or its folder is missing.
         """
         self._paths = [path for path in paths if path is not None]
         self._staged: dict[Path, Path] = {}
         self._stack = ExitStack()
         taken = [path.resolve() for path in inputs]
         for path in self._paths:
-            if path.resolve() in taken:
+            if path.resolve() in taken or any(_same_file(path, other) for other in taken):
                 raise UserInputError(f"Output '{path}' is also another file of this run; choose another name")
+            if model is not None and path.exists() and model.resolve() in path.resolve().parents:
+                raise UserInputError(f"Output '{path}' is a file of the model '{model}'; choose another name")
             _check_destination(path)
+            check_replaceable(path)
             taken.append(path.resolve())
 
     def __enter__(self) -> OutputFiles:
@@ -77,6 +83,11 @@ class OutputFiles:
                     f"Output '{done[-1]}' cannot be written ({error.strerror}); choose another"
                 ) from error
             raise
+
+
+def _same_file(path: Path, other: Path) -> bool:
+    """Whether two names are one file, by hard links or a file system without case."""
+    return path.exists() and other.exists() and path.samefile(other)
 
 
 def _check_destination(path: Path) -> None:

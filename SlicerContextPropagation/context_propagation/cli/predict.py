@@ -11,6 +11,7 @@ from context_propagation.cli.arguments import add_model_and_image
 from context_propagation.cli.model_and_image import load_requested, read_image_for
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import progress_bars
+from context_propagation.cli.replaced_files import check_not_an_image
 from context_propagation.segmentations.segmentation_files import check_segmentation_ending, write_predicted
 
 
@@ -52,7 +53,8 @@ def predict(request: PredictRequest) -> str:
         UserInputError: Something in the request cannot be used; no file was written.
     """
     check_segmentation_ending(request.output, request.image)
-    with OutputFiles([request.output], inputs=request.image) as outputs, progress_bars() as progress:
+    check_not_an_image(request.output)
+    with OutputFiles([request.output], request.image, request.model) as outputs, progress_bars() as progress:
         model = load_requested(request).model
         volume = read_image_for(model, request.image)
         mask = model.predict(model.prepare(volume), progress)

@@ -16,7 +16,8 @@ from context_propagation.cli.edit_choice import AUTO, choose_edits, parse_slices
 from context_propagation.cli.model_and_image import load_requested, read_image_for
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import ProgressBars, progress_bars
-from context_propagation.cli.report import Report, StageMeter, write_report
+from context_propagation.cli.replaced_files import check_not_an_image
+from context_propagation.cli.report import Report, StageMeter, check_report_ending, write_report
 from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import SliceEdit
@@ -138,10 +139,12 @@ def propagate(request: PropagateRequest) -> str:
     check_segmentation_ending(request.output, request.image)
     if request.figure is not None:
         check_figure_ending(request.figure)
+    check_report_ending(request.report)
+    check_not_an_image(request.output)
     inputs = [*request.image, request.initial, request.edited, *([request.session] if request.session else [])]
     destinations = [request.output, request.report, request.figure, request.save_session]
     meter = StageMeter()
-    with OutputFiles(destinations, inputs) as outputs, progress_bars() as progress:
+    with OutputFiles(destinations, inputs, request.model) as outputs, progress_bars() as progress:
         with meter.stage("load model"):
             loaded = load_requested(request)
             settings = _settings(request, loaded)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.activation_update import UpdateReport
 
@@ -47,6 +48,16 @@ class Report:
     model_sha256: str
     fusion_sha256: str | None
     settings: Mapping[str, str | int]
+
+
+def check_report_ending(path: Path | None) -> None:
+    """Refuse a report whose name is that of another kind of file.
+
+    Raises:
+        UserInputError: The name does not end in .json.
+    """
+    if path is not None and path.suffix.lower() != ".json":
+        raise UserInputError(f"Report '{path}' does not end in .json; choose another name, which does")
 
 
 def write_report(path: Path, report: Report) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,18 +33,137 @@ def filled_polygons(polygons_ji: Sequence[np.ndarray], shape_ji: tuple[int, int]
         bool `[J, I]`.
     """
     inside, on_edge = np.zeros(shape_ji, bool), np.zeros(shape_ji, bool)
-    for polygon in polygons_ji:
-        points = np.round(polygon, DECIMALS)
-        first = (
-            np.clip(np.floor(points.min(0, initial=np.inf)), 0, shape_ji) if len(points) >= 3 else np.array(shape_ji)
-        )
-        last = np.clip(np.ceil(points.max(0, initial=-np.inf)) + 1, 0, shape_ji)
-        rows, columns = (slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
-        if inside[rows, columns].size:
-            found = _found_in(points - first, inside[rows, columns].shape)
-            inside[rows, columns] ^= found == INSIDE
-            on_edge[rows, columns] |= found > INSIDE
+    for filled in _all_filled(polygons_ji, shape_ji):
+        inside[filled.box] ^= filled.inside
+        on_edge[filled.box] |= filled.on_edge
     return inside | on_edge
+
+
+@dataclass(frozen=True)
+class FilledSlice:
+    """The voxels that several polygons enclose.
+
+    Attributes:
+        mask: bool `[J, I]`.
+        overlapping: Polygons that overlap another one in part; together they enclose what each of them does.
+        repeated: Polygons that enclose the same as another one; they count once.
+    """
+
+    mask: np.ndarray
+    overlapping: int
+    repeated: int
+
+
+def filled_nested(polygons_ji: Sequence[np.ndarray], shape_ji: tuple[int, int]) -> FilledSlice:
+    """The voxels that polygons enclose of which one within another is a hole, one within a hole an island, and so on.
+
+    Args:
+        polygons_ji: As for `filled_polygons`.
+        shape_ji: Size of the slice.
+    """
+    found = sorted(_all_filled(polygons_ji, shape_ji), key=lambda one: -int(one.inside.sum()))
+    on_edge = np.zeros(shape_ji, bool)
+    nodes: list[_Nested] = []
+    overlapping = repeated = 0
+    for filled in found:
+        on_edge[filled.box] |= filled.on_edge
+        if not filled.inside.any():
+            continue
+        node = _Nested(filled, [])
+        relations = {id(other): _relation(filled, other.filled) for other in nodes}
+        if SAME in relations.values():
+            repeated += 1
+            continue
+        overlapping += PARTLY in relations.values()
+        parents = [other for other in nodes if relations[id(other)] == WITHIN]
+        if parents:
+            parents[-1].holes.append(node)  # the smallest one around it
+            node.is_root = False
+        nodes.append(node)
+    inside = np.zeros(shape_ji, bool)
+    for node in nodes:
+        if node.is_root:
+            inside |= node.filled_in(shape_ji)
+    return FilledSlice(inside | on_edge, overlapping, repeated)
+
+
+APART, WITHIN, SAME, PARTLY = "apart", "within", "same", "partly"
+
+
+SAME_SHARE = 0.25
+"""Polygons that differ by less, in voxels for each voxel along the border, are one that was stored twice."""
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """The voxels of a slice that one polygon encloses, in a box around it."""
+
+    box: tuple[slice, slice]
+    inside: np.ndarray
+    on_edge: np.ndarray
+
+
+@dataclass
+class _Nested:
+    """A polygon and those that lie in it."""
+
+    filled: _Filled
+    holes: list[_Nested]
+    is_root: bool = True
+
+    def filled_in(self, shape_ji: tuple[int, int]) -> np.ndarray:
+        mask = np.zeros(shape_ji, bool)
+        mask[self.filled.box] = self.filled.inside
+        for hole in self.holes:
+            mask &= ~hole.filled_in(shape_ji)
+        return mask
+
+
+def _relation(one: _Filled, other: _Filled) -> str:
+    """How a polygon lies to another one that is not smaller."""
+    both = _common(one, other, edges=False)
+    if not both:
+        return APART
+    outside = int(one.inside.sum()) - _common(one, other, edges=True)
+    beyond = int(other.inside.sum()) - _common(other, one, edges=True)
+    if outside + beyond <= SAME_SHARE * _border(other.inside):
+        return SAME
+    return PARTLY if outside else WITHIN
+
+
+def _border(mask: np.ndarray) -> int:
+    """How many voxels have a neighbour outside."""
+    padded = np.pad(mask, 1)
+    middle = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return int((mask & ~middle).sum())
+
+
+def _common(one: _Filled, other: _Filled, edges: bool) -> int:
+    """How many of the voxels inside `one` lie inside `other`, or on its edge where `edges` says so."""
+    spans = [(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one.box, other.box, strict=True)]
+    if any(start >= stop for start, stop in spans):
+        return 0
+    mine, theirs = (
+        tuple(slice(start - own.start, stop - own.start) for (start, stop), own in zip(spans, filled.box, strict=True))
+        for filled in (one, other)
+    )
+    enclosed = other.inside[theirs] | other.on_edge[theirs] if edges else other.inside[theirs]
+    return int((one.inside[mine] & enclosed).sum())
+
+
+def _all_filled(polygons_ji: Sequence[np.ndarray], shape_ji: tuple[int, int]) -> Iterator[_Filled]:
+    """Those of at least three points that reach the slice."""
+    for polygon in polygons_ji:
+        if len(polygon) < 3:
+            continue
+        points = np.round(polygon, DECIMALS)
+        first = np.clip(np.floor(points.min(0)), 0, shape_ji)
+        last = np.clip(np.ceil(points.max(0)) + 1, 0, shape_ji)
+        rows, columns = (slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        if min(shape) > 0:
+            found = _found_in(points - first, shape)
+            yield _Filled((rows, columns), found == INSIDE, found > INSIDE)
 
 
 def _found_in(points_ji: np.ndarray, shape_ji: tuple[int, ...]) -> np.ndarray:

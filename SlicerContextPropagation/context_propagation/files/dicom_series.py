@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-import warnings
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,14 +12,12 @@ import numpy as np
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.optional_dependency import require
-from context_propagation.files.image_files import series_files
+from context_propagation.files.dicom_files import EXTRA, damage_named, read_dicom
+from context_propagation.files.dicom_headers import frame_headers, series_files
 from context_propagation.files.native_messages import native_messages_hidden
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-
-
-EXTRA = "dicom"
 
 
 @dataclass(frozen=True)
@@ -77,9 +71,8 @@ def read_series(folder: Path, volume: SourceVolume) -> DicomSeries:
     of_slice: dict[int, Dataset] = {}
     with damage_named(f"DICOM folder '{folder}'"):
         for file in slice_files(folder):
-            header = read_dicom(file, with_voxels=False)
-            position = np.array([*header.ImagePositionPatient, 1], float)
-            of_slice[round(float((to_index @ position)[2]))] = header
+            for header, corner_lps_mm in _slices_in(file):
+                of_slice[round(float((to_index @ [*corner_lps_mm, 1])[2]))] = header
         if sorted(of_slice) != list(range(volume.shape_kji[0])):
             raise UserInputError(
                 f"DICOM folder '{folder}' does not hold the {volume.shape_kji[0]} slices of the image, each once; "
@@ -88,31 +81,14 @@ def read_series(folder: Path, volume: SourceVolume) -> DicomSeries:
         return DicomSeries(folder, tuple(of_slice[k] for k in range(volume.shape_kji[0])))
 
 
-def read_dicom(path: Path, with_voxels: bool = True) -> Dataset:
-    """Read a DICOM file; within `damage_named`."""
-    pydicom = require("pydicom", extra=EXTRA)
-    return pydicom.dcmread(path, stop_before_pixels=not with_voxels)
-
-
-@contextmanager
-def damage_named(what: str) -> Iterator[None]:
-    """Tell in one sentence of a DICOM object that lacks something or cannot be parsed; pydicom warns of nothing.
-
-    Raises:
-        UserInputError: `what` starts the message.
-    """
-    errors = require("pydicom.errors", extra=EXTRA)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except UserInputError:
-        raise
-    except errors.InvalidDicomError as error:
-        raise UserInputError(f"{what} is not a DICOM file; export it again") from error
-    except (
-        *(AttributeError, EOFError, IndexError, KeyError, NotImplementedError, OSError, OverflowError),
-        *(RecursionError, TypeError, ValueError, struct.error, zlib.error, errors.BytesLengthException),
-    ) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise UserInputError(f"{what} is incomplete or damaged ({reason}); export it again") from error
+def _slices_in(file: Path) -> Iterator[tuple[Dataset, np.ndarray]]:
+    """A header for each slice in a file, and where its first voxel lies; one of several says which frame it is."""
+    header = read_dicom(file, with_voxels=False)
+    if int(header.get("NumberOfFrames", None) or 1) == 1:
+        yield header, np.array(header.ImagePositionPatient, float)
+        return
+    for frame in frame_headers(str(file)):
+        of_frame = require("pydicom", extra=EXTRA).Dataset()
+        of_frame.update(header)
+        of_frame.ReferencedFrameNumber = frame.frame + 1
+        yield of_frame, frame.corner_lps_mm

@@ -11,10 +11,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.source_volume import SourceVolume, same_grid
-from context_propagation.files.image_files import nifti_voxels
-from context_propagation.files.native_messages import native_messages_hidden
+from context_propagation.core.image.source_volume import SourceVolume, farthest_apart_mm, ijk_to_lps_of, same_grid
 from context_propagation.files.segmentation import SEG_NRRD, Wanted
+from context_propagation.files.volume_files import read_volume
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +22,10 @@ LABELMAP_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
 LARGEST_LABEL = 2**31
+
+
+MOST = 0.5
+"""Of a label that lies beside the image: more is another image's."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def read_labelmap(path: Path) -> Labelmap:
     Raises:
         UserInputError: It is damaged, not 3D, or holds values that are no labels.
     """
-    image = _read_labels(path)
+    image = read_volume(path, "Segmentation", f"a complete NIfTI, NRRD or MHA labelmap, or a {SEG_NRRD}")
     return Labelmap(path, image, _label_values(path, image))
 
 
@@ -68,23 +71,6 @@ def labels_with(labels: np.ndarray, before: np.ndarray, after: np.ndarray, value
     written[before & ~after] = 0
     written[after & free] = value
     return written, int((after & ~before & ~free).sum())
-
-
-def _read_labels(path: Path) -> sitk.Image:
-    try:
-        with native_messages_hidden():
-            image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise UserInputError(
-            f"Segmentation '{path}' cannot be read; give a complete NIfTI, NRRD or MHA labelmap, or a {SEG_NRRD}"
-        ) from error
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise UserInputError(
-            f"Segmentation '{path}' is {image.GetDimension()}D with {image.GetNumberOfComponentsPerPixel()} values "
-            "per voxel; give a 3D labelmap"
-        )
-    nifti_voxels(path)
-    return image
 
 
 def _label_values(path: Path, image: sitk.Image) -> tuple[int, ...]:
@@ -145,21 +131,66 @@ def on_image_grid(
     """The wanted voxels (bool) and all labels (whole numbers), `[K, J, I]` of the image; nearest neighbour.
 
     Raises:
-        UserInputError: The labelmap does not overlap the image.
+        UserInputError: The labelmap does not overlap the image, most of the label lies beside it, or the header places
+            nothing.
     """
     room = np.min_scalar_type(max(labelmap.values, default=0) + 1)
     labels = sitk.GetArrayViewFromImage(labelmap.image).astype(room)
     grid = _image_grid(volume)
     inside = True
     if not same_grid(labelmap.image, grid):
+        _check_place(labelmap, grid)
+        _check_outside(labelmap, np.isin(labels, wanted_values), volume)
+        _warn_of_same_size(labelmap, grid)
         labels, inside = _resampled(labels, labelmap.image, grid)
     mask = np.isin(labels, wanted_values)
     if not inside or (set(wanted_values) & set(labelmap.values) and not mask.any()):
-        raise UserInputError(
-            f"Segmentation '{labelmap.path}' does not overlap the image: it lies around {_centre(labelmap.image)}, "
-            f"the image around {_centre(grid)} (LPS, mm); give the segmentation of this image"
-        )
+        raise _beside(labelmap, grid)
     return mask, labels
+
+
+def _check_place(labelmap: Labelmap, grid: sitk.Image) -> None:
+    """Refuse an array that was saved without its place, as numpy knows none; RAS or LPS is all that can differ."""
+    bare = np.array_equal(np.abs(ijk_to_lps_of(labelmap.image)), np.eye(4))
+    if bare and labelmap.image.GetSize() == grid.GetSize():
+        raise UserInputError(
+            f"Segmentation '{labelmap.path}' has the image's size and no geometry in its header (spacing 1, origin 0); "
+            "copy origin, spacing and direction of the image into it"
+        )
+
+
+def _warn_of_same_size(labelmap: Labelmap, grid: sitk.Image) -> None:
+    if labelmap.image.GetSize() != grid.GetSize():
+        return
+    logger.warning(
+        "Segmentation '%s' has the image's size and lies up to %.4g mm beside it; it is placed by its own header",
+        *(labelmap.path, farthest_apart_mm(labelmap.image, grid)),
+    )
+
+
+def _check_outside(labelmap: Labelmap, wanted: np.ndarray, volume: SourceVolume) -> None:
+    """Refuse a label most of which lies beside the image, and tell of a part that does."""
+    indices = np.argwhere(wanted)[:, ::-1]
+    if not len(indices):
+        return
+    to_image = np.linalg.inv(volume.ijk_to_lps) @ ijk_to_lps_of(labelmap.image)
+    places = indices @ to_image[:3, :3].T + to_image[:3, 3]
+    last = np.array(volume.shape_kji[::-1]) - 0.5
+    outside = int(((places < -0.5) | (places > last)).any(axis=1).sum())
+    if outside > len(indices) * MOST:
+        raise _beside(labelmap, _image_grid(volume), f"{outside} of {len(indices)} voxels of the label lie beside it")
+    if outside:
+        logger.warning(
+            "%d of %d voxels of the label in '%s' lie beside the image and are left out",
+            *(outside, len(indices), labelmap.path),
+        )
+
+
+def _beside(labelmap: Labelmap, grid: sitk.Image, what: str = "") -> UserInputError:
+    return UserInputError(
+        f"Segmentation '{labelmap.path}' does not overlap the image{f' ({what})' if what else ''}: it lies around "
+        f"{_centre(labelmap.image)}, the image around {_centre(grid)} (LPS, mm); give the segmentation of this image"
+    )
 
 
 def _resampled(labels: np.ndarray, own_grid: sitk.Image, grid: sitk.Image) -> tuple[np.ndarray, bool]:

@@ -10,17 +10,20 @@ from contextlib import contextmanager
 
 @contextmanager
 def native_messages_hidden() -> Iterator[None]:
-    """Send what is written to the process's stderr to nowhere.
+    """Send what is written to the process's stdout and stderr to nowhere.
 
-    MetaIO and GDCM write several lines there about a file that they cannot read; the error that is raised says it in
-    one. Keep the block to such a read.
+    MetaIO, GDCM and Slicer write several lines there about a file that they cannot read, or that another program wrote;
+    the error that is raised says it in one. Keep the block to such a read.
     """
-    sys.stderr.flush()
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    saved, nowhere = [(number, os.dup(number)) for number in (1, 2)], os.open(os.devnull, os.O_WRONLY)
+    for number, _ in saved:
+        os.dup2(nowhere, number)
     try:
         yield
     finally:
-        os.dup2(saved, 2)
-        os.close(saved)
+        for number, copy in saved:
+            os.dup2(copy, number)
+            os.close(copy)
         os.close(nowhere)

@@ -16,17 +16,18 @@ import numpy as np
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.optional_dependency import require
-from context_propagation.files.contour_polygons import filled_polygons
-from context_propagation.files.dicom_series import (
-    EXTRA,
-    DicomSeries,
-    damage_named,
-    dicom_folders,
-    read_dicom,
-    read_series,
-    slice_files,
+from context_propagation.files.dicom_files import EXTRA, damage_named, has_dicom_content, read_dicom
+from context_propagation.files.dicom_series import DicomSeries, dicom_folders, read_series, slice_files
+from context_propagation.files.rtstruct_contours import (
+    StructureSet,
+    contours_of,
+    mask_of,
+    planar_contours,
+    referenced_series,
+    roi_name,
+    warn_of_contours,
 )
-from context_propagation.files.segmentation import meant_by
+from context_propagation.files.segmentation import named_so
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -45,60 +46,19 @@ REQUIRED = ("StructureSetROISequence", "ROIContourSequence", "RTROIObservationsS
 """What every structure set has, in the order of the file: where the last is there, no contour was cut off."""
 
 
-CLOSED_TYPES = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
-
-
-NEAREST_SLICES = 0.5
-"""How far from a slice a contour may lie, in slices."""
-
-
-PARALLEL_SLICES = 0.1
-"""By how much a contour's points may differ along the slice normal, in slices; and contours that share a slice."""
-
-
 @dataclass(frozen=True)
 class ReadRoi:
     """An ROI of a structure set.
 
     Attributes:
         mask: bool `[K, J, I]` on the image's grid.
+        name: Its own name.
         other_names: The names of the other ROIs.
     """
 
     mask: np.ndarray
+    name: str
     other_names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PlanarContour:
-    """One closed contour.
-
-    Attributes:
-        item: The item of the Contour Sequence.
-        k: The slice on which it lies.
-        offset: How far from that slice it was drawn, in slices.
-        points_ji: float `[N, 2]`, voxel indices.
-    """
-
-    item: Dataset
-    k: int
-    offset: float
-    points_ji: np.ndarray
-
-
-@dataclass(frozen=True)
-class StructureSet:
-    """A structure set and the series that it is about.
-
-    Attributes:
-        path: The file.
-        dataset: All of it.
-        series: The image's series, in the same frame of reference.
-    """
-
-    path: Path
-    dataset: Dataset
-    series: DicomSeries
 
 
 def has_rtstruct_name(path: Path) -> bool:
@@ -110,8 +70,7 @@ def is_dicom_file(path: Path) -> bool:
     """Whether an input is to be read as an RT Structure Set: by its name, or by its first bytes."""
     if has_rtstruct_name(path) or not path.is_file():
         return has_rtstruct_name(path)
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    return has_dicom_content(path)
 
 
 def check_rtstruct_output(path: Path, images: Sequence[Path]) -> None:
@@ -152,26 +111,28 @@ def framed_folder(path: Path, images: Sequence[Path]) -> Path:
 def read_roi(path: Path, name: str, volume: SourceVolume, images: Sequence[Path]) -> ReadRoi:
     """Read one ROI of a structure set.
 
-    A voxel belongs to the ROI where its centre lies inside the contours; contours of one slice are combined by
-    exclusive or, so that an inner one is a hole.
+    A voxel belongs to the ROI where its centre lies inside the contours. On one slice, one within another is a hole,
+    and those that overlap in part are united; CLOSEDPLANAR_XOR contours are combined by exclusive or.
 
     Args:
         path: An RT Structure Set.
-        name: The ROI's name; otherwise the only one of that name in other case, or the only ROI.
+        name: The ROI's name; otherwise the only one of that name in other case, that of this number, or the only ROI.
         volume: The image.
         images: Its files; one is the DICOM folder that the contours belong to.
 
     Raises:
         UserInputError: The file is no complete RT Structure Set, lacks the ROI, belongs to another frame of reference,
-            or has contours off the slices, on no slice plane, open, or beside the image.
+            or has contours on no slice plane, open, or all of them beside the image.
     """
     with damage_named(f"RT Structure Set '{path}'"):
         structure_set = open_structure_set(path, volume, images)
         roi = find_roi(structure_set, name)
         contours = planar_contours(structure_set, roi, volume)
-        _warn(structure_set, roi, name, contours, volume)
-        others = tuple(_name(other) for other in structure_set.dataset.StructureSetROISequence if other is not roi)
-        return ReadRoi(_mask(contours, volume, path), others)
+        own_name = roi_name(structure_set.dataset, roi)
+        warn_of_contours(structure_set, roi, name, contours, volume)
+        rois = structure_set.dataset.StructureSetROISequence
+        others = tuple(roi_name(structure_set.dataset, other) for other in rois if other is not roi)
+        return ReadRoi(mask_of(contours, volume, path, own_name), own_name, others)
 
 
 def open_structure_set(path: Path, volume: SourceVolume, images: Sequence[Path]) -> StructureSet:
@@ -194,107 +155,38 @@ def open_structure_set(path: Path, volume: SourceVolume, images: Sequence[Path])
     fitting = [series for series in found if series.frame_of_reference and series.frame_of_reference in frames]
     if not fitting:
         raise _wrong_frame(path, frames, found)
-    referenced = _referenced_series(dataset)
+    referenced = referenced_series(dataset)
     return StructureSet(path, dataset, next((one for one in fitting if one.uid in referenced), fitting[0]))
 
 
 def find_roi(structure_set: StructureSet, name: str) -> Dataset:
-    """The item of the Structure Set ROI Sequence: the one of that name, then in other case, then the only one.
+    """The item of the Structure Set ROI Sequence: by name, then in other case, then by number, then the only one.
+
+    Of several with that name, the one with contours is taken where the others have none.
 
     Raises:
         UserInputError: None or several are meant, or the ROI belongs to another frame of reference.
     """
-    rois = list(structure_set.dataset.StructureSetROISequence)
-    meant = [rois[number] for number in meant_by(name, [_name(roi) for roi in rois])]
+    dataset = structure_set.dataset
+    rois = list(dataset.StructureSetROISequence)
+    names = [roi_name(dataset, roi) for roi in rois]
+    meant = [rois[number] for number in named_so(name, names)]
+    meant = meant or [roi for roi in rois if str(roi.ROINumber) == name.strip()]
+    meant = meant or (rois if len(rois) == 1 else [])
+    meant = [roi for n, roi in enumerate(meant) if roi.ROINumber not in [other.ROINumber for other in meant[:n]]]
+    if len(meant) > 1:
+        meant = [roi for roi in meant if contours_of(dataset, roi)] or meant[:1]
     if len(meant) != 1:
-        listed = ", ".join(f"'{_name(roi)}'" for roi in rois) or "none"
+        listed = ", ".join(f"'{one}'" for one in names) or "none"
+        numbers = ", ".join(str(roi.ROINumber) for roi in rois)
         raise UserInputError(
-            f"RT Structure Set '{structure_set.path}' has {len(meant)} ROIs named '{name}'; its ROIs are {listed}: "
-            "name the one that is meant with --segment"
+            f"RT Structure Set '{structure_set.path}' has {len(meant)} ROIs named '{name}'; its ROIs are {listed} "
+            f"(numbers {numbers}): name the one that is meant with --segment, by its name or its number"
         )
     frame = str(meant[0].get("ReferencedFrameOfReferenceUID", "") or "")
     if frame not in ("", structure_set.series.frame_of_reference):
         raise _wrong_frame(structure_set.path, {frame}, [structure_set.series])
     return meant[0]
-
-
-def contour_item(dataset: Dataset, roi: Dataset) -> Dataset | None:
-    """The item of the ROI Contour Sequence that holds an ROI's colour and contours; None where it has none."""
-    items = [one for one in dataset.get("ROIContourSequence", []) if one.ReferencedROINumber == roi.ROINumber]
-    return items[0] if items else None
-
-
-def planar_contours(structure_set: StructureSet, roi: Dataset, volume: SourceVolume) -> list[PlanarContour]:
-    """All contours of an ROI, each on its slice; within `damage_named`.
-
-    Raises:
-        UserInputError: A contour is open, not parallel to the slices, beyond them, or contours of different planes
-            share a slice.
-    """
-    item = contour_item(structure_set.dataset, roi)
-    contours = [] if item is None else list(item.get("ContourSequence", None) or [])
-    what = f"ROI '{_name(roi)}' of '{structure_set.path}'"
-    found = [_planar_contour(contour, volume, what) for contour in contours]
-    _check_planes(found, volume, what)
-    return found
-
-
-def _planar_contour(item: Dataset, volume: SourceVolume, what: str) -> PlanarContour:
-    if item.ContourGeometricType not in CLOSED_TYPES:
-        raise UserInputError(f"{what} holds a contour of type {item.ContourGeometricType}; give closed planar contours")
-    points_lps = np.array(item.ContourData, float).reshape(-1, 3)
-    if not len(points_lps) or not np.isfinite(points_lps).all():
-        raise UserInputError(f"{what} holds a contour without points, or with values that are not coordinates")
-    to_index = np.linalg.inv(volume.ijk_to_lps)
-    i, j, k = to_index[:3, :3] @ points_lps.T + to_index[:3, 3:]
-    middle, slice_mm = float(k.mean()), volume.spacing_kji_mm[0]
-    nearest = int(np.clip(round(middle), 0, volume.shape_kji[0] - 1))
-    if np.ptp(k) > PARALLEL_SLICES:
-        raise UserInputError(
-            f"{what} has a contour that is not parallel to the slices (its points differ by {np.ptp(k) * slice_mm:.3g} "
-            "mm along their normal); export contours drawn on this series"
-        )
-    if abs(middle - nearest) > NEAREST_SLICES:
-        raise UserInputError(
-            f"{what} has a contour that is {abs(middle - nearest) * slice_mm:.3g} mm off the nearest slice plane, "
-            f"and slices are {slice_mm:.3g} mm apart; export contours drawn on this series"
-        )
-    return PlanarContour(item, nearest, middle - nearest, np.column_stack([j, i]))
-
-
-def _check_planes(contours: Sequence[PlanarContour], volume: SourceVolume, what: str) -> None:
-    """Refuse planes that fall together."""
-    for k in sorted({contour.k for contour in contours}):
-        offsets = [contour.offset for contour in contours if contour.k == k]
-        if np.ptp(offsets) > PARALLEL_SLICES:
-            raise UserInputError(
-                f"{what} has contours on {len(set(np.round(offsets, 2)))} planes that fall on slice {k}; "
-                "give the series that they were drawn on"
-            )
-
-
-def _warn(
-    structure_set: StructureSet, roi: Dataset, name: str, contours: Sequence[PlanarContour], volume: SourceVolume
-) -> None:
-    """Tell of an ROI of another name, and of contours between slices."""
-    path, own_name = structure_set.path, _name(roi)
-    if own_name.casefold() != name.casefold():
-        logger.warning("'%s' holds the ROI '%s' only; it is taken as %s", path, own_name, name)
-    off = max((abs(contour.offset) for contour in contours), default=0)
-    if off > PARALLEL_SLICES:
-        line = "ROI '%s' of '%s' has contours up to %.2g mm off the slices; the nearest slices take them"
-        logger.warning(line, own_name, path, off * volume.spacing_kji_mm[0])
-
-
-def _mask(contours: Sequence[PlanarContour], volume: SourceVolume, path: Path) -> np.ndarray:
-    mask = np.zeros(volume.shape_kji, bool)
-    shape_ji = volume.shape_kji[1:]
-    for k in {contour.k for contour in contours}:
-        mask[k] = filled_polygons([contour.points_ji for contour in contours if contour.k == k], shape_ji)
-    beside = [one for one in contours if (one.points_ji < -1).any() or (one.points_ji > shape_ji).any()]
-    if beside and not mask.any():
-        raise UserInputError(f"RT Structure Set '{path}' does not overlap the image; give the one of this image")
-    return mask
 
 
 def _folders_for(path: Path, images: Sequence[Path]) -> list[Path]:
@@ -314,16 +206,3 @@ def _wrong_frame(path: Path, frames: set[str], found: Sequence[DicomSeries]) -> 
         f"RT Structure Set '{path}' belongs to another series: its frame of reference is {listed}, {series}; "
         "give the series that it was drawn on"
     )
-
-
-def _referenced_series(dataset: Dataset) -> set[str]:
-    return {
-        str(series.SeriesInstanceUID)
-        for frame in dataset.get("ReferencedFrameOfReferenceSequence", [])
-        for study in frame.get("RTReferencedStudySequence", [])
-        for series in study.get("RTReferencedSeriesSequence", [])
-    }
-
-
-def _name(roi: Dataset) -> str:
-    return str(roi.get("ROIName", "")).strip()

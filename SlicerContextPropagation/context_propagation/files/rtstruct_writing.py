@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,15 +15,23 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.optional_dependency import require
 from context_propagation.files.contour_polygons import traced_polygons
-from context_propagation.files.dicom_series import EXTRA, DicomSeries, damage_named, read_series
+from context_propagation.files.decimal_strings import shorten_decimal_strings
+from context_propagation.files.dicom_files import EXTRA, damage_named
+from context_propagation.files.dicom_series import DicomSeries, read_series
+from context_propagation.files.rtstruct_contours import (
+    PLAIN,
+    XOR,
+    PlanarContour,
+    contour_items,
+    filled,
+    leaves,
+    planar_contours,
+)
 from context_propagation.files.rtstruct_reading import (
-    CLOSED_TYPES,
     RT_STRUCTURE_SET_STORAGE,
-    contour_item,
     find_roi,
     framed_folder,
     open_structure_set,
-    planar_contours,
 )
 
 if TYPE_CHECKING:
@@ -30,14 +39,14 @@ if TYPE_CHECKING:
     from pydicom.dataelem import RawDataElement
 
 
+logger = logging.getLogger(__name__)
+
+
 MAKER = "slicer-context-propagation"
 
 
 COLOR = (230, 60, 60)
 """Red, green, blue of an ROI that has none."""
-
-
-PLAIN, XOR = CLOSED_TYPES
 
 
 AUTOMATIC, SEMIAUTOMATIC = "AUTOMATIC", "SEMIAUTOMATIC"
@@ -88,7 +97,9 @@ def write_new_structure_set(
     with damage_named(f"DICOM folder '{series.folder}'"):
         dataset = _empty_structure_set(series)
         item = _add_roi(dataset, name, series, algorithm)
-        _set_contours(item, [], _new_contours(mask, range(len(mask)), volume, series, PLAIN))
+        _set_contours(
+            item, [], _new_contours(((k, (mask[k], (0, 0))) for k in range(len(mask))), volume, series, PLAIN)
+        )
         _refer_to_series(dataset, series)
         _save(path, dataset, "predicted" if algorithm == AUTOMATIC else "propagated")
 
@@ -120,12 +131,16 @@ def write_changed_roi(
     with damage_named(f"RT Structure Set '{given}'"):
         structure_set = open_structure_set(given, volume, images)
         dataset, roi = structure_set.dataset, find_roi(structure_set, name)
-        item = _contour_item(dataset, roi)
+        item, *further = _contour_items(dataset, roi)
         drawn = planar_contours(structure_set, roi, volume)
         kind = XOR if any(one.item.ContourGeometricType == XOR for one in drawn) else PLAIN
         changed = np.flatnonzero((before ^ after).any(axis=(1, 2))).tolist()
         kept = [one.item for one in drawn if one.k not in changed]
-        _set_contours(item, kept, _new_contours(after, changed, volume, structure_set.series, kind))
+        for other in further:  # an ROI whose contours were split over several items
+            other.pop("ContourSequence", None)
+        masks = (_with_rest([one for one in drawn if one.k == k], after[k]) for k in changed)
+        pieces = zip(changed, masks, strict=True)
+        _set_contours(item, kept, _new_contours(pieces, volume, structure_set.series, kind))
         roi.ROIGenerationAlgorithm = SEMIAUTOMATIC
         _refer_to_series(dataset, structure_set.series)
         dataset.PredecessorStructureSetSequence = [_reference_to(dataset)]
@@ -144,21 +159,37 @@ def _set_contours(item: Dataset, kept: Sequence[Dataset], drawn: Iterable[Datase
         del item.ContourSequence
 
 
-def _contour_item(dataset: Dataset, roi: Dataset) -> Dataset:
-    """The ROI's item in the ROI Contour Sequence, added where it has none yet."""
-    item = contour_item(dataset, roi)
-    if item is None:
-        item = _new(ReferencedROINumber=roi.ROINumber, ROIDisplayColor=list(COLOR))
-        dataset.ROIContourSequence = [*dataset.get("ROIContourSequence", []), item]
-    return item
+def _contour_items(dataset: Dataset, roi: Dataset) -> list[Dataset]:
+    """The ROI's items in the ROI Contour Sequence, of which one is added where it has none yet."""
+    items = contour_items(dataset, roi)
+    if not items:
+        items = [_new(ReferencedROINumber=roi.ROINumber, ROIDisplayColor=list(COLOR))]
+        dataset.ROIContourSequence = [*dataset.get("ROIContourSequence", []), *items]
+    return items
+
+
+def _with_rest(drawn: Sequence[PlanarContour], after: np.ndarray) -> _Piece:
+    """A slice's new voxels, and with them what the contours so far enclose beside the image."""
+    if not any(leaves(contour, after.shape) for contour in drawn):
+        return after, (0, 0)
+    points = np.concatenate([contour.points_ji for contour in drawn])
+    first = np.minimum(np.floor(points.min(0)), 0).astype(int)
+    last = np.maximum(np.ceil(points.max(0)) + 1, after.shape).astype(int)
+    mask = filled(drawn, (int(last[0] - first[0]), int(last[1] - first[1])), first.tolist()).mask
+    mask[-first[0] : after.shape[0] - first[0], -first[1] : after.shape[1] - first[1]] = after
+    return mask, (int(first[0]), int(first[1]))
+
+
+_Piece = tuple[np.ndarray, tuple[int, int]]
+"""A mask `[J, I]` and the indices (j, i) at which it starts."""
 
 
 def _new_contours(
-    mask: np.ndarray, slices: Iterable[int], volume: SourceVolume, series: DicomSeries, kind: str
+    pieces: Iterable[tuple[int, _Piece]], volume: SourceVolume, series: DicomSeries, kind: str
 ) -> Iterator[Dataset]:
-    for k in slices:
-        for points_ji in traced_polygons(mask[k], keyholes=kind == PLAIN):
-            j, i = points_ji.T
+    for k, (mask, start_ji) in pieces:
+        for points_ji in traced_polygons(mask, keyholes=kind == PLAIN):
+            j, i = (points_ji + start_ji).T
             points_lps = (volume.ijk_to_lps @ [i, j, np.full_like(i, k), np.ones_like(i)])[:3].T
             yield _new(
                 ContourImageSequence=[_reference_to(series.slices[k])],
@@ -198,7 +229,7 @@ def _add_roi(dataset: Dataset, name: str, series: DicomSeries, algorithm: str) -
     observation = _new(ObservationNumber=1, ReferencedROINumber=1, RTROIInterpretedType=kind, ROIInterpreter="")
     dataset.StructureSetROISequence = [roi]
     dataset.RTROIObservationsSequence = [observation]
-    return _contour_item(dataset, roi)
+    return _contour_items(dataset, roi)[0]
 
 
 def _refer_to_series(dataset: Dataset, series: DicomSeries) -> None:
@@ -210,7 +241,8 @@ def _refer_to_series(dataset: Dataset, series: DicomSeries) -> None:
     listed = _item(study, "RTReferencedSeriesSequence", "SeriesInstanceUID", series.uid)
     known = list(listed.get("ContourImageSequence", None) or [])
     uids = {str(one.ReferencedSOPInstanceUID) for one in known}
-    missing = [_reference_to(header) for header in series.slices if str(header.SOPInstanceUID) not in uids]
+    objects = {str(header.SOPInstanceUID): header for header in series.slices}  # one for all frames of a file
+    missing = [_reference_to(header, with_frame=False) for uid, header in objects.items() if uid not in uids]
     listed.ContourImageSequence = [*known, *missing]
 
 
@@ -225,8 +257,11 @@ def _item(parent: Dataset, sequence: str, keyword: str, value: str) -> Dataset:
     return item
 
 
-def _reference_to(header: Dataset) -> Dataset:
-    return _new(ReferencedSOPClassUID=header.SOPClassUID, ReferencedSOPInstanceUID=header.SOPInstanceUID)
+def _reference_to(header: Dataset, with_frame: bool = True) -> Dataset:
+    reference = _new(ReferencedSOPClassUID=header.SOPClassUID, ReferencedSOPInstanceUID=header.SOPInstanceUID)
+    if with_frame and "ReferencedFrameNumber" in header:
+        reference.ReferencedFrameNumber = header.ReferencedFrameNumber
+    return reference
 
 
 def _mark_as_new(dataset: Dataset, label: str) -> None:
@@ -251,6 +286,12 @@ def _save(path: Path, dataset: Dataset, label: str) -> None:
     """Write as a new object, in the transfer syntax that the dataset was read in where contours fit in."""
     pydicom = require("pydicom", extra=EXTRA)
     _mark_as_new(dataset, label)
+    mended = shorten_decimal_strings(dataset)
+    if mended:
+        logger.warning(
+            "%d numbers of more than 16 characters, which DICOM does not allow, are shortened to 16 in '%s'",
+            *(mended, path.name),
+        )
     syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", pydicom.uid.ImplicitVRLittleEndian)
     if not syntax.is_implicit_VR and _longest_contour_bytes(dataset) > LONGEST_EXPLICIT:
         syntax = pydicom.uid.ImplicitVRLittleEndian

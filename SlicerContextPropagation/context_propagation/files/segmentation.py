@@ -35,6 +35,7 @@ class ReadSegmentation:
         labels: Whole numbers `[K, J, I]` on the image's grid, all labels of the file; None where it is a `.seg.nrrd`,
             an RT Structure Set or a plain mask.
         other_rois: The names of the ROIs of an RT Structure Set that were not looked for.
+        own_name: The ROI's own name, which `wanted` may name by its number; empty for other files.
     """
 
     path: Path
@@ -42,6 +43,12 @@ class ReadSegmentation:
     mask: np.ndarray
     labels: np.ndarray | None = None
     other_rois: tuple[str, ...] = ()
+    own_name: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the label is called where it is written anew."""
+        return self.own_name if self.wanted.name.isdecimal() and self.own_name else self.wanted.name
 
     @property
     def other_labels(self) -> list[int]:
@@ -59,9 +66,14 @@ def meant_by(name: str, known: Sequence[str]) -> list[int]:
     Returns:
         Their numbers; anything but one is for the caller to refuse.
     """
-    found = [number for number, one in enumerate(known) if one == name]
-    found = found or [number for number, one in enumerate(known) if one.casefold() == name.casefold()]
+    found = named_so(name, known)
     return [0] if not found and len(known) == 1 else found
+
+
+def named_so(name: str, known: Sequence[str]) -> list[int]:
+    """Which of the names are this one; where none is, which are in other case."""
+    found = [number for number, one in enumerate(known) if one == name]
+    return found or [number for number, one in enumerate(known) if one.casefold() == name.casefold()]
 
 
 def is_seg_nrrd(path: Path) -> bool:

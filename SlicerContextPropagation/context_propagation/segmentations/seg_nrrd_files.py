@@ -12,6 +12,7 @@ import vtk
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.files.native_messages import native_messages_hidden
 from context_propagation.files.segmentation import ReadSegmentation, is_seg_nrrd, meant_by
 from context_propagation.mrml.nodes.scenes import new_scene
 from context_propagation.mrml.nodes.segmentation_storage import (
@@ -47,7 +48,8 @@ def read_segment(path: Path, name: str, volume: SourceVolume) -> np.ndarray:
     """
     scene = new_scene()
     volume_node = add_volume(scene, volume, IMAGE_NODE)
-    node = load_segmentation(scene, path)
+    with native_messages_hidden():
+        node = load_segmentation(scene, path)
     try:
         return segment_mask(node, _segment_id(node, name, path), volume_node)
     except UserInputError as error:
@@ -58,7 +60,8 @@ def read_segment(path: Path, name: str, volume: SourceVolume) -> np.ndarray:
 
 def write_segment(path: Path, mask: np.ndarray, name: str, volume: SourceVolume) -> None:
     """Write a mask as the only segment of a new file."""
-    write_seg_nrrd(path, [NamedMask(mask, name)], volume)
+    with native_messages_hidden():
+        write_seg_nrrd(path, [NamedMask(mask, name)], volume)
 
 
 def write_propagated_segment(
@@ -79,17 +82,19 @@ def write_propagated_segment(
     scene = new_scene()
     volume_node = add_volume(scene, volume, IMAGE_NODE)
     if is_seg_nrrd(edited.path):
-        node = load_segmentation(scene, edited.path)
+        with native_messages_hidden():
+            node = load_segmentation(scene, edited.path)
         segment_id = _segment_id(node, edited.wanted.name, edited.path)
     else:
-        node = add_segmentation(scene, volume_node, edited.wanted.name)
-        segment_id = add_segment_from_mask(node, edited.mask, volume_node, edited.wanted.name)
+        node = add_segmentation(scene, volume_node, edited.name)
+        segment_id = add_segment_from_mask(node, edited.mask, volume_node, edited.name)
     changed = result ^ edited.mask
     for edit in edits:
         changed[edit.place] = False  # as drawn
     writer = EditorLogicWriter(scene, node, volume_node)
     report = write_changed_voxels(writer, node, segment_id, volume_node, result, changed, edits[0].axis)
-    save_segmentation(path, node)
+    with native_messages_hidden():
+        save_segmentation(path, node)
     return report.refused
 
 

@@ -104,7 +104,7 @@ def read_together(
     for path, labelmap in zip(paths, opened, strict=True):
         if is_dicom_file(path):
             roi = read_roi(path, wanted.name, volume, images)
-            read.append(ReadSegmentation(path, wanted, roi.mask, other_rois=roi.other_names))
+            read.append(ReadSegmentation(path, wanted, roi.mask, other_rois=roi.other_names, own_name=roi.name))
         elif labelmap is None:
             read.append(ReadSegmentation(path, wanted, _scene_files().read_segment(path, wanted.name, volume)))
         else:
@@ -162,7 +162,7 @@ def write_propagated(
     write_labelmap(path, labels, volume)
     if refused:
         what = "%d voxels are not given to %s: the labels %s of '%s' are not written over"
-        logger.warning(what, refused, edited.wanted.name, listed(edited.other_labels), edited.path)
+        logger.warning(what, refused, edited.name, listed(edited.other_labels), edited.path)
     return refused
 
 
@@ -173,7 +173,7 @@ def _warn_of_what_is_left_out(path: Path, edited: ReadSegmentation) -> None:
     if edited.other_rois and not has_rtstruct_name(path):
         left_out.append("ROIs " + ", ".join(f"'{name}'" for name in edited.other_rois))
     for others in left_out:
-        logger.warning("only %s is written, not the %s of '%s'", edited.wanted.name, others, edited.path)
+        logger.warning("only %s is written, not the %s of '%s'", edited.name, others, edited.path)
 
 
 def _write_propagated_roi(

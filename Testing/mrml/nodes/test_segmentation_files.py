@@ -116,3 +116,23 @@ def test_files_that_cannot_be_read_are_named(case, tmp_path):
         read_seg_nrrd(tmp_path / "missing.seg.nrrd", None, case.source)
     with pytest.raises(UserInputError, match="truncated or damaged"):
         read_seg_nrrd(tmp_path / "broken.seg.nrrd", None, case.source)
+
+
+@pytest.mark.parametrize(
+    ("entry", "damaged"),
+    [
+        (b"Segment0_Extent:=", b"Segment0_Extent:=0 1 0 1 0\n"),
+        (b"Segment0_Extent:=", b"Segment0_Extent:=0 1 0 1 0 700\n"),
+        (b"Segment0_LabelValue:=", b"Segment0_LabelValue:=one\n"),
+        (b"Segment0_Layer:=", b"Segment0_Layer:=\n"),
+    ],
+)
+def test_a_header_that_places_a_segment_nowhere_is_refused_before_slicer_reads_it(case, tmp_path, entry, damaged):
+    path = tmp_path / "case.seg.nrrd"
+    write_seg_nrrd(path, [NamedMask(case.target, "GTV")], case.source)
+    lines = path.read_bytes().split(b"\n\n", 1)[0].split(b"\n")
+    whole = next(line for line in lines if line.startswith(entry))
+    path.write_bytes(path.read_bytes().replace(whole + b"\n", damaged, 1))
+
+    with pytest.raises(UserInputError, match=rf"is damaged: {entry.decode()[:-2]} is '"):
+        load_segmentation(case.scene, path)

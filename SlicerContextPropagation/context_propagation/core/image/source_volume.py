@@ -23,7 +23,8 @@ AXIS_LETTERS = ("LR", "PA", "SI")
 """Which letters name the two ends of an axis."""
 
 
-GRID_TOLERANCE_MM = 1e-3
+GRID_TOLERANCE = 0.005
+"""How far two grids may place a voxel apart and are still one, in voxels (along their shortest edge)."""
 
 
 def is_orientation(letters: str) -> bool:
@@ -93,8 +94,9 @@ class SourceVolume:
                 )
             if not same_grid(image, images[0]):
                 raise UserInputError(
-                    f"Image {number} (size {image.GetSize()}, spacing {image.GetSpacing()}) is not on the grid of "
-                    f"image 0 (size {images[0].GetSize()}, spacing {images[0].GetSpacing()}); resample it first"
+                    f"Image {number} (size {image.GetSize()}, spacing {image.GetSpacing()}, origin "
+                    f"{image.GetOrigin()}) is not on the grid of image 0 (size {images[0].GetSize()}, spacing "
+                    f"{images[0].GetSpacing()}, origin {images[0].GetOrigin()}); resample it first"
                 )
         import SimpleITK as sitk  # not above: Slicer would wait a sixth of a second for it when the effect is chosen
 
@@ -168,11 +170,24 @@ def ijk_to_lps_of(image: sitk.Image) -> np.ndarray:
 
 
 def same_grid(a: sitk.Image, b: sitk.Image) -> bool:
-    """Whether two images have the same size and place every corner voxel within a thousandth of a millimetre."""
-    if a.GetSize() != b.GetSize():
-        return False
-    corners = np.array(list(product(*((0, n - 1) for n in a.GetSize()), (1,)))).T
-    return bool(np.abs((ijk_to_lps_of(a) - ijk_to_lps_of(b)) @ corners).max() <= GRID_TOLERANCE_MM)
+    """Whether two images have the same size and place their voxels alike; see `same_places`."""
+    return a.GetSize() == b.GetSize() and same_places(ijk_to_lps_of(a), ijk_to_lps_of(b), a.GetSize())
+
+
+def same_places(a: np.ndarray, b: np.ndarray, shape_ijk: Sequence[int]) -> bool:
+    """Whether two matrices `[4, 4]` from voxel indices to mm place each voxel of a grid alike, but for rounding."""
+    apart_mm = np.linalg.norm((b - a) @ _corners(shape_ijk), axis=0).max()
+    return bool(apart_mm <= GRID_TOLERANCE * np.linalg.norm(a[:3, :3], axis=0).min())
+
+
+def farthest_apart_mm(a: sitk.Image, b: sitk.Image) -> float:
+    """How far two images of one size place a voxel apart, at most."""
+    return float(np.linalg.norm((ijk_to_lps_of(a) - ijk_to_lps_of(b)) @ _corners(a.GetSize()), axis=0).max())
+
+
+def _corners(shape_ijk: Sequence[int]) -> np.ndarray:
+    """The indices (i, j, k, 1) of the corner voxels, `[4, 8]`."""
+    return np.array(list(product(*((0, n - 1) for n in shape_ijk), (1,)))).T
 
 
 def closest_axes(direction: np.ndarray) -> tuple[int, int, int]:

@@ -25,6 +25,17 @@ from context_propagation.mrml.nodes.volume_nodes import add_volume
 SUFFIX = ".seg.nrrd"
 
 
+EXTENT = "_Extent"
+
+
+WHOLE_NUMBERS = {"_ReferenceImageExtentOffset": 3, EXTENT: 6, "_LabelValue": 1, "_Layer": 1}
+"""Entries of the header by which Slicer finds a segment's voxels, and how many numbers each has."""
+
+
+FARTHEST = 2**16
+"""The largest index, label or layer; Slicer makes room for what a header says, and ends where there is none."""
+
+
 @dataclass(frozen=True)
 class NamedMask:
     """A segment of a file.
@@ -102,11 +113,40 @@ def load_segmentation(scene: slicer.vtkMRMLScene, path: str | Path) -> slicer.vt
 
 
 def _require_whole(path: Path) -> None:
-    """Read the file once with SimpleITK: at a damaged one Slicer's storage node ends the process."""
+    """Read the file once with SimpleITK: at a damaged one Slicer's storage node ends the process.
+
+    Raises:
+        UserInputError: The file is cut off, or an entry places a segment where no voxels are.
+    """
     try:
-        sitk.ReadImage(str(path))
+        image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise UserInputError(f"'{path}' is truncated or damaged; export the segmentation again") from error
+    for key in image.GetMetaDataKeys():
+        count = next((count for ending, count in WHOLE_NUMBERS.items() if key.endswith(ending)), 0)
+        if count and not _are_whole(image.GetMetaData(key), count):
+            raise UserInputError(
+                f"'{path}' is damaged: {key} is '{image.GetMetaData(key)[:40]}', which is not {count} usable whole "
+                "numbers; export the segmentation again"
+            )
+        if key.endswith(EXTENT) and not _fits(image.GetMetaData(key), image.GetSize()):
+            raise UserInputError(
+                f"'{path}' is damaged: {key} is '{image.GetMetaData(key)[:40]}' in an image of "
+                f"{' x '.join(str(size) for size in image.GetSize())} voxels; export the segmentation again"
+            )
+
+
+def _are_whole(text: str, count: int) -> bool:
+    words = text.split()
+    return len(words) == count and all(
+        word.lstrip("-").isdecimal() and len(word) < 12 and abs(int(word)) <= FARTHEST for word in words
+    )
+
+
+def _fits(text: str, size_ijk: Sequence[int]) -> bool:
+    """Whether a segment's extent (first and last index along i, j, k) is no longer than the file's image."""
+    bounds = np.array(text.split(), int).reshape(3, 2)
+    return bool((bounds[:, 1] - bounds[:, 0] < size_ijk[:3]).all())
 
 
 def _require_suffix(path: Path) -> None:

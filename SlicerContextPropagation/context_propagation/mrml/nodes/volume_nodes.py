@@ -10,7 +10,7 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.source_volume import GRID_TOLERANCE_MM, SourceVolume, planes_of_axes
+from context_propagation.core.image.source_volume import SourceVolume, planes_of_axes, same_places
 from context_propagation.mrml.nodes.world_matrices import RAS_TO_LPS, to_vtk, volume_ijk_to_world
 
 
@@ -54,7 +54,7 @@ def _channels_of(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> tuple[list[
     arrays = [volume_array(node) for node in nodes]
     matrices = [volume_ijk_to_world(node) for node in nodes]
     for node, array, matrix in zip(nodes, arrays, matrices, strict=True):
-        if array.shape != arrays[0].shape or not _same_places(matrix, matrices[0], array.shape):
+        if array.shape != arrays[0].shape or not same_places(matrix, matrices[0], array.shape[::-1]):
             raise UserInputError(
                 f"Volume '{node.GetName()}' {_describe(array, matrix)} is not on the grid of "
                 f"'{nodes[0].GetName()}' {_describe(arrays[0], matrices[0])}; press Align... in the module first"
@@ -133,12 +133,7 @@ def add_volume(
     return node
 
 
-def _same_places(a: np.ndarray, b: np.ndarray, shape_kji: tuple[int, ...]) -> bool:
-    corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape_kji[::-1]], [1])).reshape(4, -1)
-    return bool(np.abs((a - b) @ corners).max() <= GRID_TOLERANCE_MM)
-
-
 def _describe(array: np.ndarray, matrix: np.ndarray) -> str:
-    spacing = np.linalg.norm(matrix[:3, :3], axis=0).round(3).tolist()
-    origin = matrix[:3, 3].round(2).tolist()
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0).round(7).tolist()
+    origin = matrix[:3, 3].round(5).tolist()
     return f"(size {list(array.shape[::-1])}, spacing {spacing} mm, origin {origin} RAS)"

@@ -1,0 +1,129 @@
+"""What an output may replace: a file of its own kind, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.files.dicom_files import damage_named, has_dicom_content, read_dicom
+from context_propagation.files.native_messages import native_messages_hidden
+from context_propagation.files.rtstruct_reading import RT_STRUCTURE_SET_STORAGE
+
+REPORT_KEYS = {"stages", "versions", "settings"}
+"""What every report of a command has."""
+
+
+MOST_LABELS = 256
+"""A file with more values is an image."""
+
+
+PICTURES = {".png": b"\x89PNG", ".jpg": b"\xff\xd8", ".jpeg": b"\xff\xd8", ".pdf": b"%PDF"}
+
+
+VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha")
+
+
+HDF5 = b"\x89HDF"
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse an output that would replace a link, what is no regular file, or a file of another kind.
+
+    Raises:
+        UserInputError: Naming the output.
+    """
+    if path.is_symlink():
+        raise UserInputError(f"Output '{path}' is a link; name the file itself, or choose another name")
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise UserInputError(f"Output '{path}' is no regular file; choose another name")
+    if not path.stat().st_size:
+        return
+    name = path.name.lower()
+    for endings, is_kind, kind in KINDS:
+        if name.endswith(endings):
+            if not is_kind(path):
+                raise UserInputError(f"Output '{path}' exists and is {kind}; choose another name")
+            return
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError):
+        return False
+    return isinstance(content, dict) and set(content) >= REPORT_KEYS
+
+
+def _is_structure_set(path: Path) -> bool:
+    if not has_dicom_content(path):
+        return False
+    try:
+        with damage_named(f"'{path}'"):
+            return bool(read_dicom(path, with_voxels=False).SOPClassUID == RT_STRUCTURE_SET_STORAGE)
+    except UserInputError:
+        return False
+
+
+def _is_seg_nrrd(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"NRRD"
+
+
+def check_not_an_image(path: Path) -> None:
+    """Refuse a segmentation that would replace an image: a file of grey values.
+
+    Raises:
+        UserInputError: Naming the output.
+    """
+    is_volume = path.name.lower().endswith(VOLUMES) and not path.is_symlink() and path.is_file()
+    if is_volume and path.stat().st_size and not _is_labelmap(path):
+        raise UserInputError(f"Output '{path}' exists and is no segmentation but an image; choose another name")
+
+
+def _is_labelmap(path: Path) -> bool:
+    """Whether a file holds whole numbers from 0 on, and not many of them."""
+    voxels = _voxels(path)
+    if voxels is None or voxels.dtype.kind not in "iu":
+        return False
+    return bool(voxels.min(initial=0) >= 0 and len(np.unique(voxels)) <= MOST_LABELS)
+
+
+def _is_volume(path: Path) -> bool:
+    return _voxels(path) is not None
+
+
+def _voxels(path: Path) -> np.ndarray | None:
+    try:
+        with native_messages_hidden():
+            return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
+    except RuntimeError:
+        return None
+
+
+def _is_picture(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4).startswith(PICTURES[path.suffix.lower()])
+
+
+def _is_transform(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(64)
+    return start.startswith((b"#Insight Transform File", HDF5))
+
+
+KINDS: list[tuple[str | tuple[str, ...], Callable[[Path], bool], str]] = [
+    (".json", _is_report, "no report of this command"),
+    (".dcm", _is_structure_set, "no RT Structure Set"),
+    (".seg.nrrd", _is_seg_nrrd, "no segmentation"),
+    (VOLUMES, _is_volume, "no volume"),
+    (tuple(PICTURES), _is_picture, "no picture of that format"),
+    ((".tfm", ".h5"), _is_transform, "no transform"),
+]
+"""By the ending: what a file has to be that is replaced, and what else it is."""
