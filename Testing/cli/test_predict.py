@@ -75,7 +75,8 @@ def test_several_files_are_channels_in_their_order(run, predict_arguments, files
 
 
 def test_an_output_that_exists_is_replaced(run, predict_arguments, tmp_path):
-    (tmp_path / "out.nii.gz").write_text("older")
+    older = sitk.GetImageFromArray(np.ones((2, 3, 4), np.uint8))
+    sitk.WriteImage(older, str(tmp_path / "out.nii.gz"))
 
     assert run(*predict_arguments()).code == 0
     assert sitk.ReadImage(str(tmp_path / "out.nii.gz")).GetSize() == (28, 24, 20)

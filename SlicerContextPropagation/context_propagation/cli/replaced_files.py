@@ -83,14 +83,14 @@ def check_not_an_image(path: Path) -> None:
         UserInputError: Naming the output.
     """
     is_volume = path.name.lower().endswith(VOLUMES) and not path.is_symlink() and path.is_file()
-    if is_volume and path.stat().st_size and not _is_labelmap(path):
+    voxels = _voxels(path) if is_volume and path.stat().st_size else None
+    if voxels is not None and not _are_labels(voxels):
         raise UserInputError(f"Output '{path}' exists and is no segmentation but an image; choose another name")
 
 
-def _is_labelmap(path: Path) -> bool:
-    """Whether a file holds whole numbers from 0 on, and not many of them."""
-    voxels = _voxels(path)
-    if voxels is None or voxels.dtype.kind not in "iu":
+def _are_labels(voxels: np.ndarray) -> bool:
+    """Whether voxels are whole numbers from 0 on, and not many of them."""
+    if voxels.dtype.kind not in "iu":
         return False
     return bool(voxels.min(initial=0) >= 0 and len(np.unique(voxels)) <= MOST_LABELS)
 
