@@ -114,3 +114,20 @@ def test_the_session_that_a_run_goes_on_from_is_not_replaced(refused, first, pro
     session = shutil.copy(first.session, tmp_path / "case.session.json")
     said = refused(*propagate_arguments(**first.options, session=session, **{"save-session": session}))
     assert "is also another file of this run; choose another name" in said
+
+
+def test_a_session_is_replaced_by_a_session_and_by_nothing_else(run, refused, first, propagate_arguments, tmp_path):
+    saved, report = tmp_path / "case.session.json", tmp_path / "report.json"
+    saved.write_bytes(first.session.read_bytes())
+    report.write_text('{"stages": 1, "versions": 1, "settings": 1}')
+    options = propagate_arguments(**first.options, session=first.session, **{"save-session": saved})
+
+    assert run(*options).code == 0
+    assert saved.read_bytes() != first.session.read_bytes()
+
+    saved.write_text(report.read_text())
+    assert "is no saved session" in refused(*options)
+    assert "does not end in .session.json" in refused(*propagate_arguments(**{"save-session": report}))
+    report.write_bytes(first.session.read_bytes())
+    assert "is no report of this command" in refused(*propagate_arguments(report=report))
+    assert "as saved sessions do" in refused(*propagate_arguments(report=saved))

@@ -16,7 +16,7 @@ from context_propagation.cli.edit_choice import AUTO, choose_edits, parse_slices
 from context_propagation.cli.model_and_image import load_requested, read_image_for
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import ProgressBars, progress_bars
-from context_propagation.cli.replaced_files import check_not_an_image
+from context_propagation.cli.replaced_files import check_not_an_image, check_session_ending
 from context_propagation.cli.report import Report, StageMeter, check_report_ending, write_report
 from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.errors import UserInputError
@@ -105,7 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--level", type=int, choices=(1, 2, 3), help="decoder level; 2 by default, or the bundle's")
     add("--optimizer", choices=("lbfgs", "adam"), help="lbfgs by default")
     add("--session", type=Path, metavar="FILE", help="a saved session to go on from: its edits count too")
-    add("--save-session", type=Path, metavar="OUT", help="what was done, to go on from with --session")
+    add("--save-session", type=Path, metavar="OUT.session.json", help="what was done, to go on from with --session")
     add("--report", type=Path, metavar="OUT.json", help="what was done, as JSON")
     add("--figure", type=Path, metavar="OUT.png", help="three planes, before and after")
 
@@ -140,6 +140,7 @@ def propagate(request: PropagateRequest) -> str:
     if request.figure is not None:
         check_figure_ending(request.figure)
     check_report_ending(request.report)
+    check_session_ending(request.save_session)
     check_not_an_image(request.output)
     inputs = [*request.image, request.initial, request.edited, *([request.session] if request.session else [])]
     destinations = [request.output, request.report, request.figure, request.save_session]

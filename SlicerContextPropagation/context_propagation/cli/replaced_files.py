@@ -18,8 +18,15 @@ REPORT_KEYS = {"stages", "versions", "settings"}
 """What every report of a command has."""
 
 
+SESSION_KEYS = {"format", "model", "image_sha256", "settings"}
+"""What every saved session has, of whatever format."""
+
+
 MOST_LABELS = 256
 """A file with more values is an image."""
+
+
+SESSION_ENDING = ".session.json"
 
 
 PICTURES = {".png": b"\x89PNG", ".jpg": b"\xff\xd8", ".jpeg": b"\xff\xd8", ".pdf": b"%PDF"}
@@ -53,12 +60,31 @@ def check_replaceable(path: Path) -> None:
             return
 
 
+def check_session_ending(path: Path | None) -> None:
+    """Refuse a saved session whose name is that of another kind of file.
+
+    Raises:
+        UserInputError: The name does not end in .session.json.
+    """
+    if path is not None and not path.name.lower().endswith(SESSION_ENDING):
+        raise UserInputError(f"Session '{path}' does not end in {SESSION_ENDING}; choose another name, which does")
+
+
 def _is_report(path: Path) -> bool:
+    return _keys(path) >= REPORT_KEYS
+
+
+def _is_session(path: Path) -> bool:
+    return _keys(path) >= SESSION_KEYS
+
+
+def _keys(path: Path) -> set[str]:
+    """Of the JSON in a file; none where it holds no such thing."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError):
-        return False
-    return isinstance(content, dict) and set(content) >= REPORT_KEYS
+        return set()
+    return set(content) if isinstance(content, dict) else set()
 
 
 def _is_structure_set(path: Path) -> bool:
@@ -119,6 +145,7 @@ def _is_transform(path: Path) -> bool:
 
 
 KINDS: list[tuple[str | tuple[str, ...], Callable[[Path], bool], str]] = [
+    (SESSION_ENDING, _is_session, "no saved session"),
     (".json", _is_report, "no report of this command"),
     (".dcm", _is_structure_set, "no RT Structure Set"),
     (".seg.nrrd", _is_seg_nrrd, "no segmentation"),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from context_propagation.cli.replaced_files import SESSION_ENDING
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.activation_update import UpdateReport
@@ -54,10 +55,14 @@ def check_report_ending(path: Path | None) -> None:
     """Refuse a report whose name is that of another kind of file.
 
     Raises:
-        UserInputError: The name does not end in .json.
+        UserInputError: The name does not end in .json, or it ends as those of saved sessions.
     """
-    if path is not None and path.suffix.lower() != ".json":
+    if path is None:
+        return
+    if path.suffix.lower() != ".json":
         raise UserInputError(f"Report '{path}' does not end in .json; choose another name, which does")
+    if path.name.lower().endswith(SESSION_ENDING):
+        raise UserInputError(f"Report '{path}' ends in {SESSION_ENDING}, as saved sessions do; choose another name")
 
 
 def write_report(path: Path, report: Report) -> None:
