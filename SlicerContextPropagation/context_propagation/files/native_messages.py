@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 
 @contextmanager
@@ -16,14 +16,20 @@ def native_messages_hidden() -> Iterator[None]:
     the error that is raised says it in one. Keep the block to such a read.
     """
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    saved, nowhere = [(number, os.dup(number)) for number in (1, 2)], os.open(os.devnull, os.O_WRONLY)
-    for number, _ in saved:
-        os.dup2(nowhere, number)
-    try:
+        with suppress(AttributeError, OSError, ValueError):  # None, full or closed
+            stream.flush()
+    with ExitStack() as stack:
+        with suppress(OSError):  # an application without a console has no such files
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            stack.callback(os.close, nowhere)
+            for number in (1, 2):
+                _point_elsewhere(number, nowhere, stack)
         yield
-    finally:
-        for number, copy in saved:
-            os.dup2(copy, number)
-            os.close(copy)
-        os.close(nowhere)
+
+
+def _point_elsewhere(number: int, nowhere: int, stack: ExitStack) -> None:
+    """Let a file descriptor lead elsewhere until the stack is closed."""
+    copy = os.dup(number)
+    stack.callback(os.close, copy)
+    os.dup2(nowhere, number)
+    stack.callback(os.dup2, copy, number)
