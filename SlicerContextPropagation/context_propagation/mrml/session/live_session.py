@@ -131,6 +131,7 @@ class LiveSession:
                 done.result.scope,
                 done.result.changed_per_slice,
                 done.report.refused,
+                pending.drawing.own_slices,
             )
         )
         self._save()
@@ -177,6 +178,7 @@ class LiveSession:
             propagations=tuple(self.history),
             segment_id=selection.segment_id,
             place=self.propagation.place,
+            grid=self.propagation.grid,
         )
 
     def _save(self) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
 from context_propagation.core.image.boxes import box_shape
+from context_propagation.core.image.drawings import Drawing
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class PropagationStep:
         flipped: Flat indices (C order over `[K, J, I]`) of the voxels that propagation wrote.
         values: What they became, bool.
         saved_state: Whether the writer has a state of before.
+        drawing: What was drawn.
     """
 
     known: BoxedMask
@@ -27,16 +29,19 @@ class PropagationStep:
     flipped: np.ndarray
     values: np.ndarray
     saved_state: bool
+    drawing: Drawing
 
     @classmethod
-    def of(cls, known: BoxedMask, drawn: BoxedMask, after: BoxedMask, saved_state: bool) -> PropagationStep:
+    def of(
+        cls, known: BoxedMask, drawn: BoxedMask, after: BoxedMask, saved_state: bool, drawing: Drawing
+    ) -> PropagationStep:
         """A step from the segment before it was redrawn, as redrawn, and as propagated."""
         box = drawn.differs_within(after) or EMPTY
         places = np.flatnonzero(drawn.over(box) ^ after.over(box))
         inside = np.unravel_index(places, box_shape(box))
         starts = [start for start, _ in box]
         flipped = np.ravel_multi_index([i + start for i, start in zip(inside, starts, strict=True)], after.shape)
-        return cls(known, after, flipped, after.at(flipped), saved_state)
+        return cls(known, after, flipped, after.at(flipped), saved_state, drawing)
 
     def is_in(self, segment: BoxedMask) -> bool:
         """Whether a segment has what propagation wrote."""

@@ -12,8 +12,10 @@ import slicer
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
-from context_propagation.core.image.boxes import Box, slices_of
-from context_propagation.core.image.slices import SliceEdit, find_edited_slices_in_boxes
+from context_propagation.core.image.boxes import Box
+from context_propagation.core.image.drawings import Drawing, find_drawing
+from context_propagation.core.image.own_grid import NO_SLICES, OwnGrid, OwnMask, OwnSlices
+from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import axis_of_plane
 from context_propagation.mrml.nodes.segment_reader import SegmentReader
 from context_propagation.mrml.nodes.volume_nodes import (
@@ -24,6 +26,7 @@ from context_propagation.mrml.nodes.volume_nodes import (
     volume_shape_kji,
 )
 from context_propagation.mrml.nodes.world_matrices import relative_place
+from context_propagation.mrml.session.drawn_slices import NO_BITS, DrawnSlices
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.propagation_history import PropagationHistory, PropagationStep
 from context_propagation.mrml.writing.editor_logic_writer import EditorLogicWriter
@@ -61,21 +64,23 @@ class PendingPropagation:
     Attributes:
         edits: The slices that were found redrawn.
         result: The engine's `PropagationResult`.
-        known: The segment before it was redrawn, on the volume's grid.
+        known: The segment before it was redrawn, on its own grid.
         drawn: The segment as redrawn.
+        drawing: What was drawn, and where it lies on the segment's own grid.
     """
 
     edits: tuple[SliceEdit, ...]
     result: PropagationResult
     known: BoxedMask
     drawn: BoxedMask
+    drawing: Drawing
 
 
 class PropagationLogic:
     """One segment, its source volume, and the engine's session, kept in step.
 
-    What was drawn is found by comparing the segment with what it was after the last propagation, both read the same
-    way: so neither resampling to another grid nor voxels that masking refused look like edits.
+    What was drawn is found by comparing the segment with what it was after the last propagation, voxel by voxel on the
+    grid that it is stored on: so voxels that masking refused do not look like edits, and none is missed.
 
     Args:
         scene: Holds the nodes.
@@ -106,6 +111,7 @@ class PropagationLogic:
         self._segment_id = segment_id
         self.writer = writer or EditorLogicWriter(scene, segmentation_node, volume_nodes[0])
         self._known: BoxedMask | None = None
+        self._drawn = DrawnSlices()
         self._reader = SegmentReader(segmentation_node, segment_id, volume_nodes[0])
         self.place = np.eye(4)
         self._image_times: tuple[int, ...] = ()
@@ -143,14 +149,15 @@ class PropagationLogic:
         self._require_free()
         volume_of = deferred_source_volume(self._volumes) if ready is None else lambda: ready
         times = image_times(self._volumes)
-        current = self.read()
-        before = current if initial is None else BoxedMask.of(initial.astype(bool))
-        predicts = before.is_empty and current.is_empty
+        current = self._reader.read()
+        before = current.mask if initial is None else current.grid.from_image(BoxedMask.of(initial.astype(bool)))
+        on_image = current.grid.to_image(before).mask if initial is None else initial.astype(bool)
+        predicts = before.is_empty and current.mask.is_empty
         replaced: list[BoxedMask] = []
 
         def compute(progress: Progress, cancelled: CancelCheck) -> None:
             progress("read", 0.0)
-            self._session.set_image(volume_of(), None if before.is_empty else before.mask, progress, cancelled)
+            self._session.set_image(volume_of(), None if before.is_empty else on_image, progress, cancelled)
             replaced.append(BoxedMask.of(self._session.segmentation))
 
         def finish(_: None) -> WriteReport:
@@ -160,11 +167,11 @@ class PropagationLogic:
                 raise UserInputError("The voxels of a volume were changed while they were read; press Predict or Start")
             report = WriteReport()
             if predicts:
-                if not self.read().is_empty:
+                if not self._reader.read().mask.is_empty:
                     raise UserInputError("The segment was changed during the prediction; press Predict or Start again")
                 predicted = self._session.segmentation
                 report = self._write(predicted, predicted, 0, replaced[0].box)
-            self._start(self.read() if predicts else before)
+            self._start(self._reader.read() if predicts else OwnMask(current.grid, before))
             return report
 
         def abandon() -> None:
@@ -173,27 +180,34 @@ class PropagationLogic:
 
         return self._exclusive("Set image", compute, finish, abandon)
 
-    def resume(self, known: BoxedMask | None = None) -> None:
+    def resume(self, known: OwnMask | None = None, drawn: OwnSlices = NO_SLICES) -> None:
         """Go on with a session that holds an image already, e.g. one restored from a file.
 
         What the segment differs in from what is known counts as drawn.
 
         Args:
-            known: The segment as it was read after the last propagation, on the volume's grid; by default the session's
+            known: The segment as it was read after the last propagation, on its own grid; by default the session's
                 segmentation, which looks the same only where the segment's grid is the volume's.
+            drawn: Slices of its own grid that were drawn before.
 
         Raises:
             UserInputError: Volumes cannot be used, or the session's image is of another size.
         """
         require_one_image(self._volumes)
         shape = volume_shape_kji(self._volumes[0])
-        known = BoxedMask.of(self._session.segmentation) if known is None else known
-        if known.shape != shape:
+        if known is None:
+            segmentation = BoxedMask.of(self._session.segmentation)
+            known = OwnMask(OwnGrid.of_image(segmentation.shape), segmentation)
+        if known.grid.image_shape != shape:
             raise UserInputError(
-                f"The session's image has shape {known.shape} and volume '{self._volumes[0].GetName()}' has "
+                f"The session's image has shape {known.grid.image_shape} and volume '{self._volumes[0].GetName()}' has "
                 f"{shape} (k, j, i); select the volume that the session was saved with"
             )
-        self._start(known)
+        current = self._reader.read()
+        if not known.grid.is_same(current.grid) and known.grid.is_image_s:
+            known = OwnMask(current.grid, current.grid.from_image(known.mask))
+        self._start(known, drawn)
+        self.read()
 
     def edits(self, axis: int | None = None, plane: str | None = None) -> list[SliceEdit]:
         """The slices that were redrawn since the last propagation, as they are in the segment now.
@@ -220,7 +234,7 @@ class PropagationLogic:
         return [] if known.is_same(current) else self._edits_in(current, axis)
 
     def _edits_in(self, current: BoxedMask, axis: int | None) -> list[SliceEdit]:
-        return find_edited_slices_in_boxes(self._require_image(), current, axis)
+        return list(find_drawing(self._drawn.grid, self._require_image(), current, axis).edits)
 
     def propagate(
         self,
@@ -258,17 +272,18 @@ class PropagationLogic:
         self._require_image()
         drawn = current or self.read()
         self.follow_segment(drawn)
-        edits = self._edits_in(drawn, self._axis(axis, plane))
         known = self._require_image()
+        drawing = find_drawing(self._drawn.grid, known, drawn, self._axis(axis, plane))
+        edits, spared = drawing.edits, self._drawn.waiting(self._history.done, drawing)
         made: list[Any] = []
 
         def compute(progress: Progress, cancelled: CancelCheck) -> Any:
-            made.append(self._session.propagate(edits, progress, cancelled))
+            made.append(self._session.propagate(edits, progress, cancelled, spared))
             return made[0]
 
         def finish(result: Any) -> PendingPropagation:
             self._history.undone.clear()  # propagating cleared the engine's
-            self.pending = PendingPropagation(tuple(edits), result, known, drawn)
+            self.pending = PendingPropagation(edits, result, known, drawn, drawing)
             return self.pending
 
         def abandon() -> None:
@@ -291,19 +306,18 @@ class PropagationLogic:
             self._require_image()
             if not self.read().is_same(pending.drawn):
                 raise UserInputError("The segment was changed since it was propagated; propagate again")
-            result, box = pending.result, pending.result.changed_box_kji or EMPTY
-            to_write = np.zeros(result.changed.shape, bool)
-            to_write[slices_of(box)] = result.changed[slices_of(box)]
-            for edit in edits:
-                np.moveaxis(to_write, edit.axis, 0)[edit.index] = False  # as drawn, whatever the engine says
-            report = self._write(result.segmentation, to_write, edits[0].axis, box)
+            to_write, box = self._drawn.to_write(pending.result, pending.drawing, self._session.masks()["manual"])
+            spared = self._drawn.spared(self._history.done, pending.drawing)
+            report = self._write(pending.result.segmentation, to_write, edits[0].axis, box, spared)
         except BaseException:
             self.discard(pending)
             raise
         self.pending = None
         self._known = self.read()
         saved_state = bool(report.written or report.refused)
-        self._history.done.append(PropagationStep.of(pending.known, pending.drawn, self._known, saved_state))
+        self._history.done.append(
+            PropagationStep.of(pending.known, pending.drawn, self._known, saved_state, pending.drawing)
+        )
         return Propagation(edits, pending.result, report)
 
     def discard(self, pending: PendingPropagation) -> None:
@@ -366,7 +380,7 @@ class PropagationLogic:
 
     @property
     def known(self) -> BoxedMask:
-        """The segment as it was read after the last propagation, on the volume's grid.
+        """The segment as it was read after the last propagation, on the grid that it is stored on.
 
         Raises:
             UserInputError: No image is set, or nodes were moved or changed.
@@ -374,9 +388,14 @@ class PropagationLogic:
         return self._require_image()
 
     @property
-    def last_known(self) -> BoxedMask | None:
+    def grid(self) -> OwnGrid:
+        """The grid that the segment was stored on when the image was set."""
+        return self._drawn.grid
+
+    @property
+    def last_known(self) -> OwnMask | None:
         """As `known`, whatever was moved or changed since; None where no image was set."""
-        return self._known
+        return None if self._known is None else OwnMask(self._drawn.grid, self._known)
 
     def follow_segment(self, current: BoxedMask | None = None) -> BoxedMask:
         """Bring the engine in step where the Segment Editor's Undo or Redo was pressed, which tells no one.
@@ -402,15 +421,20 @@ class PropagationLogic:
         return current
 
     def read(self) -> BoxedMask:
-        """The segment as it is now, on the volume's grid.
+        """The segment as it is now, on the grid that it is stored on.
 
         Raises:
-            UserInputError: It cannot be read.
+            UserInputError: It cannot be read, or was put on another grid since the image was set.
         """
-        return self._reader.read()
+        current = self._reader.read()
+        if self._known is None:
+            return current.mask
+        if self._known.is_empty and not self._history.done and not current.mask.is_empty:
+            self._known = self._drawn.begin(OwnMask(current.grid, BoxedMask(current.grid.shape, EMPTY, NO_BITS)))
+        return self._drawn.on_known_grid(current)
 
-    def _start(self, known: BoxedMask) -> None:
-        self._known = known
+    def _start(self, known: OwnMask, drawn: OwnSlices = NO_SLICES) -> None:
+        self._known = self._drawn.begin(known, drawn)
         self.place, self._image_times = relative_place(self._volumes[0], self._node), image_times(self._volumes)
         self.pending = None
         self._history.done.clear()
@@ -421,10 +445,17 @@ class PropagationLogic:
             raise UserInputError(f"Cannot {word} this here; use {word.capitalize()} of the Segment Editor")
         return self.writer
 
-    def _write(self, segmentation: np.ndarray, changed: np.ndarray, axis: int, box: Box) -> WriteReport:
+    def _write(
+        self,
+        segmentation: np.ndarray,
+        changed: np.ndarray,
+        axis: int,
+        box: Box,
+        spared: Callable[[Box], np.ndarray] | None = None,
+    ) -> WriteReport:
         """Write changed voxels, all of which lie in a box."""
         where = self._node, self._segment_id, self._volumes[0]
-        return write_changed_voxels(self.writer, *where, segmentation, changed, axis=axis, within=box)
+        return write_changed_voxels(self.writer, *where, segmentation, changed, axis=axis, within=box, spared=spared)
 
     def _axis(self, axis: int | None, plane: str | None) -> int | None:
         if plane is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, runtime_checkable
@@ -11,9 +12,9 @@ import slicer
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import Box, bounding_box, offset, slices_of, whole
+from context_propagation.core.image.nearest_pull import index_of_array, mapped_box, nearest_index, pull_nearest
 from context_propagation.mrml.nodes.labelmap_images import Labelmap, image_from_mask
-from context_propagation.mrml.nodes.nearest_pull import mapped_box, nearest_index, pull_nearest
-from context_propagation.mrml.nodes.segments import index_of_array, segment_grid, segment_labelmap
+from context_propagation.mrml.nodes.segments import segment_grid, segment_labelmap
 from context_propagation.mrml.nodes.volume_nodes import volume_shape_kji
 
 
@@ -87,6 +88,7 @@ def write_changed_voxels(
     changed: np.ndarray,
     axis: int = 0,
     within: Box | None = None,
+    spared: Callable[[Box], np.ndarray] | None = None,
 ) -> WriteReport:
     """Write the changed voxels of a volume-grid mask into a segment, and read back what was written.
 
@@ -103,6 +105,7 @@ def write_changed_voxels(
         axis: Array axis of the volume (0: k, 1: j, 2: i) by which refused voxels are counted.
         within: A box of the volume in which all changed voxels lie, where it is known: of a large volume, only that is
             looked at then.
+        spared: Says of a box of the segment's grid (indices of its labelmap) which voxels are never written, bool.
 
     Raises:
         UserInputError: Masks of another shape than the volume, or a segment that cannot be read.
@@ -115,7 +118,8 @@ def write_changed_voxels(
             )
     mapping = segment_grid(segmentation_node, segment_id, volume_node)
     labelmap = segment_labelmap(segmentation_node, segment_id)
-    change = _wanted_change(labelmap, segmentation, changed, mapping.volume_from_segment_ijk, within or whole(shape))
+    matrix = mapping.volume_from_segment_ijk
+    change = _wanted_change(labelmap, segmentation, changed, matrix, within or whole(shape), spared)
     if change is None:
         return WriteReport()
     writer.save_state()
@@ -130,12 +134,17 @@ def write_changed_voxels(
     return WriteReport(
         written=int(np.count_nonzero(flips) - refused_count),
         refused=int(refused_count),
-        refused_per_slice=_count_per_slice(refused, change.box, mapping.volume_from_segment_ijk, axis),
+        refused_per_slice=_count_per_slice(refused, change.box, matrix, axis),
     )
 
 
 def _wanted_change(
-    labelmap: Labelmap, wanted: np.ndarray, to_write: np.ndarray, volume_from_segment_ijk: np.ndarray, within: Box
+    labelmap: Labelmap,
+    wanted: np.ndarray,
+    to_write: np.ndarray,
+    volume_from_segment_ijk: np.ndarray,
+    within: Box,
+    spared: Callable[[Box], np.ndarray] | None,
 ) -> _Change | None:
     """The change on the segment's grid, cropped to the voxels that differ; `None` where none does."""
     tight = bounding_box(to_write[slices_of(within)])
@@ -148,6 +157,8 @@ def _wanted_change(
     new = pull_nearest(wanted[slices_of(volume_box)], index, box)
     old = labelmap.over(box)
     flips = written & (old ^ new)
+    if spared is not None:
+        flips &= ~spared(box)
     tight = bounding_box(flips)
     if tight is None:
         return None
