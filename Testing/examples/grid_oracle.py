@@ -45,8 +45,9 @@ def nearest_image_voxels(own_to_world, own_shape, image_to_world, image_shape):
 
 
 def nearest_in_own_slice(own_to_world, own_shape, own_axis, index, image_to_world, image_shape):
-    """For each image voxel: the nearest voxel of one slice of the own grid, as (k, j, i) `[3, K, J, I]`; and where it is
-    doubtful, as near as another one or outside the grid.
+    """For each image voxel: the nearest voxel of one slice of the own grid, as (k, j, i) `[3, K, J, I]`.
+
+    And bool `[K, J, I]`, where that is doubtful: as near as another one, or outside the grid.
     """
     k, j, i = np.indices(image_shape).reshape(3, -1)
     world = image_to_world @ np.vstack([i, j, k, np.ones(k.size)])

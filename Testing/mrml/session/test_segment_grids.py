@@ -96,7 +96,7 @@ class Editor:
 class Walk:
     """One grid: draw, correct by hand, propagate twice, undo, redo; compared voxel by voxel after each."""
 
-    def __init__(self, grid, make_case, session, writer):
+    def __init__(self, grid, make_case, session, by_effect):
         directions = turned(25, (0.3, 1, 0.2))
         ijk_to_lps = directions @ np.diag([*SPACING_IJK, 1.0])
         ijk_to_lps[:3, 3] = (-20, 33, -7)
@@ -104,7 +104,7 @@ class Walk:
             grid,
             make_case(IMAGE, ijk_to_lps=ijk_to_lps),
             session,
-            writer,
+            by_effect,
         )
         for node, matrix in zip((self.case.volume, self.case.segmentation), grid.transforms, strict=True):
             node.SetAndObserveTransformNodeID(self.case.transform(matrix).GetID())
@@ -120,12 +120,12 @@ class Walk:
         self.editor = Editor(self.case, self.segment_id)
         own = EffectWriter(self.editor, self.case.segmentation, LOGIC.ModificationModeAdd, LOGIC.ModificationModeRemove)
         where = [self.case.volume], self.case.segmentation, self.segment_id
-        self.logic = PropagationLogic(self.case.scene, session, *where, own if writer else None)
+        self.logic = PropagationLogic(self.case.scene, session, *where, own if by_effect else None)
         self.logic.set_image()
         self.axis = int(
             np.argmin([angle_degrees(self.own_to_world, grid.axis, self.image_to_world, a) for a in range(3)])
         )
-        self.drawn_slices = []
+        self.drawn_slices, self.drawn_on_image, self.thin_voxels = [], set(), 0
 
     def ball(self, centre, radii):
         distance = [((p - c) / r) ** 2 for p, c, r in zip(self.image_kji, centre, radii, strict=True)]
@@ -184,18 +184,18 @@ class Walk:
         low = set(index[differ & tied].tolist())
         return sure, low
 
-    def check_found(self, differ):
+    def check_found(self, differ, axis):
         sure, low = self.redrawn_on_image(differ)
-        found = {edit.index for edit in self.logic.edits()}
-        assert {edit.axis for edit in self.logic.edits()} == {self.axis}
+        found = {edit.index for edit in self.logic.edits(axis)}
+        assert {edit.axis for edit in self.logic.edits(axis)} == {self.axis}
         assert sure <= found <= sure | low | {one + 1 for one in low}
         assert all(one in found or one + 1 in found for one in low), "a drawing is not seen"
         return found
 
-    def propagate(self, index, differ):
-        """Propagate, and say in which voxels the segment is not what it must be."""
-        found, before = self.check_found(differ), self.stored()
-        done = self.logic.propagate()
+    def propagate(self, index, differ, axis=None):
+        """Propagate, and compare the segment with what it must be."""
+        found, before = self.check_found(differ, axis), self.stored()
+        done = self.logic.propagate(axis)
         after, result = self.stored(), done.result
         for drawn in self.drawn_slices:
             assert np.array_equal(after.take(drawn, self.grid.axis), before.take(drawn, self.grid.axis)), "drawn"
@@ -218,19 +218,17 @@ class Walk:
             self.own_to_world, self.grid.shape, self.grid.axis, index, self.image_to_world, IMAGE
         )
         in_drawing = differ[tuple(nearest)]
-        follows = np.moveaxis(self.nearest.kji[self.axis][tuple(nearest)], 0, 0)
-        belongs = follows == np.indices(IMAGE)[self.axis]
+        belongs = self.nearest.kji[self.axis][tuple(nearest)] == np.indices(IMAGE)[self.axis]
         doubtful |= self.nearest.tied[(self.axis, *nearest)] | ~self.nearest.on_image[tuple(nearest)]
         thin = sure & ~drawn & on_drawn & ~doubtful[at] & belongs[at] & np.isin(at[self.axis], sorted(found))
         earlier = np.isin(at[self.axis], sorted(self.drawn_on_image - found))
         expected = np.where(in_drawing[at], value, before)
         assert np.array_equal(after[thin & ~earlier], expected[thin & ~earlier]), "a thinner slice does not follow"
-        self.thin_voxels = int((thin & in_drawing[at]).sum())
+        self.thin_voxels += int((thin & in_drawing[at]).sum())
         self.drawn_on_image |= found
 
     def go(self):
         """The whole walk; returns how many voxels of the segment propagation changed."""
-        self.drawn_on_image = set()
         middle = self.middle_slice()
         before, drawn = self.draw(middle, self.ball((7.5, 9, 6), (9, 5, 4)))
         written = 0
@@ -238,7 +236,7 @@ class Walk:
         written += int((as_drawn ^ first).sum())
         index = middle + max(1, round(2 / self.grid.ratio[self.grid.axis]))
         before, drawn = self.draw(index, self.stored() ^ self.corrections(index))
-        as_drawn, second, _ = self.propagate(index, before ^ drawn)
+        as_drawn, second, _ = self.propagate(index, before ^ drawn, self.axis)  # few voxels say nothing of a plane
         written += int((as_drawn ^ second).sum())
         if (as_drawn ^ second).any():
             self.take_back_and_make_again(as_drawn, second)
@@ -251,7 +249,9 @@ class Walk:
     def corrections(self, index):
         """Single voxels here and there on a slice, near the image's middle."""
         rng, mask = np.random.default_rng(7), np.zeros(self.grid.shape, bool)
-        near = self.ball((7.5, 7.5, 7.5), (9, 5, 5))
+        radii = [5.0, 5.0, 5.0]
+        radii[self.axis] = 40.0
+        near = self.ball((7.5, 7.5, 7.5), radii) & self.nearest.on_image
         points = np.argwhere(near.take(index, self.grid.axis))
         chosen = points[rng.choice(len(points), min(12, len(points)), replace=False)]
         np.moveaxis(mask, self.grid.axis, 0)[index][tuple(chosen.T)] = True
@@ -264,7 +264,9 @@ class Walk:
         else:
             self.logic.undo()
         assert np.array_equal(self.stored(), as_drawn)
-        assert self.logic.done_count == 1
+        if self.logic.done_count != 1:
+            assert self.by_effect, "undone twice"  # the few voxels of the first one happen to be as before it, too
+            return
         if self.by_effect:
             self.editor.logic.Redo()
             self.logic.follow_segment()
@@ -297,9 +299,11 @@ GRIDS = {
 def test_what_is_drawn_on_a_grid_of_its_own_stays_and_the_rest_is_refined(name, make_case, make_session):
     by_effect = list(GRIDS).index(name) % 2 == 1
 
-    written = Walk(GRIDS[name], make_case, make_session(), by_effect).go()
+    walk = Walk(GRIDS[name], make_case, make_session(), by_effect)
+    written = walk.go()
 
     assert written > 0
+    assert walk.thin_voxels > 0 or "finer along k" not in name
 
 
 def random_grid(seed):
@@ -328,8 +332,7 @@ def random_grid(seed):
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(80))
 def test_any_grid_keeps_what_is_drawn_on_it(seed, make_case, make_session):
-    Walk(random_grid(seed), make_case, make_session(), by_effect := bool(seed % 2)).go()
-    assert by_effect == bool(seed % 2)
+    Walk(random_grid(seed), make_case, make_session(), by_effect=bool(seed % 2)).go()
 
 
 def test_slices_more_than_fifteen_degrees_oblique_to_the_image_are_refused(make_case, make_session):

@@ -6,17 +6,23 @@ Each drawn voxel counts for the image slice that it belongs to; the whole drawn 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
-from context_propagation.core.image.boxes import Box, box_of, inside_of, intersection, slices_of, whole
+from context_propagation.core.image.boxes import Box, around, box_of, inside_of, intersection, slices_of, whole
 from context_propagation.core.image.nearest_pull import mapped_points, nearest_index
 from context_propagation.core.image.own_grid import NO_SLICES, OwnGrid, OwnSlices
-from context_propagation.core.image.slices import AMBIGUITY_RATIO, NOTHING_REDRAWN, SliceEdit, ambiguous_plane
+from context_propagation.core.image.slices import (
+    AMBIGUITY_RATIO,
+    NOTHING_REDRAWN,
+    SliceEdit,
+    ambiguous_plane,
+    slice_place,
+)
 
 PARALLEL_DEGREES = 1.0
 """Up to here a grid's slices are the image's, or thinner or thicker ones at the same place."""
@@ -47,6 +53,51 @@ class Drawing:
     def axis(self) -> int:
         """Array axis of the image that the slices are perpendicular to."""
         return self.edits[0].axis
+
+    def to_write(self, changed: np.ndarray, box: Box, protected: np.ndarray) -> tuple[np.ndarray, Box]:
+        """Which voxels of the image the segment takes from a result, bool `[K, J, I]`, and a box around them.
+
+        On a drawn slice of the image those that the drawing changed: thinner slices of the segment in it that were not
+        drawn themselves follow. Where the slice of the image itself was drawn, none.
+
+        Args:
+            changed: bool `[K, J, I]`, what propagation changed.
+            box: Around it.
+            protected: bool `[K, J, I]`, what is never written.
+        """
+        to_write = np.zeros(changed.shape, bool)
+        to_write[slices_of(box)] = changed[slices_of(box)]
+        for edit, redrawn in zip(self.edits, self.redrawn, strict=True):
+            follow = redrawn & ~protected[edit.place] & bool(self.own_slices.places)
+            to_write[edit.place] = follow
+            if follow.any():
+                spans = list(whole(changed.shape))
+                spans[edit.axis] = (edit.index, edit.index + 1)
+                box = around(box, box_of(spans))
+        return to_write, box
+
+    def waiting_voxels(self, shape_kji: tuple[int, int, int]) -> np.ndarray | None:
+        """All voxels of the image's slices that wait, bool `[K, J, I]`; None where there are none."""
+        return mask_of_places(shape_kji, self.waiting)
+
+
+def mask_of_places(shape_kji: tuple[int, int, int], places: Iterable[tuple[int, int]]) -> np.ndarray | None:
+    """All voxels of some slices (axis, index) of the image, bool `[K, J, I]`; None where there are none."""
+    mask = np.zeros(shape_kji, bool)
+    for axis, index in places:
+        mask[slice_place(axis, index)] = True
+    return mask if mask.any() else None
+
+
+def changes_on_slices(
+    grid: OwnGrid, before: BoxedMask, after: BoxedMask, axis: int, indices: Sequence[int]
+) -> BoxedMask:
+    """`before` with those changes alone that count for some slices of the image."""
+    points, homes = _changes(grid, before, after)
+    points = points[np.isin(homes[:, axis], indices)]
+    voxels = before.mask
+    voxels[tuple(points.T)] ^= True
+    return BoxedMask.of(voxels)
 
 
 def find_drawing(grid: OwnGrid, before: BoxedMask, after: BoxedMask, axis: int | None = None) -> Drawing:

@@ -137,10 +137,17 @@ class OwnGrid:
 
 @dataclass(frozen=True, eq=False)
 class OwnMask:
-    """A segment on the grid that it is stored on; what of it lies off the image is left out."""
+    """A segment on the grid that it is stored on.
+
+    Attributes:
+        grid: The part of it that lies on the image.
+        mask: The segment there.
+        off_image: How many voxels of it lie elsewhere.
+    """
 
     grid: OwnGrid
     mask: BoxedMask
+    off_image: int = 0
 
     @classmethod
     def of_array(
@@ -152,7 +159,8 @@ class OwnMask:
     ) -> OwnMask:
         """From voxels, bool `[K, J, I]`, and the matrix from their indices (i, j, k) to the image's."""
         grid = OwnGrid.on_lattice(image_from_array_ijk, image_shape, spacing_kji_mm)
-        return cls(grid, grid.placed(whole(voxels.shape), voxels))
+        mask = grid.placed(whole(voxels.shape), voxels)
+        return cls(grid, mask, int(np.count_nonzero(voxels)) - mask.count)
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def own_segment(
     mask = grid.placed(*filled)
     if mask.is_empty:
         raise _elsewhere(segmentation_node, segment_id, volume_node)
-    return OwnMask(grid, mask)
+    return OwnMask(grid, mask, int(np.count_nonzero(filled[1])) - mask.count)
 
 
 def part_of_segment(
@@ -254,9 +254,23 @@ def add_segment_in_box(
             f"The mask has shape {mask.shape} and volume '{volume_node.GetName()}' has {shape} (k, j, i); "
             "give a mask on the volume's grid"
         )
+    grid = OwnGrid.of_image(shape)
+    return add_own_segment(segmentation_node, OwnMask(grid, mask), volume_node, name, color)
+
+
+def add_own_segment(
+    segmentation_node: slicer.vtkMRMLSegmentationNode,
+    segment: OwnMask,
+    volume_node: slicer.vtkMRMLScalarVolumeNode,
+    name: str,
+    color: Color = DEFAULT_COLOR,
+) -> str:
+    """As `add_segment_in_box`, of a mask on any grid beside the volume's."""
     require_binary_labelmap(segmentation_node)
+    mask = segment.mask
     box = ONE_VOXEL if mask.is_empty else mask.box
-    image = image_from_mask(mask.over(box), box, _volume_in_segmentation(segmentation_node, volume_node))
+    matrix = _volume_in_segmentation(segmentation_node, volume_node) @ segment.grid.image_from_own_ijk
+    image = image_from_mask(mask.over(box), box, matrix)
     segment_id: str = segmentation_node.AddSegmentFromBinaryLabelmapRepresentation(image, name, list(color), "")
     if not segment_id:
         raise UserInputError(

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
-from context_propagation.core.image.boxes import Box, around, box_of, slices_of, whole
-from context_propagation.core.image.drawings import Drawing
+from context_propagation.core.image.boxes import Box, box_of
+from context_propagation.core.image.drawings import Drawing, mask_of_places
 from context_propagation.core.image.own_grid import NO_SLICES, OwnGrid, OwnMask, OwnSlices
-from context_propagation.core.image.slices import slice_place
 from context_propagation.mrml.session.propagation_history import PropagationStep
-
-if TYPE_CHECKING:
-    from context_propagation.core.session.session_settings import PropagationResult
 
 NO_BITS = np.zeros(0, np.uint8)
 
@@ -62,12 +57,7 @@ class DrawnSlices:
     def waiting(self, steps: Iterable[PropagationStep], drawing: Drawing) -> np.ndarray | None:
         """Voxels of the image, bool, that were drawn on slices of other planes; None where there are none."""
         places = drawing.waiting.union(*(step.drawing.waiting for step in steps))
-        if not places:
-            return None
-        mask = np.zeros(self.grid.image_shape, bool)
-        for axis, index in places:
-            mask[slice_place(axis, index)] = True
-        return mask
+        return mask_of_places(self.grid.image_shape, places)
 
     def spared(self, steps: Iterable[PropagationStep], drawing: Drawing) -> Callable[[Box], np.ndarray]:
         """Says of a box of the segment's labelmap which voxels must not be written."""
@@ -77,21 +67,3 @@ class DrawnSlices:
             return slices.over(box_of([(a - s, b - s) for (a, b), s in zip(box, starts, strict=True)]))
 
         return over
-
-    def to_write(self, result: PropagationResult, drawing: Drawing, protected: np.ndarray) -> tuple[np.ndarray, Box]:
-        """Which voxels of the image the segment takes from a result, bool, and a box around them.
-
-        On a drawn slice of the image those that the drawing changed: thinner slices of the segment in it that were not
-        drawn themselves follow. Where the slice of the image itself was drawn, none.
-        """
-        box = result.changed_box_kji or EMPTY
-        to_write = np.zeros(result.changed.shape, bool)
-        to_write[slices_of(box)] = result.changed[slices_of(box)]
-        follows = bool(drawing.own_slices.places)
-        for edit, redrawn in zip(drawing.edits, drawing.redrawn, strict=True):
-            to_write[edit.place] = redrawn & ~protected[edit.place] if follows else False
-            if follows and redrawn.any():
-                spans = list(whole(result.changed.shape))
-                spans[edit.axis] = (edit.index, edit.index + 1)
-                box = around(box, box_of(spans))
-        return to_write, box

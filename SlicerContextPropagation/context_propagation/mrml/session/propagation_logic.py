@@ -306,9 +306,10 @@ class PropagationLogic:
             self._require_image()
             if not self.read().is_same(pending.drawn):
                 raise UserInputError("The segment was changed since it was propagated; propagate again")
-            to_write, box = self._drawn.to_write(pending.result, pending.drawing, self._session.masks()["manual"])
+            result, box = pending.result, pending.result.changed_box_kji or EMPTY
+            to_write, box = pending.drawing.to_write(result.changed, box, self._session.masks()["manual"])
             spared = self._drawn.spared(self._history.done, pending.drawing)
-            report = self._write(pending.result.segmentation, to_write, edits[0].axis, box, spared)
+            report = self._write(result.segmentation, to_write, edits[0].axis, box, spared)
         except BaseException:
             self.discard(pending)
             raise
