@@ -15,7 +15,7 @@ from context_propagation.core.image.boxes import whole
 from context_propagation.core.image.nearest_pull import pull_nearest
 from context_propagation.core.image.own_grid import OwnMask
 from context_propagation.core.image.source_volume import SourceVolume, ijk_to_lps_of, same_grid
-from context_propagation.files.image_files import nifti_voxels
+from context_propagation.files.image_files import nifti_voxels, require_right_angles
 from context_propagation.files.native_messages import native_messages_hidden
 from context_propagation.files.segmentation import SEG_NRRD, Wanted
 
@@ -83,6 +83,7 @@ def _read_labels(path: Path) -> sitk.Image:
         with native_messages_hidden():
             image = sitk.ReadImage(str(path))
     except RuntimeError as error:
+        require_right_angles(f"Segmentation '{path}'", error)
         raise UserInputError(
             f"Segmentation '{path}' cannot be read; give a complete NIfTI, NRRD or MHA labelmap, or a {SEG_NRRD}"
         ) from error

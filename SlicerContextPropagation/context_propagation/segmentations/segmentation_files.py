@@ -178,6 +178,9 @@ def write_propagated(
 
 def _warn_of_what_lies_off_the_image(path: Path, edited: ReadSegmentation) -> None:
     """A file of another kind than the edited one holds what lies on the image alone."""
+    if edited.own is not None and has_rtstruct_name(path):
+        what = "'%s' has a voxel grid of its own; %s is written as contours on the image's slices, finer detail is lost"
+        logger.warning(what, edited.path, edited.wanted.name)
     same_kind = is_seg_nrrd(path) == is_seg_nrrd(edited.path) and not has_rtstruct_name(path)
     if edited.own is not None and edited.own.off_image and not same_kind:
         what = "%d voxels of %s in '%s' lie outside the image and are not written"
