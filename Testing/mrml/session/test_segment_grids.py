@@ -232,7 +232,9 @@ class Walk:
         middle = self.middle_slice()
         before, drawn = self.draw(middle, self.ball((7.5, 9, 6), (9, 5, 4)))
         written = 0
-        as_drawn, first, _ = self.propagate(middle, before ^ drawn)
+        differ = before ^ drawn
+        spread = [len(np.unique(places)) for axis, places in enumerate(np.nonzero(differ)) if axis != self.grid.axis]
+        as_drawn, first, _ = self.propagate(middle, differ, None if min(spread) > 1 else self.axis)  # of a line: said
         written += int((as_drawn ^ first).sum())
         index = middle + max(1, round(2 / self.grid.ratio[self.grid.axis]))
         before, drawn = self.draw(index, self.stored() ^ self.corrections(index))
