@@ -43,7 +43,7 @@ ARROWS = {
     "training/base": (*ENGINE, "files", "segmentations", "training"),
     "training/fusion": (*ENGINE, "files", "segmentations", "training"),
     "evaluation": (*ENGINE, "files", "segmentations", "training", "training/base", "training/fusion"),
-    "cli": (*ENGINE, "files", "segmentations", "training", "training/base", "evaluation"),
+    "cli": ("", *ENGINE, "files", "segmentations", "training", "training/base", "evaluation"),
     "gui/work": ("core", "mrml", "mrml/session"),
     "gui": (*ENGINE, *MRML, "files", "gui/work"),
     "gui/packages": ("core", "core/storage", "gui/work"),

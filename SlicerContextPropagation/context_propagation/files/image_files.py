@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.source_volume import SourceVolume, same_grid
+from context_propagation.core.image.source_volume import SourceVolume, parting_voxels, same_grid
 from context_propagation.core.optional_dependency import require
 from context_propagation.files.native_messages import native_messages_hidden
 
@@ -36,8 +36,8 @@ def read_source_volume(paths: Sequence[Path]) -> SourceVolume:
     for path, image in zip(paths, images, strict=True):
         if not same_grid(image, images[0]):
             raise UserInputError(
-                f"Image '{path}' ({_grid(image)}) is not on the grid of '{paths[0]}' ({_grid(images[0])}); "
-                "resample it onto that grid first"
+                f"Image '{path}' ({_grid(image)}) is not on the grid of '{paths[0]}' ({_grid(images[0])})"
+                f"{_apart(image, images[0])}; resample it onto that grid first"
             )
     return SourceVolume.from_sitk(images)
 
@@ -92,6 +92,13 @@ def _check_finite(path: Path, voxels: np.ndarray) -> None:
         raise UserInputError(f"Image '{path}' has {broken} NaN or infinite voxels; replace them before segmenting")
 
 
+def _apart(image: sitk.Image, other: sitk.Image) -> str:
+    """By how much the farthest voxel of two images of one size lies elsewhere: printed grids may look alike."""
+    if image.GetSize() != other.GetSize():
+        return ""
+    return f": the farthest voxel lies {parting_voxels(image, other):.2g} voxels away"
+
+
 def _grid(image: sitk.Image) -> str:
     """Size, spacing and origin, short enough for one line."""
     size = " x ".join(str(n) for n in image.GetSize())
@@ -112,7 +119,21 @@ def _read_file(path: Path) -> sitk.Image:
         reader.SetOutputPixelType(sitk.sitkFloat32)
         return reader.Execute()
     except RuntimeError as error:
+        require_right_angles(f"Image '{path}'", error)
         raise UserInputError(f"Image '{path}' cannot be read; give {FORMATS}, complete and not damaged") from error
+
+
+def require_right_angles(what: str, error: RuntimeError) -> None:
+    """Name the cause where ITK refuses axes that are a little off a right angle.
+
+    Raises:
+        UserInputError: That is what ITK says; `what` starts the message.
+    """
+    if "orthonormal" in str(error):
+        raise UserInputError(
+            f"{what} has axes that are not at right angles to each other (not orthonormal), in its sform or direction; "
+            "resample it onto a grid with right angles, or mend its header"
+        ) from error
 
 
 def _check_is_volume(path: Path, dimension: int, components: int, size: Sequence[int]) -> None:

@@ -11,8 +11,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.source_volume import SourceVolume, same_grid
-from context_propagation.files.image_files import nifti_voxels
+from context_propagation.core.image.boxes import whole
+from context_propagation.core.image.nearest_pull import pull_nearest
+from context_propagation.core.image.own_grid import OwnMask
+from context_propagation.core.image.source_volume import SourceVolume, ijk_to_lps_of, same_grid
+from context_propagation.files.image_files import nifti_voxels, require_right_angles
 from context_propagation.files.native_messages import native_messages_hidden
 from context_propagation.files.segmentation import SEG_NRRD, Wanted
 
@@ -48,6 +51,11 @@ def write_labelmap(path: Path, labels: np.ndarray, volume: SourceVolume) -> None
     """Write a mask `[K, J, I]` as 0 and 1, or labels as they are, on the image's grid, compressed."""
     image = sitk.GetImageFromArray(labels.astype(np.uint8) if labels.dtype == bool else labels)
     image.CopyInformation(_image_grid(volume))
+    write_sitk(path, image)
+
+
+def write_sitk(path: Path, image: sitk.Image) -> None:
+    """Write an image, compressed."""
     try:
         sitk.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:
@@ -75,6 +83,7 @@ def _read_labels(path: Path) -> sitk.Image:
         with native_messages_hidden():
             image = sitk.ReadImage(str(path))
     except RuntimeError as error:
+        require_right_angles(f"Segmentation '{path}'", error)
         raise UserInputError(
             f"Segmentation '{path}' cannot be read; give a complete NIfTI, NRRD or MHA labelmap, or a {SEG_NRRD}"
         ) from error
@@ -162,11 +171,19 @@ def on_image_grid(
     return mask, labels
 
 
+def on_own_grid(labelmap: Labelmap, wanted_values: Sequence[int], volume: SourceVolume) -> OwnMask | None:
+    """The wanted voxels on the labelmap's own grid; None where that is the image's."""
+    if same_grid(labelmap.image, _image_grid(volume)):
+        return None
+    mask = np.isin(sitk.GetArrayViewFromImage(labelmap.image), wanted_values)
+    matrix = np.linalg.inv(volume.ijk_to_lps) @ ijk_to_lps_of(labelmap.image)
+    return OwnMask.of_array(mask, matrix, volume.shape_kji, volume.spacing_kji_mm)
+
+
 def _resampled(labels: np.ndarray, own_grid: sitk.Image, grid: sitk.Image) -> tuple[np.ndarray, bool]:
     """Nearest neighbour by patient coordinates, and whether the grids overlap; labels leave room for one more value."""
-    shifted = sitk.GetImageFromArray(labels + 1)  # 0 is outside the labels' own grid
-    shifted.CopyInformation(own_grid)
-    moved = sitk.GetArrayFromImage(sitk.Resample(shifted, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0))
+    matrix = np.linalg.inv(ijk_to_lps_of(own_grid)) @ ijk_to_lps_of(grid)
+    moved = pull_nearest(labels + 1, matrix, whole(grid.GetSize()[::-1]), back=True)  # 0: outside the labels' grid
     return np.maximum(moved, 1) - 1, bool(moved.any())
 
 

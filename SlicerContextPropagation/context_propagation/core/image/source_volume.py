@@ -23,7 +23,8 @@ AXIS_LETTERS = ("LR", "PA", "SI")
 """Which letters name the two ends of an axis."""
 
 
-GRID_TOLERANCE_MM = 1e-3
+GRID_TOLERANCE_VOXELS = 0.01
+"""By which two grids may part at their farthest voxel and still be one: headers are rounded."""
 
 
 def is_orientation(letters: str) -> bool:
@@ -168,11 +169,25 @@ def ijk_to_lps_of(image: sitk.Image) -> np.ndarray:
 
 
 def same_grid(a: sitk.Image, b: sitk.Image) -> bool:
-    """Whether two images have the same size and place every corner voxel within a thousandth of a millimetre."""
-    if a.GetSize() != b.GetSize():
-        return False
-    corners = np.array(list(product(*((0, n - 1) for n in a.GetSize()), (1,)))).T
-    return bool(np.abs((ijk_to_lps_of(a) - ijk_to_lps_of(b)) @ corners).max() <= GRID_TOLERANCE_MM)
+    """Whether two images have the same size and place every voxel within a hundredth of a voxel."""
+    return a.GetSize() == b.GetSize() and parting_voxels(a, b) <= GRID_TOLERANCE_VOXELS
+
+
+def parting_voxels(a: sitk.Image, b: sitk.Image) -> float:
+    """As `largest_displacement_voxels`, of two images of one size."""
+    return largest_displacement_voxels(ijk_to_lps_of(a), ijk_to_lps_of(b), a.GetSize())
+
+
+def largest_displacement_voxels(a: np.ndarray, b: np.ndarray, size_ijk: Sequence[int]) -> float:
+    """How far two grids of one size part at their farthest voxel, in voxels of the first along an axis of it.
+
+    Args:
+        a: `[4, 4]`, from voxel indices (i, j, k) to millimetres.
+        b: The other one.
+        size_ijk: Voxels along i, j, k.
+    """
+    corners = np.array(list(product(*((0, n - 1) for n in size_ijk), (1,)))).T
+    return float(np.abs(np.linalg.solve(a, (a - b) @ corners)[:3]).max())
 
 
 def closest_axes(direction: np.ndarray) -> tuple[int, int, int]:

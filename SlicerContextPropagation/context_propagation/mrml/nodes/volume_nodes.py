@@ -10,7 +10,12 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.source_volume import GRID_TOLERANCE_MM, SourceVolume, planes_of_axes
+from context_propagation.core.image.source_volume import (
+    GRID_TOLERANCE_VOXELS,
+    SourceVolume,
+    largest_displacement_voxels,
+    planes_of_axes,
+)
 from context_propagation.mrml.nodes.world_matrices import RAS_TO_LPS, to_vtk, volume_ijk_to_world
 
 
@@ -134,8 +139,7 @@ def add_volume(
 
 
 def _same_places(a: np.ndarray, b: np.ndarray, shape_kji: tuple[int, ...]) -> bool:
-    corners = np.array(np.meshgrid(*[(0, size - 1) for size in shape_kji[::-1]], [1])).reshape(4, -1)
-    return bool(np.abs((a - b) @ corners).max() <= GRID_TOLERANCE_MM)
+    return largest_displacement_voxels(a, b, shape_kji[::-1]) <= GRID_TOLERANCE_VOXELS
 
 
 def _describe(array: np.ndarray, matrix: np.ndarray) -> str:
