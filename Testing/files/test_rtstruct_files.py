@@ -15,13 +15,14 @@ from scipy import ndimage
 
 from ball_images import EDITED_SLICE, ball_mask, edited_mask
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.slices import edits_on_slices
+from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.drawings import Drawing
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.files.contour_polygons import filled_polygons, traced_polygons
 from context_propagation.files.image_files import read_source_volume
 from context_propagation.files.rtstruct_reading import read_roi
 from context_propagation.files.rtstruct_writing import SEMIAUTOMATIC, write_changed_roi, write_new_structure_set
-from context_propagation.files.segmentation import Wanted
+from context_propagation.files.segmentation import Propagated, Wanted
 from context_propagation.segmentations.segmentation_files import read_together, write_propagated
 
 pydicom = pytest.importorskip("pydicom")
@@ -536,7 +537,9 @@ def test_a_structure_set_as_labelmap_tells_of_the_rois_that_are_left_out(series,
     volume = volume_of(series)
     (edited,) = read_together([three_rois], Wanted("GTV", (1,)), volume, [series.folder])
 
-    write_propagated(tmp_path / "out.nii.gz", edited, edited.mask, volume, edits_on_slices(edited.mask, 0, [1]))
+    nothing = np.zeros(volume.shape_kji, bool)
+    done = Propagated(edited.mask, nothing, Drawing((), ()), BoxedMask.of(nothing))
+    write_propagated(tmp_path / "out.nii.gz", edited, done, volume)
 
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out.nii.gz"))), edited.mask)
     assert f"only GTV is written, not the ROIs 'Heart', 'Marker' of '{three_rois}'" in caplog.text

@@ -7,9 +7,11 @@ import pytest
 import SimpleITK as sitk
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.drawings import Drawing
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.files.labelmap_files import write_labelmap
-from context_propagation.files.segmentation import Wanted
+from context_propagation.files.segmentation import Propagated, Wanted
 from context_propagation.segmentations.segmentation_files import (
     read_mask,
     read_together,
@@ -89,10 +91,15 @@ def test_files_without_the_label_are_refused_with_the_values_they_hold(tmp_path,
         read_together([initial, edited], Wanted("Heart", (2,)), VOLUME)
 
 
+def all_of(read, result):
+    """A result of which everything may be written."""
+    return Propagated(result, read.mask ^ result, Drawing((), ()), BoxedMask.of(np.zeros((0, 0, 0), bool)))
+
+
 def propagated(tmp_path, edited, result, wanted, name="out.nrrd"):
     """Write a result beside an edited labelmap; its path and the refused voxels."""
     read = read_together([save(tmp_path / "edited.nrrd", edited)], wanted, VOLUME)[0]
-    refused = write_propagated(tmp_path / name, read, result, VOLUME, [])
+    refused = write_propagated(tmp_path / name, read, all_of(read, result), VOLUME)
     return tmp_path / name, refused
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-
-import numpy as np
+from dataclasses import dataclass
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.slices import SliceEdit, edits_on_slices, find_edited_slices
+from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.drawings import Drawing, changes_on_slices, find_drawing
+from context_propagation.core.image.own_grid import OwnGrid
+from context_propagation.core.image.slices import edits_on_slices
 from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.files.segmentation import ReadSegmentation
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +36,35 @@ def parse_slices(text: str) -> list[int] | None:
         ) from error
 
 
+@dataclass(frozen=True)
+class ChosenEdits:
+    """What is taken as edits.
+
+    Attributes:
+        drawing: The slices.
+        by_hand: All voxels in which the segmentations differ, on the grid on which they were compared.
+        grid: That grid.
+    """
+
+    drawing: Drawing
+    by_hand: BoxedMask
+    grid: OwnGrid
+
+
 def choose_edits(
-    initial: np.ndarray, edited: np.ndarray, volume: SourceVolume, plane: str, slices: Sequence[int] | None
-) -> list[SliceEdit]:
+    initial: ReadSegmentation,
+    edited: ReadSegmentation,
+    volume: SourceVolume,
+    plane: str,
+    slices: Sequence[int] | None,
+) -> ChosenEdits:
     """Find the edited slices, or take those that are named.
 
+    Segmentations on one grid are compared there, voxel by voxel; on two different ones, on the image's.
+
     Args:
-        initial: bool `[K, J, I]`.
-        edited: bool `[K, J, I]`.
+        initial: Before the edit.
+        edited: With the redrawn slices.
         volume: The image, which knows its planes.
         plane: "auto", "axial", "sagittal" or "coronal".
         slices: Indices from 0 along the image's array axis; None takes all that differ.
@@ -49,23 +73,34 @@ def choose_edits(
         UserInputError: Nothing was edited, the plane is unclear, or a slice is out of range or was not edited.
     """
     axis = None if plane == AUTO else volume.axis_of_plane(plane)
-    found = find_edited_slices(initial, edited, axis)
+    grid, before, after = _on_one_grid(initial, edited)
+    found = find_drawing(grid, before, after, axis)
+    by_hand = BoxedMask.of(before.mask ^ after.mask)
     if slices is None:
-        return found
-    edits = edits_on_slices(edited, found[0].axis, slices)
-    changed = {edit.index for edit in found}
+        return ChosenEdits(found, by_hand, grid)
+    edits = edits_on_slices(edited.mask, found.axis, slices)
+    changed = {edit.index for edit in found.edits}
     unchanged = [edit.index for edit in edits if edit.index not in changed]
     if unchanged:
         raise UserInputError(
             f"--slices names {_listed(unchanged)}, where the two segmentations are equal; "
-            f"they differ on {volume.plane_of_axis[found[0].axis]} slices {_listed(sorted(changed))}"
+            f"they differ on {volume.plane_of_axis[found.axis]} slices {_listed(sorted(changed))}"
         )
     ignored = sorted(changed - {edit.index for edit in edits})
     if ignored:
         logger.warning(
             "changes on slices %s are kept and not propagated: --slices does not name them", _listed(ignored)
         )
-    return edits
+    named = [edit.index for edit in edits]
+    drawn = changes_on_slices(grid, before, after, found.axis, named)
+    return ChosenEdits(find_drawing(grid, before, drawn, found.axis), by_hand, grid)
+
+
+def _on_one_grid(initial: ReadSegmentation, edited: ReadSegmentation) -> tuple[OwnGrid, BoxedMask, BoxedMask]:
+    before, after = (read.own or read.on_image for read in (initial, edited))
+    if not before.grid.is_same(after.grid):
+        before, after = initial.on_image, edited.on_image
+    return after.grid, before.mask, after.mask
 
 
 def _listed(indices: Sequence[int]) -> str:

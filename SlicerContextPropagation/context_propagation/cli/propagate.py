@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from context_propagation.cli.arguments import add_model_and_image
-from context_propagation.cli.edit_choice import AUTO, choose_edits, parse_slices
+from context_propagation.cli.edit_choice import AUTO, ChosenEdits, choose_edits, parse_slices
 from context_propagation.cli.model_and_image import load_requested, read_image_for
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import ProgressBars, progress_bars
@@ -20,7 +20,9 @@ from context_propagation.cli.replaced_files import check_not_an_image, check_ses
 from context_propagation.cli.report import Report, StageMeter, check_report_ending, write_report
 from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.slices import SliceEdit
+from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
+from context_propagation.core.image.own_grid import NO_SLICES
+from context_propagation.core.image.slices import SliceEdit, mask_of_slices
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.activation_update import UpdateSettings
@@ -30,7 +32,7 @@ from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_file import restore_session, save_session
 from context_propagation.core.session.session_settings import PropagationResult, SessionSettings
 from context_propagation.files.figure import check_figure_ending, write_figure
-from context_propagation.files.segmentation import ReadSegmentation, Wanted
+from context_propagation.files.segmentation import Propagated, ReadSegmentation, Wanted
 from context_propagation.segmentations.segmentation_files import (
     check_segmentation_ending,
     read_together,
@@ -124,7 +126,32 @@ class _Case:
     volume: SourceVolume
     initial: np.ndarray
     edited: ReadSegmentation
-    edits: list[SliceEdit]
+    chosen: ChosenEdits
+
+    @property
+    def edits(self) -> tuple[SliceEdit, ...]:
+        """The redrawn slices."""
+        return self.chosen.drawing.edits
+
+    @property
+    def edited_on_image(self) -> np.ndarray:
+        """The edited segmentation, bool `[K, J, I]`, with the redrawn slices as they are propagated."""
+        mask = self.edited.mask.copy()
+        for edit in self.edits:
+            mask[edit.place] = edit.mask
+        return mask
+
+    def propagated(self, result: PropagationResult, protected: np.ndarray) -> Propagated:
+        """What may be written of a result; never what was protected before, bool `[K, J, I]`."""
+        drawing, by_hand = self.chosen.drawing, self.chosen.by_hand
+        own = self.edited.own
+        if own is not None and not self.chosen.grid.is_same(own.grid):  # compared on the image, whose slices are drawn
+            drawing, by_hand = replace(drawing, own_slices=NO_SLICES), BoxedMask.of(np.zeros((0, 0, 0), bool))
+        by_hand_elsewhere = self.edited_on_image ^ self.initial
+        by_hand_elsewhere[mask_of_slices(protected.shape, self.edits)] = False
+        box = result.changed_box_kji or EMPTY
+        to_write, _ = drawing.to_write(result.changed, box, protected | by_hand_elsewhere)
+        return Propagated(result.segmentation, to_write, drawing, by_hand)
 
 
 def propagate(request: PropagateRequest) -> str:
@@ -153,10 +180,13 @@ def propagate(request: PropagateRequest) -> str:
             case = _read_case(request, loaded.model)
         with meter.stage("set image"):
             session = _session(request, loaded, settings, case, progress)
+        protected = session.protected.copy()
         result = _propagated(session, case, meter, progress)
         with meter.stage("write segmentation"):
             staged = outputs.staged(request.output)
-            refused = write_propagated(staged, case.edited, result.segmentation, case.volume, case.edits, request.image)
+            refused = write_propagated(
+                staged, case.edited, case.propagated(result, protected), case.volume, request.image
+            )
         if request.figure is not None:
             with meter.stage("draw figure"):
                 write_figure(outputs.staged(request.figure), case.volume, case.initial, result.segmentation, case.edits)
@@ -205,14 +235,15 @@ def _read_case(request: PropagateRequest, model: SegmentationModel) -> _Case:
     volume = read_image_for(model, request.image)
     wanted = Wanted(request.segment or model.target.name, model.target.label)
     initial, edited = read_together([request.initial, request.edited], wanted, volume, request.image)
-    edits = choose_edits(initial.mask, edited.mask, volume, request.plane, request.slices)
-    return _Case(volume, initial.mask, edited, edits)
+    chosen = choose_edits(initial, edited, volume, request.plane, request.slices)
+    return _Case(volume, initial.mask, edited, chosen)
 
 
 def _propagated(session: Session, case: _Case, meter: StageMeter, progress: ProgressBars) -> PropagationResult:
-    session.accept_manual_changes(case.edited.mask)  # changes that --slices leaves out are kept as they are
+    session.accept_manual_changes(case.edited_on_image)  # changes that --slices leaves out are kept as they are
     with meter.stage("propagate"):
-        result = session.propagate(case.edits, progress)
+        waiting = case.chosen.drawing.waiting_voxels(case.volume.shape_kji)
+        result = session.propagate(case.edits, progress, spared=waiting)
     plan = session.plan
     to_tell = (*(() if plan is None else plan.messages), *result.messages)
     for message in to_tell:

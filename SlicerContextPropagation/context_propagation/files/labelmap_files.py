@@ -11,6 +11,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxes import whole
+from context_propagation.core.image.nearest_pull import pull_nearest
+from context_propagation.core.image.own_grid import OwnMask
 from context_propagation.core.image.source_volume import SourceVolume, farthest_apart_mm, ijk_to_lps_of, same_grid
 from context_propagation.files.segmentation import SEG_NRRD, Wanted
 from context_propagation.files.volume_files import read_volume
@@ -51,6 +54,11 @@ def write_labelmap(path: Path, labels: np.ndarray, volume: SourceVolume) -> None
     """Write a mask `[K, J, I]` as 0 and 1, or labels as they are, on the image's grid, compressed."""
     image = sitk.GetImageFromArray(labels.astype(np.uint8) if labels.dtype == bool else labels)
     image.CopyInformation(_image_grid(volume))
+    write_sitk(path, image)
+
+
+def write_sitk(path: Path, image: sitk.Image) -> None:
+    """Write an image, compressed."""
     try:
         sitk.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:
@@ -193,11 +201,19 @@ def _beside(labelmap: Labelmap, grid: sitk.Image, what: str = "") -> UserInputEr
     )
 
 
+def on_own_grid(labelmap: Labelmap, wanted_values: Sequence[int], volume: SourceVolume) -> OwnMask | None:
+    """The wanted voxels on the labelmap's own grid; None where that is the image's."""
+    if same_grid(labelmap.image, _image_grid(volume)):
+        return None
+    mask = np.isin(sitk.GetArrayViewFromImage(labelmap.image), wanted_values)
+    matrix = np.linalg.inv(volume.ijk_to_lps) @ ijk_to_lps_of(labelmap.image)
+    return OwnMask.of_array(mask, matrix, volume.shape_kji, volume.spacing_kji_mm)
+
+
 def _resampled(labels: np.ndarray, own_grid: sitk.Image, grid: sitk.Image) -> tuple[np.ndarray, bool]:
     """Nearest neighbour by patient coordinates, and whether the grids overlap; labels leave room for one more value."""
-    shifted = sitk.GetImageFromArray(labels + 1)  # 0 is outside the labels' own grid
-    shifted.CopyInformation(own_grid)
-    moved = sitk.GetArrayFromImage(sitk.Resample(shifted, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0))
+    matrix = np.linalg.inv(ijk_to_lps_of(own_grid)) @ ijk_to_lps_of(grid)
+    moved = pull_nearest(labels + 1, matrix, whole(grid.GetSize()[::-1]), back=True)  # 0: outside the labels' grid
     return np.maximum(moved, 1) - 1, bool(moved.any())
 
 

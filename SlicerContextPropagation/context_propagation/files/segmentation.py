@@ -8,6 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.boxes import Box, box_of
+from context_propagation.core.image.drawings import Drawing
+from context_propagation.core.image.own_grid import OwnGrid, OwnMask
+
 SEG_NRRD = ".seg.nrrd"
 
 
@@ -34,6 +39,7 @@ class ReadSegmentation:
         mask: bool `[K, J, I]` on the image's grid.
         labels: Whole numbers `[K, J, I]` on the image's grid, all labels of the file; None where it is a `.seg.nrrd`,
             an RT Structure Set or a plain mask.
+        own: The same on the grid that the file has; None where that is the image's, or where the file has none.
         other_rois: The names of the ROIs of an RT Structure Set that were not looked for.
         own_name: The ROI's own name, which `wanted` may name by its number; empty for other files.
     """
@@ -42,6 +48,7 @@ class ReadSegmentation:
     wanted: Wanted
     mask: np.ndarray
     labels: np.ndarray | None = None
+    own: OwnMask | None = None
     other_rois: tuple[str, ...] = ()
     own_name: str = ""
 
@@ -51,9 +58,43 @@ class ReadSegmentation:
         return self.own_name if self.wanted.name.isdecimal() and self.own_name else self.wanted.name
 
     @property
+    def on_image(self) -> OwnMask:
+        """What was looked for, on the image's grid."""
+        mask = BoxedMask.of(self.mask)
+        return OwnMask(OwnGrid.of_image(mask.shape), mask)
+
+    @property
     def other_labels(self) -> list[int]:
         """The values of the labels that were not looked for, on the image's grid."""
         return [] if self.labels is None else np.unique(self.labels[(self.labels != 0) & ~self.mask]).tolist()
+
+
+@dataclass(frozen=True)
+class Propagated:
+    """What a propagation came to, and what of it may be written.
+
+    Attributes:
+        segmentation: bool `[K, J, I]` of the image, the whole result.
+        to_write: bool `[K, J, I]` of the image, the voxels that the segmentation takes.
+        drawing: What was drawn.
+        by_hand: Every voxel that was drawn, on the segmentation's own grid; never written. Of shape (0, 0, 0) where
+            the drawing was found on the image: then `to_write` leaves it out.
+    """
+
+    segmentation: np.ndarray
+    to_write: np.ndarray
+    drawing: Drawing
+    by_hand: BoxedMask
+
+    def spared(self, lattice_box: Box, start_kji: tuple[int, int, int]) -> np.ndarray:
+        """Which voxels of a box must not be written: bool, the box's shape.
+
+        Args:
+            lattice_box: On the lattice of a file or labelmap.
+            start_kji: Where the grid starts on that lattice.
+        """
+        box = box_of([(a - s, b - s) for (a, b), s in zip(lattice_box, start_kji, strict=True)])
+        return np.asarray(self.drawing.own_slices.over(box) | self.by_hand.over(box))
 
 
 def meant_by(name: str, known: Sequence[str]) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,10 @@ import slicer
 import vtk
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.slices import SliceEdit
+from context_propagation.core.image.own_grid import OwnMask
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.files.native_messages import native_messages_hidden
-from context_propagation.files.segmentation import ReadSegmentation, is_seg_nrrd, meant_by
+from context_propagation.files.segmentation import Propagated, ReadSegmentation, is_seg_nrrd, meant_by
 from context_propagation.mrml.nodes.scenes import new_scene
 from context_propagation.mrml.nodes.segmentation_storage import (
     NamedMask,
@@ -21,7 +20,13 @@ from context_propagation.mrml.nodes.segmentation_storage import (
     save_segmentation,
     write_seg_nrrd,
 )
-from context_propagation.mrml.nodes.segments import add_segment_from_mask, add_segmentation, segment_mask, segment_name
+from context_propagation.mrml.nodes.segments import (
+    add_own_segment,
+    add_segmentation,
+    own_segment,
+    segment_mask,
+    segment_name,
+)
 from context_propagation.mrml.nodes.volume_nodes import add_volume
 from context_propagation.mrml.writing.editor_logic_writer import EditorLogicWriter
 from context_propagation.mrml.writing.segment_writer import write_changed_voxels
@@ -32,8 +37,8 @@ vtk.vtkObject.GlobalWarningDisplayOff()  # what fails is raised as an error of o
 IMAGE_NODE = "image"
 
 
-def read_segment(path: Path, name: str, volume: SourceVolume) -> np.ndarray:
-    """Read a segment onto the image's grid.
+def read_segment(path: Path, name: str, volume: SourceVolume) -> tuple[np.ndarray, OwnMask | None]:
+    """Read a segment.
 
     Args:
         path: A `.seg.nrrd`.
@@ -41,7 +46,7 @@ def read_segment(path: Path, name: str, volume: SourceVolume) -> np.ndarray:
         volume: The image.
 
     Returns:
-        bool `[K, J, I]`.
+        bool `[K, J, I]` on the image's grid; and the segment on its own, None where that is the image's.
 
     Raises:
         UserInputError: The file is unreadable, lacks the segment, or the segment does not overlap the image.
@@ -51,7 +56,9 @@ def read_segment(path: Path, name: str, volume: SourceVolume) -> np.ndarray:
     with native_messages_hidden():
         node = load_segmentation(scene, path)
     try:
-        return segment_mask(node, _segment_id(node, name, path), volume_node)
+        where = node, _segment_id(node, name, path), volume_node
+        own = own_segment(*where)
+        return segment_mask(*where), None if own.grid.is_image_s else own
     except UserInputError as error:
         if str(path) in str(error):
             raise
@@ -64,17 +71,14 @@ def write_segment(path: Path, mask: np.ndarray, name: str, volume: SourceVolume)
         write_seg_nrrd(path, [NamedMask(mask, name)], volume)
 
 
-def write_propagated_segment(
-    path: Path, edited: ReadSegmentation, result: np.ndarray, volume: SourceVolume, edits: Sequence[SliceEdit]
-) -> int:
+def write_propagated_segment(path: Path, edited: ReadSegmentation, done: Propagated, volume: SourceVolume) -> int:
     """Write what propagation changed into the edited segmentation, and save that under another name.
 
     Args:
         path: Where to save.
         edited: What the clinician drew.
-        result: bool `[K, J, I]`.
+        done: What propagation came to.
         volume: The image.
-        edits: The drawn slices; they are not written.
 
     Returns:
         Voxels that the segmentation refused to take.
@@ -87,12 +91,18 @@ def write_propagated_segment(
         segment_id = _segment_id(node, edited.wanted.name, edited.path)
     else:
         node = add_segmentation(scene, volume_node, edited.name)
-        segment_id = add_segment_from_mask(node, edited.mask, volume_node, edited.name)
-    changed = result ^ edited.mask
-    for edit in edits:
-        changed[edit.place] = False  # as drawn
-    writer = EditorLogicWriter(scene, node, volume_node)
-    report = write_changed_voxels(writer, node, segment_id, volume_node, result, changed, edits[0].axis)
+        segment_id = add_own_segment(node, edited.own or edited.on_image, volume_node, edited.name)
+    start = own_segment(node, segment_id, volume_node).grid.start_kji
+    report = write_changed_voxels(
+        EditorLogicWriter(scene, node, volume_node),
+        node,
+        segment_id,
+        volume_node,
+        done.segmentation,
+        done.to_write,
+        done.drawing.axis,
+        spared=lambda box: done.spared(box, start),
+    )
     with native_messages_hidden():
         save_segmentation(path, node)
     return report.refused

@@ -11,7 +11,6 @@ from types import ModuleType
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.optional_dependency import require
 from context_propagation.files.image_files import check_exists
@@ -22,10 +21,12 @@ from context_propagation.files.labelmap_files import (
     labels_with,
     listed,
     on_image_grid,
+    on_own_grid,
     plain_or_wanted,
     read_labelmap,
     write_labelmap,
 )
+from context_propagation.files.own_grid_labelmap import labelmap_of, write_on_own_grid
 from context_propagation.files.rtstruct_reading import (
     RTSTRUCT,
     check_rtstruct_output,
@@ -39,7 +40,7 @@ from context_propagation.files.rtstruct_writing import (
     write_changed_roi,
     write_new_structure_set,
 )
-from context_propagation.files.segmentation import SEG_NRRD, ReadSegmentation, Wanted, is_seg_nrrd
+from context_propagation.files.segmentation import SEG_NRRD, Propagated, ReadSegmentation, Wanted, is_seg_nrrd
 
 logger = logging.getLogger(__name__)
 
@@ -106,10 +107,13 @@ def read_together(
             roi = read_roi(path, wanted.name, volume, images)
             read.append(ReadSegmentation(path, wanted, roi.mask, other_rois=roi.other_names, own_name=roi.name))
         elif labelmap is None:
-            read.append(ReadSegmentation(path, wanted, _scene_files().read_segment(path, wanted.name, volume)))
+            mask, own = _scene_files().read_segment(path, wanted.name, volume)
+            read.append(ReadSegmentation(path, wanted, mask, own=own))
         else:
-            mask, labels = on_image_grid(labelmap, values or wanted.values, volume)
-            read.append(ReadSegmentation(path, wanted, mask, labels if values is None else None))
+            meant = values or wanted.values
+            mask, labels = on_image_grid(labelmap, meant, volume)
+            own = on_own_grid(labelmap, meant, volume)
+            read.append(ReadSegmentation(path, wanted, mask, labels if values is None else None, own))
     return read
 
 
@@ -126,23 +130,22 @@ def write_predicted(path: Path, mask: np.ndarray, name: str, volume: SourceVolum
 def write_propagated(
     path: Path,
     edited: ReadSegmentation,
-    result: np.ndarray,
+    done: Propagated,
     volume: SourceVolume,
-    edits: Sequence[SliceEdit],
     images: Sequence[Path] = (),
 ) -> int:
     """Write the result of a propagation, in the format of the name's ending.
 
     A `.seg.nrrd` is written through a scene: an edited `.seg.nrrd` keeps its other segments, its grid and its colours.
-    A labelmap from an edited labelmap of several labels keeps the other labels, and does not write over them.
+    A labelmap from an edited labelmap of several labels keeps the other labels, and does not write over them; it lies
+    on the grid of the edited one.
     An RT Structure Set from an edited one keeps its other ROIs, and the contours of the slices that did not change.
 
     Args:
         path: Where to write.
         edited: What the clinician drew.
-        result: bool `[K, J, I]`.
+        done: What propagation came to.
         volume: The image.
-        edits: The drawn slices, which stay as they are.
         images: The image's files or DICOM folders; an RT Structure Set refers to the slices of one.
 
     Returns:
@@ -150,20 +153,51 @@ def write_propagated(
     """
     if has_rtstruct_name(path) or is_seg_nrrd(path) or edited.other_rois:
         _warn_of_what_is_left_out(path, edited)
+    result = done.segmentation
+    _warn_of_what_lies_off_the_image(path, edited)
     if has_rtstruct_name(path):
         _write_propagated_roi(path, edited, result, volume, images)
         return 0
     if is_seg_nrrd(path):
-        return int(_scene_files().write_propagated_segment(path, edited, result, volume, edits))
+        return int(_scene_files().write_propagated_segment(path, edited, done, volume))
+    if edited.own is not None:
+        if is_seg_nrrd(edited.path):
+            return write_on_own_grid(path, *labelmap_of(edited.path, edited.own, volume), (1,), done, volume)
+        labelmap, own = read_labelmap(edited.path), edited.own
+        refused = write_on_own_grid(path, labelmap, own, _values(edited), done, volume)
+        _warn_of_refused(edited, refused)
+        return refused
     if edited.labels is None:
         write_labelmap(path, result, volume)
         return 0
     labels, refused = labels_with(edited.labels, edited.mask, result, edited.wanted.values[0])
     write_labelmap(path, labels, volume)
+    _warn_of_refused(edited, refused)
+    return refused
+
+
+def _warn_of_what_lies_off_the_image(path: Path, edited: ReadSegmentation) -> None:
+    """A file of another kind than the edited one holds what lies on the image alone."""
+    if edited.own is not None and has_rtstruct_name(path):
+        what = "'%s' has a voxel grid of its own; %s is written as contours on the image's slices, finer detail is lost"
+        logger.warning(what, edited.path, edited.name)
+    same_kind = is_seg_nrrd(path) == is_seg_nrrd(edited.path) and not has_rtstruct_name(path)
+    if edited.own is not None and edited.own.off_image and not same_kind:
+        what = "%d voxels of %s in '%s' lie outside the image and are not written"
+        logger.warning(what, edited.own.off_image, edited.name, edited.path)
+
+
+def _values(edited: ReadSegmentation) -> tuple[int, ...]:
+    """The label's values in its file: of a plain mask the only one."""
+    if edited.labels is not None:
+        return edited.wanted.values
+    return read_labelmap(edited.path).values or (1,)
+
+
+def _warn_of_refused(edited: ReadSegmentation, refused: int) -> None:
     if refused:
         what = "%d voxels are not given to %s: the labels %s of '%s' are not written over"
         logger.warning(what, refused, edited.name, listed(edited.other_labels), edited.path)
-    return refused
 
 
 def _warn_of_what_is_left_out(path: Path, edited: ReadSegmentation) -> None:
@@ -179,7 +213,7 @@ def _warn_of_what_is_left_out(path: Path, edited: ReadSegmentation) -> None:
 def _write_propagated_roi(
     path: Path, edited: ReadSegmentation, result: np.ndarray, volume: SourceVolume, images: Sequence[Path]
 ) -> None:
-    name = edited.wanted.name
+    name = edited.name
     if is_dicom_file(edited.path):
         write_changed_roi(path, edited.path, name, (edited.mask, result), volume, images)
     else:

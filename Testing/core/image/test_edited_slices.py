@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.drawings import find_drawing
+from context_propagation.core.image.own_grid import OwnGrid
 from context_propagation.core.image.slices import (
     SliceEdit,
     edits_on_slices,
     find_edited_slices,
-    find_edited_slices_in_boxes,
 )
 
 SHAPE = (6, 8, 10)
@@ -141,14 +142,15 @@ def test_masks_in_boxes_give_the_same_slices(seed, axis):
     if seed % 4 == 0:
         after[:, int(rng.integers(0, 11)), 5] ^= True
     boxed = BoxedMask.of(before), BoxedMask.of(after)
+    grid = OwnGrid.of_image(before.shape)
     try:
         expected = find_edited_slices(before, after, axis)
     except UserInputError as error:
         with pytest.raises(UserInputError, match=re.escape(str(error))):
-            find_edited_slices_in_boxes(*boxed, axis)
+            find_drawing(grid, *boxed, axis)
         return
 
-    found = find_edited_slices_in_boxes(*boxed, axis)
+    found = find_drawing(grid, *boxed, axis).edits
 
     assert [(e.axis, e.index) for e in found] == [(e.axis, e.index) for e in expected]
     assert all(np.array_equal(a.mask, b.mask) for a, b in zip(found, expected, strict=True))
@@ -157,7 +159,7 @@ def test_masks_in_boxes_give_the_same_slices(seed, axis):
 def test_two_empty_masks_in_boxes_are_refused_in_the_same_words():
     nothing = BoxedMask.of(np.zeros((3, 4, 5), bool))
     with pytest.raises(UserInputError, match="is unchanged; redraw at least one slice"):
-        find_edited_slices_in_boxes(nothing, nothing)
+        find_drawing(OwnGrid.of_image((3, 4, 5)), nothing, nothing)
 
 
 @pytest.mark.parametrize(("axis", "shape"), [(0, (4, 5)), (1, (3, 5)), (2, (3, 4))])

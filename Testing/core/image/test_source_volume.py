@@ -8,6 +8,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import (
     SourceVolume,
     ijk_to_lps_of,
+    farthest_apart_mm,
     same_grid,
 )
 
@@ -79,11 +80,17 @@ def test_an_unknown_plane_is_named():
 
 def test_channels_on_different_grids_are_refused():
     with pytest.raises(UserInputError, match="not on the grid"):
-        SourceVolume.from_sitk([image(), image(origin=(0.0, 0.0, 0.01))])
+        SourceVolume.from_sitk([image(), image(origin=(0.0, 0.0, 0.02))])
 
 
 def test_grids_that_differ_by_rounding_are_the_same():
     assert same_grid(image(), image(origin=(0.0, 0.0, 1e-4)))
+    pixels = ((512, 512, 2), 0.9765625), ((512, 512, 2), 0.97656)  # 511 * 0.0000025 mm apart: 0.0013 of a voxel
+    a, b = (sitk.Image(size, sitk.sitkUInt8) for size, _ in pixels)
+    for one, (_, spacing) in zip((a, b), pixels, strict=True):
+        one.SetSpacing((spacing, spacing, 3.0))
+    assert farthest_apart_mm(a, b) == pytest.approx(np.hypot(511, 511) * 0.0000025)
+    assert same_grid(a, b)
 
 
 def test_a_rotation_moves_the_far_corner_and_so_the_grid():

@@ -234,6 +234,32 @@ def test_undo_keeps_what_was_changed_by_hand_since(model):
     assert session.segmentation[voxel] == later[voxel]
 
 
+def test_undo_keeps_a_voxel_that_was_changed_by_hand_and_changed_back(model):
+    session = started(model)
+    before = session.segmentation.copy()
+    result = session.propagate([redrawn(session)])
+    voxel = tuple(np.argwhere(result.changed)[0])
+    for _ in range(2):
+        by_hand = session.segmentation.copy()
+        by_hand[voxel] = ~by_hand[voxel]
+        session.accept_manual_changes(by_hand)
+    session.undo()
+    expected = before.copy()
+    expected[voxel] = result.segmentation[voxel]
+    assert np.array_equal(session.segmentation, expected)
+
+
+def test_voxels_that_an_edit_must_spare_are_not_written_by_it(model):
+    reference, session = started(model), started(model)
+    edit = redrawn(reference)
+    changed = reference.propagate([edit]).changed
+    spared = np.zeros(SHAPE, bool)
+    spared[11] = True
+    result = session.propagate([edit], spared=spared)
+    assert changed[11].any()
+    assert np.array_equal(result.changed, changed & ~spared)
+
+
 def test_cancelling_changes_nothing(model):
     session = started(model)
     before, windows = session.segmentation.copy(), session.cache.window_boxes

@@ -88,6 +88,30 @@ def test_far_slices_that_a_fusion_network_changes_are_written_and_taken_back(
     assert np.array_equal(session.segmentation, target)
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_a_sagittal_drawing_that_waits_is_not_written_where_axial_slices_are_named(
+    case, make_session, model, segment_id, drawn, target, both
+):
+    logic = PropagationLogic(
+        case.scene, make_session(random_fusion(model, channels=6)), [case.volume], case.segmentation, segment_id
+    )
+    set_image(logic)
+    waiting = drawn.copy() if both else target.copy()
+    waiting[6:11, 4:12, 11] = ~target[6:11, 4:12, 11]
+    case.paint(segment_id, waiting)
+
+    done = propagate(logic, axis=0)
+
+    assert np.array_equal(case.read(segment_id)[:, :, 11], waiting[:, :, 11])
+    again = case.read(segment_id)
+    assert (again != waiting).any()
+    assert done.report.written == done.result.changed.sum() == (again != waiting).sum()
+    again[13] = np.roll(target[8], 1, 0)
+    case.paint(segment_id, again)
+    propagate(logic, axis=0)
+    assert np.array_equal(np.delete(case.read(segment_id)[:, :, 11], 13, 0), np.delete(waiting[:, :, 11], 13, 0))
+
+
 def test_the_plane_may_be_named(case, logic, segment_id, drawn):
     case.paint(segment_id, drawn)
 
@@ -522,7 +546,7 @@ def test_undo_is_refused_where_the_segment_was_put_on_another_grid(case, logic, 
     segmentation = case.segmentation.GetSegmentation()
     segmentation.GetSegment(segment_id).DeepCopy(segmentation.GetSegment(finer))
 
-    with pytest.raises(UserInputError, match="moved to another grid since"):
+    with pytest.raises(UserInputError, match="put on another voxel grid since the last"):
         logic.undo()
 
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxed_mask import BoxedMask
-from context_propagation.core.image.boxes import box_of, whole
 
 NOTHING_REDRAWN = "The segmentation is unchanged; redraw at least one slice"
 
@@ -79,20 +77,6 @@ def find_edited_slices(before: np.ndarray, after: np.ndarray, axis: int | None =
     return edits_on_slices(after, *_edited_slices(before.astype(bool) ^ after.astype(bool), axis))
 
 
-def find_edited_slices_in_boxes(before: BoxedMask, after: BoxedMask, axis: int | None = None) -> list[SliceEdit]:
-    """As `find_edited_slices`, which would look at the whole of a large volume; here only what differs is looked at."""
-    box = before.differs_within(after)
-    if box is None:
-        raise UserInputError(NOTHING_REDRAWN)
-    axis, inside = _edited_slices(before.over(box) ^ after.over(box), axis)
-    indices = [index + box[axis][0] for index in inside]
-    first = indices[0]
-    spans = list(whole(after.shape))
-    spans[axis] = (first, indices[-1] + 1)
-    slices = after.over(box_of(spans))
-    return [SliceEdit(axis, index, slices.take(index - first, axis)) for index in indices]
-
-
 def _edited_slices(difference: np.ndarray, axis: int | None) -> tuple[int, list[int]]:
     """The axis, given or the one that stands out, and the slices along it in which there is a difference.
 
@@ -110,11 +94,16 @@ def _edited_axis(difference: np.ndarray) -> int:
     touched = [int(difference.any(axis=tuple(b for b in range(3) if b != a)).sum()) for a in range(3)]
     first, second = np.argsort(touched, kind="stable")[:2]
     if touched[second] <= AMBIGUITY_RATIO * touched[first]:
-        raise UserInputError(
-            f"It is unclear which slices were redrawn: the changes touch {touched[0]}, {touched[1]} and "
-            f"{touched[2]} slices in three directions; redraw slices of one plane at a time, or choose the plane"
-        )
+        raise ambiguous_plane(touched)
     return int(first)
+
+
+def ambiguous_plane(touched: Sequence[int]) -> UserInputError:
+    """The error that no plane stands out; `touched` are the slices with changes along each axis."""
+    return UserInputError(
+        f"It is unclear which slices were redrawn: the changes touch {touched[0]}, {touched[1]} and "
+        f"{touched[2]} slices in three directions; redraw slices of one plane at a time, or choose the plane"
+    )
 
 
 def slices_to_keep(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,10 +14,13 @@ import numpy as np
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.boxes import around
+from context_propagation.core.image.own_grid import NO_SLICES, OwnGrid, OwnSlices
 from context_propagation.core.image.slices import SliceEdit
 
-FORMAT = "context-propagation session 3"
+FORMAT = "context-propagation session 4"
 MAX_TEXT_BYTES = 500_000_000
+SMALLEST_VOXEL = 1e-3
+"""Of a segment's own grid, as a share of an image voxel: smaller ones are taken for damage."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class SavedPropagation:
         scope: How far it reached; or empty.
         changed_per_slice: Voxels that it changed, by slice along the edited axis.
         refused: Voxels that masking refused.
+        own_slices: The slices of the segment's own grid that were drawn on.
     """
 
     edits: tuple[SliceEdit, ...]
@@ -38,6 +43,7 @@ class SavedPropagation:
     scope: str = ""
     changed_per_slice: dict[int, int] = field(default_factory=dict)
     refused: int = 0
+    own_slices: OwnSlices = NO_SLICES
 
     @cached_property
     def plain(self) -> dict[str, Any]:
@@ -49,12 +55,13 @@ class SavedPropagation:
             "scope": self.scope,
             "changed_per_slice": {str(index): count for index, count in self.changed_per_slice.items()},
             "refused": self.refused,
+            "own_slices": sorted(self.own_slices.places),
         }
 
 
 @dataclass(frozen=True)
 class SavedSession:
-    """What was done to one segment; masks are on the image's grid.
+    """What was done to one segment; masks are on the image's grid, but for those of the segment as somebody drew it.
 
     Attributes:
         model_path: Where the model was; it may have moved. Empty where nobody knows.
@@ -66,12 +73,14 @@ class SavedSession:
         image_sha256: Of each channel of the image; see `image_sha256`.
         settings: Of the session, as plain JSON; see `read_settings`.
         initial: The segmentation before the first edit.
-        known: The segmentation after the last propagation, with what was changed by hand since.
+        known: The segmentation after the last propagation, with what was changed by hand since; on `own_grid`, as is
+            `SavedPropagation.drawn`.
         protected: Voxels that propagation never writes.
         kept: Slices drawn before the session began, which propagation leaves alone.
         propagations: In their order, those that were undone left out.
         segment_id: In a scene, the segment in the referenced segmentation; or empty.
         place: In a scene, float64 `[4, 4]`, from the segmentation's own RAS to the first volume's indices (i, j, k).
+        grid: The grid that the segment is stored on; None where that is the image's.
     """
 
     model_path: str
@@ -89,6 +98,17 @@ class SavedSession:
     propagations: tuple[SavedPropagation, ...] = ()
     segment_id: str = ""
     place: np.ndarray = field(default_factory=lambda: np.eye(4))
+    grid: OwnGrid | None = None
+
+    @property
+    def own_grid(self) -> OwnGrid:
+        """The grid that the segment is stored on."""
+        return self.grid or OwnGrid.of_image(self.initial.shape)
+
+    @property
+    def own_slices(self) -> OwnSlices:
+        """All slices of the segment's own grid that were drawn on."""
+        return OwnSlices(frozenset().union(*(done.own_slices.places for done in self.propagations)))
 
     @property
     def drawings(self) -> list[SliceEdit]:
@@ -159,6 +179,7 @@ def text_of(session: SavedSession) -> str:
             "known": session.known.plain(),
             "protected": session.protected.plain(),
             "place": session.place.tolist(),
+            "grid": _plain_grid(session.own_grid),
             "kept": _plain_edits(session.kept),
             "propagations": [done.plain for done in session.propagations],
         }
@@ -191,6 +212,7 @@ def session_of(text: str, name: str, shape_kji: tuple[int, int, int]) -> SavedSe
 
 def _session(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> SavedSession:
     model, fusion = content["model"], content["model"]["fusion_sha256"]
+    grid = _grid(content["grid"], shape_kji)
     return SavedSession(
         model_path=str(model["path"]),
         model_sha256=str(model["sha256"]),
@@ -201,13 +223,32 @@ def _session(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> SavedS
         image_sha256=_hashes(content["image_sha256"]),
         settings=dict(content["settings"]),
         initial=BoxedMask.from_plain(content["initial"], shape_kji),
-        known=BoxedMask.from_plain(content["known"], shape_kji),
+        known=BoxedMask.from_plain(content["known"], grid.shape),
         protected=BoxedMask.from_plain(content["protected"], shape_kji),
         kept=_edits(content["kept"], shape_kji),
-        propagations=tuple(_propagation(done, shape_kji) for done in content["propagations"]),
+        propagations=tuple(_propagation(done, grid) for done in content["propagations"]),
         segment_id=str(content["segment_id"]),
         place=np.array(content["place"], np.float64).reshape(4, 4),
+        grid=grid,
     )
+
+
+def _plain_grid(grid: OwnGrid) -> dict[str, Any] | None:
+    if grid.is_image_s:
+        return None
+    return {"shape": list(grid.shape), "image_from_own_ijk": grid.image_from_own_ijk.tolist()}
+
+
+def _grid(content: dict[str, Any] | None, image_shape: tuple[int, int, int]) -> OwnGrid:
+    if content is None:
+        return OwnGrid.of_image(image_shape)
+    k, j, i = (int(n) for n in content["shape"])
+    matrix = np.array(content["image_from_own_ijk"], np.float64).reshape(4, 4)
+    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < SMALLEST_VOXEL or min(k, j, i) < 0:
+        raise UserInputError("A saved session does not say on which voxel grid it was made; it cannot be restored")
+    if k * j * i > 2 * math.prod(image_shape) / SMALLEST_VOXEL:
+        raise UserInputError(f"A saved mask has {k} x {j} x {i} voxels, far more than its image; it is damaged")
+    return OwnGrid((k, j, i), image_shape, matrix)
 
 
 def _hashes(content: list[Any]) -> tuple[str, ...]:
@@ -216,14 +257,17 @@ def _hashes(content: list[Any]) -> tuple[str, ...]:
     return tuple(str(one) for one in content)
 
 
-def _propagation(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> SavedPropagation:
-    edits = _edits(content["edits"], shape_kji)
+def _propagation(content: dict[str, Any], grid: OwnGrid) -> SavedPropagation:
+    edits = _edits(content["edits"], grid.image_shape)
     if not edits:
         raise UserInputError("A saved propagation has no drawn slice; the session cannot be restored")
     per_slice = {int(index): int(count) for index, count in content["changed_per_slice"].items()}
-    drawn = None if content["drawn"] is None else BoxedMask.from_plain(content["drawn"], shape_kji)
+    drawn = None if content["drawn"] is None else BoxedMask.from_plain(content["drawn"], grid.shape)
+    own_slices = OwnSlices(frozenset((int(axis), int(index)) for axis, index in content["own_slices"]))
+    if any(axis not in (0, 1, 2) for axis, _ in own_slices.places):
+        raise UserInputError("A saved drawing lies on slices of no plane; the session cannot be restored")
     made_at, scope, refused = str(content["made_at"]), str(content["scope"]), int(content["refused"])
-    return SavedPropagation(edits, drawn, made_at, scope, per_slice, refused)
+    return SavedPropagation(edits, drawn, made_at, scope, per_slice, refused, own_slices)
 
 
 def _plain_edits(edits: Sequence[SliceEdit]) -> list[dict[str, Any]]:

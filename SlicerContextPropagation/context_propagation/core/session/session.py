@@ -186,6 +186,7 @@ class Session:
         by_hand = segmentation.astype(bool) ^ self.segmentation
         if by_hand.any():
             self.undone.clear()
+            self.done = [step.without(by_hand) for step in self.done]
         self.protected |= by_hand
         self.segmentation = segmentation.astype(bool).copy()
 
@@ -195,6 +196,7 @@ class Session:
         edits: Sequence[SliceEdit],
         progress: Progress = no_progress,
         cancelled: CancelCheck = never_cancelled,
+        spared: np.ndarray | None = None,
     ) -> Preview:
         """What redrawn slices would give; windows that they need are encoded and stay cached, all else is unchanged.
 
@@ -202,12 +204,16 @@ class Session:
             edits: Slices of one axis, exactly as drawn.
             progress: Called with stage and fraction.
             cancelled: Asked before each evaluation and each fusion.
+            spared: bool `[K, J, I]`, voxels that these edits must not write, beside those that none may.
 
         Raises:
             UserInputError: No edits, several axes, an index or a mask that does not fit the image, or little memory.
             Cancelled: Nothing was changed.
         """
         check_edits(edits, self.volume)
+        if spared is not None:
+            check_shape(spared, self.volume)
+        protected = self.protected.copy() if spared is None else self.protected | spared
         edits = tuple(replace(e, mask=e.mask.astype(bool)) for e in sorted(edits, key=lambda edit: edit.index))
         extension = WindowExtension(self.settings, progress, cancelled)
         self._cache, messages = extension.for_edits(self.cache, self.segmentation, edits)
@@ -221,7 +227,7 @@ class Session:
             edits=edits,
             before=self.records,
             after=(*left, self._record(drawings, propagated)),
-            masks=SessionMasks(self.initial, self.segmentation.copy(), self.protected.copy(), self.window_prediction),
+            masks=SessionMasks(self.initial, self.segmentation.copy(), protected, self.window_prediction),
             propagation=self.propagation,
             features=propagated.features,
             far_rule=self.settings.far_rule,
@@ -234,12 +240,13 @@ class Session:
         edits: Sequence[SliceEdit],
         progress: Progress = no_progress,
         cancelled: CancelCheck = never_cancelled,
+        spared: np.ndarray | None = None,
     ) -> PropagationResult:
         """Propagate redrawn slices. Several slices are optimised jointly; see `several_edits` for further ones.
 
         Args, errors: as `preview`.
         """
-        preview = self.preview(edits, progress, cancelled)
+        preview = self.preview(edits, progress, cancelled, spared)
         self.add(preview.step)
         return preview.result
 
@@ -254,14 +261,14 @@ class Session:
         self.undone.clear()
 
     def undo(self) -> bool:
-        """Take back the last propagation and its drawing; voxels changed since by hand stay. False if there is none."""
+        """Take back the last propagation and its drawing. False if there is none.
+
+        Voxels that were changed by hand since stay as they are, those that were changed back by hand too.
+        """
         if not self.done:
             return False
         step = self.done.pop()
-        flat = self.segmentation.reshape(-1)
-        same = flat[step.flipped] == step.values
-        step = replace(step, flipped=step.flipped[same], values=step.values[same])
-        flat[step.flipped] = ~step.values
+        self.segmentation.reshape(-1)[step.flipped] = ~step.values
         self.records = step.before
         self.undone.append(step)
         return True

@@ -122,7 +122,7 @@ def replay(
     session.protect(mask_of_slices(volume.shape_kji, saved.kept))
     for done in saved.propagations:
         session.propagate(done.edits, progress, cancelled)
-    session.accept_manual_changes(saved.known.mask)
+    session.accept_manual_changes(saved.own_grid.to_image(saved.known).mask)
     session.protect(saved.protected.mask)
 
 

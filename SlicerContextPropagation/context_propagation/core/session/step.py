@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,3 +30,8 @@ class Step:
     after: tuple[EditRecord, ...]
     flipped: np.ndarray
     values: np.ndarray
+
+    def without(self, mask: np.ndarray) -> Step:
+        """The step without what it did to the voxels of a mask, bool `[K, J, I]`."""
+        left = ~mask.reshape(-1)[self.flipped]
+        return replace(self, flipped=self.flipped[left], values=self.values[left])

@@ -8,9 +8,9 @@ import numpy as np
 import slicer
 
 from context_propagation.core.image.boxes import Box, box_shape
+from context_propagation.core.image.nearest_pull import index_of_array, pull_nearest
 from context_propagation.mrml.nodes.labelmap_images import labelmap_from_image
-from context_propagation.mrml.nodes.nearest_pull import pull_nearest
-from context_propagation.mrml.nodes.segments import grid_mapping, index_of_array
+from context_propagation.mrml.nodes.segments import grid_mapping
 
 
 def layers_over(
@@ -44,7 +44,7 @@ def layers_over(
         if labelmap.scalars.size:
             mapping = grid_mapping(segmentation_node, labelmap.ijk_to_ras, volume_node)
             index = index_of_array(mapping.segment_from_volume_ijk, [start for start, _ in labelmap.box])
-            yield values, pull_nearest(labelmap.scalars, index, box)
+            yield values, pull_nearest(labelmap.scalars, index, box, back=True)
 
 
 def any_segment_over(

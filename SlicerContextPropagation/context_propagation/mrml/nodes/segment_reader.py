@@ -1,4 +1,4 @@
-"""One segment on a volume's grid, read again only where its voxels or its place are no longer the same."""
+"""One segment on the grid that it is stored on, read again only where its voxels or its place have changed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import slicer
 
-from context_propagation.core.image.boxed_mask import BoxedMask
-from context_propagation.mrml.nodes.segments import boxed_segment, segment_labelmap
+from context_propagation.core.image.own_grid import OwnMask
+from context_propagation.mrml.nodes.segments import own_segment, segment_labelmap
 from context_propagation.mrml.nodes.volume_nodes import volume_shape_kji
 from context_propagation.mrml.nodes.world_matrices import relative_place
 
@@ -20,7 +20,7 @@ class SegmentReader:
     Args:
         segmentation_node: Holds the segment.
         segment_id: The segment.
-        volume_node: The volume whose grid it is read on.
+        volume_node: The volume that it lies on.
     """
 
     def __init__(
@@ -30,13 +30,13 @@ class SegmentReader:
         volume_node: slicer.vtkMRMLScalarVolumeNode,
     ) -> None:
         self._where = segmentation_node, segment_id, volume_node
-        self._read: tuple[Any, np.ndarray, BoxedMask] | None = None
+        self._read: tuple[Any, np.ndarray, OwnMask] | None = None
 
-    def read(self) -> BoxedMask:
-        """The segment as it is now; see `boxed_segment`.
+    def read(self) -> OwnMask:
+        """The segment as it is now; see `own_segment`.
 
         Raises:
-            UserInputError: As `boxed_segment`.
+            UserInputError: As `own_segment`.
         """
         node, segment_id, volume_node = self._where
         labelmap = segment_labelmap(node, segment_id)
@@ -49,9 +49,9 @@ class SegmentReader:
         )
         if self._read is not None and self._read[0] == place and _are_equal(self._read[1], labelmap.scalars):
             return self._read[2]
-        mask = boxed_segment(node, segment_id, volume_node)
-        self._read = place, labelmap.scalars.copy(), mask
-        return mask
+        segment = own_segment(node, segment_id, volume_node)
+        self._read = place, labelmap.scalars.copy(), segment
+        return segment
 
 
 def _are_equal(then: np.ndarray, now: np.ndarray) -> bool:

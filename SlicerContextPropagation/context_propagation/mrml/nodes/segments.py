@@ -10,9 +10,10 @@ import slicer
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
 from context_propagation.core.image.boxes import Box, intersection, whole
+from context_propagation.core.image.nearest_pull import index_of_array, mapped_box, pull_nearest
+from context_propagation.core.image.own_grid import OwnGrid, OwnMask
 from context_propagation.mrml.nodes.labelmap_images import Labelmap, image_from_mask, labelmap_from_image
-from context_propagation.mrml.nodes.nearest_pull import mapped_box, pull_nearest
-from context_propagation.mrml.nodes.volume_nodes import volume_shape_kji
+from context_propagation.mrml.nodes.volume_nodes import spacing_kji_mm, volume_shape_kji
 from context_propagation.mrml.nodes.world_matrices import node_to_world, volume_ijk_to_world
 
 Color = tuple[float, float, float]
@@ -72,11 +73,41 @@ def boxed_segment(
     labelmap = segment_labelmap(segmentation_node, segment_id)
     part = _part_of(labelmap, segmentation_node, volume_node)
     if part.is_empty and labelmap.voxels.any():
-        raise UserInputError(
-            f"Segment '{segment_name(segmentation_node, segment_id)}' covers no voxel of volume "
-            f"'{volume_node.GetName()}'; select the volume it was drawn on, or check the transforms of both"
-        )
+        raise _elsewhere(segmentation_node, segment_id, volume_node)
     return part
+
+
+def _elsewhere(
+    segmentation_node: slicer.vtkMRMLSegmentationNode,
+    segment_id: str,
+    volume_node: slicer.vtkMRMLScalarVolumeNode,
+) -> UserInputError:
+    return UserInputError(
+        f"Segment '{segment_name(segmentation_node, segment_id)}' covers no voxel of volume "
+        f"'{volume_node.GetName()}'; select the volume it was drawn on, or check the transforms of both"
+    )
+
+
+def own_segment(
+    segmentation_node: slicer.vtkMRMLSegmentationNode,
+    segment_id: str,
+    volume_node: slicer.vtkMRMLScalarVolumeNode,
+) -> OwnMask:
+    """A segment on the grid that its voxels are stored on, as far as it lies on a volume.
+
+    Raises:
+        UserInputError: As `segment_mask`.
+    """
+    labelmap = segment_labelmap(segmentation_node, segment_id)
+    matrix = segment_grid(segmentation_node, segment_id, volume_node).volume_from_segment_ijk
+    grid = OwnGrid.on_lattice(matrix, volume_shape_kji(volume_node), spacing_kji_mm(volume_node))
+    filled = labelmap.filled
+    if filled is None:
+        return OwnMask(grid, BoxedMask(grid.shape, EMPTY, np.zeros(0, np.uint8)))
+    mask = grid.placed(*filled)
+    if mask.is_empty:
+        raise _elsewhere(segmentation_node, segment_id, volume_node)
+    return OwnMask(grid, mask, int(np.count_nonzero(filled[1])) - mask.count)
 
 
 def part_of_segment(
@@ -109,7 +140,7 @@ def _part_of(
     if box is None:
         return nothing
     index_from_volume = index_of_array(mapping.segment_from_volume_ijk, [start for start, _ in own_box])
-    return BoxedMask.placed(shape, box, pull_nearest(voxels, index_from_volume, box))
+    return BoxedMask.placed(shape, box, pull_nearest(voxels, index_from_volume, box, back=True))
 
 
 def segment_labelmap(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> Labelmap:
@@ -223,9 +254,23 @@ def add_segment_in_box(
             f"The mask has shape {mask.shape} and volume '{volume_node.GetName()}' has {shape} (k, j, i); "
             "give a mask on the volume's grid"
         )
+    grid = OwnGrid.of_image(shape)
+    return add_own_segment(segmentation_node, OwnMask(grid, mask), volume_node, name, color)
+
+
+def add_own_segment(
+    segmentation_node: slicer.vtkMRMLSegmentationNode,
+    segment: OwnMask,
+    volume_node: slicer.vtkMRMLScalarVolumeNode,
+    name: str,
+    color: Color = DEFAULT_COLOR,
+) -> str:
+    """As `add_segment_in_box`, of a mask on any grid beside the volume's."""
     require_binary_labelmap(segmentation_node)
+    mask = segment.mask
     box = ONE_VOXEL if mask.is_empty else mask.box
-    image = image_from_mask(mask.over(box), box, _volume_in_segmentation(segmentation_node, volume_node))
+    matrix = _volume_in_segmentation(segmentation_node, volume_node) @ segment.grid.image_from_own_ijk
+    image = image_from_mask(mask.over(box), box, matrix)
     segment_id: str = segmentation_node.AddSegmentFromBinaryLabelmapRepresentation(image, name, list(color), "")
     if not segment_id:
         raise UserInputError(
@@ -326,13 +371,6 @@ def _volume_in_segmentation(
 ) -> np.ndarray:
     """From a volume's indices to the segmentation's own RAS."""
     return np.asarray(np.linalg.inv(node_to_world(segmentation_node)) @ volume_ijk_to_world(volume_node))
-
-
-def index_of_array(matrix: np.ndarray, starts_kji: list[int]) -> np.ndarray:
-    """A matrix to indices of a grid, made one to indices of an array that starts at `starts_kji` of the grid."""
-    shifted = matrix.copy()
-    shifted[:3, 3] -= starts_kji[::-1]
-    return shifted
 
 
 def _binary_labelmap() -> str:

@@ -13,9 +13,12 @@ import slicer
 from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
-from context_propagation.core.image.slices import SliceEdit, find_edited_slices_in_boxes, slices_to_keep
+from context_propagation.core.image.drawings import find_drawing
+from context_propagation.core.image.own_grid import OwnMask
+from context_propagation.core.image.slices import SliceEdit, slices_to_keep
 from context_propagation.core.image.source_volume import axis_of_plane
 from context_propagation.core.session.saved_session import SavedSession
+from context_propagation.mrml.nodes.segments import own_segment
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.nodes.volume_nodes import planes_of_volume, volume_shape_kji
 from context_propagation.mrml.nodes.world_matrices import relative_place
@@ -101,7 +104,8 @@ def _earlier_in_session(live: LiveSession, selection: Selection, segment: BoxedM
     with suppress(UserInputError):  # moved or changed since: then its last steps are what there is
         live.follow()
     propagation = live.propagation
-    return _earlier(selection, segment, axis, live.drawings, propagation.last_known, propagation.place)
+    known = None if propagation.last_known is None else OwnMask(propagation.grid, propagation.last_known)
+    return _earlier(selection, segment, axis, live.drawings, known, propagation.place)
 
 
 def _earlier_in_scene(
@@ -113,7 +117,7 @@ def _earlier_in_scene(
         return Earlier(trouble=f"{error}. Slices drawn before cannot be kept.")
     if saved is None:
         return Earlier()
-    earlier = _earlier(selection, segment, axis, saved.drawings, saved.known_in(segment), saved.place)
+    earlier = _earlier(selection, segment, axis, saved.drawings, _known_now(saved, selection), saved.place)
     if not is_placed_as(saved.place, selection):
         return earlier
     replayable = saved if saved.propagations else None
@@ -134,21 +138,34 @@ def is_placed_as(place: np.ndarray, selection: Selection) -> bool:
     return bool(np.abs(then - corners).max() <= PLACE_TOLERANCE_VOXELS)
 
 
+def _own(selection: Selection) -> OwnMask:
+    return own_segment(selection.segmentation_node, selection.segment_id, selection.volume_nodes[0])
+
+
+def _known_now(saved: SavedSession, selection: Selection) -> OwnMask | None:
+    """What the segment is compared with to find what was redrawn since; None where it lies on another grid now."""
+    current = _own(selection)
+    if not saved.own_grid.is_same(current.grid):
+        return None
+    return OwnMask(current.grid, saved.known_in(current.mask))
+
+
 def _earlier(
     selection: Selection,
     segment: BoxedMask,
     axis: int | None,
     drawings: Sequence[SliceEdit],
-    known: BoxedMask | None,
+    known: OwnMask | None,
     place: np.ndarray,
 ) -> Earlier:
     if not is_placed_as(place, selection):
         return Earlier(trouble=f"{PLACED_OTHERWISE}. Slices drawn then are not kept.")
-    redrawn: list[SliceEdit] = []
+    redrawn: tuple[SliceEdit, ...] = ()
     trouble = ""
-    if known is not None and not known.is_same(segment):
+    current = _own(selection)
+    if known is not None and known.grid.is_same(current.grid) and not known.mask.is_same(current.mask):
         try:
-            redrawn = find_edited_slices_in_boxes(known, segment, axis)
+            redrawn = find_drawing(known.grid, known.mask, current.mask, axis).edits
         except UserInputError as error:
             trouble = f"{error}. What was redrawn since the last propagation is not kept."
     return Earlier(slices_to_keep(drawings, segment.mask, redrawn), trouble=trouble)

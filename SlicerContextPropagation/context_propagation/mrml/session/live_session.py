@@ -166,6 +166,7 @@ class LiveSession:
             propagations=tuple(self.history),
             segment_id=selection.segment_id,
             place=self.propagation.place,
+            grid=self.propagation.grid,
         )
 
     def _save(self) -> None:

@@ -13,8 +13,9 @@ import slicer
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
-from context_propagation.core.image.boxes import slices_of
-from context_propagation.core.image.slices import SliceEdit, find_edited_slices_in_boxes
+from context_propagation.core.image.drawings import Drawing, find_drawing, mask_of_places
+from context_propagation.core.image.own_grid import NO_SLICES, OwnGrid, OwnMask, OwnSlices
+from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.session.saved_session import SavedPropagation
 from context_propagation.mrml.session.operation import Operation, Result
 from context_propagation.mrml.session.segment_image import SegmentImage
@@ -51,8 +52,9 @@ class PendingPropagation:
         edits: The slices that were found redrawn.
         result: The engine's `PropagationResult`.
         step: What the engine's history will take.
-        known: The segment before it was redrawn, on the volume's grid.
+        known: The segment before it was redrawn, on its own grid.
         drawn: The segment as redrawn.
+        drawing: What was drawn, and where it lies on the segment's own grid.
     """
 
     edits: tuple[SliceEdit, ...]
@@ -60,13 +62,14 @@ class PendingPropagation:
     step: Step
     known: BoxedMask
     drawn: BoxedMask
+    drawing: Drawing
 
 
 class PropagationLogic:
     """One segment, its source volume, and the engine's session, kept in step.
 
-    What was drawn is found by comparing the segment with what it was after the last propagation, both read the same
-    way: so neither resampling to another grid nor voxels that masking refused look like edits.
+    What was drawn is found by comparing the segment with what it was after the last propagation, voxel by voxel on the
+    grid that it is stored on: so voxels that masking refused do not look like edits, and none is missed.
 
     The session's `done` and `undone` are the only history: each propagation made here is a `SegmentStep` in them, which
     holds what goes back and forth in the segment too.
@@ -94,6 +97,7 @@ class PropagationLogic:
         self._unmasked_writer = EditorLogicWriter(scene, segmentation_node, volume_nodes[0])
         self.writer: SegmentWriter = writer or self._unmasked_writer
         self._left: BoxedMask | None = None  # the segment as our last write, undo or redo left it
+        self._in_step: BoxedMask | None = None  # the segment when the history was last as it is now
         self._computing = False
         self.pending: PendingPropagation | None = None
 
@@ -104,24 +108,30 @@ class PropagationLogic:
         self._require_free()
         return self._exclusive(self._image.set_operation(self.writer, initial, ready))
 
-    def resume(self, known: BoxedMask | None = None) -> None:
+    def resume(self, known: OwnMask | None = None, drawn: OwnSlices = NO_SLICES) -> None:
         """Go on with a session that holds an image already, e.g. one restored from a file.
 
         What the segment differs in from what is known counts as drawn.
 
         Args:
-            known: The segment as it was read after the last propagation, on the volume's grid; by default the session's
+            known: The segment as it was read after the last propagation, on its own grid; by default the session's
                 segmentation, which looks the same only where the segment's grid is the volume's.
+            drawn: Slices of its own grid that were drawn before.
 
         Raises:
             UserInputError: Volumes cannot be used, or the session's image is of another size.
         """
-        self._image.resume(known)
+        self._image.resume(known, drawn)
 
     @property
     def known(self) -> BoxedMask:
         """See `SegmentImage.require_known`."""
         return self._image.require_known()
+
+    @property
+    def grid(self) -> OwnGrid:
+        """The grid that the segment was stored on when the image was set."""
+        return self._image.drawn.grid
 
     @property
     def last_known(self) -> BoxedMask | None:
@@ -145,8 +155,7 @@ class PropagationLogic:
         Raises:
             UserInputError: No image is set, nothing was redrawn, no plane stands out, or nodes were moved or changed.
         """
-        known = self.known
-        return find_edited_slices_in_boxes(known, self._image.read(), self._image.axis(axis, plane))
+        return list(self._find(*self._known_and_current(), axis, plane).edits)
 
     def redrawn(self, plane: str | None = None, current: BoxedMask | None = None) -> list[SliceEdit]:
         """As `edits`; nothing where nothing was redrawn.
@@ -155,9 +164,17 @@ class PropagationLogic:
             plane: As in `edits`.
             current: What was read just now, so that it is not read again.
         """
-        known, current = self.known, current or self._image.read()
-        axis = self._image.axis(None, plane)
-        return [] if known.is_same(current) else find_edited_slices_in_boxes(known, current, axis)
+        known, current = self._known_and_current(current)
+        return [] if known.is_same(current) else list(self._find(known, current, plane=plane).edits)
+
+    def _known_and_current(self, current: BoxedMask | None = None) -> tuple[BoxedMask, BoxedMask]:
+        """Both on one grid: what is read may decide which one that is."""
+        self._image.require_known()
+        current = current or self._image.read()
+        return self.known, current
+
+    def _find(self, known: BoxedMask, drawn: BoxedMask, axis: int | None = None, plane: str | None = None) -> Drawing:
+        return find_drawing(self._image.drawn.grid, known, drawn, self._image.axis(axis, plane))
 
     def propagation_operation(
         self, axis: int | None = None, plane: str | None = None, current: BoxedMask | None = None
@@ -178,19 +195,21 @@ class PropagationLogic:
         self._require_free()
         drawn = self.follow_segment(current)
         known = self.known
-        edits = find_edited_slices_in_boxes(known, drawn, self._image.axis(axis, plane))
+        drawing = self._find(known, drawn, axis, plane)
+        shape, waiting = self._image.drawn.grid.image_shape, self._image.drawn.waiting(self.steps, drawing)
 
         def begin() -> None:
             if self.known is not known:
                 raise UserInputError("Something was propagated or undone meanwhile; propagate again")
 
         def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Step, PropagationResult]:
-            preview = self._session.preview(edits, progress, cancelled)
+            spared = mask_of_places(shape, waiting)
+            preview = self._session.preview(drawing.edits, progress, cancelled, spared)
             return preview.step, preview.result
 
         def finish(computed: tuple[Step, PropagationResult]) -> PendingPropagation:
             step, result = computed
-            self.pending = PendingPropagation(tuple(edits), result, step, known, drawn)
+            self.pending = PendingPropagation(drawing.edits, result, step, known, drawn, drawing)
             return self.pending
 
         return self._exclusive(Operation("Propagate", compute, finish, begin=begin))
@@ -206,14 +225,11 @@ class PropagationLogic:
         self._image.require_known()
         if not self._image.read().is_same(pending.drawn):
             raise UserInputError("The segment was changed since it was propagated; propagate again")
-        result, edits = pending.result, pending.edits
-        box = result.changed_box_kji or EMPTY
-        to_write = np.zeros(result.changed.shape, bool)
-        to_write[slices_of(box)] = result.changed[slices_of(box)]
-        for edit in edits:
-            np.moveaxis(to_write, edit.axis, 0)[edit.index] = False  # as drawn, whatever the engine says
-        report = self._image.write(self.writer, result.segmentation, to_write, edits[0].axis, box)
-        self._left = self._image.last_known = self._image.read()
+        result, drawing = pending.result, pending.drawing
+        to_write, box = drawing.to_write(result.changed, result.changed_box_kji or EMPTY, self._session.protected)
+        spared = self._image.drawn.spared(self.steps, drawing)
+        report = self._image.write(self.writer, result.segmentation, to_write, drawing.axis, box, spared)
+        self._left = self._in_step = self._image.last_known = self._image.read()
         in_editor = self.writer.keeps_history and bool(report.written or report.refused)
         self._session.add(
             SegmentStep.of(
@@ -221,12 +237,13 @@ class PropagationLogic:
                 known=pending.known,
                 drawn=pending.drawn,
                 propagated=self._left,
+                drawing=drawing,
                 written=None if in_editor else report.flips,
                 in_editor=in_editor,
                 saved=_saved(pending, report),
             )
         )
-        return Propagation(edits, result, report)
+        return Propagation(pending.edits, result, report)
 
     def discard(self, pending: PendingPropagation) -> None:
         """Forget a propagation that was not applied: the segment and what was drawn in it stay as they are.
@@ -290,11 +307,12 @@ class PropagationLogic:
                 raise UserInputError("The Segment Editor took this back; use its Redo")
             where, current = (self._image.node, self._image.segment_id), self._image.read()
             drawn_since = [later.drawn_in(current) for later in segment_steps(self._session.undone)] if back else []
+            box = self._image.drawn.grid.box_of_lattice(flips.box)
             for drawn in drawn_since:
-                flips = flips.outside(drawn, self._image.node, self._image.volume)
+                flips = flips.among(~drawn.over(box))
             flipped = write_flips(self._unmasked_writer, *where, flips.backwards)
             steps[-1] = replace(step, taken_back=flipped if back else None)
-            self._left = self._image.read()
+            self._left = self._in_step = self._image.read()
         self._step_in_engine(back)
 
     def _step_in_engine(self, back: bool) -> None:
@@ -310,7 +328,7 @@ class PropagationLogic:
         """Bring the engine in step where the Segment Editor's Undo or Redo was pressed, which tells no one.
 
         A step counts as undone where every voxel that it wrote has its old value again; one that wrote nothing goes
-        with the one before it.
+        with the one before it. Where the segment is just as the last one found or left it, no other one is looked at.
 
         Args:
             current: As in `redrawn`.
@@ -319,14 +337,23 @@ class PropagationLogic:
             The segment as it is.
         """
         self._require_free()
-        self._image.require_known()
-        current = current or self._image.read()
+        _, current = self._known_and_current(current)
+        if self._in_step is None or not current.is_same(self._in_step):
+            self._follow(current)
+            self._in_step = current
+        return current
+
+    def _follow(self, current: BoxedMask) -> None:
+        if any(step.left(current) for step in segment_steps(self._session.undone[-1:])):
+            self._step_in_engine(back=False)
+            return
         while (count := count_missing(self.steps, current)) > 0:
             for _ in range(count):
                 self._step_in_engine(back=True)
+            if current.is_same(segment_steps(self._session.undone)[-1].drawn):
+                return
         while any(step.is_in(current) for step in segment_steps(self._session.undone[-1:])):
             self._step_in_engine(back=False)
-        return current
 
     # -- one at a time -----------------------------------------------------------------------------------------------
 
@@ -363,17 +390,11 @@ class PropagationLogic:
         """The segment is as we left it last, or as the Segment Editor brought it back after a propagation."""
         current = self._image.read()
         if not any(mask is not None and current.is_same(mask) for mask in (self._left, known)):
-            raise UserInputError(
-                f"'{self._image.node.GetName()}' was edited since the last propagation; undo that edit first"
-            )
+            name = self._image.node.GetName()
+            raise UserInputError(f"'{name}' was edited since the last propagation; undo that edit first")
 
 
 def _saved(pending: PendingPropagation, report: WriteReport) -> SavedPropagation:
-    return SavedPropagation(
-        pending.edits,
-        pending.drawn,
-        datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        pending.result.scope,
-        pending.result.changed_per_slice,
-        report.refused,
-    )
+    made_at, result = datetime.now(timezone.utc).isoformat(timespec="seconds"), pending.result
+    said = result.scope, result.changed_per_slice, report.refused
+    return SavedPropagation(pending.edits, pending.drawn, made_at, *said, pending.drawing.own_slices)

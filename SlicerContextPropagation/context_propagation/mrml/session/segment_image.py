@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +10,9 @@ import slicer
 
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
 from context_propagation.core.image.boxes import Box
+from context_propagation.core.image.own_grid import NO_SLICES, OwnGrid, OwnMask, OwnSlices
 from context_propagation.core.image.source_volume import axis_of_plane
 from context_propagation.mrml.nodes.segment_reader import SegmentReader
 from context_propagation.mrml.nodes.volume_nodes import (
@@ -22,7 +23,9 @@ from context_propagation.mrml.nodes.volume_nodes import (
     volume_shape_kji,
 )
 from context_propagation.mrml.nodes.world_matrices import relative_place
+from context_propagation.mrml.session.drawn_slices import NO_BITS, DrawnSlices
 from context_propagation.mrml.session.operation import Operation
+from context_propagation.mrml.session.segment_step import segment_steps
 from context_propagation.mrml.writing.segment_writer import SegmentWriter, WriteReport, write_changed_voxels
 
 if TYPE_CHECKING:
@@ -39,11 +42,12 @@ class SegmentImage:
         segment_id: The segment.
 
     Attributes:
-        volume: The first volume, on whose grid masks lie.
+        volume: The first volume, on whose grid the engine works.
         node: Holds the segment.
         segment_id: The segment.
         last_known: The segment as it was read after the last propagation, whatever was moved or changed since; None
             where no image was set.
+        drawn: The grid that the segment is stored on, and what was drawn on it.
         place: `[4, 4]`, from the segmentation's own RAS to the first volume's indices, when the image was set.
     """
 
@@ -60,12 +64,13 @@ class SegmentImage:
         self._volumes = list(volume_nodes)
         self.volume, self.node, self.segment_id = volume_nodes[0], segmentation_node, segment_id
         self.last_known: BoxedMask | None = None
+        self.drawn = DrawnSlices()
         self.place = np.eye(4)
         self._reader = SegmentReader(segmentation_node, segment_id, volume_nodes[0])
         self._image_times: tuple[int, ...] = ()
 
     def require_known(self) -> BoxedMask:
-        """The segment as it was read after the last propagation, on the volume's grid.
+        """The segment as it was read after the last propagation, on the grid that it is stored on.
 
         Raises:
             UserInputError: No image is set, or nodes were deleted, moved or changed.
@@ -83,19 +88,36 @@ class SegmentImage:
         return self.last_known
 
     def read(self) -> BoxedMask:
-        """The segment as it is now, on the volume's grid.
+        """The segment as it is now, on the grid that it is stored on.
 
         Raises:
-            UserInputError: It cannot be read.
+            UserInputError: It cannot be read, or was put on another grid since the image was set.
         """
-        return self._reader.read()
+        current = self._reader.read()
+        if self.last_known is None:
+            return current.mask
+        if not self.drawn.grid.is_same(current.grid) and self._may_move(current):
+            self.last_known = self.drawn.begin(OwnMask(current.grid, BoxedMask(current.grid.shape, EMPTY, NO_BITS)))
+        return self.drawn.on_known_grid(current)
+
+    def _may_move(self, current: OwnMask) -> bool:
+        """Whether what is drawn into an empty segment decides on which grid it is."""
+        session, known = self._session, self.last_known
+        is_new = known is not None and known.is_empty and not segment_steps([*session.done, *session.undone])
+        return is_new and not current.mask.is_empty
 
     def write(
-        self, writer: SegmentWriter, segmentation: np.ndarray, changed: np.ndarray, axis: int, box: Box
+        self,
+        writer: SegmentWriter,
+        segmentation: np.ndarray,
+        changed: np.ndarray,
+        axis: int,
+        box: Box,
+        spared: Callable[[Box], np.ndarray] | None = None,
     ) -> WriteReport:
         """Write changed voxels, all of which lie in a box; see `write_changed_voxels`."""
         where = self.node, self.segment_id, self.volume
-        return write_changed_voxels(writer, *where, segmentation, changed, axis=axis, within=box)
+        return write_changed_voxels(writer, *where, segmentation, changed, axis=axis, within=box, spared=spared)
 
     def axis(self, axis: int | None, plane: str | None) -> int | None:
         """The array axis of slices that are named by it, by their plane, or not at all.
@@ -126,19 +148,21 @@ class SegmentImage:
         """
         volume_of = deferred_source_volume(self._volumes) if ready is None else lambda: ready
         times = image_times(self._volumes)
-        current = self.read()
-        before = current if initial is None else BoxedMask.of(initial.astype(bool))
-        predicts = before.is_empty and current.is_empty
+        current = self._reader.read()
+        before = current.mask if initial is None else current.grid.from_image(BoxedMask.of(initial.astype(bool)))
+        nothing_before = before.is_empty if initial is None else not initial.any()
+        predicts = nothing_before and current.mask.is_empty
         replaced: list[BoxedMask] = []
 
         def begin() -> None:
             self._require_nodes()
-            if not self.read().is_same(current):
+            if not self._reader.read().is_same(current):
                 raise UserInputError("The segment was changed meanwhile; press Predict or Start again")
 
         def compute(progress: Progress, cancelled: CancelCheck) -> None:
             progress("read", 0.0)
-            self._session.set_image(volume_of(), None if before.is_empty else before.mask, progress, cancelled)
+            on_image = current.grid.to_image(before).mask if initial is None else initial.astype(bool)
+            self._session.set_image(volume_of(), None if nothing_before else on_image, progress, cancelled)
             replaced.append(BoxedMask.of(self._session.segmentation))
 
         def finish(_: None) -> WriteReport:
@@ -148,11 +172,11 @@ class SegmentImage:
                 raise UserInputError("The voxels of a volume were changed while they were read; press Predict or Start")
             report = WriteReport()
             if predicts:
-                if not self.read().is_empty:
+                if not self._reader.read().mask.is_empty:
                     raise UserInputError("The segment was changed during the prediction; press Predict or Start again")
                 predicted = self._session.segmentation
                 report = self.write(writer, predicted, predicted, 0, replaced[0].box)
-            self._start(self.read() if predicts else before)
+            self._start(self._reader.read() if predicts else OwnMask(current.grid, before))
             return report
 
         def abandon() -> None:
@@ -161,20 +185,26 @@ class SegmentImage:
 
         return Operation("Set image", compute, finish, abandon, begin)
 
-    def resume(self, known: BoxedMask | None) -> None:
+    def resume(self, known: OwnMask | None, drawn: OwnSlices) -> None:
         """Go on with a session that holds an image already; see `PropagationLogic.resume`."""
         require_one_image(self._volumes)
         shape = volume_shape_kji(self.volume)
-        known = BoxedMask.of(self._session.segmentation) if known is None else known
-        if known.shape != shape:
+        if known is None:
+            segmentation = BoxedMask.of(self._session.segmentation)
+            known = OwnMask(OwnGrid.of_image(segmentation.shape), segmentation)
+        if known.grid.image_shape != shape:
             raise UserInputError(
-                f"The session's image has shape {known.shape} and volume '{self.volume.GetName()}' has "
+                f"The session's image has shape {known.grid.image_shape} and volume '{self.volume.GetName()}' has "
                 f"{shape} (k, j, i); select the volume that the session was saved with"
             )
-        self._start(known)
+        current = self._reader.read()
+        if not known.grid.is_same(current.grid) and known.grid.is_image_s:
+            known, drawn = OwnMask(current.grid, current.grid.from_image(known.mask)), current.grid.slices_at(drawn)
+        self._start(known, drawn)
+        self.read()
 
-    def _start(self, known: BoxedMask) -> None:
-        self.last_known = known
+    def _start(self, known: OwnMask, drawn: OwnSlices = NO_SLICES) -> None:
+        self.last_known = self.drawn.begin(known, drawn)
         self.place, self._image_times = relative_place(self.volume, self.node), image_times(self._volumes)
 
     def _require_nodes(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
 from context_propagation.core.image.boxes import box_shape
+from context_propagation.core.image.drawings import Drawing
 from context_propagation.core.session.saved_session import SavedPropagation
 from context_propagation.core.session.step import Step
 from context_propagation.mrml.writing.segment_writer import Flips
@@ -18,13 +19,14 @@ from context_propagation.mrml.writing.segment_writer import Flips
 
 @dataclass(frozen=True)
 class SegmentStep(Step):
-    """A step of the engine, and what came of it in the segment.
+    """A step of the engine, and what came of it in the segment; masks are on the grid that this is stored on.
 
     Attributes:
         known: The segment before it was redrawn.
         drawn: The segment as it was redrawn.
         propagated: The segment after it was propagated.
-        written: The voxels of the segment's own grid that propagation changed; None where there are none, or where the
+        drawing: What was drawn.
+        written: The voxels that propagation changed; None where there are none, or where the
             Segment Editor takes them back.
         in_editor: Whether it is a step of the Segment Editor's history as well, which alone can take it back.
         saved: What a saved session says of it.
@@ -34,6 +36,7 @@ class SegmentStep(Step):
     known: BoxedMask
     drawn: BoxedMask
     propagated: BoxedMask
+    drawing: Drawing
     written: Flips | None
     in_editor: bool
     saved: SavedPropagation
@@ -46,7 +49,7 @@ class SegmentStep(Step):
 
     @cached_property
     def _wrote(self) -> tuple[np.ndarray, np.ndarray]:
-        """Flat indices (C order over `[K, J, I]`) of the volume's voxels that propagation changed; what they became."""
+        """Flat indices (C order over `[K, J, I]`) of the voxels that propagation changed; what they became."""
         box = self.drawn.differs_within(self.propagated) or EMPTY
         places = np.flatnonzero(self.drawn.over(box) ^ self.propagated.over(box))
         inside = np.unravel_index(places, box_shape(box))
@@ -63,8 +66,12 @@ class SegmentStep(Step):
 
     @property
     def wrote_nothing(self) -> bool:
-        """Whether no voxel of the volume shows that it was made."""
+        """Whether no voxel of the segment shows that it was made."""
         return not self._wrote[0].size
+
+    def left(self, segment: BoxedMask) -> bool:
+        """Whether a segment is in every voxel as it was after it was propagated, where that wrote something."""
+        return not self.wrote_nothing and segment.is_same(self.propagated)
 
     def is_in(self, segment: BoxedMask) -> bool:
         """Whether a segment has what propagation wrote."""

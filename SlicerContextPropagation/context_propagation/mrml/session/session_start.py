@@ -10,6 +10,7 @@ import slicer
 from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.own_grid import OwnMask
 from context_propagation.core.image.slices import SliceEdit, mask_of_slices
 from context_propagation.core.image.source_volume import axis_of_plane
 from context_propagation.core.session.saved_session import SavedPropagation, SavedSession
@@ -124,7 +125,7 @@ class SessionStart:
             self._selection.require_nodes()
             if image_times(nodes) != times:
                 raise UserInputError("The voxels of a volume were changed while edits were replayed; do it again")
-            self._propagation.resume(saved.known)
+            self._propagation.resume(OwnMask(saved.own_grid, saved.known), saved.own_slices)
             return self._live(*computed, saved.propagations), saved
 
         return Operation("Replay edits", compute, finish)

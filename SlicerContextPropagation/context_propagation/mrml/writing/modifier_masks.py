@@ -6,8 +6,8 @@ import numpy as np
 import slicer
 
 from context_propagation.core.image.boxes import Box, box_shape
+from context_propagation.core.image.nearest_pull import pull_nearest
 from context_propagation.mrml.nodes.labelmap_images import image_from_mask, labelmap_from_image
-from context_propagation.mrml.nodes.nearest_pull import pull_nearest
 from context_propagation.mrml.nodes.segments import grid_mapping
 from context_propagation.mrml.nodes.volume_nodes import volume_array
 

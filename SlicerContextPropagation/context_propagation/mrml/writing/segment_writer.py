@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
@@ -10,18 +11,10 @@ import numpy as np
 import slicer
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.boxes import Box, bounding_box, offset, slices_of, whole
+from context_propagation.core.image.nearest_pull import index_of_array, mapped_box, nearest_index, pull_nearest
 from context_propagation.mrml.nodes.labelmap_images import Labelmap, image_from_mask
-from context_propagation.mrml.nodes.nearest_pull import mapped_box, nearest_index, pull_nearest
-from context_propagation.mrml.nodes.segments import (
-    GridMapping,
-    grid_mapping,
-    index_of_array,
-    segment_grid,
-    segment_labelmap,
-    segment_name,
-)
+from context_propagation.mrml.nodes.segments import GridMapping, segment_grid, segment_labelmap, segment_name
 from context_propagation.mrml.nodes.volume_nodes import volume_shape_kji
 
 
@@ -81,19 +74,6 @@ class Flips:
         """Removed and added ones, bool `[K, J, I]`."""
         return np.asarray(self.remove | self.add)
 
-    def outside(
-        self,
-        mask: BoxedMask,
-        segmentation_node: slicer.vtkMRMLSegmentationNode,
-        volume_node: slicer.vtkMRMLScalarVolumeNode,
-    ) -> Flips:
-        """Those whose nearest voxel of a volume is not in a mask on its grid."""
-        if mask.is_empty:
-            return self
-        mapping = grid_mapping(segmentation_node, self.ijk_to_ras, volume_node)
-        index = index_of_array(mapping.volume_from_segment_ijk, [start for start, _ in mask.box])
-        return self.among(~pull_nearest(mask.inside, index, self.box))
-
     def among(self, voxels: np.ndarray) -> Flips:
         """Those that are among voxels of the box, bool `[K, J, I]`."""
         return replace(self, remove=self.remove & voxels, add=self.add & voxels)
@@ -141,6 +121,7 @@ def write_changed_voxels(
     changed: np.ndarray,
     axis: int = 0,
     within: Box | None = None,
+    spared: Callable[[Box], np.ndarray] | None = None,
 ) -> WriteReport:
     """Write the changed voxels of a volume-grid mask into a segment, and read back what was written.
 
@@ -157,6 +138,7 @@ def write_changed_voxels(
         axis: Array axis of the volume (0: k, 1: j, 2: i) by which refused voxels are counted.
         within: A box of the volume in which all changed voxels lie, where it is known: of a large volume, only that is
             looked at then.
+        spared: Says of a box of the segment's grid (indices of its labelmap) which voxels are never written, bool.
 
     Raises:
         UserInputError: Masks of another shape than the volume, or a segment that cannot be read.
@@ -169,7 +151,7 @@ def write_changed_voxels(
             )
     mapping = segment_grid(segmentation_node, segment_id, volume_node)
     labelmap = segment_labelmap(segmentation_node, segment_id)
-    flips = _wanted_flips(labelmap, segmentation, changed, mapping, within or whole(shape))
+    flips = _wanted_flips(labelmap, segmentation, changed, mapping, within or whole(shape), spared)
     if flips is None:
         return WriteReport()
     writer.save_state()
@@ -224,7 +206,12 @@ def _write(
 
 
 def _wanted_flips(
-    labelmap: Labelmap, wanted: np.ndarray, to_write: np.ndarray, mapping: GridMapping, within: Box
+    labelmap: Labelmap,
+    wanted: np.ndarray,
+    to_write: np.ndarray,
+    mapping: GridMapping,
+    within: Box,
+    spared: Callable[[Box], np.ndarray] | None,
 ) -> Flips | None:
     """What is to change on the segment's grid, cropped to the voxels that differ; `None` where none does."""
     tight = bounding_box(to_write[slices_of(within)])
@@ -237,6 +224,8 @@ def _wanted_flips(
     new = pull_nearest(wanted[slices_of(volume_box)], index, box)
     old = labelmap.over(box)
     flips = written & (old ^ new)
+    if spared is not None:
+        flips &= ~spared(box)
     tight = bounding_box(flips)
     if tight is None:
         return None
