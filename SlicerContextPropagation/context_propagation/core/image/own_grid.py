@@ -133,6 +133,20 @@ class OwnGrid:
             found |= {(own, int(place)) for place in np.flatnonzero(self.homes(points)[:, axis] == index)}
         return OwnSlices(frozenset(found))
 
+    def image_slices_at(self, slices: OwnSlices) -> OwnSlices:
+        """The slices of the image at slices of this grid, where both lie along the same axes."""
+        found = set()
+        for own, index in slices.places:
+            point = np.zeros((1, 3), int)
+            point[0, own] = index
+            axis = self.axis_towards(own)[0]
+            home = int(self.homes(point)[0, axis])
+            if is_axis_aligned(_along_axes(self.image_from_own_ijk, whole(self.shape))) and (
+                0 <= home < self.image_shape[axis]
+            ):
+                found.add((axis, home))
+        return OwnSlices(frozenset(found))
+
     def box_on_image(self, box: Box) -> Box:
         """The box of image voxels that a box of this grid may reach."""
         return mapped_box(box, self.image_from_own_ijk)

@@ -58,7 +58,8 @@ class DrawnSlices:
 
     def waiting(self, steps: Iterable[SegmentStep], drawing: Drawing) -> frozenset[tuple[int, int]]:
         """Slices (axis, index) of the image that were drawn on in other planes."""
-        return drawing.waiting.union(*(step.drawing.waiting for step in steps))
+        earlier = self.grid.image_slices_at(self.before).places  # the engine knows those of the drawn planes, no others
+        return drawing.waiting.union(earlier, *(step.drawing.waiting for step in steps))
 
     def spared(self, steps: Iterable[SegmentStep], drawing: Drawing) -> Callable[[Box], np.ndarray]:
         """Says of a box of the segment's labelmap which voxels must not be written."""
