@@ -33,6 +33,17 @@ def application(tmp_path):
         running.stop()
 
 
+@pytest.fixture
+def models_loaded_once(monkeypatch):
+    """For tests that are not about loading or accuracy: what was loaded before is copied, and its sessions take few
+    steps.
+    """
+    pytest.importorskip("nnunetv2")
+    from loaded_models import quick_model
+
+    monkeypatch.setattr("context_propagation.core.bundle.bundle.load_model", quick_model)
+
+
 @pytest.fixture(scope="module")
 def effect_bundle(tmp_path_factory):
     """A small model with fusion networks."""
@@ -43,7 +54,7 @@ def effect_bundle(tmp_path_factory):
 
 
 @pytest.fixture
-def bench(application, effect_bundle):
+def bench(application, effect_bundle, models_loaded_once):
     """The application with the module loaded, and "Propagate Edit" with one model."""
     from effect_bench import EffectBench
 
