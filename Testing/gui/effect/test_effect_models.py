@@ -19,7 +19,7 @@ def bundles(tmp_path_factory):
 
 
 @pytest.fixture
-def bench(application, bundles):
+def bench(application, bundles, models_loaded_once):
     bench = EffectBench(application, *bundles)
     bench.choose_model("one channel")
     yield bench

@@ -42,7 +42,7 @@ def pet_model(tmp_path_factory):
 
 
 @pytest.fixture
-def module(application):
+def module(application, models_loaded_once):
     application.load_module(SHIPPED / "ContextPropagation.py")
     application.finish_startup()
     yield application

@@ -2,10 +2,12 @@
 
 import contextlib
 import importlib.util
+import os
 import sys
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import slicer
 import slicer.util
@@ -98,7 +100,7 @@ class Application:
     def start(self):
         """Put everything in place."""
         running.append(self.changes)
-        _use_settings_in(self.folder)
+        self._settings = _use_settings_of_our_own()
         self.changes.set_attribute(sys, "excepthook", _keep_failure)
         for name, module in stand_in_modules().items():
             self.changes.set_module(name, module)
@@ -146,6 +148,7 @@ class Application:
         qSlicerSegmentEditorEffectFactory._single = None
         self.changes.undo()
         running.remove(self.changes)
+        self._settings.cleanup()
 
 
 def _keep_failure(kind, error, trace):
@@ -154,9 +157,13 @@ def _keep_failure(kind, error, trace):
     failures.append(error)
 
 
-def _use_settings_in(folder):
+def _use_settings_of_our_own():
+    """In memory where there is a disk for that: Qt waits for a real one with each change."""
+    memory = Path("/dev/shm")
+    folder = TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None, ignore_cleanup_errors=True)
     QtCore.QCoreApplication.setOrganizationName("Stand-in")
     QtCore.QCoreApplication.setApplicationName("Slicer")
     ini, user = QtCore.QSettings.Format.IniFormat, QtCore.QSettings.Scope.UserScope
     QtCore.QSettings.setDefaultFormat(ini)
-    QtCore.QSettings.setPath(ini, user, str(folder))
+    QtCore.QSettings.setPath(ini, user, folder.name)
+    return folder

@@ -182,8 +182,10 @@ def is_gui_class(module, name):
 
 
 def test_every_name_that_ships_or_runs_in_the_application_is_listed():
-    unknown = [used for used in used_names() if not is_listed(used[2])]
-    unknown += [used for used in used_names() if used[3] and is_listed(used[2]) and used[3] not in kinds(used[2])]
+    names = list(used_names())
+
+    unknown = [used for used in names if not is_listed(used[2])]
+    unknown += [used for used in names if used[3] and is_listed(used[2]) and used[3] not in kinds(used[2])]
 
     assert unknown == []
-    assert {"QTimer", "QMessageBox", "ctkPathLineEdit", "qMRMLNodeComboBox"} <= {used[2] for used in used_names()}
+    assert {"QTimer", "QMessageBox", "ctkPathLineEdit", "qMRMLNodeComboBox"} <= {used[2] for used in names}
