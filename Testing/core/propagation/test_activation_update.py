@@ -207,7 +207,7 @@ def test_one_evaluation_on_the_slab_equals_the_whole_window_to_1e_5_in_float32(f
 def test_a_whole_optimisation_on_the_slab_equals_the_whole_window_to_1e_6_in_float64(folder, optimizer, level):
     model, grid, window = window_of(folder, torch.float64, level)
     features, aim = window.features[0], target()
-    settings = UpdateSettings(optimizer=optimizer, iterations=12)
+    settings = UpdateSettings(optimizer=optimizer, iterations=4)
     f_slab, f_box, report = update_window(
         model, model.splits[0], grid, window, features, aim, settings, lambda fraction: None, lambda: False
     )
@@ -249,7 +249,7 @@ def slices_far_apart(axis=0):
 def test_slices_far_apart_are_updated_in_slabs_of_their_own_as_on_the_whole_window(folder, optimizer, warm):
     model, grid, window = window_of(folder, torch.float64)
     features, aim = window.features[0], slices_far_apart()
-    settings = UpdateSettings(optimizer=optimizer, iterations=12)
+    settings = UpdateSettings(optimizer=optimizer, iterations=4)
 
     def updated(slice_target, start=None):
         return update_window(model, model.splits[0], grid, window, features, slice_target, settings,
