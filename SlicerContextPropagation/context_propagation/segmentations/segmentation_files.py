@@ -213,7 +213,7 @@ def _warn_of_what_is_left_out(path: Path, edited: ReadSegmentation) -> None:
 def _write_propagated_roi(
     path: Path, edited: ReadSegmentation, result: np.ndarray, volume: SourceVolume, images: Sequence[Path]
 ) -> None:
-    name = edited.name
+    name = edited.wanted.name  # an ROI may be named by its number
     if is_dicom_file(edited.path):
         write_changed_roi(path, edited.path, name, (edited.mask, result), volume, images)
     else:

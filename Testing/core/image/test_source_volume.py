@@ -7,8 +7,8 @@ import SimpleITK as sitk
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import (
     SourceVolume,
-    ijk_to_lps_of,
     farthest_apart_mm,
+    ijk_to_lps_of,
     same_grid,
 )
 
