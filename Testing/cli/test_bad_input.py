@@ -367,7 +367,7 @@ def test_a_level_beyond_the_decoder_is_named(refused, propagate_arguments):
 
 
 def test_the_installed_command_gives_exit_code_2_and_one_line(files, tmp_path):
-    arguments = ["predict", "--model", files.model, "--image", tmp_path / "no.nii", "--output", tmp_path / "out.nii.gz"]
+    arguments = ["predict", "--model", tmp_path / "no", "--image", files.image, "--output", tmp_path / "out.nii.gz"]
     command = [sys.executable, "-m", "context_propagation.cli.main", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
@@ -375,7 +375,7 @@ def test_the_installed_command_gives_exit_code_2_and_one_line(files, tmp_path):
 
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("context-propagation: error: Image ")
+    assert done.stderr.startswith("context-propagation: error: Model folder ")
     assert list(tmp_path.iterdir()) == []
 
 

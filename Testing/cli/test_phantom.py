@@ -14,7 +14,7 @@ from context_propagation.core.phantom.phantom import PhantomSettings, make_phant
 from context_propagation.files.image_files import read_source_volume
 from context_propagation.files.rtstruct_reading import read_roi
 
-SPACING = (5.0, 5.0, 4.0)
+SPACING = (8.0, 8.0, 6.0)
 
 
 def command(output: Path, *more: str, kind: str = "oesophagus") -> int:

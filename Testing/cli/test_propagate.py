@@ -231,6 +231,25 @@ def test_ctrl_c_leaves_no_output_and_no_temporary_file(propagate_arguments, tmp_
     assert older.read_text() == content
 
 
+def test_ctrl_c_while_a_text_is_executed_gives_130_too(tmp_path):
+    """As where a dataclass is made during an import: Python keeps in mind that an interrupt came out of it."""
+    script = tmp_path / "interrupted.py"
+    script.write_text(
+        "import sys\n"
+        "from context_propagation.cli import main as command\n"
+        "command.parsed = lambda argv: exec('raise KeyboardInterrupt')\n"
+        "sys.exit(command.main([]))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted"], capture_output=True, text=True, env=environment, check=False
+    )
+
+    assert done.returncode == 130
+    assert done.stderr.splitlines() == ["context-propagation: interrupted; nothing was written"]
+
+
 def test_a_real_ct_is_read_from_its_dicom_folder(run, propagate_arguments, ct_dicom, tmp_path):
     from context_propagation.files.image_files import read_image
     from nnunet_folders import write_nnunet_folder

@@ -34,6 +34,10 @@ SQUARE = [(4.5, 5.5), (4.5, 12.5), (10.5, 12.5), (10.5, 5.5)]
 """Encloses the voxels j 5 to 10, i 6 to 12."""
 
 
+FEW_GEOMETRIES = ("thick slices from the top", "sagittal", "oblique")
+"""Slices counted the other way, other axes, and none of the patient's axes."""
+
+
 def square() -> np.ndarray:
     mask = np.zeros(SHAPE[1:], bool)
     mask[5:11, 6:13] = True
@@ -126,6 +130,7 @@ def test_contours_land_on_the_voxels_that_they_enclose_in_the_patient(tmp_path, 
     assert {tuple(index) for index in np.argwhere(mask)[:, ::-1].tolist()} == found
 
 
+@pytest.mark.quick(geometry=FEW_GEOMETRIES)
 @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
 def test_what_is_written_is_read_back_voxel_for_voxel(tmp_path, geometry):
     series = write_ct_series(tmp_path / "ct", np.zeros(SHAPE, np.int16), geometry)
@@ -548,6 +553,7 @@ def test_a_structure_set_as_labelmap_tells_of_the_rois_that_are_left_out(series,
 # Another reader
 
 
+@pytest.mark.quick(name=FEW_GEOMETRIES)
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_plastimatch_reads_the_same_voxels(tmp_path, name):
     pytest.importorskip("plastimatch")

@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return BAD_INPUT
         except KeyboardInterrupt:
             print(f"{PROGRAM}: interrupted; {interrupted}", file=sys.stderr)
+            exec("")  # else Python ends by the signal, in place of 130, where Ctrl-C came in an `exec` of a text
             return INTERRUPTED
         except OSError as error:
             where = f"'{error.filename}': " if error.filename else ""

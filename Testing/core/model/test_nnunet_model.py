@@ -353,7 +353,7 @@ def refined(folder, volume, orientation=None):
     return [in_lps(mask, volume) for mask in (session.initial, session.window_prediction, session.segmentation)]
 
 
-@pytest.mark.quick(stored=("RAS", "PSL"))
+@pytest.mark.quick(stored="PSL")
 @pytest.mark.parametrize("stored", STORED)
 @pytest.mark.parametrize("how", ["reader", "argument"])
 def test_stored_flips_and_permutations_do_not_matter_where_the_orientation_is_known(tmp_path, stored, how):

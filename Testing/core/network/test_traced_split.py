@@ -41,6 +41,7 @@ def cut(tensor, box):
     return tensor[(slice(None), slice(None), *slices_of(box))]
 
 
+@pytest.mark.quick(level=2)
 @pytest.mark.parametrize(("name", "level"), CASES)
 def test_decode_of_encode_equals_the_plain_forward(split_of, name, level):
     network, split = split_of(name)
@@ -65,6 +66,7 @@ def test_levels_and_strides_are_found_from_the_graph(split_of, name):
     assert split.total_stride == ((2 ** LEVELS[name],) * 3)
 
 
+@pytest.mark.quick(level=2)
 @pytest.mark.parametrize(("name", "level"), NNUNET_CASES)
 def test_on_nnunets_networks_it_agrees_with_the_split_made_for_them(split_of, name, level):
     network, traced = split_of(name)
@@ -114,7 +116,7 @@ def test_a_slab_decodes_its_box_as_the_whole_window_does(split_of, name, level):
             assert slab.features.f.numel() < features.f.numel()
 
 
-@pytest.mark.quick(level=1)
+@pytest.mark.quick(level=1, name=("UNet", "DynUNet", "SegResNet", "ResidualEncoderUNet"))
 @pytest.mark.parametrize(("name", "level"), CASES)
 def test_a_change_of_f_reaches_nothing_outside_the_affected_box(split_of, name, level):
     _, split = split_of(name)

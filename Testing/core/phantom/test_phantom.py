@@ -102,6 +102,7 @@ def test_the_style_is_in_the_label_and_not_in_the_image(kind, monkeypatch):
     assert not (tight.gtv & ~generous.gtv).any()
 
 
+@pytest.mark.quick(kind="oesophagus")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_anatomy_does_not_depend_on_the_grid(kind):
     coarse, fine = make_phantom(settings(kind)), make_phantom(PhantomSettings(kind))

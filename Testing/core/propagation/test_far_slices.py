@@ -323,6 +323,7 @@ def test_margins_follow_the_axes_of_a_network_that_sees_them_transposed(tmp_path
     assert np.array_equal(margins[owned(session)] > 0, session.window_prediction[owned(session)])
 
 
+@pytest.mark.quick(flips=((True, False, True),))
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
 @pytest.mark.parametrize("flips", [(False, False, False), (True, False, True), (False, True, True)])
 def test_far_slices_of_flipped_and_permuted_arrays_are_the_same_where_the_orientation_is_known(folder, order, flips):

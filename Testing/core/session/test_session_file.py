@@ -248,6 +248,7 @@ def test_fused_margins_and_updated_features_come_back(fused, restored):
     assert restored.settings == session.settings
 
 
+@pytest.mark.quick(steps=(("undo", "undo", "redo"),))
 @pytest.mark.parametrize("steps", [(), ("undo",), ("undo", "undo", "redo"), ("undo", "redo", "redo")])
 def test_a_session_with_a_fusion_network_goes_on_as_if_never_saved(fused, restored, steps):
     session, _ = fused

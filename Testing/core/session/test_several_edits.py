@@ -328,18 +328,22 @@ def drawing(session, axis, index, kind):
     return SliceEdit(axis, index, masks[kind])
 
 
-@pytest.mark.quick(mode="joint")
+@pytest.mark.quick(mode="joint", walks=12)
 @pytest.mark.parametrize("mode", MODES)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@given(steps=steps)
-def test_drawn_slices_are_as_drawn_and_undo_is_exact_through_any_order_of_steps(model, fusion, mode, steps):
-    follower = Follower(started(model, mode, fusion, iterations=1))
-    for step in steps:
-        if step[0] == "edit":
-            _, axis, indices, kind = step
-            follower.edit([drawing(follower.session, axis, index, kind) for index in indices])
-        elif step[0] == "by hand":
-            follower.change_by_hand(tuple(slice(start, start + 3) for start in step[1]))
-        else:
-            getattr(follower, step[0])()
-        follower.check()
+@pytest.mark.parametrize("walks", [12, 40])
+def test_drawn_slices_are_as_drawn_and_undo_is_exact_through_any_order_of_steps(model, fusion, mode, walks):
+    @settings(max_examples=walks, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @given(steps=steps)
+    def walk(steps):
+        follower = Follower(started(model, mode, fusion, iterations=1))
+        for step in steps:
+            if step[0] == "edit":
+                _, axis, indices, kind = step
+                follower.edit([drawing(follower.session, axis, index, kind) for index in indices])
+            elif step[0] == "by hand":
+                follower.change_by_hand(tuple(slice(start, start + 3) for start in step[1]))
+            else:
+                getattr(follower, step[0])()
+            follower.check()
+
+    walk()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing.dummy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -42,6 +44,18 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(params=["in threads", "in processes"])
+def planning(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nnU-Net's workers measure the images: a process of its own imports torch and nnU-Net for many seconds."""
+    if request.param == "in threads":
+        extractor = pytest.importorskip("nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor")
+        monkeypatch.setattr(
+            extractor, "multiprocessing", SimpleNamespace(get_context=lambda way: multiprocessing.dummy)
+        )
+
+
+@pytest.mark.quick(planning="in threads")
+@pytest.mark.usefixtures("planning")
 def test_training_leaves_a_standard_folder_and_is_not_repeated(data_dir: Path, tmp_path: Path) -> None:
     stages: list[str] = []
 

@@ -511,13 +511,13 @@ def test_a_training_that_died_is_done_again_at_a_third_of_the_learning_rate(mode
 
     def first_wrong_then_good():
         reads.append(1)
-        return wrong if len(reads) <= 40 else good
+        return wrong if len(reads) <= 20 else good
 
-    trained = train(model, [first_wrong_then_good] * 20, readers(good), learning_rate=0.03)
+    trained = train(model, [first_wrong_then_good] * 10, readers(good), learning_rate=0.03)
 
-    assert len(reads) == 80
+    assert len(reads) == 40
     assert "The training died" in caplog.text
-    again = train(model, readers(good) * 20, readers(good), learning_rate=0.03 / 3)
+    again = train(model, readers(good) * 10, readers(good), learning_rate=0.03 / 3)
     assert same(weights_of(trained), weights_of(again))
 
 
@@ -525,4 +525,4 @@ def test_a_training_that_dies_at_every_rate_is_refused(model, strict):
     good = agreeing(model, example(model, 1))
 
     with pytest.raises(UserInputError, match="3 trainings died"):
-        train(model, readers(replace(good, truth=~good.truth)) * 20, readers(good), learning_rate=0.03)
+        train(model, readers(replace(good, truth=~good.truth)) * 10, readers(good), learning_rate=0.03)
