@@ -59,8 +59,15 @@ def write_balls(folder: Path) -> None:
     (folder / "folds.json").write_text(json.dumps({"folds": folds}))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_data_variable():
+    with pytest.MonkeyPatch.context() as change:
+        change.delenv("CONTEXT_PROPAGATION_DATA", raising=False)
+        yield
+
+
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Path:
+def place(tmp_path_factory, no_data_variable) -> Path:
     """Data, protocols, and one finished run in `out` with its trainings in `work`."""
     folder = tmp_path_factory.mktemp("evaluation")
     write_balls(folder / "balls")
@@ -73,11 +80,6 @@ def place(tmp_path_factory) -> Path:
 def command(place: Path, variant: str, output: Path) -> list[str]:
     words = ["evaluate", "--protocol", place / f"{variant}.toml", "--output", output, "--work", place / "work"]
     return [str(word) for word in [*words, "--jobs", 1, "--device", "cpu"]]
-
-
-@pytest.fixture(autouse=True)
-def no_data_variable(monkeypatch):
-    monkeypatch.delenv("CONTEXT_PROPAGATION_DATA", raising=False)
 
 
 def networks(place: Path) -> dict[str, int]:

@@ -1,7 +1,11 @@
-"""Any value in a model's files: the result that an independent reading gives, or exit code 2 and one line."""
+"""Any value in a model's files: the result that an independent reading gives, or exit code 2 and one line.
+
+Some values are read here and not by nnU-Net or MONAI, which raise: there only the exit code is looked at.
+`--hypothesis-show-statistics` lists them.
+"""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from mutated_models import VALUES, documents, predicted, write_image
@@ -32,7 +36,11 @@ def check(made, tmp_path_factory, kind, data):
         assert run.mask is None
         return
     assert (run.code, run.error_lines) == (0, []), run.lines
-    expected = document.expected(model, image)
+    try:
+        expected = document.expected(model, image)
+    except Exception as error:  # the other library raises whatever it comes to: it has no result to compare with
+        event(f"read here alone: {place} = {value!r} ({error!r:.100})")
+        return
     assert run.mask.shape == expected.shape
     assert (run.mask == expected).mean() >= 0.999, (place, value, run.mask.sum(), expected.sum())
 
@@ -50,7 +58,7 @@ def test_a_changed_value_gives_what_others_read_or_one_line(made, tmp_path_facto
 @pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_changed_value_gives_what_others_read_or_one_line(made, tmp_path_factory, kind):
-    @settings(max_examples=400, deadline=None, database=None, suppress_health_check=TOGETHER)
+    @settings(max_examples=400, deadline=None, derandomize=True, database=None, suppress_health_check=TOGETHER)
     @given(st.data())
     def deep(data):
         check(made, tmp_path_factory, kind, data)

@@ -325,7 +325,7 @@ def test_a_trusted_bundles_expressions_run(bundle, tmp_path):
             {"postprocessing": [{"_target_": "KeepLargestConnectedComponentd", "keys": "pred"}]},
             "names the postprocessing 'KeepLargestConnectedComponentd'",
         ),
-        ({"postprocessing": [{"_target_": "AsDiscreted", "threshold": 0.3}]}, "thresholds at 0.3"),
+        ({"postprocessing": [{"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.3}]}, "thresholds at 0.3"),
         ({"inferer": {"_target_": "SlidingWindowInferer", "roi_size": [32, 32]}}, r"The bundle's window is \[32, 32\]"),
         (
             {"inferer": {"_target_": "SlidingWindowInferer", "roi_size": [36, 32, 32]}},

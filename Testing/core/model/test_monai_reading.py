@@ -129,9 +129,20 @@ def test_an_inferer_that_is_not_known_is_refused_before_the_network_is_built(loa
         ([{"_target_": "KeepLargestConnectedComponentd", "keys": "pred"}, *DECIDED], "names the postprocessing"),
         ([*DECIDED, {"_target_": "FillHolesd", "keys": "pred"}], "names the postprocessing 'FillHolesd'"),
         ([{"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.5}], "thresholds logits at 0.5"),
+        ([{"_target_": "AsDiscreted", "argmax": True}], "'pred' must be among them"),
+        (
+            [{"_target_": "Activationsd", "keys": [], "softmax": True}, *DECIDED],
+            r"Activationsd changes \[\]; 'pred' must",
+        ),
         ([{"_target_": "AsDiscreted", "keys": "pred", "argmax": True, "rounding": "x"}], "'rounding' of AsDiscreted"),
-        ([*DECIDED, {"_target_": "KeepLargestConnectedComponentd", "connectivity": 2}], "has the connectivity 2"),
-        ([*DECIDED, {"_target_": "KeepLargestConnectedComponentd", "num_components": 0}], "keeps 0 components"),
+        (
+            [*DECIDED, {"_target_": "KeepLargestConnectedComponentd", "keys": "pred", "connectivity": 2}],
+            "has the connectivity 2",
+        ),
+        (
+            [*DECIDED, {"_target_": "KeepLargestConnectedComponentd", "keys": "pred", "num_components": 0}],
+            "keeps 0 components",
+        ),
     ],
 )
 def test_postprocessing_that_is_not_known_is_refused_before_the_network_is_built(loaded, monkeypatch, items, said):

@@ -292,6 +292,11 @@ def test_foreign_imported_argument_is_refused_by_name(folder: Path) -> None:
     assert "'block'" in refusal(folder)
 
 
+def test_a_class_that_is_named_and_not_listed_for_import_is_refused_as_nnunet_cannot_call_it(folder):
+    edit_json(folder / "plans.json", *FULL, "architecture", "_kw_requires_import", value=["conv_op"])
+    assert "by a name and does not list it" in refusal(folder)
+
+
 def test_foreign_name_that_is_inherited_is_refused(folder: Path) -> None:
     plans = json.loads((folder / "plans.json").read_text())
     base = {**plans["configurations"]["3d_fullres"], "preprocessor_name": "os.system"}

@@ -18,6 +18,10 @@ IGNORED = frozenset(
 )
 
 
+PREDICTION = "pred"
+"""The key of the network's output in MONAI's dictionaries."""
+
+
 DECIDING, KEEPING = ("Activationsd", "AsDiscreted"), "KeepLargestConnectedComponentd"
 
 
@@ -62,6 +66,8 @@ def read_postprocessing(config: MonaiConfig) -> Postprocessing:
         name = name_of(item)
         if name in IGNORED:
             continue
+        if name in (*DECIDING, KEEPING):
+            _refuse_without_prediction(config, name, argument(item, "keys"))
         if name == "Activationsd":
             activations |= {kind: bool(argument(item, kind)) for kind in ("sigmoid", "softmax")}
             _refuse_used(config, item, name, ("other", "kernel_size"))
@@ -80,6 +86,11 @@ def read_postprocessing(config: MonaiConfig) -> Postprocessing:
     if half and not argmax and not sigmoid and not activations.get("softmax", False):
         raise UserInputError(f"'{config.file}' thresholds logits at 0.5, not probabilities; {USE_PYTHON}")
     return Postprocessing("sigmoid" if sigmoid and not argmax else "softmax", half and not argmax, tuple(keeping))
+
+
+def _refuse_without_prediction(config: MonaiConfig, name: str, keys: Any) -> None:
+    if keys != PREDICTION and not (isinstance(keys, list | tuple) and PREDICTION in keys):
+        raise UserInputError(f"'{config.file}': {name} changes {keys!r:.100}; '{PREDICTION}' must be among them")
 
 
 def _at_one_half(config: MonaiConfig, threshold: Any) -> bool:

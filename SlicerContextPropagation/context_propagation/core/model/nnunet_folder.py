@@ -204,11 +204,18 @@ def _refuse_2d_and_cascade(resolved: dict[str, Any], configuration: str) -> None
 def _allow_architecture(architecture: dict[str, Any]) -> None:
     _allow(_entry(architecture, "network_class_name"), NETWORKS, "network")
     arguments = _dict_entry(architecture, "arch_kwargs")
-    for keyword in _list_entry(architecture, "_kw_requires_import"):
+    imported = _list_entry(architecture, "_kw_requires_import")
+    for keyword in imported:
         _allow(keyword, KEYWORD_CLASSES, "imported network argument")
+        _entry(arguments, keyword)
     for keyword, classes in KEYWORD_CLASSES.items():
         if arguments.get(keyword) is not None:
             _allow(arguments[keyword], classes, keyword)
+            if keyword not in imported:
+                raise UserInputError(
+                    f"plans.json gives '{keyword}' by a name and does not list it in '_kw_requires_import'; "
+                    "copy plans.json again from the training"
+                )
 
 
 def _allow(value: Any, allowed: Collection[str], what: str, file: str = "plans.json") -> None:
