@@ -58,7 +58,7 @@ def test_a_changed_value_gives_what_others_read_or_one_line(made, tmp_path_facto
 @pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_changed_value_gives_what_others_read_or_one_line(made, tmp_path_factory, kind):
-    @settings(max_examples=400, deadline=None, derandomize=True, database=None, suppress_health_check=TOGETHER)
+    @settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=TOGETHER)
     @given(st.data())
     def deep(data):
         check(made, tmp_path_factory, kind, data)
