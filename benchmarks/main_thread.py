@@ -21,7 +21,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "SlicerContextPropagation"
-sys.path[:0] = [str(SHIPPED), str(ROOT / "Testing" / "gui")]
+sys.path[:0] = [str(SHIPPED), str(ROOT / "Testing" / "gui" / "stand_in"), str(ROOT / "Testing" / "examples")]
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 SHAPE = (160, 512, 512)

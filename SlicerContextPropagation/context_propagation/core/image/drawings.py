@@ -213,8 +213,8 @@ def _fullest_slice(points: np.ndarray, axis: int) -> tuple[int, int]:
     """The slice (axis, index) that holds most points; of several, one along `axis`."""
     fullest = []
     for candidate in (axis, *(other for other in range(3) if other != axis)):
-        indices, counts = np.unique(points[:, candidate], return_counts=True)
-        fullest.append((int(counts.max()), candidate, int(indices[counts.argmax()])))
+        counts = np.bincount(points[:, candidate])
+        fullest.append((int(counts.max()), candidate, int(counts.argmax())))
     return max(fullest, key=lambda one: one[0])[1:]
 
 

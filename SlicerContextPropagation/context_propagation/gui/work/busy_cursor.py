@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import qt
-import slicer.util
 
 
 @contextmanager
 def busy_cursor() -> Iterator[None]:
-    """Show it inside, and let Slicer draw its views once, at the end; ask the user nothing there."""
+    """Show it inside; ask the user nothing there."""
     qt.QApplication.setOverrideCursor(qt.Qt.BusyCursor)
     try:
-        with slicer.util.RenderBlocker():
-            yield
+        yield
     finally:
         qt.QApplication.restoreOverrideCursor()

@@ -43,12 +43,6 @@ class Labelmap:
         return self._are_inside(self.scalars)
 
     @property
-    def filled_box(self) -> Box | None:
-        """The box around what is inside, on the labelmap's grid; None where nothing is."""
-        filled = self.filled
-        return None if filled is None else filled[0]
-
-    @property
     def filled(self) -> tuple[Box, np.ndarray] | None:
         """The box around what is inside, on the labelmap's grid, and its voxels, bool; None where nothing is inside."""
         bytes_only = self.scalars.dtype.itemsize == 1
