@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxes import whole
+from context_propagation.core.image.boxes import slices_of, whole
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation.activation_update import UpdateSettings, segmentation_loss, update_features
@@ -158,7 +158,7 @@ def folder(request, tmp_path_factory):
 def window_of(folder, dtype, level=2):
     model = NnunetModel.load(folder, device="cpu")
     for split in model.splits:
-        split.encoder.to(dtype), split.decoder.to(dtype)
+        split.graph.module.to(dtype)
     rng = np.random.default_rng(0)
     volume = SourceVolume(rng.normal(size=(1, 48, 32, 32)).astype(np.float32), np.eye(4))
     prepared = model.prepare(volume)
@@ -181,19 +181,19 @@ def whole_window_loss(model, grid, window, slice_target, f):
 
 
 @pytest.mark.parametrize(("axis", "index"), [(0, 0), (0, 21), (1, 16), (2, 31)])
-def test_one_evaluation_on_the_slab_equals_the_whole_window_to_1e_5_in_float32(folder, axis, index):
+def test_one_local_evaluation_equals_the_whole_window_to_1e_5_in_float32(folder, axis, index):
     model, grid, window = window_of(folder, torch.float32)
     features, split, aim = window.features[0], model.splits[0], target(axis, index)
     f = features.f.clone().requires_grad_(True)
     loss = whole_window_loss(model, grid, window, aim, f)
     loss.backward()
-    slab = split.slab(features, grid.support(aim.box()))
-    part = slab.features.f.clone().requires_grad_(True)
-    origin = tuple(span[0] for span in slab.output_box)
-    slab_loss = loss_of_slices(model, grid, split.decode(slab.features, part), origin, aim)
-    slab_loss.backward()
-    inside = (slice(None), slice(None), *(slice(*span) for span in slab.f_box))
-    assert slab_loss.item() == pytest.approx(loss.item(), rel=1e-5)
+    local = split.local(features, grid.support(aim.box()))
+    inside = (slice(None), slice(None), *slices_of(local.f_box))
+    part = features.f[inside].clone().requires_grad_(True)
+    origin = tuple(span[0] for span in local.output_box)
+    local_loss = loss_of_slices(model, grid, local.run(part), origin, aim)
+    local_loss.backward()
+    assert local_loss.item() == pytest.approx(loss.item(), rel=1e-5)
     scale = f.grad.abs().max()
     assert (part.grad - f.grad[inside]).abs().max() <= 1e-5 * scale
     outside = f.grad.clone()
@@ -204,11 +204,11 @@ def test_one_evaluation_on_the_slab_equals_the_whole_window_to_1e_5_in_float32(f
 @pytest.mark.quick(folder="PlainConvUNet", level=1, optimizer="lbfgs")
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 @pytest.mark.parametrize("level", [1, 2])
-def test_a_whole_optimisation_on_the_slab_equals_the_whole_window_to_1e_6_in_float64(folder, optimizer, level):
+def test_a_whole_local_optimisation_equals_the_whole_window_to_1e_6_in_float64(folder, optimizer, level):
     model, grid, window = window_of(folder, torch.float64, level)
     features, aim = window.features[0], target()
     settings = UpdateSettings(optimizer=optimizer, iterations=4)
-    f_slab, f_box, report = update_window(
+    f_local, f_box, report = update_window(
         model, model.splits[0], grid, window, features, aim, settings, lambda fraction: None, lambda: False
     )
     f_whole, whole_report = update_features(
@@ -220,7 +220,14 @@ def test_a_whole_optimisation_on_the_slab_equals_the_whole_window_to_1e_6_in_flo
     assert math.prod(b - a for a, b in f_box) < math.prod(features.f.shape[2:])
     assert report.loss_after < report.loss_before
     assert report.loss_after == pytest.approx(whole_report.loss_after, abs=1e-6)
-    assert (f_slab - f_whole).abs().max() <= 1e-6
+    assert (placed(f_local, f_box, features.f) - f_whole).abs().max() <= 1e-6
+
+
+def placed(part, box, f):
+    """A box of f' in the whole window's f."""
+    result = f.clone()
+    result[(slice(None), slice(None), *slices_of(box))] = part
+    return result
 
 
 def test_live_statistics_are_optimised_on_the_whole_window(folder):
@@ -252,8 +259,9 @@ def test_slices_far_apart_are_updated_in_slabs_of_their_own_as_on_the_whole_wind
     settings = UpdateSettings(optimizer=optimizer, iterations=4)
 
     def updated(slice_target, start=None):
-        return update_window(model, model.splits[0], grid, window, features, slice_target, settings,
-                             lambda fraction: None, lambda: False, start)  # fmt: skip
+        f, box, report = update_window(model, model.splits[0], grid, window, features, slice_target, settings,
+                                       lambda fraction: None, lambda: False, start)  # fmt: skip
+        return placed(f, box, features.f), box, report
 
     start = updated(replace(aim, indices=(4,)))[0] if warm else None
     f_slabs, f_box, report = updated(aim, start)
@@ -278,35 +286,40 @@ def test_slices_far_apart_are_updated_in_slabs_of_their_own_as_on_the_whole_wind
     assert not outside.any()
 
 
+def decoded_boxes(split, monkeypatch):
+    """The boxes of logits of each evaluation, one after another."""
+    local, boxes = split.local, []
+
+    def watched(features, output_box):
+        found = local(features, output_box)
+        return replace(found, run=lambda f: boxes.append(found.output_box) or found.run(f))
+
+    monkeypatch.setattr(split, "local", watched)
+    return boxes
+
+
 def test_what_lies_between_slices_far_apart_is_not_decoded(folder, monkeypatch):
     model, grid, window = window_of(folder, torch.float32)
     split, aim = model.splits[0], slices_far_apart()
-    decode, decoded = split.decode, []
+    boxes = decoded_boxes(split, monkeypatch)
 
-    def counted(*arguments):
-        logits = decode(*arguments)
-        decoded.append(logits.numel())
-        return logits
-
-    monkeypatch.setattr(split, "decode", counted)
     _, _, report = update_window(
         model, split, grid, window, window.features[0], aim, UpdateSettings(iterations=2), lambda fraction: None,
         lambda: False,
     )  # fmt: skip
 
-    spanning = split.slab(window.features[0], grid.support(aim.box())).features.logits.numel()
-    assert sum(decoded) / report.evaluations < 0.8 * spanning
+    assert len(boxes) == 2 * report.evaluations
+    assert {box[0] for box in boxes} == {(4, 7), (40, 41)}
 
 
-def test_slices_whose_slabs_overlap_are_decoded_in_one(folder, monkeypatch):
+def test_slices_that_depend_on_the_same_features_are_decoded_in_one(folder, monkeypatch):
     model, grid, window = window_of(folder, torch.float32)
     split, aim = model.splits[0], replace(target(), indices=(20, 22))
-    decode, calls = split.decode, []
-    monkeypatch.setattr(split, "decode", lambda *arguments: calls.append(1) or decode(*arguments))
+    boxes = decoded_boxes(split, monkeypatch)
 
     _, _, report = update_window(
         model, split, grid, window, window.features[0], aim, UpdateSettings(iterations=2), lambda fraction: None,
         lambda: False,
     )  # fmt: skip
 
-    assert len(calls) == report.evaluations
+    assert [box[0] for box in boxes] == [(20, 23)] * report.evaluations

@@ -60,8 +60,8 @@ def redrawn(session, axis=0, index=12):
 def encoder_runs(model):
     """A list that grows by one with each encoder pass, and the hooks to remove."""
     runs = []
-    hooks = [split.encoder.register_forward_hook(lambda *_: runs.append(1)) for split in model.splits]
-    return runs, hooks
+    heads = [split.cut(level).head for split in model.splits for level in (1, 2)]
+    return runs, [head.register_forward_hook(lambda *_: runs.append(1)) for head in heads]
 
 
 def test_the_window_decodes_what_the_network_predicts_when_it_covers_the_image(tmp_path):

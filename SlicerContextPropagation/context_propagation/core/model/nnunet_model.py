@@ -36,7 +36,7 @@ from context_propagation.core.model.segmentation_model import (
 from context_propagation.core.model.target import Target, TargetRule, chosen_label
 from context_propagation.core.network.direct_convolution import DirectConvolution
 from context_propagation.core.network.split_network import SplitNetwork
-from context_propagation.core.network.unet_split import UNetSplit
+from context_propagation.core.network.traced_split import TracedSplit
 
 logger = logging.getLogger(__name__)
 
@@ -74,11 +74,6 @@ class NnunetModel:
         self.target = target
         self.target_name = target.name
         self.device = device
-        splits = tuple(UNetSplit(network.to(device)) for network in folder.networks)
-        self.splits: tuple[SplitNetwork, ...] = splits
-        d, h, w = (int(n) for n in folder.configuration_manager.patch_size)
-        self.patch_size = (d, h, w)
-        self.total_stride = splits[0].total_stride
         self.content_hash = folder.content_hash
         self.folds = folder.folds
         self.channel_expectations: Sequence[ChannelExpectation] = channel_expectations(
@@ -86,6 +81,12 @@ class NnunetModel:
         )
         self.channel_names: Sequence[str] = [expected.name for expected in self.channel_expectations]
         self.channels = len(self.channel_names)
+        d, h, w = (int(n) for n in folder.configuration_manager.patch_size)
+        self.patch_size = (d, h, w)
+        example = torch.empty((1, self.channels, d, h, w), device=device)
+        splits = tuple(TracedSplit(network.to(device), example, known=True) for network in folder.networks)
+        self.splits: tuple[SplitNetwork, ...] = splits
+        self.total_stride = splits[0].total_stride
         reader = folder.plans_manager.plans.get("image_reader_writer", "")
         self.orientation = orientation or REORIENTING_READERS.get(reader)
         self._rule = TargetRule(target.channel, bool(folder.label_manager.has_regions))

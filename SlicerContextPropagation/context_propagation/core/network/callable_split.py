@@ -10,7 +10,7 @@ import torch
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import Box, whole
-from context_propagation.core.network.split_network import CachedFeatures, Slab
+from context_propagation.core.network.split_network import CachedFeatures, LocalDecode, Slab, whole_decode
 
 LEVELS = 3
 """The cut is one and the same at every level that a session can ask for."""
@@ -98,6 +98,11 @@ class CallableSplit:
         """See `SplitNetwork`; statistics are not frozen."""
         del frozen_statistics
         return self._decode(f, features.skips)
+
+    def local(self, features: CachedFeatures, output_box: Box) -> LocalDecode:
+        """See `SplitNetwork`: the whole window."""
+        del output_box
+        return whole_decode(self, features, frozen_statistics=True)
 
     def slab(self, features: CachedFeatures, output_box: Box) -> Slab:
         """See `SplitNetwork`: the whole window."""

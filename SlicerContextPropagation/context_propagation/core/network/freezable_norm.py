@@ -33,12 +33,17 @@ class FreezableNorm(nn.Module):
         if self.statistics is None:
             self.seen = self.statistics_of(x.detach())
             return cast(torch.Tensor, self.norm(x))
-        mean, variance = self.statistics
+        scale, shift = self.scale_and_shift(self.statistics)
+        return x * scale + shift
+
+    def scale_and_shift(self, statistics: Statistics) -> Statistics:
+        """What the norm multiplies by and adds with these statistics, `[1, C, 1, 1, 1]` each."""
+        mean, variance = statistics
         scale = torch.rsqrt(variance + self.norm.eps)
-        if self.norm.affine:
-            scale = scale * self.norm.weight.view(1, -1, 1, 1, 1)
-            return x * scale + (self.norm.bias.view(1, -1, 1, 1, 1) - mean * scale)
-        return (x - mean) * scale
+        if not self.norm.affine:
+            return scale, -mean * scale
+        scale = scale * self.norm.weight.view(1, -1, 1, 1, 1)
+        return scale, self.norm.bias.view(1, -1, 1, 1, 1) - mean * scale
 
 
 class FreezableInstanceNorm(FreezableNorm):

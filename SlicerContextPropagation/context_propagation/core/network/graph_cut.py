@@ -118,6 +118,8 @@ class Cut:
         head: From the image to (f, *crossing).
         tail: From (f, *crossing) to the logits.
         norms: The norms of the tail with input statistics, in order.
+        modules: The module of each tail node that calls one.
+        ratios: How many times larger than f (D, H, W) each tensor of the tail is that shrinks and grows with the image.
         reaches: For each tail node that depends on f, how it reads its inputs; None where that is not known.
         tail_nodes: The nodes of the whole graph that the tail holds and that depend on f, in order.
     """
@@ -127,6 +129,8 @@ class Cut:
     head: fx.GraphModule
     tail: fx.GraphModule
     norms: tuple[FreezableNorm, ...]
+    modules: Mapping[fx.Node, nn.Module]
+    ratios: Mapping[fx.Node, Factors]
     reaches: Mapping[fx.Node, Reaches] | None
     tail_nodes: tuple[fx.Node, ...]
 
@@ -141,10 +145,15 @@ def cut_at(graph: TracedGraph, node: fx.Node) -> Cut:
     dependent = (descendants([node]) & ancestors([graph.logits])) - {node}
     tail, crossing = _tail_and_crossing(graph, node, dependent)
     head = _head_module(graph, [node, *crossing])
-    tail_module, norms = _tail_module(graph, node, crossing, [n for n in order if n in tail])
+    tail_module, modules = _tail_module(graph, node, crossing, [n for n in order if n in tail])
+    norms = tuple(norm for module in modules.values() for norm in module.modules() if isinstance(norm, FreezableNorm))
     ordered = tuple(n for n in order if n in dependent)
     reaches = _tail_reaches(graph, node, crossing, ordered)
-    return Cut(node, tuple(crossing), head, tail_module, tuple(norms), reaches, ordered)
+    found = {
+        n: _ratio(graph.factors[node], graph.factors[n]) for n in (node, *crossing, *ordered) if n in graph.factors
+    }
+    ratios = {n: ratio for n, ratio in found.items() if ratio is not None}
+    return Cut(node, tuple(crossing), head, tail_module, norms, modules, ratios, reaches, ordered)
 
 
 def _tail_and_crossing(
@@ -183,29 +192,31 @@ def _head_module(graph: TracedGraph, outputs: list[fx.Node]) -> fx.GraphModule:
 
 def _tail_module(
     graph: TracedGraph, node: fx.Node, crossing: Sequence[fx.Node], nodes: Sequence[fx.Node]
-) -> tuple[fx.GraphModule, list[FreezableNorm]]:
-    """The tail with modules of its own, so that a norm called twice keeps two pairs of statistics."""
+) -> tuple[fx.GraphModule, dict[fx.Node, nn.Module]]:
+    """The tail, and its modules: of its own, so that a norm called twice keeps two pairs of statistics."""
     tail = fx.Graph()
     copied = {node: tail.placeholder("f")}
     copied |= {read: tail.placeholder(f"skip_{number}") for number, read in enumerate(crossing)}
     called: dict[str, Any] = {}
-    norms: list[FreezableNorm] = []
+    modules: dict[fx.Node, nn.Module] = {}
     for number, step in enumerate(nodes):
         new = copied[step] = tail.node_copy(step, lambda n: copied[n])
         if step.op == "call_module":
             new.target = f"step_{number}"
-            called[new.target], found = _with_freezable_norms(shell(graph.module.get_submodule(str(step.target))))
-            norms.extend(found)
+            modules[step] = _with_freezable_norms(shell(graph.module.get_submodule(str(step.target))))
+            called[new.target] = modules[step]
         elif step.op == "get_attr":
             new.target = f"constant_{number}"
             called[new.target] = attribute(graph.module, str(step.target))
     tail.output(copied[graph.logits])
-    return fx.GraphModule(called, tail), norms
+    return fx.GraphModule(called, tail), modules
 
 
-def _with_freezable_norms(module: nn.Module) -> tuple[nn.Module, list[FreezableNorm]]:
+def _with_freezable_norms(module: nn.Module) -> nn.Module:
     norm = freezable(module)
-    return (module, replace_norms(module)) if norm is None else (norm, [norm])
+    if norm is None:
+        replace_norms(module)
+    return norm or module
 
 
 def _tail_reaches(

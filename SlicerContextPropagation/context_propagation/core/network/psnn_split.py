@@ -18,7 +18,7 @@ import torch
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import Box, box_of, dilate, intersection, slices_of, whole
 from context_propagation.core.network.psnn import Factors, Psnn, PsnnChain, PsnnSettings, upsampled
-from context_propagation.core.network.split_network import CachedFeatures, Slab
+from context_propagation.core.network.split_network import CachedFeatures, LocalDecode, Slab
 
 
 class PsnnSplit:
@@ -74,6 +74,11 @@ class PsnnSplit:
         for skip, factors in zip(features.skips[1:], self._upsamplings(features.level), strict=True):
             logits = upsampled(logits, factors, skip.shape) + skip
         return logits
+
+    def local(self, features: CachedFeatures, output_box: Box) -> LocalDecode:
+        """See `SplitNetwork`: a slab's; that little is computed behind f."""
+        slab = self.slab(features, output_box)
+        return LocalDecode(slab.f_box, slab.output_box, lambda f: self.decode(slab.features, f))
 
     def slab(self, features: CachedFeatures, output_box: Box) -> Slab:
         """See `SplitNetwork`: walks the interpolations back from the logits to f."""

@@ -100,6 +100,14 @@ def reaches_of(node: fx.Node, modules: Mapping[str, nn.Module], scales: tuple[in
     return POINT if same_size and node.target in POINTWISE_FUNCTIONS else None
 
 
+def interpolation_mode(node: fx.Node, module: nn.Module | None) -> str | None:
+    """How a layer interpolates, in the words of `F.interpolate`; None for any other layer."""
+    if isinstance(module, nn.Upsample):
+        return str(module.mode)
+    called = node.op == "call_function" and node.target is F.interpolate
+    return str(_argument(node, 3, "mode", "nearest")) if called else None
+
+
 def _argument(node: fx.Node, position: int, name: str, default: Any = None) -> Any:
     return node.args[position] if len(node.args) > position else node.kwargs.get(name, default)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
-from context_propagation.core.image.boxes import Box
+from context_propagation.core.image.boxes import Box, whole
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,21 @@ class Slab:
     output_box: Box
 
 
+@dataclass(frozen=True)
+class LocalDecode:
+    """From a box of f to a box of logits: what an edit computes at every evaluation.
+
+    Attributes:
+        f_box: The box of f that is read.
+        output_box: The box of logits that comes out; it holds the one that was asked for.
+        run: From `[1, C', *f_box]` to logits `[1, C, *output_box]`; differentiable.
+    """
+
+    f_box: Box
+    output_box: Box
+    run: Callable[[torch.Tensor], torch.Tensor]
+
+
 class SplitNetwork(Protocol):
     """A frozen network in two parts: `encode` runs once, `decode` at every evaluation."""
 
@@ -68,6 +84,9 @@ class SplitNetwork(Protocol):
     def decode(self, features: CachedFeatures, f: torch.Tensor, frozen_statistics: bool) -> torch.Tensor:
         """Logits `[1, C, D, H, W]` from `f` in place of `features.f`; differentiable in `f`."""
 
+    def local(self, features: CachedFeatures, output_box: Box) -> LocalDecode:
+        """The decode of a box of logits alone, norm statistics frozen."""
+
     def slab(self, features: CachedFeatures, output_box: Box) -> Slab:
         """The cut in which logits inside `output_box` are exact, norm statistics frozen."""
 
@@ -79,3 +98,9 @@ class SplitNetwork(Protocol):
 
     def peak_bytes(self, window_shape: tuple[int, int, int], level: int) -> int:
         """Bytes that `encode` needs at its peak, an estimate."""
+
+
+def whole_decode(split: SplitNetwork, features: CachedFeatures, frozen_statistics: bool) -> LocalDecode:
+    """The decode of all logits from all of f."""
+    f_box, output_box = (whole(tuple(tensor.shape[2:])) for tensor in (features.f, features.logits))
+    return LocalDecode(f_box, output_box, lambda f: split.decode(features, f, frozen_statistics))

@@ -17,6 +17,7 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from context_propagation.core.errors import UserInputError
 
@@ -78,6 +79,22 @@ class TracedGraph:
         if not isinstance(returned, fx.Node):
             raise UserInputError(f"{self.name} does not return a single tensor; {WAY_OUT}")
         return returned
+
+
+def trace_known(network: nn.Module, example: torch.Tensor) -> TracedGraph:
+    """Trace an architecture of which tests hold the graph against the network; nothing is computed.
+
+    Args:
+        network: In evaluation mode; it is not changed. Without layers that ask for sizes.
+        example: `[1, C, D, H, W]`, an image that it takes; only its shape counts.
+    """
+    name = type(network).__name__
+    traced = _out_of_place(_traced(shell(network), name, set(), None))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        image = example.new_empty(example.shape)
+        images = [image, torch.cat((image, image), 2)]
+        shapes = [_recorded(traced, image)[1] for image in images]
+    return TracedGraph(name, traced, shapes[0], _factors(shapes, images), example.element_size())
 
 
 def trace(network: nn.Module, example: torch.Tensor) -> TracedGraph:
@@ -323,16 +340,21 @@ def _checked_shapes(
     traced: fx.GraphModule, x: torch.Tensor, expected: torch.Tensor, name: str
 ) -> dict[fx.Node, tuple[int, ...]]:
     """The shapes of all nodes for one image, once the graph's logits are found to be the network's."""
-    recorder = _ShapeRecorder(traced)
     try:
-        found = recorder.run(x)
+        found, shapes = _recorded(traced, x)
     except Exception as error:  # a trace that holds for another size alone fails anywhere
         reason = " ".join(str(error).split())
         raise UserInputError(f"The trace of {name} fails at {tuple(x.shape)} ({reason:.150}); {WAY_OUT}") from error
     same_shape = isinstance(found, torch.Tensor) and found.shape == expected.shape
     if not same_shape or relative_difference(found, expected) > TOLERANCE[x.device.type]:
         raise UserInputError(f"The trace of {name} computes something else than it at {tuple(x.shape)}; {WAY_OUT}")
-    return recorder.shapes
+    return shapes
+
+
+def _recorded(traced: fx.GraphModule, x: torch.Tensor) -> tuple[Any, dict[fx.Node, tuple[int, ...]]]:
+    """What a graph returns, and the shapes of its nodes."""
+    recorder = _ShapeRecorder(traced)
+    return recorder.run(x), recorder.shapes
 
 
 def _factors(shapes: Iterable[Mapping[fx.Node, tuple[int, ...]]], images: list[torch.Tensor]) -> dict[fx.Node, Factors]:

@@ -10,14 +10,16 @@ import torch
 from torch import fx, nn
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxes import Box, box_of, intersection, slices_of, whole
+from context_propagation.core.image.boxes import Box, around, box_of, intersection, slices_of, whole
+from context_propagation.core.network.boxed_tail import boxed_tail, needed_boxes, whole_of
+from context_propagation.core.network.direct_convolution import DirectConvolution
 from context_propagation.core.network.freezable_norm import (
     seen_statistics,
     use_statistics,
 )
-from context_propagation.core.network.graph_cut import Cut, _ratio, cut_at, layer_node, level_nodes
-from context_propagation.core.network.receptive_field import reached_from, read_by
-from context_propagation.core.network.split_network import CachedFeatures, Slab
+from context_propagation.core.network.graph_cut import Cut, cut_at, layer_node, level_nodes
+from context_propagation.core.network.receptive_field import reached_from
+from context_propagation.core.network.split_network import CachedFeatures, LocalDecode, Slab, whole_decode
 from context_propagation.core.network.traced_graph import (
     TOLERANCE,
     WAY_OUT,
@@ -25,6 +27,7 @@ from context_propagation.core.network.traced_graph import (
     relative_difference,
     shell,
     trace,
+    trace_known,
 )
 
 VERIFIED_LEVELS = 3
@@ -43,14 +46,18 @@ class TracedSplit:
         network: In evaluation mode, on its device.
         example: `[1, C, D, H, W]`, any image that it takes, on the same device.
         layer: Name of the module whose output is f at every level; without it the levels are found: see `level_nodes`.
+        known: An architecture that tests hold to this split: nothing is computed to make it, and of the example only
+            the shape counts.
 
     Raises:
         UserInputError: The network cannot be traced or has no decoder levels, there is no such layer, or the two parts
             compute something else than the network. The message names the way out.
     """
 
-    def __init__(self, network: nn.Module, example: torch.Tensor, layer: str | None = None) -> None:
-        self.graph = trace(network, example)
+    def __init__(
+        self, network: nn.Module, example: torch.Tensor, layer: str | None = None, known: bool = False
+    ) -> None:
+        self.graph = trace_known(network, example) if known else trace(network, example)
         if layer is None:
             self._nodes = level_nodes(self.graph)
         else:
@@ -61,7 +68,8 @@ class TracedSplit:
                 f"{self.graph.name} has no layer behind which it enlarges features; name one with 'layer', or {WAY_OUT}"
             )
         self._cuts: dict[fx.Node, Cut] = {}
-        self._verify(network, example, layer)
+        if not known:
+            self._verify(network, example, layer)
 
     @torch.no_grad()
     def _verify(self, network: nn.Module, example: torch.Tensor, layer: str | None) -> None:
@@ -69,7 +77,8 @@ class TracedSplit:
         captured: list[torch.Tensor] = []
         if layer is not None:
             plain.get_submodule(layer).register_forward_hook(lambda module, x, y: captured.append(y.clone()))
-        logits = plain(example)
+        with DirectConvolution():
+            logits = plain(example)
         for level in range(1, min(VERIFIED_LEVELS, self.max_level) + 1):
             found = self.encode(example, level)
             same_f = not captured or torch.equal(captured[-1].reshape(-1), found.f.reshape(-1))
@@ -118,16 +127,25 @@ class TracedSplit:
     def encode(self, x: torch.Tensor, level: int) -> CachedFeatures:
         """See `SplitNetwork`. Raises `UserInputError` for a level that the network does not have."""
         cut = self.cut(level)
-        f, *skips = cut.head(x)
         use_statistics(cut.norms, None)
-        logits = cut.tail(f, *skips)
+        with DirectConvolution():
+            f, *skips = cut.head(x)
+            logits = cut.tail(f, *skips)
         return CachedFeatures(level, f, tuple(skips), seen_statistics(cut.norms), logits)
 
     def decode(self, features: CachedFeatures, f: torch.Tensor, frozen_statistics: bool = True) -> torch.Tensor:
         """See `SplitNetwork`."""
         cut = self.cut(features.level)
         use_statistics(cut.norms, features.norm_statistics if frozen_statistics else None)
-        return cast(torch.Tensor, cut.tail(f, *features.skips))
+        with DirectConvolution():
+            return cast(torch.Tensor, cut.tail(f, *features.skips))
+
+    def local(self, features: CachedFeatures, output_box: Box) -> LocalDecode:
+        """See `SplitNetwork`; all logits where a layer is not known."""
+        cut = self.cut(features.level)
+        if cut.reaches is None:
+            return whole_decode(self, features, frozen_statistics=True)
+        return boxed_tail(self.graph, cut, features, output_box)
 
     def slab(self, features: CachedFeatures, output_box: Box) -> Slab:
         """See `SplitNetwork`: walks the receptive field back from the logits to f; all where a layer is not known."""
@@ -135,32 +153,17 @@ class TracedSplit:
         f_shape = tuple(features.f.shape[2:])
         if cut.reaches is None:
             return Slab(features, whole(f_shape), whole(tuple(features.logits.shape[2:])))
-        needed = self._needed(cut, output_box, f_shape)
-        f_box = needed.get(cut.node, box_of([(start, start + 1) for start, _ in whole(f_shape)]))
+        needed = needed_boxes(self.graph, cut, output_box, f_shape)
+        f_box = needed[cut.node]
         for node in (n for n in cut.crossing if n in needed):
-            ratio = self._ratio_to(cut, node)
-            f_box = _hull(f_box, box_of([(a // r, -(-b // r)) for (a, b), r in zip(needed[node], ratio, strict=True)]))
+            f_box = around(f_box, _coarser(needed[node], cut.ratios[node]))
         skips = [
-            _cut_out(skip, _scaled(f_box, self._ratio_to(cut, node))) if node in self.graph.factors else skip
+            _cut_out(skip, _scaled(f_box, cut.ratios[node])) if node in cut.ratios else skip
             for node, skip in zip(cut.crossing, features.skips, strict=True)
         ]
-        box = _scaled(f_box, self._ratio_to(cut, self.graph.logits))
+        box = _scaled(f_box, cut.ratios[self.graph.logits])
         f, logits = _cut_out(features.f, f_box), _cut_out(features.logits, box)
         return Slab(replace(features, f=f, skips=tuple(skips), logits=logits), f_box, box)
-
-    def _needed(self, cut: Cut, output_box: Box, f_shape: tuple[int, ...]) -> dict[fx.Node, Box]:
-        """For each tensor that is read for a box of logits, the box of it that is read."""
-        reaches = cut.reaches or {}
-        needed = {self.graph.logits: output_box}
-        for step in reversed(cut.tail_nodes):
-            if step not in needed or step not in reaches:
-                continue
-            for read in (n for n in step.all_input_nodes if n in self.graph.factors):
-                limits = _scaled(whole(f_shape), self._ratio_to(cut, read))
-                box = intersection(read_by(needed[step], reaches[step]), limits)
-                if box is not None:
-                    needed[read] = _hull(needed[read], box) if read in needed else box
-        return needed
 
     def affected_box(self, features: CachedFeatures, f_box: Box) -> Box:
         """See `SplitNetwork`: walks forward from f to the logits; all where a layer is not known."""
@@ -171,18 +174,10 @@ class TracedSplit:
         reached = {cut.node: f_box}
         for step in (n for n in cut.tail_nodes if n in cut.reaches):
             for read in (n for n in step.all_input_nodes if n in reached):
-                limits = _scaled(whole(f_shape), self._ratio_to(cut, step))
-                box = intersection(reached_from(reached[read], cut.reaches[step]), limits)
+                box = intersection(reached_from(reached[read], cut.reaches[step]), whole_of(cut, step, f_shape))
                 if box is not None:
-                    reached[step] = _hull(reached[step], box) if step in reached else box
+                    reached[step] = around(reached[step], box) if step in reached else box
         return reached[self.graph.logits]
-
-    def _ratio_to(self, cut: Cut, node: fx.Node) -> Factors:
-        """How many times larger a tensor is than f."""
-        ratio = _ratio(self.graph.factors[cut.node], self.graph.factors[node])
-        if ratio is None:
-            raise UserInputError(f"'{node.name}' is coarser than '{cut.node.name}'; choose another layer")
-        return ratio
 
     def cached_bytes(self, window_shape: tuple[int, int, int], level: int) -> int:
         """See `SplitNetwork`; norm statistics left out."""
@@ -210,8 +205,8 @@ class TracedSplit:
         return self.graph.element_size * shape[0] * shape[1] * voxels
 
 
-def _hull(a: Box, b: Box) -> Box:
-    return box_of([(min(p[0], q[0]), max(p[1], q[1])) for p, q in zip(a, b, strict=True)])
+def _coarser(box: Box, ratio: Factors) -> Box:
+    return box_of([(start // r, -(-stop // r)) for (start, stop), r in zip(box, ratio, strict=True)])
 
 
 def _scaled(box: Box, ratio: Factors) -> Box:

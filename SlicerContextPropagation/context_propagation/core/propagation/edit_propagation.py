@@ -197,7 +197,7 @@ class EditPropagation:
         )
         if report.stop_reason == "cancelled":
             raise Cancelled
-        return UpdatedFeatures.cut(number, fold, f_box, f), report
+        return UpdatedFeatures(number, fold, f_box, f[0].detach()), report
 
     def _decode_near(
         self, number: int, edit: NetworkEdit, indices: Sequence[int], features: Sequence[UpdatedFeatures]
@@ -208,9 +208,9 @@ class EditPropagation:
         return decode_near(
             model,
             self.cache.prepared.grid,
+            number,
             window,
-            [with_updates(cached.f, number, fold, pieces) for fold, cached in enumerate(window.features)],
-            [piece.box for piece in pieces],
+            pieces,
             edit.axis,
             indices,
             self.update.frozen_statistics,

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from context_propagation.core.image.boxes import Box, box_of, intersection
+from context_propagation.core.image.boxes import Box, box_of, inside_of, intersection, offset
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.model.segmentation_model import SegmentationModel
+from context_propagation.core.network.split_network import whole_decode
+from context_propagation.core.propagation.updated_features import UpdatedFeatures, updated_part
 from context_propagation.core.propagation.window import Window
 
 
@@ -18,9 +20,9 @@ from context_propagation.core.propagation.window import Window
 def decode_near(
     model: SegmentationModel,
     grid: GridMap,
+    number: int,
     window: Window,
-    updated: Sequence[torch.Tensor],
-    f_boxes: Sequence[Box],
+    updated: Sequence[UpdatedFeatures],
     axis: int,
     indices: Sequence[int],
     frozen_statistics: bool,
@@ -30,9 +32,9 @@ def decode_near(
     Args:
         model: Gives the splits and the label.
         grid: The map to image voxels.
+        number: The window's number.
         window: The window that was updated.
-        updated: f' of each fold.
-        f_boxes: For each fold, the box of f that was updated.
+        updated: f' of each of its folds, where it differs from f.
         axis: Network axis of the edit.
         indices: Image indices of the near slices.
         frozen_statistics: Norm statistics of the cached pass, as in the update.
@@ -40,25 +42,20 @@ def decode_near(
     Returns:
         The image box (network axis order) and its labels (bool), or None where no near slice lies in the window.
     """
-    start = tuple(span[0] for span in window.network_box)
     spans = list(window.image_box)
     spans[axis] = (min(indices), max(indices) + 1)
     box = intersection(box_of(spans), window.image_box)
+    if box is not None and frozen_statistics:
+        box = _reached(model, grid, window, [piece.box for piece in updated], box)
     if box is None:
         return None
-    if frozen_statistics:
-        box = _reached(model, grid, window, f_boxes, box)
-        if box is None:
-            return None
-    support = box_of([(a - o, b - o) for (a, b), o in zip(grid.support(box), start, strict=True)])
+    support = inside_of(grid.support(box), window.network_box)
     fold_logits = []
-    for split, features, f in zip(model.splits, window.features, updated, strict=True):
-        piece, origin, part = features, start, f
-        if frozen_statistics:
-            slab = split.slab(features, support)
-            piece, part = slab.features, f[(slice(None), slice(None), *(slice(*span) for span in slab.f_box))]
-            origin = tuple(o + span[0] for o, span in zip(start, slab.output_box, strict=True))
-        fold_logits.append(grid.to_image(split.decode(piece, part, frozen_statistics), origin, box))
+    for fold, (split, features) in enumerate(zip(model.splits, window.features, strict=True)):
+        local = split.local(features, support) if frozen_statistics else whole_decode(split, features, False)
+        logits = local.run(updated_part(features.f, number, fold, updated, local.f_box))
+        origin = tuple(span[0] for span in offset(local.output_box, window.network_box))
+        fold_logits.append(grid.to_image(logits, origin, box))
     return box, model.is_target(fold_logits)[0].cpu().numpy()
 
 

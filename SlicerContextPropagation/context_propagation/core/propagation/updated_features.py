@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from context_propagation.core.image.boxes import Box, slices_of
+from context_propagation.core.image.boxes import Box, inside_of, intersection, slices_of, whole
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,20 @@ class UpdatedFeatures:
     box: Box
     values: torch.Tensor
 
-    @classmethod
-    def cut(cls, window: int, fold: int, box: Box, f_updated: torch.Tensor) -> UpdatedFeatures:
-        """The piece of f' (`[1, C', D', H', W']`) inside a box."""
-        return cls(window, fold, box, f_updated[(0, slice(None), *slices_of(box))].detach().clone())
-
 
 def with_updates(f: torch.Tensor, window: int, fold: int, updated: Sequence[UpdatedFeatures]) -> torch.Tensor:
     """The whole f' of a window and fold, `[1, C', D', H', W']`; f itself where no edit reached it."""
+    return updated_part(f, window, fold, updated, whole(tuple(f.shape[2:])))
+
+
+def updated_part(f: torch.Tensor, window: int, fold: int, updated: Sequence[UpdatedFeatures], box: Box) -> torch.Tensor:
+    """A box of f' of a window and fold, `[1, C', *box]`; a view of f where no edit reached it."""
+    part = f[(slice(None), slice(None), *slices_of(box))]
+    untouched = True
     for piece in updated:
-        if (piece.window, piece.fold) == (window, fold):
-            f = f.clone()
-            f[(0, slice(None), *slices_of(piece.box))] = piece.values
-    return f
+        common = intersection(piece.box, box) if (piece.window, piece.fold) == (window, fold) else None
+        if common is not None:
+            part, untouched = part.clone() if untouched else part, False
+            values = piece.values[(slice(None), *slices_of(inside_of(common, piece.box)))]
+            part[(0, slice(None), *slices_of(inside_of(common, box)))] = values
+    return part
