@@ -1,4 +1,4 @@
-"""A frozen convolution on a box: padded only where the box touches the window's edge, a norm behind it in its weights."""
+"""A frozen convolution on a box: padded where the box touches the window's edge, a norm behind it in its weights."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -184,9 +184,9 @@ def update_features(
     """
     search = _Search(f0.detach(), data_loss, slice_size, settings, cancelled, progress)
     start = f0 if start is None else start
-    f = start.detach().clone().requires_grad_(True)
+    run = {"lbfgs": _run_lbfgs, "adam": _run_adam}[settings.optimizer]
     try:
-        reason = _run_lbfgs(f, search) if settings.optimizer == "lbfgs" else _run_adam(f, search)
+        reason = run(start.detach(), search)
     except _Stop as stop:
         reason = stop.reason
     if search.best_f is None:
@@ -194,23 +194,48 @@ def update_features(
     return search.best_f, UpdateReport(search.losses[0], search.best_loss, len(search.losses), reason)
 
 
-def _run_lbfgs(f: torch.Tensor, search: _Search) -> StopReason:
+def _run_lbfgs(start: torch.Tensor, search: _Search) -> StopReason:
+    """LBFGS over z in f = start + scale z: in units of which its first step is a natural one, see `_natural_scale`."""
     iterations = search.settings.iteration_limit
+    z = torch.zeros_like(start, requires_grad=True)
     optimizer = torch.optim.LBFGS(
-        [f],
+        [z],
         max_iter=iterations,
         max_eval=2 * iterations,
         history_size=10,
-        tolerance_grad=1e-9,
-        tolerance_change=1e-12,
+        tolerance_grad=0,
+        tolerance_change=0,
         line_search_fn="strong_wolfe",
     )
-    optimizer.step(lambda: search.evaluate(f))  # type: ignore[no-untyped-call]
-    state = optimizer.state[f]
+    scale: torch.Tensor | None = None
+
+    def evaluate() -> torch.Tensor:
+        nonlocal scale
+        f = (start if scale is None else start + scale * z.detach()).detach().clone().requires_grad_(True)
+        objective = search.evaluate(f)
+        gradient = cast(torch.Tensor, f.grad)
+        scale = _natural_scale(objective, gradient) if scale is None else scale
+        z.grad = scale * gradient
+        return objective
+
+    optimizer.step(evaluate)  # type: ignore[no-untyped-call]
+    state = optimizer.state[z]
     return "iterations" if state["n_iter"] >= iterations or state["func_evals"] >= 2 * iterations else "converged"
 
 
-def _run_adam(f: torch.Tensor, search: _Search) -> StopReason:
+def _natural_scale(objective: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """The unit of f in which the first step of torch's LBFGS, g / |g|_1, is Polyak's: L g / |g|_2^2 in f.
+
+    That is the step to the minimum 0 of a loss that falls as its gradient says. A step of 1 / |g|_1 of f itself is
+    hundreds of times too short, and costs four evaluations.
+
+    Source: Polyak, Introduction to Optimization, 1987, section 5.3.
+    """
+    return objective * gradient.abs().sum() / gradient.square().sum().clamp_min(torch.finfo(gradient.dtype).tiny)
+
+
+def _run_adam(start: torch.Tensor, search: _Search) -> StopReason:
+    f = start.clone().requires_grad_(True)
     optimizer = torch.optim.Adam([f], lr=search.settings.learning_rate)
     for _ in range(search.settings.iteration_limit):
         search.evaluate(f)
