@@ -232,7 +232,9 @@ def test_a_model_with_several_labels_asks_for_one(refused, predict_arguments, tm
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_cuda_without_a_device_is_refused(refused, predict_arguments):
-    assert "no CUDA device is available; use cpu or auto" in refused(*predict_arguments(device="cuda"))
+    assert "Device 'cuda' was asked for and this computer has none; use cpu or auto" in refused(
+        *predict_arguments(device="cuda")
+    )
 
 
 # ---- the segmentations

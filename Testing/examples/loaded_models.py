@@ -1,4 +1,4 @@
-"""Models that are loaded once and copied from then on, for sessions that take few steps."""
+"""Models whose networks are loaded once, for sessions that take few steps."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ class QuickModel(LoadedModel):
 
 
 def quick_model(folder: Path, label: str | int | None = None, device: str = "cpu", trust: bool = False) -> QuickModel:
-    """As `load_model`; a copy where the folder was loaded before."""
+    """As `load_model`; another one with the same frozen networks where the folder was loaded before."""
     newest = max(file.stat().st_mtime_ns for file in folder.rglob("*"))
-    return copy.deepcopy(_loaded(folder, label, device, trust, newest))
+    loaded = _loaded(folder, label, device, trust, newest)
+    return replace(loaded, model=copy.copy(loaded.model))
 
 
 @functools.lru_cache(maxsize=8)

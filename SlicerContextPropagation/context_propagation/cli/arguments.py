@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from context_propagation.core.device import DEVICES
+
 
 def add_model_and_image(parser: argparse.ArgumentParser) -> None:
     """Of commands that segment an image."""
@@ -33,7 +35,7 @@ def add_model_and_image(parser: argparse.ArgumentParser) -> None:
         help="orientation of the training's arrays, where all cases had one and the model does not say it",
     )
     add("--checkpoint", metavar="FILE", help="of each fold of an nnU-Net model, such as checkpoint_latest.pth")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--device", choices=DEVICES, default="auto")
     add_trust(parser)
 
 
@@ -46,4 +48,4 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
 def add_running(parser: argparse.ArgumentParser) -> None:
     """Of commands that run for long."""
     parser.add_argument("--jobs", type=int, metavar="N", help="processes at a time; one per CPU core by default")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--device", choices=DEVICES, default="auto")

@@ -24,7 +24,7 @@ class PredictRequest:
         image: One file or DICOM folder per channel.
         output: Where the segmentation goes.
         label: Name or value of the label; None for the bundle's, or the only one.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
         trust_bundle: Whether a MONAI bundle's own expressions may run.
         orientation: Letters that images are reoriented to, where the model does not say them; see `NnunetModel.load`.
         checkpoint: File name of the checkpoint in each fold of an nnU-Net model; None for the final one.

@@ -62,7 +62,7 @@ class PropagateRequest:
         save_session: Where the session goes.
         report: Where the JSON report goes.
         figure: Where the figure goes.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
         trust_bundle: Whether a MONAI bundle's own expressions may run.
         orientation: Letters that images are reoriented to, where the model does not say them; see `NnunetModel.load`.
         checkpoint: File name of the checkpoint in each fold of an nnU-Net model; None for the final one.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from context_propagation.cli.progress import progress_bars
+from context_propagation.core.device import DEVICES
 from context_propagation.core.errors import UserInputError
 from context_propagation.training.base.psnn_settings import PsnnTrainingSettings
 from context_propagation.training.base.psnn_training import LOG, train_psnn
@@ -23,7 +24,7 @@ class TrainPsnnRequest:
         images: Folder of images, named as nnU-Net names them.
         labels: Folder of labelmaps, named as their cases.
         output: The folder that is written.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
     """
 
     images: Path
@@ -111,7 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--steps-per-epoch", type=int, default=usual.steps_per_epoch, metavar="N")
     add("--seed", type=int, default=0)
     add("--orientation", metavar="LPS", help="reorient all images first, where their arrays differ")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--device", choices=DEVICES, default="auto")
 
 
 def run(**fields: Any) -> str:

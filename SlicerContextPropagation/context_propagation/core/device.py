@@ -24,21 +24,46 @@ UNKNOWN_MEMORY_BYTES = 4 * 2**30
 USABLE_SHARE = 0.8
 
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
+"""What may be asked for; "mps" is the GPU of an Apple computer."""
+
+
 def select_device(name: str) -> torch.device:
-    """Resolve "auto", "cpu" or "cuda".
+    """Resolve the name of a device; "auto" is the GPU where there is one that can compute a network.
 
     Raises:
-        UserInputError: Unknown name, or "cuda" without a CUDA device.
+        UserInputError: Unknown name, or a GPU that is not there.
     """
     import torch
 
+    if name not in DEVICES:
+        raise UserInputError(f"Unknown device '{name}'; choose {', '.join(DEVICES[:-1])} or {DEVICES[-1]}")
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(name, True):
+        raise UserInputError(f"Device '{name}' was asked for and this computer has none; use cpu or auto")
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserInputError("Device 'cuda' was asked for and no CUDA device is available; use cpu or auto")
-    if name not in ("cpu", "cuda"):
-        raise UserInputError(f"Unknown device '{name}'; choose auto, cpu or cuda")
-    return torch.device(name)
+        name = next((gpu for gpu, found in there.items() if found), "cpu")
+    device = torch.device(name)
+    if name == "mps" and (missing := _missing_on(device)) is not None:
+        logger.warning("This computer's Apple GPU cannot compute such networks (%s); the CPU is used instead", missing)
+        return torch.device("cpu")
+    return device
+
+
+def _missing_on(device: torch.device) -> str | None:
+    """Why a device cannot compute a 3D network and its gradient, in torch's words; None where it can."""
+    import torch
+    import torch.nn.functional as F
+
+    try:
+        x = torch.ones((1, 2, 4, 4, 4), device=device, requires_grad=True)
+        weight = torch.ones((2, 2, 2, 2, 2), device=device)
+        small = F.instance_norm(F.conv3d(x, weight, stride=2))
+        large = F.interpolate(F.conv_transpose3d(small, weight, stride=2), scale_factor=2, mode="trilinear")
+        large.sum().backward()  # type: ignore[no-untyped-call]
+    except (NotImplementedError, RuntimeError) as error:
+        return str(error).partition("\n")[0]
+    return None
 
 
 def available_bytes(device: torch.device | None = None) -> int:
@@ -75,9 +100,12 @@ def refuse_without_memory(needed_bytes: int, doing: str, remedy: str) -> None:
 def free_device_memory() -> None:
     """Give back what torch keeps of the GPU; nothing without one."""
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        gc.collect()
-        torch.cuda.empty_cache()
+    if torch is None:
+        return
+    for gpu, there in ((torch.cuda, torch.cuda.is_available()), (torch.mps, torch.backends.mps.is_available())):
+        if there:
+            gc.collect()
+            gpu.empty_cache()
 
 
 SAID_BY_TORCH = ("can't allocate memory", "not enough memory", "out of memory")

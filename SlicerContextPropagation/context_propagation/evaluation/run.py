@@ -52,7 +52,7 @@ class EvaluateRequest:
             inside the output folder.
         quick: Whether the protocol's quick values replace the full ones.
         jobs: Processes at a time; None for one per CPU core.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
     """
 
     protocol: Path

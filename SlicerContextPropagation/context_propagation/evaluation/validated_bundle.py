@@ -66,7 +66,7 @@ class TrainFusionRequest(FusionRecipe):
         folds: nnU-Net's splits_final.json; see `training_cases.unseen_cases`.
         label: Name or value of the label; None where the model has only one.
         jobs: Processes at a time; None for one per CPU core.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
         trust_bundle: Whether a MONAI bundle's own expressions may run.
     """
 

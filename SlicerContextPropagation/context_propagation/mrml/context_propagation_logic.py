@@ -109,7 +109,7 @@ class ContextPropagationLogic:
         Args:
             folder: A bundle, or a trained model of nnU-Net v2, a PSNN, or a MONAI bundle.
             label: Name or value of the label to refine, where there are several.
-            device: "auto", "cpu" or "cuda".
+            device: "auto", "cpu", "cuda" or "mps".
             trust: Let a MONAI bundle's own expressions run.
 
         Raises:

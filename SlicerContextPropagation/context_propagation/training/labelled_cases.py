@@ -159,7 +159,7 @@ class ModelSource:
     Attributes:
         folder: nnU-Net's trained-model folder.
         label: Name or value; None where the model has only one.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
         folds: The folds that are used; None for all.
         trust: Whether a MONAI bundle's own expressions may run.
     """

@@ -896,7 +896,9 @@ def test_another_choice_is_told_from_what_is_worked_on(ready, ct, module, add_ct
     elif chosen == "volume":
         ready.ui.firstVolumeSelector.setCurrentNode(add_ct("another CT"))
     else:
-        ready.ui.deviceSelector.setCurrentIndex(1)
+        from context_propagation.core.device import DEVICES
+
+        ready.ui.deviceSelector.setCurrentIndex(DEVICES.index("cuda"))
 
     assert sentence(ready).endswith("on 'CT' is being worked on. Press Predict to work on what is chosen above.")
     assert (ready.ui.deviceInUse.text == "") == (chosen in ("model", "device"))

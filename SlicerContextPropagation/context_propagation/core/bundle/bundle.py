@@ -57,7 +57,7 @@ def load_model(
         folder: Of the bundle or the model; a bundle is told by its `bundle.json`, or by fusion weights that have lost
             theirs.
         label: Name or value of the label to refine; by default the bundle's, or the only one.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
         trust: Let a MONAI bundle's own expressions run.
         orientation: See `NnunetModel.load`; of a model that says its own it must be that one.
         checkpoint: File name of the checkpoint in each fold of an nnU-Net model; see `load_nnunet_folder`.
@@ -95,7 +95,7 @@ def load_bundle(
 
     Args:
         path: Folder with `bundle.json`.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
         label: None, or the bundle's own label by name or value.
         trust: Let the expressions of a base model that is a MONAI bundle run.
 

@@ -38,7 +38,7 @@ def from_network(
         layer: Name of the module whose output edits update, as in `network.named_modules()`; without it the decoder
             levels 1, 2, 3 are found from the graph.
         callables: encode and decode for a network that cannot be traced; `network` then only holds the weights.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
         orientation: Letters such as "LPS" that i, j, k are reoriented to first, where the training had one.
         loss: The loss that it was trained with.
 

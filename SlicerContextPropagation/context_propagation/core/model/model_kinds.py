@@ -44,7 +44,7 @@ def load_base_model(
     Args:
         folder: A trained-model folder of nnU-Net v2, a PSNN (`psnn.json`), or a MONAI bundle (`configs/`).
         label: Name or value of the label to refine; not needed where there is only one.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
         folds: Folds to average; all by default.
         orientation: See `NnunetModel.load`; where a PSNN or a MONAI bundle says its own, that counts.
         trust: Let a MONAI bundle's own expressions run.

@@ -97,7 +97,7 @@ def load_monai_bundle(
     Args:
         folder: Holds `configs/inference.json`, `configs/metadata.json` and `models/model.safetensors` or `model.pt`.
         label: Name or value of the label to refine; not needed where there is only one.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
         folds: None or "all": a bundle has one network.
         orientation: Orientation of the training arrays, where the bundle's transforms say none.
         trust: Let MONAI evaluate the bundle's expressions and build any class that it names.

@@ -106,7 +106,7 @@ class NnunetModel:
         Args:
             folder: Holds plans.json, dataset.json and fold_*/checkpoint_*.pth.
             label: Name or value of the label to refine; not needed where there is only one.
-            device: "auto", "cpu" or "cuda".
+            device: "auto", "cpu", "cuda" or "mps".
             folds: Folds to average; all by default.
             orientation: Orientation of the training arrays, e.g. "LPS", where it is known and all cases had it: images
                 are then reoriented first, so that a stored flip or permutation does not change the result.

@@ -138,7 +138,7 @@ def load_psnn_folder(
     Args:
         folder: Holds `psnn.json` and `fold_*.safetensors`.
         label: Name or value of the label to refine; not needed where there is only one.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
         folds: Folds to average; all by default.
         orientation: Orientation of the training arrays where the folder does not say it: see `NnunetModel.load`.
 

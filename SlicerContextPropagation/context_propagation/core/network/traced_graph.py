@@ -28,7 +28,7 @@ Factors = tuple[int, int, int]
 WAY_OUT = "pass two callables (encode, decode) instead: see docs/any-network.md"
 
 
-TOLERANCE = {"cpu": 1e-5, "cuda": 1e-3}
+TOLERANCE = {"cpu": 1e-5, "cuda": 1e-3, "mps": 1e-3}
 """Largest difference from the plain network, relative to its largest logit; GPUs round each layer more coarsely."""
 
 

@@ -10,6 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from context_propagation.core.device import DEVICES
 from context_propagation.core.errors import UserInputError
 from context_propagation.gui.model_list import ListedModel, ModelList
 from context_propagation.gui.module.sample_data import Nodes, sample_case_operation, say_added
@@ -21,8 +22,6 @@ from context_propagation.gui.work.visibility import set_visible
 from context_propagation.mrml.nodes.segments import convert_to_binary_labelmap, is_binary_labelmap
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.pet_alignment import align_operation
-
-DEVICES = ("auto", "cuda", "cpu")
 
 
 class InputSection:

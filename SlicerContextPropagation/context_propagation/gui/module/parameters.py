@@ -17,7 +17,7 @@ class ContextPropagationParameters:
         segmentation: Where the segment is; None for a new one.
         segmentID: The segment.
         model: The model's folder and label: `ListedModel.key`.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
     """
 
     firstVolume: slicer.vtkMRMLScalarVolumeNode  # noqa: N815

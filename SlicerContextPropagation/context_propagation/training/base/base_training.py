@@ -28,7 +28,7 @@ def train_base_model(
         work: Where the folder goes.
         epochs: Of 40 steps each; for a chain, of each of its networks.
         seed: Of weights and patches.
-        device: "auto", "cpu" or "cuda", for a PSNN; nnU-Net trains on the CPU.
+        device: "auto", "cpu", "cuda" or "mps", for a PSNN; nnU-Net trains on the CPU.
 
     Returns:
         The model's folder.

@@ -56,7 +56,7 @@ def train_psnn(
         output: The folder; one that another training wrote is replaced.
         settings: All that decides the weights.
         progress: Called with the network's name and the fraction of its training.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "mps".
 
     Returns:
         `output`.
