@@ -185,7 +185,7 @@ class TracedSplit:
         return sum(self._bytes(node, window_shape) for node in (cut.node, *cut.crossing, self.graph.logits))
 
     def peak_bytes(self, window_shape: tuple[int, int, int], level: int) -> int:
-        """See `SplitNetwork`: the most that is alive at a time, and twice the largest tensor to work in."""
+        """See `SplitNetwork`: the most that is alive at a time, and the largest tensor to work in."""
         del level
         order = list(self.graph.module.graph.nodes)
         last_use = {read: number for number, node in enumerate(order) for read in node.all_input_nodes}
@@ -195,7 +195,7 @@ class TracedSplit:
             alive += sizes.get(node, 0)
             most = max(most, alive)
             alive -= sum(sizes.get(read, 0) for read in set(node.all_input_nodes) if last_use[read] == number)
-        return most + 2 * max(sizes.values())
+        return most + max(sizes.values())
 
     def _bytes(self, node: fx.Node, window_shape: tuple[int, int, int]) -> int:
         shape = self.graph.shapes[node]
