@@ -45,6 +45,7 @@ def test_every_value_is_read(protocol):
         other_levels = [2]
         fusion = "attention"
         width = 0.5
+        most_hidden = 16
         paper_width = 8.0
         epochs = 7
         averaging = 0.75
@@ -61,7 +62,7 @@ def test_every_value_is_read(protocol):
     assert protocol(text) == EvaluationPlan(
         "mine", "cases", "", "higher", 14, "PSNN", "observer style",
         (1, 3, 4), 2, 3, 4, 5, 13, 6, (2,), 8.0, ("fusion", "oracle"), 10, 11,
-        level=1, fusion="attention", width=0.5, epochs=7, averaging=0.75, edits_per_case=8, augmented_copies=9,
+        level=1, fusion="attention", width=0.5, most_hidden=16, epochs=7, averaging=0.75, edits_per_case=8, augmented_copies=9,
         contour_styles=15, allowed_regression=0.25, seed=12,
     )  # fmt: skip
     assert all(f"{field.name} = " in text for field in fields(EvaluationPlan))
@@ -206,7 +207,7 @@ def test_a_protocol_that_tests_no_fold_is_refused(protocol):
     "name",
     [
         "base_cases", "base_epochs", "fusion_cases", "validation_cases", "threshold_cases", "test_cases", "epochs",
-        "edits_per_case", "edits",
+        "edits_per_case", "edits", "most_hidden",
     ],
 )  # fmt: skip
 def test_there_must_be_at_least_one_of_what_an_evaluation_needs(protocol, name):
@@ -224,6 +225,11 @@ def test_other_counts_may_be_zero_but_not_below(protocol, name):
 @pytest.mark.parametrize("value", ["0", "-1.0", "nan", "inf"])
 def test_a_network_has_some_width(protocol, name, value):
     assert "give a finite number above 0" in refusal(protocol, f"{NAMED}{name} = {value}")
+
+
+def test_a_fusion_network_of_many_features_has_no_more_hidden_channels_than_allowed(protocol):
+    plan = protocol(NAMED + "width = 2.0\nmost_hidden = 128")
+    assert [plan.width_for(channels) * channels for channels in (32, 64, 128, 320)] == [64, 128, 128, 128]
 
 
 @pytest.mark.parametrize("line", ["level = 0", "level = 4", "other_levels = [1, 5]"])

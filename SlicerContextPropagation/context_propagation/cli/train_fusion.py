@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="architecture of the fusion network",
     )  # fmt: skip
     add("--width", type=float, default=default.width, help="hidden channels as a multiple of the features'")
+    add("--most-hidden", type=int, default=default.most_hidden, metavar="N", help="hidden channels, at most")
     add("--epochs", type=int, default=default.epochs, help="at most; the best one on the validation cases is kept")
     add(
         "--averaging", type=float, default=default.averaging, metavar="SHARE",

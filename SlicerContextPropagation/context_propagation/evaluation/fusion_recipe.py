@@ -17,6 +17,8 @@ class FusionRecipe:
         level: Decoder level of the features that are fused.
         fusion: Variant of the networks, see `FusionSettings`.
         width: Of their hidden layers, as a multiple of f's channels.
+        most_hidden: Hidden channels are no more than this: networks of 128 features and more would spend most of an
+            edit's time in their fusion networks.
         epochs: At most so many passes over the examples.
         averaging: Of the weights over the steps, see `TrainingSettings`.
         edits_per_case: Simulated edits of each training case.
@@ -32,6 +34,7 @@ class FusionRecipe:
     level: int = 2
     fusion: Variant = "residual"
     width: float = 2.0
+    most_hidden: int = 128
     epochs: int = 6
     averaging: float = 0.0
     edits_per_case: int = 3
@@ -40,9 +43,14 @@ class FusionRecipe:
     allowed_regression: float = ALLOWED_REGRESSION
     seed: int = 0
 
+    def width_for(self, channels: int) -> float:
+        """Width of a network whose f has so many channels."""
+        return min(self.width, self.most_hidden / channels)
+
     def wrong(self) -> tuple[str, str] | None:
         """The first setting that cannot be used, and what to give; None where all can."""
         whole_numbers = (
+            ("most_hidden", 1),
             ("epochs", 1),
             ("edits_per_case", 1),
             ("augmented_copies", 0),

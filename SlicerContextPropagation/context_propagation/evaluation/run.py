@@ -270,7 +270,7 @@ class _Fold:
 
     def architecture(self, row: str, inputs_shown: InputsShown, channels: int) -> FusionSettings:
         plan = self.plan
-        variant, width = (plan.fusion, plan.width)
+        variant, width = (plan.fusion, plan.width_for(channels))
         if row in PAPER_PAIR:
             variant, width = "paper", plan.paper_width
         first = self.data.training_case(self.cases.fusion[0])

@@ -190,7 +190,8 @@ def _train(request: TrainFusionRequest, fold: _Fold, settings: SessionSettings, 
     validation = _examples(request, fold.base, settings, fold.validation, 0, work)
     if not training:
         raise UserInputError(NO_EXAMPLES)
-    architecture = FusionSettings(request.fusion, load_example(training[0]).inputs.f.shape[1], request.width)
+    channels = load_example(training[0]).inputs.f.shape[1]
+    architecture = FusionSettings(request.fusion, channels, request.width_for(channels))
     jobs = []
     usual = TrainingSettings(epochs=request.epochs, seed=request.seed, averaging=request.averaging)
     for row, inputs_shown in ROWS:
