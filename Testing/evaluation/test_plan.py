@@ -62,7 +62,8 @@ def test_every_value_is_read(protocol):
     assert protocol(text) == EvaluationPlan(
         "mine", "cases", "", "higher", 14, "PSNN", "observer style",
         (1, 3, 4), 2, 3, 4, 5, 13, 6, (2,), 8.0, ("fusion", "oracle"), 10, 11,
-        level=1, fusion="attention", width=0.5, most_hidden=16, epochs=7, averaging=0.75, edits_per_case=8, augmented_copies=9,
+        level=1, fusion="attention", width=0.5, most_hidden=16, epochs=7, averaging=0.75, edits_per_case=8,
+        augmented_copies=9,
         contour_styles=15, allowed_regression=0.25, seed=12,
     )  # fmt: skip
     assert all(f"{field.name} = " in text for field in fields(EvaluationPlan))
