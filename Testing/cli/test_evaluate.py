@@ -1,6 +1,7 @@
 """`evaluate`: a protocol on small real trainings; every row, resumption, failures named, trainings shared."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -165,8 +166,12 @@ def test_an_interrupted_run_computes_only_what_is_missing(place, run, tmp_path):
     kept = (copied / "cases" / "fold0-level2" / "ball_000.json").stat().st_mtime_ns
     before, trained = pd.read_csv(copied / "cases.csv"), networks(place)
 
-    assert run(*command(place, "clean", copied)).code == 0
+    result = run(*command(place, "clean", copied))
 
+    assert result.code == 0
+    took = {name.strip(): int(n) for name, n in re.findall(r"([a-z ]+) (\d+) s", result.out.partition("took: ")[2])}
+    assert list(took) == ["images", "base training", "examples", "fusion training", "far thresholds", "testing"]
+    assert took["base training"] == 0  # it was kept
     after = pd.read_csv(copied / "cases.csv")
     timed = ["seconds"]
     assert after.drop(columns=timed).equals(before.drop(columns=timed))

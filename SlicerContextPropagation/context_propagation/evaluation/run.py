@@ -24,6 +24,7 @@ from context_propagation.evaluation.report import write_results
 from context_propagation.evaluation.results import CaseRow
 from context_propagation.evaluation.rows import FUSION, NEEDED_NO_EDIT, ORACLE, PAPER_PAIR, TRAINED_ROWS
 from context_propagation.evaluation.simulated_case import CaseJob, FusionRow
+from context_propagation.evaluation.stage_clock import StageClock
 from context_propagation.training.base.base_training import train_base_model
 from context_propagation.training.fusion.fusion_controls import InputsShown
 from context_propagation.training.fusion.fusion_example import load_example
@@ -71,7 +72,7 @@ def evaluate(request: EvaluateRequest) -> str:
     """Run a protocol; every finished step is kept, and the tables are written after each fold and decoder level.
 
     Returns:
-        One line about what was written.
+        A line about what was written, and one with the seconds of each stage; what an earlier run left costs none.
 
     Raises:
         UserInputError: The protocol or the data cannot be used, or the output folder holds another protocol's results;
@@ -82,14 +83,19 @@ def evaluate(request: EvaluateRequest) -> str:
     folds = {fold: cases_of_fold(data.folds, plan, fold) for fold in plan.test_folds}
     _claim(request.output, plan)
     commits = _commits(request.output)
-    data.make([name for cases in folds.values() for name in cases.names], request.jobs)
+    clock = StageClock()
+    with clock.stage("images"):
+        data.make([name for cases in folds.values() for name in cases.names], request.jobs)
     trainings = [partial(train_base_model, *_base_training(request, plan, data, c)) for c in folds.values()]
     workers = processes_for(request.device, request.jobs)
-    run_in_parallel(trainings, "base models", workers, [f"fold {fold}" for fold in folds])
+    with clock.stage("base training"):
+        run_in_parallel(trainings, "base models", workers, [f"fold {fold}" for fold in folds])
     lines: list[CaseRow] = []
     far_thresholds: dict[str, FarThresholds] = {}
     failed, notes = 0, data.style_counts(folds)
-    evaluations = [_Fold(request, plan, data, fold, cases, far_thresholds, notes) for fold, cases in folds.items()]
+    evaluations = [
+        _Fold(request, plan, data, fold, cases, far_thresholds, notes, clock) for fold, cases in folds.items()
+    ]
     steps = [partial(evaluation.main_level) for evaluation in evaluations]
     steps += [partial(evaluations[0].other_level, level) for level in plan.other_levels]
     for step in steps:
@@ -99,7 +105,7 @@ def evaluate(request: EvaluateRequest) -> str:
     said = f"{request.output / 'summary.md'}: {done}"
     if failed:
         raise UserInputError(f"{said}; {failed} cases FAILED, named there; the same command tries them again")
-    return said
+    return f"{said}\ntook: {clock}"
 
 
 def _base_training(
@@ -151,6 +157,7 @@ class _Fold:
     cases: FoldCases
     far_thresholds: dict[str, FarThresholds]
     notes: list[str]
+    clock: StageClock
 
     @property
     def workers(self) -> int | None:
@@ -186,14 +193,15 @@ class _Fold:
             CaseJob(str(self.fold), base, self.data.training_case(name), settings, tuple(trained))
             for name in self.cases.thresholds
         ]
-        far_thresholds = choose_far_thresholds(
-            trials,
-            FUSION,
-            self.folder(level),
-            min(1, self.plan.augmented_copies),
-            self.plan.allowed_regression,
-            self.workers,
-        )
+        with self.clock.stage("far thresholds"):
+            far_thresholds = choose_far_thresholds(
+                trials,
+                FUSION,
+                self.folder(level),
+                min(1, self.plan.augmented_copies),
+                self.plan.allowed_regression,
+                self.workers,
+            )
         self.far_thresholds[f"fold {self.fold}, level {level}"] = far_thresholds
         jobs = [
             CaseJob(
@@ -209,12 +217,13 @@ class _Fold:
             for number, name in enumerate(self.cases.test)
         ]
         folder = self.request.output / "cases" / f"fold{self.fold}-level{level}"
-        results = run_in_parallel(
-            [partial(_kept, job, folder) for job in jobs],
-            f"fold {self.fold}, level {level}, cases",
-            self.workers,
-            [job.case.name for job in jobs],
-        )
+        with self.clock.stage("testing"):
+            results = run_in_parallel(
+                [partial(_kept, job, folder) for job in jobs],
+                f"fold {self.fold}, level {level}, cases",
+                self.workers,
+                [job.case.name for job in jobs],
+            )
         lines = [line for of_case in results for line in of_case]
         if main:
             self.picture(jobs, lines)
@@ -237,8 +246,9 @@ class _Fold:
         plan, folder = self.plan, self.folder(settings.level)
         recipe = ExampleRecipe(settings, plan.edits_per_case, plan.seed)
         of_training = replace(recipe, styles=plan.contour_styles)
-        training = self.examples(base, self.cases.fusion, of_training, plan.augmented_copies)
-        validation = self.examples(base, self.cases.validation, recipe, 0)
+        with self.clock.stage("examples"):
+            training = self.examples(base, self.cases.fusion, of_training, plan.augmented_copies)
+            validation = self.examples(base, self.cases.validation, recipe, 0)
         model = base.load()
         jobs = [
             NetworkJob(
@@ -256,12 +266,13 @@ class _Fold:
             for row, inputs_shown in rows
             for number in range(len(model.splits))
         ]
-        run_in_parallel(
-            [partial(train_network, job) for job in jobs],
-            f"fold {self.fold}, level {settings.level}, networks",
-            self.workers,
-            [job.name for job in jobs],
-        )
+        with self.clock.stage("fusion training"):
+            run_in_parallel(
+                [partial(train_network, job) for job in jobs],
+                f"fold {self.fold}, level {settings.level}, networks",
+                self.workers,
+                [job.name for job in jobs],
+            )
         return [
             FusionRow(row, jobs_of_row[0].architecture, inputs_shown, tuple(job.weights for job in jobs_of_row))
             for index, (row, inputs_shown) in enumerate(rows)
