@@ -6,8 +6,8 @@ import slicer
 
 from bundles import write_bundle
 from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.core.image.image_hash import image_sha256
 from context_propagation.core.image.source_volume import SourceVolume
-from context_propagation.core.session.session_file import image_sha256
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 from context_propagation.mrml.nodes.scenes import new_scene
 from context_propagation.mrml.nodes.segmentation_storage import load_segmentation

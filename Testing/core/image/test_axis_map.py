@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.axis_map import AxisMap, axes_towards, turned_volume
+from context_propagation.core.image.boxes import bounding_box, slices_of
 from context_propagation.core.image.source_volume import SourceVolume
 
 ORIENTATIONS = ["".join(letters) for axes in permutations(("RL", "AP", "IS")) for letters in product(*axes)]
@@ -128,3 +129,29 @@ def test_the_map_of_an_oblique_image_equals_that_of_sitk():
 def test_an_unknown_orientation_is_named(orientation):
     with pytest.raises(UserInputError, match=f"'{orientation}'; give three letters"):
         axes_towards(SourceVolume.from_sitk([image()]), orientation)
+
+
+@given(turn=MAPS, data=st.data())
+def test_a_box_holds_the_same_voxels_on_both_sides(turn, data):
+    shape = (4, 5, 6)
+    spans = [
+        data.draw(st.tuples(st.integers(0, n - 1), st.integers(1, n)).filter(lambda s: s[0] < s[1])) for n in shape
+    ]
+    mask = np.zeros(shape, bool)
+    mask[slices_of(tuple(spans))] = True
+    turned = turn.apply(mask)
+
+    box = turn.apply_box(tuple(spans), shape)
+
+    assert box == bounding_box(turned)
+    assert turn.undo_box(box, turned.shape) == tuple(spans)
+
+
+@given(turn=MAPS)
+def test_what_is_written_into_the_undone_view_is_in_the_array(turn):
+    array = np.zeros((4, 5, 6), int)
+    undone = turn.undone(array)
+    undone[...] = np.arange(array.size).reshape(undone.shape)
+
+    assert np.array_equal(turn.undo(array), undone)
+    assert len(np.unique(array)) == array.size

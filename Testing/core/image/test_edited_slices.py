@@ -171,3 +171,28 @@ def test_a_slice_says_where_it_lies_in_a_volume(axis, shape):
     drawn = np.zeros(volume.shape, bool)
     drawn[edit.place] = edit.mask
     assert np.array_equal(np.flatnonzero(drawn), np.sort(volume.take(2, axis).ravel()))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_slice_differs_from_a_mask_within_a_box_of_its_own_slice(axis):
+    mask = np.moveaxis(np.zeros((6, 8, 10), bool), 0, axis)
+    drawn = np.zeros((8, 10), bool)
+    assert SliceEdit(axis, 3, drawn).differs_within(mask) is None
+    drawn[2, 4] = drawn[5, 4] = True
+
+    expected = [(2, 6), (4, 5)]
+    expected.insert(axis, (3, 4))
+    assert SliceEdit(axis, 3, drawn).differs_within(mask) == tuple(expected)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_slice_is_drawn_into_a_part_of_a_mask_as_into_the_whole(axis):
+    rng, whole = np.random.default_rng(0), np.zeros(SHAPE, bool)
+    edit = SliceEdit(axis, 3, rng.random([n for a, n in enumerate(SHAPE) if a != axis]) < 0.5)
+    whole[edit.place] = edit.mask
+
+    for box in (((1, 5), (2, 7), (3, 9)), ((0, 3), (0, 3), (0, 3)), ((4, 6), (4, 8), (4, 10))):
+        place = tuple(slice(*span) for span in box)
+        part = np.zeros_like(whole[place])
+        edit.draw_into(part, box)
+        assert np.array_equal(part, whole[place])

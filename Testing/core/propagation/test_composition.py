@@ -1,18 +1,22 @@
 """Eq. 4 and several edits on tiny volumes worked by hand: 6 slices of 1 x 3 voxels, or 3 x 3 x 3."""
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from context_propagation.core.image.boxes import slices_of
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.propagation.activation_update import UpdateReport
 from context_propagation.core.propagation.composition import (
     EditRecord,
-    FarMargins,
     NearLabels,
     compose,
+    composed_box,
     drawn_voxels,
     superseded,
 )
 from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.propagation.margins import Margins
 
 
 def volume(*rows: str) -> np.ndarray:
@@ -214,10 +218,10 @@ def test_an_edit_that_was_satisfied_already_leaves_no_seam_in_a_crossing_one_but
 # ---- far slices
 
 
-def far(*rows: list[float]) -> FarMargins:
+def far(*rows: list[float]) -> Margins:
     """Margins of the slices 0, 1, ... on the 1 x 3 voxels of each; nan where no window decodes."""
     margins = np.array(rows, np.float16)[:, None, :]
-    return FarMargins(((0, len(rows)), (0, 1), (0, 3)), margins)
+    return Margins(((0, len(rows)), (0, 1), (0, 3)), margins)
 
 
 NAN = float("nan")
@@ -285,7 +289,7 @@ def test_far_slices_average_the_edits_or_follow_the_latest():
 
 def test_edits_that_decode_other_boxes_are_averaged_where_they_overlap():
     wide = EditRecord((drawn(0, "000"),), 0, (), far=far(SILENT, [0.4, 0.4, 0.4], [0.4, 0.4, 0.4]))
-    small = FarMargins(((1, 2), (0, 1), (1, 3)), np.array([[[-0.8, -0.2]]], np.float16))
+    small = Margins(((1, 2), (0, 1), (1, 3)), np.array([[[-0.8, -0.2]]], np.float16))
     record = EditRecord((drawn(0, "000"),), 0, (), far=small)
 
     assert rows_of(compose(volume("000", "000", "000"), (wide, record))) == ["000", "101", "111"]
@@ -345,3 +349,77 @@ def test_a_redrawn_slice_takes_its_drawing_time_along():
     record = EditRecord((drawn(1, "100"), drawn(4, "100")), 1, (), drawn_at=(3, 7))
 
     assert [left.drawn_at for left in superseded((record,), (drawn(1, "001"),))] == [(7,)]
+
+
+# ---- in a box
+
+
+SHAPE = (5, 4, 6)
+BOXES = st.tuples(
+    *[st.tuples(st.integers(0, n - 1), st.integers(1, n)).filter(lambda span: span[0] < span[1]) for n in SHAPE]
+)
+
+
+@st.composite
+def edit_records(draw):
+    """A record of one or two slices on any axis, near slices and far margins in boxes of their own."""
+    rng, axis = np.random.default_rng(draw(st.integers(0, 2**16))), draw(st.integers(0, 2))
+    indices = draw(st.lists(st.integers(0, SHAPE[axis] - 1), min_size=1, max_size=2, unique=True))
+    plane = tuple(n for a, n in enumerate(SHAPE) if a != axis)
+    edits = tuple(SliceEdit(axis, index, rng.random(plane) < 0.4) for index in indices)
+    near_labels = []
+    for index in rng.choice(SHAPE[axis], 2, replace=False).tolist():
+        spans = list(draw(BOXES))
+        spans[axis] = (index, index + 1)
+        size = tuple(stop - start for start, stop in spans)
+        near_labels.append(NearLabels(index, tuple(spans), rng.random(size) < 0.5, rng.random(size) < 0.7))
+    box = draw(BOXES)
+    values = rng.choice([-0.5, -0.1, 0.1, 0.5, np.nan], [stop - start for start, stop in box]).astype(np.float16)
+    far_margins = Margins(box, values) if draw(st.booleans()) else None
+    order = tuple(rng.integers(0, 9, len(edits)).tolist())
+    satisfied = (UpdateReport(0.0, 0.0, 0, "already satisfied"),) if draw(st.integers(0, 4)) == 0 else ()
+    return EditRecord(edits, draw(st.integers(0, 1)), tuple(near_labels), satisfied, order, (), far_margins)
+
+
+def label_by_rule(voxel, label, records, thresholds, rule):
+    """Eq. 4 and the rule for several edits on one voxel, as the docstring of `compose` says it."""
+    drawings = sorted(((at, r, e) for r in records for at, e in r.drawings()), key=lambda drawing: drawing[0])
+    crossing = [edit for _, _, edit in drawings if voxel[edit.axis] == edit.index]
+    if crossing:
+        last = crossing[-1]
+        return last.mask[tuple(v for axis, v in enumerate(voxel) if axis != last.axis)]
+    for _, record, edit in drawings:
+        if not record.satisfied and abs(voxel[edit.axis] - edit.index) <= record.neighbours:
+            for one in record.near:
+                inside = tuple(v - start for v, (start, _) in zip(voxel, one.box, strict=True))
+                within = all(start <= v < stop for v, (start, stop) in zip(voxel, one.box, strict=True))
+                if one.index == voxel[edit.axis] and within and one.changed[inside]:
+                    label = one.labels[inside]
+            return label
+    spoken = [record.far for record in records if record.far is not None]
+    said = []
+    for one in spoken[-1:] if rule == "latest" else spoken:
+        if all(start <= v < stop for v, (start, stop) in zip(voxel, one.box, strict=True)):
+            said.append(float(one.values[tuple(v - start for v, (start, _) in zip(voxel, one.box, strict=True))]))
+    known = [value for value in said if not np.isnan(value)]
+    mean = np.mean(known) if known else 0.0
+    return True if mean > thresholds.add else False if mean < -thresholds.remove else label
+
+
+@settings(max_examples=60, deadline=None)
+@given(records=st.lists(edit_records(), max_size=3), box=BOXES, rule=st.sampled_from(["average", "latest"]))
+def test_each_voxel_of_any_box_is_as_the_rule_says_and_outside_the_composed_box_as_before(records, box, rule):
+    window_prediction = np.random.default_rng(0).random(SHAPE) < 0.5
+    thresholds = FarThresholds(0.15, 0.25)
+    expected = np.array(
+        [label_by_rule(v, window_prediction[v], records, thresholds, rule) for v in np.ndindex(SHAPE)]
+    ).reshape(SHAPE)
+
+    assert np.array_equal(compose(window_prediction, records, thresholds, rule), expected)
+    assert np.array_equal(compose(window_prediction, records, thresholds, rule, box), expected[slices_of(box)])
+    outside = np.ones(SHAPE, bool)
+    composed = composed_box(window_prediction, records)
+    if composed is not None:
+        outside[slices_of(composed)] = False
+    assert np.array_equal(expected[outside], window_prediction[outside])
+    assert np.array_equal(drawn_voxels(SHAPE, records, box), drawn_voxels(SHAPE, records)[slices_of(box)])

@@ -74,7 +74,7 @@ def network_edit(session, edits):
 
 def whole_margins(session, record):
     margins = np.full(session.volume.shape_kji, np.nan, np.float32)
-    margins[slices_of(record.far.box)] = record.far.margins
+    margins[slices_of(record.far.box)] = record.far.values
     return margins
 
 
@@ -170,7 +170,7 @@ def test_the_margins_are_those_of_the_fused_features_decoded_over_the_window(mod
     far = np.ones(SHAPE, bool)
     far[8:13] = False
     clear = far & (np.abs(margin) > 1e-3)
-    assert np.array_equal(session.records[0].far.margins.dtype, np.float16)
+    assert np.array_equal(session.records[0].far.values.dtype, np.float16)
     flipped = (margin > 0) != before
     assert (flipped & clear).any()
     assert np.array_equal((session.segmentation != session.initial)[clear & flipped],

@@ -481,7 +481,7 @@ def test_an_extension_that_fails_leaves_the_session_as_it_was(folder, long_sessi
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(long_session.model, "is_target", out_of_memory)
+        patch.setattr(long_session.model, "margin_of_deciding", out_of_memory)
         with pytest.raises(UserInputError, match="needs more memory than there is, and nothing was changed"):
             long_session.propagate([an_edit(60)])
     assert long_session.cache.window_boxes == boxes

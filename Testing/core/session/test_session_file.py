@@ -113,7 +113,7 @@ def records_as_lists(records):
             record.updates,
             record.drawn_at,
             [(piece.window, piece.fold, piece.box, piece.values.tolist()) for piece in record.features],
-            None if record.far is None else (record.far.box, record.far.margins.tobytes()),
+            None if record.far is None else (record.far.box, record.far.values.tobytes()),
         )
         for record in records
     ]

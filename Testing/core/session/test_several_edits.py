@@ -218,7 +218,7 @@ def test_far_slices_average_the_edits_so_far_or_follow_the_latest(model, fusion,
     for edit in edits:
         alone = started(model, "one at a time", fusion)
         alone.propagate([edit])
-        single.append(alone.records[0].far.margins.astype(np.float32))
+        single.append(alone.records[0].far.values.astype(np.float32))
     decides = (single[0] + single[1]) / 2 if far_rule == "average" else single[1]
     r_0, far = session.window_prediction, slice(4, 13)
     clear = np.abs(decides[far]) > 1e-3

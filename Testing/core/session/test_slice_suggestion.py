@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 
 from context_propagation.core.image.slices import SliceEdit
-from context_propagation.core.propagation.composition import EditRecord, FarMargins
+from context_propagation.core.propagation.composition import EditRecord
+from context_propagation.core.propagation.margins import Margins
 from context_propagation.core.session.slice_suggestion import slice_uncertainty_mm2, suggested_slice
 
+SHAPE = (6, 4, 4)
 SPACING = (3.0, 2.0, 0.5)
 
 
@@ -14,7 +16,7 @@ def margins():
     result[1, 0, 0] = 0.0  # one voxel, undecided
     result[4, 1, :2] = (0.5, -0.5)  # two, half decided each
     result[5] = np.nan  # no window
-    return result
+    return Margins(((0, 6), (0, 4), (0, 4)), result)
 
 
 def record(index, far=None):
@@ -22,23 +24,23 @@ def record(index, far=None):
 
 
 def test_doubt_is_the_pixel_area_that_is_not_decided(margins):
-    assert slice_uncertainty_mm2(margins, [], 0, SPACING).tolist() == [0, 1, 0, 0, 1, 0]
-    assert slice_uncertainty_mm2(margins, [], 1, SPACING).tolist() == pytest.approx([1.5, 1.5, 0, 0])
+    assert slice_uncertainty_mm2(margins, [], 0, SHAPE, SPACING).tolist() == [0, 1, 0, 0, 1, 0]
+    assert slice_uncertainty_mm2(margins, [], 1, SHAPE, SPACING).tolist() == pytest.approx([1.5, 1.5, 0, 0])
 
 
 def test_drawn_slices_and_their_neighbours_are_out_of_doubt(margins):
-    assert slice_uncertainty_mm2(margins, [record(3)], 0, SPACING).tolist() == [0, 1, 0, 0, 0, 0]
+    assert slice_uncertainty_mm2(margins, [record(3)], 0, SHAPE, SPACING).tolist() == [0, 1, 0, 0, 0, 0]
 
 
 def test_edits_of_another_axis_leave_the_slices_in_doubt(margins):
-    assert slice_uncertainty_mm2(margins, [record(3)], 2, SPACING).sum() > 0
+    assert slice_uncertainty_mm2(margins, [record(3)], 2, SHAPE, SPACING).sum() > 0
 
 
 def test_what_the_fusion_network_says_takes_the_place_of_the_untouched_margins(margins):
-    far = FarMargins(((0, 2), (0, 4), (0, 4)), np.full((2, 4, 4), 1.0, np.float16))
+    far = Margins(((0, 2), (0, 4), (0, 4)), np.full((2, 4, 4), 1.0, np.float16))
 
-    assert slice_uncertainty_mm2(margins, [record(5, far)], 0, SPACING).tolist() == [0, 0, 0, 0, 0, 0]
-    assert slice_uncertainty_mm2(margins, [record(2, far)], 0, SPACING).tolist() == [0, 0, 0, 0, 1, 0]
+    assert slice_uncertainty_mm2(margins, [record(5, far)], 0, SHAPE, SPACING).tolist() == [0, 0, 0, 0, 0, 0]
+    assert slice_uncertainty_mm2(margins, [record(2, far)], 0, SHAPE, SPACING).tolist() == [0, 0, 0, 0, 1, 0]
 
 
 def test_the_slice_with_most_doubt_is_suggested_and_none_where_there_is_none():

@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxes import Box, Span, box_of
 from context_propagation.core.image.source_volume import SourceVolume, closest_axes, direction_cosines
 
 T = TypeVar("T")
@@ -41,9 +42,13 @@ class AxisMap:
 
     def undo(self, array: np.ndarray) -> np.ndarray:
         """The inverse of `apply`."""
+        return np.ascontiguousarray(self.undone(array))
+
+    def undone(self, array: np.ndarray) -> np.ndarray:
+        """As `undo`, but always in the memory of the array: what is written into one is in the other."""
         lead = array.ndim - 3
         unflipped = array[self._flip]
-        return np.ascontiguousarray(unflipped.transpose(*range(lead), *(lead + a for a in np.argsort(self.order))))
+        return unflipped.transpose(*range(lead), *(lead + a for a in np.argsort(self.order)))
 
     def then(self, other: AxisMap) -> AxisMap:
         """This map followed by another."""
@@ -54,6 +59,16 @@ class AxisMap:
         """What belongs to old axes k, j, i, such as a shape or a voxel size, in the new order."""
         first, second, third = (values[axis] for axis in self.order)
         return first, second, third
+
+    def apply_box(self, box: Box, shape: Sequence[int]) -> Box:
+        """A box of an old array, which has this shape, in the new one."""
+        spans, sizes = self.per_axis(box), self.per_axis(shape)
+        return box_of([_turned(*each) for each in zip(spans, sizes, self.flipped, strict=True)])
+
+    def undo_box(self, box: Box, shape: Sequence[int]) -> Box:
+        """A box of a new array, which has this shape, in the old one."""
+        unflipped = [_turned(*each) for each in zip(box, shape, self.flipped, strict=True)]
+        return box_of([unflipped[new] for new in np.argsort(self.order)])
 
     def slices(self, axis: int, indices: Sequence[int], count: int) -> tuple[int, list[int]]:
         """Slices of the old array as the new axis and the indices along it.
@@ -69,6 +84,11 @@ class AxisMap:
     @property
     def _flip(self) -> tuple[EllipsisType | slice, ...]:
         return (..., *(slice(None, None, -1 if flip else None) for flip in self.flipped))
+
+
+def _turned(span: Span, size: int, backwards: bool) -> Span:
+    start, stop = span
+    return (size - stop, size - start) if backwards else span
 
 
 def axes_towards(volume: SourceVolume, orientation: str | None) -> AxisMap:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxes import Box, bounding_box, box_of
 
 NOTHING_REDRAWN = "The segmentation is unchanged; redraw at least one slice"
 
@@ -35,12 +36,33 @@ class SliceEdit:
         """Where it lies: `volume_mask[edit.place]` is the slice of a mask `[K, J, I]`."""
         return slice_place(self.axis, self.index)
 
+    def draw_into(self, part: np.ndarray, box: Box) -> None:
+        """Write it into the part of a mask `[K, J, I]` that lies in a box."""
+        plane = tuple(slice(*span) for axis, span in enumerate(box) if axis != self.axis)
+        for place in places_in(box, self.axis, [self.index]):
+            part[place] = self.mask[plane]
+
+    def differs_within(self, mask: np.ndarray) -> Box | None:
+        """The box around the voxels in which a mask `[K, J, I]` is not as drawn; None where it is."""
+        box = bounding_box(np.expand_dims(mask[self.place] != self.mask, self.axis))
+        if box is None:
+            return None
+        spans = list(box)
+        spans[self.axis] = (self.index, self.index + 1)
+        return box_of(spans)
+
 
 def slice_place(axis: int, index: int) -> tuple[slice | int, ...]:
     """The index expression of one slice of an array `[K, J, I]`."""
     place: list[slice | int] = [slice(None)] * 3
     place[axis] = index
     return tuple(place)
+
+
+def places_in(box: Box, axis: int, indices: Iterable[int]) -> list[tuple[slice | int, ...]]:
+    """The index expressions, in an array of the box, of those of an image's slices that meet it."""
+    start, stop = box[axis]
+    return [slice_place(axis, index - start) for index in indices if start <= index < stop]
 
 
 def edits_on_slices(edited: np.ndarray, axis: int, indices: Sequence[int]) -> list[SliceEdit]:

@@ -13,9 +13,10 @@ import torch
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.device import out_of_memory_reported
 from context_propagation.core.errors import Cancelled, UserInputError
-from context_propagation.core.image.boxes import Box, Span, box_of, slices_of
+from context_propagation.core.image.boxes import slices_of
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.core.model.decoded_target import PIECE_VOXELS, decoded_target
 from context_propagation.core.model.intensity_check import ChannelExpectation
 from context_propagation.core.model.largest_components import LargestComponents
 from context_propagation.core.model.preprocessing import ImagePreprocessing
@@ -29,9 +30,6 @@ from context_propagation.core.model.segmentation_model import (
 from context_propagation.core.model.target import Target, TargetRule, chosen_label
 from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.optional_dependency import require
-
-PIECE_VOXELS = 2**22
-"""Image voxels that are decided on at a time, so that no second copy of all logits is needed."""
 
 
 @dataclass(frozen=True)
@@ -202,12 +200,7 @@ class NetworkModel:
         logits = [self._sliding_window_logits(fold, prepared, progress, cancelled) for fold in range(len(self.splits))]
         grid = prepared.grid
         labels = np.zeros(prepared.image_shape, bool)
-        for box in _pieces(grid.crop):
-            support = grid.support(box)
-            origin = tuple(span[0] for span in support)
-            pieces = [z[(slice(None), slice(None), *slices_of(support))].to(self.device) for z in logits]
-            found = self.is_target([grid.to_image(piece, origin, box) for piece in pieces])[0]
-            labels[slices_of(box)] = found.cpu().numpy()
+        labels[slices_of(grid.crop)] = decoded_target(self, grid, logits, (0, 0, 0), grid.crop)
         progress("predict", 1.0)
         return prepared.axes.undo(labels if self.largest is None else self.largest.of(labels))
 
@@ -265,18 +258,17 @@ class NetworkModel:
         """See `SegmentationModel`."""
         return self._rule.margin(fold_logits)
 
+    def deciding_logits(self, logits: torch.Tensor) -> torch.Tensor:
+        """See `SegmentationModel`."""
+        return self._rule.deciding(logits)
+
+    def margin_of_deciding(self, fold_logits: Sequence[torch.Tensor]) -> torch.Tensor:
+        """See `SegmentationModel`."""
+        return self._rule.margin_of_deciding(fold_logits)
+
     def is_target(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
         """See `SegmentationModel`."""
         return self.target_margin(fold_logits) > 0
-
-
-def _pieces(box: Box) -> list[Box]:
-    """A box cut along its first axis into pieces of not much more than `PIECE_VOXELS`."""
-    (start, stop), second, third = box
-    plane = (second[1] - second[0]) * (third[1] - third[0])
-    step = max(1, PIECE_VOXELS // plane)
-    spans: list[Span] = [(first, min(stop, first + step)) for first in range(start, stop, step)]
-    return [box_of([span, second, third]) for span in spans]
 
 
 def _window_count(shape: Sequence[int], patch: Sequence[int], overlap: Sequence[float]) -> int:

@@ -267,6 +267,14 @@ class NnunetModel:
         """See `SegmentationModel`."""
         return self._rule.margin(fold_logits)
 
+    def deciding_logits(self, logits: torch.Tensor) -> torch.Tensor:
+        """See `SegmentationModel`."""
+        return self._rule.deciding(logits)
+
+    def margin_of_deciding(self, fold_logits: Sequence[torch.Tensor]) -> torch.Tensor:
+        """See `SegmentationModel`."""
+        return self._rule.margin_of_deciding(fold_logits)
+
     def is_target(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
         """See `SegmentationModel`."""
         return self.target_margin(fold_logits) > 0

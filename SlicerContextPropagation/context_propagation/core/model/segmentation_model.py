@@ -171,5 +171,15 @@ class SegmentationModel(Protocol):
         The target's probability less the largest other one; for a region 2 p - 1.
         """
 
+    def deciding_logits(self, logits: torch.Tensor) -> torch.Tensor:
+        """`[N, C, ...]` to `[N, c, ...]`: the fewest numbers that decide on the target, linear in the logits.
+
+        So interpolating them is as good as interpolating all logits: one channel of a region, or of a target against
+        the background alone, the log odds; all logits where there are more labels.
+        """
+
+    def margin_of_deciding(self, fold_logits: Sequence[torch.Tensor]) -> torch.Tensor:
+        """`target_margin` from each fold's `deciding_logits`."""
+
     def is_target(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
         """Bool `[N, ...]`: the target label after averaging the folds' probabilities."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 
@@ -51,16 +52,37 @@ class TargetRule:
         others = torch.cat((logits[:, : self.channel], logits[:, self.channel + 1 :]), 1)
         return logits[:, self.channel] - torch.logsumexp(others, 1)
 
+    def deciding(self, logits: torch.Tensor) -> torch.Tensor:
+        """See `SegmentationModel.deciding_logits`."""
+        if self.regions:
+            return logits[:, self.channel : self.channel + 1]
+        if self._against_background(logits):
+            return logits[:, 1:] - logits[:, :1]
+        return logits
+
     def margin(self, fold_logits: Sequence[torch.Tensor]) -> torch.Tensor:
         """See `SegmentationModel.target_margin`; where labels tie, the lowest has it, as with argmax."""
-        target = self.channel
-        if self.regions:
-            return 2 * torch.stack([torch.sigmoid(logits[:, target]) for logits in fold_logits]).mean(0) - 1
-        mean = torch.stack([torch.softmax(logits, 1) for logits in fold_logits]).mean(0)
-        others = torch.cat((mean[:, :target], mean[:, target + 1 :]), 1)
-        margin = mean[:, target] - others.amax(1)
-        won_tie = (margin == 0) & (mean.argmax(1) == target)
+        return self.margin_of_deciding([self.deciding(logits) for logits in fold_logits])
+
+    def margin_of_deciding(self, fold_logits: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The margin from the deciding logits of each fold; a single channel's sigmoid is the target's probability."""
+        if fold_logits[0].shape[1] == 1:
+            return 2 * _mean([torch.sigmoid(logits[:, 0]) for logits in fold_logits]) - 1
+        mean = _mean([torch.softmax(logits, 1) for logits in fold_logits]).unbind(1)
+        target, lower, higher = mean[self.channel], mean[: self.channel], mean[self.channel + 1 :]
+        margin = target - reduce(torch.maximum, (*lower, *higher))
+        won_tie = margin == 0
+        for probability in lower:
+            won_tie &= target > probability
         return margin.masked_fill(won_tie, torch.finfo(margin.dtype).tiny)
+
+    def _against_background(self, logits: torch.Tensor) -> bool:
+        return logits.shape[1] == 2 and self.channel == 1
+
+
+def _mean(folds: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Of the folds, which are equally large."""
+    return folds[0] if len(folds) == 1 else torch.stack(list(folds)).mean(0)
 
 
 def chosen_label(names: Sequence[str], values: Sequence[object], label: str | int | None) -> int:

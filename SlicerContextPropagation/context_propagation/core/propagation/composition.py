@@ -3,21 +3,23 @@
     Z(s) = phi'(f')(s)                    s is near: the edited slice or one of its neighbours
     Z(s) = phi'(phi_fusion(f, f'))(s)     s is far: any other slice
 
-`compose` puts Z together from what both lines decode to: `NearLabels` and `FarMargins`.
+`compose` puts Z together from what both lines decode to: `NearLabels` and `Margins`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Literal
 
 import numpy as np
 
-from context_propagation.core.image.boxes import Box, box_of, slices_of
-from context_propagation.core.image.slices import SliceEdit, near_indices, slice_place
+from context_propagation.core.image.boxes import Box, around, box_shape, inside_of, intersection, slices_of, whole
+from context_propagation.core.image.slices import SliceEdit, near_indices, places_in
 from context_propagation.core.propagation.activation_update import UpdateReport
 from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.propagation.margins import Margins, mean_margins
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 
 FarRule = Literal["latest", "average"]
@@ -42,19 +44,6 @@ class NearLabels:
 
 
 @dataclass(frozen=True)
-class FarMargins:
-    """What the fused features say: the target's probability less the largest other one.
-
-    Attributes:
-        box: Where the margins lie in the image, (k, j, i).
-        margins: float16, the box's shape, -1 to 1; NaN where no window decodes the voxel.
-    """
-
-    box: Box
-    margins: np.ndarray
-
-
-@dataclass(frozen=True)
 class EditRecord:
     """One propagated edit: slices of one axis that were optimised together.
 
@@ -74,7 +63,7 @@ class EditRecord:
     updates: tuple[UpdateReport, ...] = ()
     drawn_at: tuple[int, ...] = ()
     features: tuple[UpdatedFeatures, ...] = ()
-    far: FarMargins | None = None
+    far: Margins | None = None
 
     @property
     def axis(self) -> int:
@@ -110,6 +99,7 @@ def compose(
     records: Sequence[EditRecord],
     far_thresholds: FarThresholds = FarThresholds(),
     far_rule: FarRule = "average",
+    box: Box | None = None,
 ) -> np.ndarray:
     """Labels after all edits, R_n: Eq. 4 for each edit.
 
@@ -125,28 +115,38 @@ def compose(
         records: The edits in the order in which they were propagated.
         far_thresholds: Only margins beyond these change the label of a far voxel.
         far_rule: "average": the mean margin of all edits that have one; "latest": that of the last of them.
+        box: The part that is asked for; outside `composed_box` it is R_0. By default all.
 
     Returns:
-        bool `[K, J, I]`.
+        bool, the box's shape.
 
     Source: Chao et al., Eq. 4 and the rule for several edits in section II-D; the thresholds are ours.
     """
-    labels = window_prediction.copy()
-    _flip_far(labels, records, far_thresholds, far_rule)
-    claimed = np.zeros(window_prediction.shape, bool)
+    box = box or whole(window_prediction.shape)
+    labels = window_prediction[slices_of(box)].copy()
+    _flip_far(labels, box, window_prediction.shape, records, far_thresholds, far_rule)
+    claimed = np.zeros(labels.shape, bool)
     for record, edit in _in_drawing_order(records):
         if record.satisfied:
             continue
         for index in near_indices([edit.index], record.neighbours, window_prediction.shape[record.axis]):
             for near in record.near:
                 if near.index == index:
-                    box = slices_of(near.box)
-                    free = near.changed & ~claimed[box]
-                    labels[box][free] = near.labels[free]
-            claimed[slice_place(record.axis, index)] = True
+                    _update_near(labels, claimed, box, near)
+            for place in places_in(box, record.axis, [index]):
+                claimed[place] = True
     for _, edit in _in_drawing_order(records):
-        labels[edit.place] = edit.mask
+        edit.draw_into(labels, box)
     return labels
+
+
+def composed_box(window_prediction: np.ndarray, records: Sequence[EditRecord]) -> Box | None:
+    """A box outside which R_n is R_0; None where it is R_0 everywhere. See `compose`."""
+    boxes = [near.box for record in records for near in record.near]
+    boxes += [record.far.box for record in records if record.far is not None]
+    for record in records:
+        boxes += [found for edit in record.edits if (found := edit.differs_within(window_prediction)) is not None]
+    return reduce(around, boxes) if boxes else None
 
 
 def _in_drawing_order(records: Sequence[EditRecord]) -> Iterator[tuple[EditRecord, SliceEdit]]:
@@ -156,47 +156,47 @@ def _in_drawing_order(records: Sequence[EditRecord]) -> Iterator[tuple[EditRecor
 
 
 def _flip_far(
-    labels: np.ndarray, records: Sequence[EditRecord], far_thresholds: FarThresholds, far_rule: FarRule
+    labels: np.ndarray,
+    box: Box,
+    shape: tuple[int, ...],
+    records: Sequence[EditRecord],
+    far_thresholds: FarThresholds,
+    far_rule: FarRule,
 ) -> None:
-    """Flip the far voxels of R_0 where the fused features are sure enough."""
+    """Flip the far voxels of R_0 in a box where the fused features are sure enough."""
     spoken = [record.far for record in records if record.far is not None]
     if far_rule == "latest":
         spoken = spoken[-1:]
-    if not spoken:
+    mean = mean_margins(spoken) if spoken else None
+    common = None if mean is None else intersection(mean.box, box)
+    if mean is None or common is None:
         return
-    box, mean = mean_far_margins(spoken)
-    mean[_near_voxels(labels.shape, records)[slices_of(box)]] = np.nan
-    labels[slices_of(box)][mean > far_thresholds.add] = True
-    labels[slices_of(box)][mean < -far_thresholds.remove] = False
-
-
-def mean_far_margins(spoken: Sequence[FarMargins]) -> tuple[Box, np.ndarray]:
-    """The mean over the edits that decode a voxel, float32; NaN where none does. Before it the box that it lies in."""
-    spans = [[far.box[axis] for far in spoken] for axis in range(3)]
-    box = box_of([(min(start for start, _ in s), max(stop for _, stop in s)) for s in spans])
-    shape = tuple(stop - start for start, stop in box)
-    total, count = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    for far in spoken:
-        inside = slices_of(box_of([(a - o, b - o) for (a, b), (o, _) in zip(far.box, box, strict=True)]))
-        margins = far.margins.astype(np.float32)
-        total[inside] += np.nan_to_num(margins, nan=0.0)
-        count[inside] += ~np.isnan(margins)
-    return box, np.divide(total, count, out=np.full(shape, np.nan, np.float32), where=count > 0)
-
-
-def _near_voxels(shape: tuple[int, ...], records: Sequence[EditRecord]) -> np.ndarray:
-    """Bool `[K, J, I]`: N(s) of all slices that something was updated for."""
-    near = np.zeros(shape, bool)
+    values = mean.values[slices_of(inside_of(common, mean.box))]
     for record in records:
-        for index in () if record.satisfied else record.near_indices(shape[record.axis]):
-            near[slice_place(record.axis, index)] = True
-    return near
+        near = [] if record.satisfied else record.near_indices(shape[record.axis])
+        for place in places_in(common, record.axis, near):
+            values[place] = np.nan
+    part = labels[slices_of(inside_of(common, box))]
+    part[values > far_thresholds.add] = True
+    part[values < -far_thresholds.remove] = False
 
 
-def drawn_voxels(shape: tuple[int, ...], records: Sequence[EditRecord]) -> np.ndarray:
-    """Bool `[K, J, I]`: the slices that were drawn."""
-    drawn = np.zeros(shape, bool)
+def _update_near(labels: np.ndarray, claimed: np.ndarray, box: Box, near: NearLabels) -> None:
+    """Write what a near slice says where nobody claims it; in the part of it that lies in the box of the labels."""
+    common = intersection(near.box, box)
+    if common is None:
+        return
+    of_near, of_labels = slices_of(inside_of(common, near.box)), slices_of(inside_of(common, box))
+    free = near.changed[of_near] & ~claimed[of_labels]
+    labels[of_labels][free] = near.labels[of_near][free]
+
+
+def drawn_voxels(shape: tuple[int, ...], records: Sequence[EditRecord], box: Box | None = None) -> np.ndarray:
+    """Bool, the box's shape, by default the image's: the slices that were drawn."""
+    box = box or whole(shape)
+    drawn = np.zeros(box_shape(box), bool)
     for record in records:
         for edit in record.edits:
-            drawn[edit.place] = True
+            for place in places_in(box, edit.axis, [edit.index]):
+                drawn[place] = True
     return drawn

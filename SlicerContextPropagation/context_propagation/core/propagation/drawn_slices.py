@@ -60,7 +60,7 @@ def slice_target(
     used = tuple(index for index in indices if limits[axis][0] <= index < limits[axis][1])
     if not used:
         return None
-    either = (drawn | window_prediction).take(used, axis).any(axis=axis)
+    either = (drawn.take(used, axis) | window_prediction.take(used, axis)).any(axis=axis)
     if not either.any():
         return None
     spans = list(limits)

@@ -9,14 +9,15 @@ import numpy as np
 
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.errors import Cancelled
-from context_propagation.core.image.boxes import Box, bounding_box, box_of, slices_of
+from context_propagation.core.image.boxes import Box, bounding_box, box_of, offset, slices_of
 from context_propagation.core.image.slices import SliceEdit, near_indices
 from context_propagation.core.propagation.activation_update import UpdateReport, UpdateSettings
-from context_propagation.core.propagation.composition import FarMargins, NearLabels
+from context_propagation.core.propagation.composition import NearLabels
 from context_propagation.core.propagation.drawn_slices import NetworkEdit, SliceTarget
 from context_propagation.core.propagation.far_slices import far_margins
 from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.fusion_network import Fusion
+from context_propagation.core.propagation.margins import Margins
 from context_propagation.core.propagation.near_slices import decode_near
 from context_propagation.core.propagation.slice_update import update_window
 from context_propagation.core.propagation.updated_features import UpdatedFeatures, with_updates
@@ -34,7 +35,7 @@ class Propagated:
     """
 
     near: tuple[NearLabels, ...]
-    far: FarMargins | None
+    far: Margins | None
     features: tuple[UpdatedFeatures, ...]
     updates: tuple[UpdateReport, ...]
 
@@ -91,12 +92,12 @@ class EditPropagation:
 
     def network_edit(self, edits: Sequence[SliceEdit]) -> NetworkEdit:
         """Edits of one axis as the network sees them."""
-        axes = self.cache.prepared.axes
-        drawn = axes.undo(np.zeros(self.cache.owner.shape, bool))
+        drawn = np.zeros(self.cache.owner.shape, bool)
+        as_volume = self.cache.prepared.axes.undone(drawn)
         for edit in edits:
-            drawn[edit.place] = edit.mask
+            as_volume[edit.place] = edit.mask
         axis, indices = self._network_slices(edits[0].axis, [edit.index for edit in edits])
-        return NetworkEdit(axis, tuple(indices), axes.apply(drawn), self.cache.window_prediction)
+        return NetworkEdit(axis, tuple(indices), drawn, self.cache.window_prediction)
 
     def updated_features(
         self,
@@ -152,16 +153,14 @@ class EditPropagation:
         fusion: Fusion,
         progress: Progress = no_progress,
         cancelled: CancelCheck = never_cancelled,
-    ) -> FarMargins | None:
-        """Decode all windows from the fused features.
+    ) -> Margins | None:
+        """Decode all windows from the fused features, where the edit may flip labels.
 
         Returns:
-            The margins in the volume's own orientation; None where there is no window.
+            The margins in the volume's own orientation; None where there is no such place.
         """
         margins = far_margins(self.cache, fusion, edit, features, self.network_spacing_mm, progress, cancelled)
-        placed = self.cache.prepared.axes.undo(margins)
-        box = bounding_box(~np.isnan(placed))
-        return None if box is None else FarMargins(box, placed[slices_of(box)].copy())
+        return None if margins is None else margins.undone(self.cache.prepared.axes, self.cache.owner.shape)
 
     @property
     def network_spacing_mm(self) -> tuple[float, float, float]:
@@ -244,27 +243,18 @@ class EditPropagation:
         A window changes the voxels that it owns, and those whose owner was not updated for the slice: there, only what
         its update flipped counts, so that no seam shows between windows.
         """
-        cache = self.cache
+        cache, axes = self.cache, self.cache.prepared.axes
         flipped = labels != cache.decode_untouched(cache.windows[number], box)
-        whole_labels, whole_flipped, owner = (
-            cache.prepared.axes.undo(array)
-            for array in (_placed(labels, box, cache.owner), _placed(flipped, box, cache.owner), cache.owner)
-        )
-        around = bounding_box(whole_flipped)
+        labels, flipped, owner = (axes.undo(part) for part in (labels, flipped, cache.owner[slices_of(box)]))
+        placed, around = axes.undo_box(box, cache.owner.shape), bounding_box(flipped)
         result = []
         for index in sorted(serving) if around else []:
-            if around and number in serving[index] and around[axis][0] <= index < around[axis][1]:
+            here = index - placed[axis][0]
+            if around and number in serving[index] and around[axis][0] <= here < around[axis][1]:
                 spans = list(around)
-                spans[axis] = (index, index + 1)
+                spans[axis] = (here, here + 1)
                 piece = slices_of(box_of(spans))
                 others = [other for other in serving[index] if other != number]
-                changed = whole_flipped[piece] & ~np.isin(owner[piece], others)
-                result.append(NearLabels(index, box_of(spans), whole_labels[piece].copy(), changed))
+                changed = flipped[piece] & ~np.isin(owner[piece], others)
+                result.append(NearLabels(index, offset(box_of(spans), placed), labels[piece].copy(), changed))
         return result
-
-
-def _placed(part: np.ndarray, box: Box, like: np.ndarray) -> np.ndarray:
-    """A box's mask in a whole volume."""
-    whole_mask = np.zeros(like.shape, bool)
-    whole_mask[slices_of(box)] = part
-    return whole_mask

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled
-from context_propagation.core.image.boxes import Box, bounding_box, slices_of
+from context_propagation.core.image.boxes import Box
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
+from context_propagation.core.propagation.far_box import far_box, grown_box
 from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.fusion_inputs import EditContext, fusion_inputs
 from context_propagation.core.propagation.fusion_network import Fusion
+from context_propagation.core.propagation.margins import Margins
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 
 
@@ -34,9 +35,15 @@ def decode_fused(
         loss) and `target_margin` (over the folds).
     """
     placed = cache.windows[window]
-    logits = cache.model.splits[fold].decode(placed.features[fold], fused, frozen_statistics=True)
     origin = tuple(span[0] for span in placed.network_box)
+    logits = fused_logits(cache, window, fold, fused)
     return cache.prepared.grid.to_image(logits, origin, placed.image_box if box is None else box)
+
+
+def fused_logits(cache: FeatureCache, window: int, fold: int, fused: torch.Tensor) -> torch.Tensor:
+    """The logits of a fused map over the whole window, on the network's grid."""
+    features = cache.windows[window].features[fold]
+    return cache.model.splits[fold].decode(features, fused, frozen_statistics=True)
 
 
 @torch.no_grad()
@@ -48,8 +55,9 @@ def far_margins(
     spacing_mm: Sequence[float],
     progress: Progress,
     cancelled: CancelCheck,
-) -> np.ndarray:
-    """Decode the fused features of all windows, folds averaged.
+) -> Margins | None:
+    """Decode the fused features of all windows where an edit may flip labels, folds averaged: in
+    `far_box`, grown for as long as labels flip at its border.
 
     Args:
         cache: The image's features.
@@ -61,17 +69,16 @@ def far_margins(
         cancelled: Asked before each window and fold.
 
     Returns:
-        float16, the image's shape in the network's axes: see `SegmentationModel.target_margin`; a voxel has that of the
-        window that owns it, NaN where none does.
+        In the network's axes; a voxel has the margin of the window that owns it. None where nothing is decoded.
 
     Raises:
         Cancelled: The user cancelled.
     """
-    margins = np.full(cache.owner.shape, np.nan, np.float16)
+    parts = []
     context = EditContext.of(cache, edit, spacing_mm)
     for number in range(len(cache.windows)):
-        owned = bounding_box(cache.owner == number)
-        if owned is None:
+        box = far_box(cache, number, edit, spacing_mm)
+        if box is None:
             continue
         fold_logits = []
         for fold, network in enumerate(fusion.networks):
@@ -79,9 +86,10 @@ def far_margins(
                 raise Cancelled
             progress("fuse", (number + fold / len(fusion.networks)) / len(cache.windows))
             fused = network(fusion_inputs(cache, number, fold, updated, context))
-            fold_logits.append(decode_fused(cache, number, fold, fused, owned))
-        decoded = cache.model.target_margin(fold_logits)[0].cpu().numpy()
-        mine = cache.owner[slices_of(owned)] == number
-        margins[slices_of(owned)][mine] = decoded[mine]
+            fold_logits.append(fused_logits(cache, number, fold, fused))
+        margins = cache.owned_margins(number, box, fold_logits)
+        while (larger := grown_box(cache, number, margins, spacing_mm)) != margins.box:
+            margins = cache.owned_margins(number, larger, fold_logits)
+        parts.append(margins)
     progress("fuse", 1.0)
-    return margins
+    return Margins.together(parts)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 
-from context_propagation.core.image.boxes import Box, bounding_box, slices_of
+from context_propagation.core.image.boxes import Box, bounding_box, box_of, offset, slices_of
+from context_propagation.core.model.decoded_target import decoded_margins, decoded_target
 from context_propagation.core.model.segmentation_model import PreparedImage, SegmentationModel
+from context_propagation.core.propagation.margins import Margins
 from context_propagation.core.propagation.window import Window
 
 NO_WINDOW = -1
@@ -38,8 +41,9 @@ class FeatureCache:
     @classmethod
     def empty(cls, model: SegmentationModel, prepared: PreparedImage) -> FeatureCache:
         """No window yet."""
-        owner = np.full(prepared.image_shape, NO_WINDOW, np.int16)
-        return cls(model, prepared, (), (), owner, np.zeros(prepared.image_shape, bool))
+        owner, nothing = np.int16(NO_WINDOW), np.zeros((), bool)  # of every voxel; one value in memory
+        shape = prepared.image_shape
+        return cls(model, prepared, (), (), np.broadcast_to(owner, shape), np.broadcast_to(nothing, shape))
 
     def extended(self, windows: Sequence[Window]) -> FeatureCache:
         """A cache with more windows.
@@ -63,50 +67,70 @@ class FeatureCache:
             window_prediction=window_prediction,
         )
 
-    @torch.no_grad()
     def decode_untouched(self, window: Window, box: Box) -> np.ndarray:
         """The target in image voxels of a window, from its untouched features: bool, the box's shape."""
-        grid = self.prepared.grid
-        origin = tuple(span[0] for span in window.network_box)
-        logits = [grid.to_image(features.logits, origin, box) for features in window.features]
-        return self.model.is_target(logits)[0].cpu().numpy()
+        return decoded_target(self.model, self.prepared.grid, *_untouched(window), box)
 
-    @torch.no_grad()
-    def window_margins(self) -> np.ndarray:
-        """How sure R_0 is: float16, the image's shape, NaN where no window decodes.
+    def owned_box(self, number: int) -> Box | None:
+        """The box around the voxels that a window owns; None where it owns none."""
+        limits = self.windows[number].image_box
+        owned = bounding_box(self.owner[slices_of(limits)] == number)
+        return None if owned is None else offset(owned, limits)
 
-        See `SegmentationModel.target_margin`.
+    def owned_margins(self, number: int, box: Box, fold_logits: Sequence[torch.Tensor]) -> Margins:
+        """The margins of a window's decode in a box; NaN where another window owns the voxel.
+
+        Args:
+            number: The window's.
+            box: Inside what it can decode.
+            fold_logits: Of the whole window, one for each fold.
         """
-        margins = np.full(self.owner.shape, np.nan, np.float16)
-        grid = self.prepared.grid
-        for number, window in enumerate(self.windows):
-            origin = tuple(span[0] for span in window.network_box)
-            logits = [grid.to_image(features.logits, origin, window.image_box) for features in window.features]
-            decoded = self.model.target_margin(logits)[0].cpu().numpy()
-            box = slices_of(window.image_box)
-            mine = self.owner[box] == number
-            margins[box][mine] = decoded[mine]
-        return margins
+        origin = tuple(span[0] for span in self.windows[number].network_box)
+        values = decoded_margins(self.model, self.prepared.grid, fold_logits, origin, box)
+        values[self.owner[slices_of(box)] != number] = np.nan
+        return Margins(box, values)
 
-    def undecoded(self, near: np.ndarray, axis: int) -> Box | None:
+    @cached_property
+    def window_margins(self) -> Margins | None:
+        """How sure R_0 is, in the box of all windows; None without one."""
+        boxes = {number: self.owned_box(number) for number in range(len(self.windows))}
+        return Margins.together(
+            [
+                self.owned_margins(number, box, _untouched(self.windows[number])[0])
+                for number, box in boxes.items()
+                if box is not None
+            ]
+        )
+
+    def undecoded(self, footprint: np.ndarray, axis: int, indices: Sequence[int]) -> Box | None:
         """What of an edit no window can propagate: a window must decode the edited slice and its near slices together.
 
         Args:
-            near: bool, the image's shape: an edit's footprint on all its near slices.
+            footprint: bool, one slice thick along `axis`, else the image's shape: where the edit lies in its slice.
             axis: Axis that the slices are perpendicular to.
+            indices: The edited slice and its near slices, from first to last.
 
         Returns:
             The box of what is missing, inside the part of the image that the network sees; or None.
         """
-        seen = slices_of(self.prepared.grid.crop)
-        missing = np.zeros_like(near)
-        missing[seen] = near[seen]
-        span = bounding_box(missing)
-        for window in self.windows if span else ():
-            box = window.image_box
-            if span and box[axis][0] <= span[axis][0] and span[axis][1] <= box[axis][1]:
-                missing[slices_of(box)] = False
-        return bounding_box(missing)
+        flat = list(self.prepared.grid.crop)
+        span = (max(flat[axis][0], indices[0]), min(flat[axis][1], indices[-1] + 1))
+        flat[axis] = (0, 1)
+        missing = np.zeros_like(footprint)
+        missing[slices_of(box_of(flat))] = footprint[slices_of(box_of(flat))]
+        if span[0] >= span[1]:
+            return None
+        for window in self.windows:
+            spans = list(window.image_box)
+            if spans[axis][0] <= span[0] and span[1] <= spans[axis][1]:
+                spans[axis] = (0, 1)
+                missing[slices_of(box_of(spans))] = False
+        left = bounding_box(missing)
+        if left is None:
+            return None
+        spans = list(left)
+        spans[axis] = span
+        return box_of(spans)
 
     @property
     def window_boxes(self) -> tuple[Box, ...]:
@@ -126,6 +150,11 @@ class FeatureCache:
             d, h, w = (stop - start for start, stop in box)
             total += sum(split.cached_bytes((d, h, w), level) for split in self.model.splits)
         return total
+
+
+def _untouched(window: Window) -> tuple[list[torch.Tensor], tuple[int, ...]]:
+    """The logits of each fold, and where they begin on the network's grid."""
+    return [features.logits for features in window.features], tuple(span[0] for span in window.network_box)
 
 
 def _depth_in(box: Box) -> np.ndarray:

@@ -181,7 +181,7 @@ def fusion_inputs(
 
 def _drawn_slice(cache: FeatureCache, edit: NetworkEdit, index: int, spacing_mm: Sequence[float]) -> DrawnSlice | None:
     """One drawn slice and the untouched target logit on it, of the window that owns most of it; None without one."""
-    either = (edit.drawn | edit.window_prediction).take(index, edit.axis)
+    either = edit.drawn.take(index, edit.axis) | edit.window_prediction.take(index, edit.axis)
     owners = cache.owner.take(index, edit.axis)[either]
     owners = owners[owners != NO_WINDOW]
     if not owners.size:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 
-from context_propagation.core.image.boxes import bounding_box
+from context_propagation.core.image.boxed_mask import EMPTY
+from context_propagation.core.image.boxes import Box, around, bounding_box, offset, slices_of
 from context_propagation.core.image.slices import NEAR_SLICES_ONLY, WHOLE_VOLUME, SliceEdit
-from context_propagation.core.propagation.composition import EditRecord, FarRule, compose, drawn_voxels
+from context_propagation.core.propagation.composition import EditRecord, FarRule, compose, composed_box, drawn_voxels
 from context_propagation.core.propagation.edit_propagation import EditPropagation
 from context_propagation.core.propagation.fusion_network import FarThresholds, Fusion
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
@@ -93,39 +94,52 @@ class Preview:
     @property
     def result(self) -> PropagationResult:
         """What a user is told of it."""
-        changed, axis = self._written[1], self.record.axis
-        per_slice = changed.sum(axis=tuple(a for a in range(3) if a != axis))
+        _, box, inside = self._written
+        axis, (start, _) = self.record.axis, box[self.record.axis]
+        per_slice = inside.sum(axis=tuple(a for a in range(3) if a != axis))
+        changed, tight = np.zeros(self.masks.segmentation.shape, bool), bounding_box(inside)
+        changed[slices_of(box)] = inside
         return PropagationResult(
             segmentation=self.segmentation,
             changed=changed,
             axis=axis,
             edited_slices=tuple(edit.index for edit in self.edits),
-            changed_per_slice={int(s): int(per_slice[s]) for s in np.flatnonzero(per_slice)},
-            changed_box_kji=bounding_box(changed),
+            changed_per_slice={start + int(s): int(per_slice[s]) for s in np.flatnonzero(per_slice)},
+            changed_box_kji=None if tight is None else offset(tight, box),
             updates=self.record.updates,
             scope=NEAR_SLICES_ONLY if self.propagation.fusion is None else WHOLE_VOLUME,
             messages=self.messages,
         )
 
     @cached_property
-    def _written(self) -> tuple[Step, np.ndarray]:
-        """The step, and the voxels that propagation, not the drawing, changes.
+    def _written(self) -> tuple[Step, Box, np.ndarray]:
+        """The step; and a box with what changes, and in it the voxels that propagation, not the drawing, changes.
 
         Only voxels with R_n != R_(n-1) are written; where R_n is back at R_0, the first segmentation is.
         """
-        masks = self.masks
-        before, after = self._composed(self.before), self._composed(self.after)
-        drawn = masks.segmentation.copy()
+        masks, box = self.masks, self._box
+        place, shape = slices_of(box), masks.segmentation.shape
+        before, after = self._composed(self.before, box), self._composed(self.after, box)
+        drawn = masks.segmentation[place].copy()
         for edit in self.edits:
-            drawn[edit.place] = edit.mask
-        protected = masks.protected | drawn_voxels(drawn.shape, self.after)
-        wanted = np.where(after != masks.window_prediction, after, masks.initial)
+            edit.draw_into(drawn, box)
+        protected = masks.protected[place] | drawn_voxels(shape, self.after, box)
+        wanted = np.where(after != masks.window_prediction[place], after, masks.initial[place])
         changed = (before != after) & (wanted != drawn) & ~protected
         result = drawn ^ changed
-        flipped = np.flatnonzero(result != masks.segmentation)
-        return Step(self.edits, self.before, self.after, flipped, result.reshape(-1)[flipped]), changed
+        inside = np.nonzero(result != masks.segmentation[place])
+        flipped = np.ravel_multi_index([n + start for n, (start, _) in zip(inside, box, strict=True)], shape)
+        return Step(self.edits, self.before, self.after, flipped, result[inside]), box, changed
 
-    def _composed(self, records: tuple[EditRecord, ...]) -> np.ndarray:
+    @property
+    def _box(self) -> Box:
+        """A box with all that changes; empty where nothing does."""
+        masks = self.masks
+        boxes = [composed_box(masks.window_prediction, records) for records in (self.before, self.after)]
+        boxes += [edit.differs_within(masks.segmentation) for edit in self.edits]
+        return reduce(around, [box for box in boxes if box is not None], EMPTY)
+
+    def _composed(self, records: tuple[EditRecord, ...], box: Box) -> np.ndarray:
         fusion = self.propagation.fusion
         of_network = FarThresholds() if fusion is None else fusion.far_thresholds
-        return compose(self.masks.window_prediction, records, self.far_thresholds or of_network, self.far_rule)
+        return compose(self.masks.window_prediction, records, self.far_thresholds or of_network, self.far_rule, box)

@@ -1,9 +1,15 @@
-"""An image as a model sees it, ready to be cached; made once, and used for the memory forecast and for the cache."""
+"""An image as a model sees it, made once for the memory forecast, the cache and further sessions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
+import numpy as np
+
+from context_propagation.core.callbacks import CancelCheck, Progress
+from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.image_hash import image_sha256
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import PreparedImage, SegmentationModel
 from context_propagation.core.session.session_checks import check_channels
@@ -22,11 +28,47 @@ class ReadyImage:
     prepared: PreparedImage
 
 
+@dataclass
+class _Latest:
+    """What a model made of the last image that it was given.
+
+    Attributes:
+        key: Equal for equal images.
+        prepared: Preprocessed.
+        predicted: The initial prediction, once it was asked for.
+    """
+
+    key: tuple[tuple[str, ...], bytes]
+    prepared: PreparedImage
+    predicted: BoxedMask | None = field(default=None)
+
+
+_latest: WeakKeyDictionary[SegmentationModel, _Latest] = WeakKeyDictionary()
+"""Of each model, as long as there is one."""
+
+
 def ready_image(model: SegmentationModel, volume: SourceVolume) -> ReadyImage:
-    """Preprocess; may take seconds.
+    """Preprocess; may take seconds, unless it is the image that the model was given last.
 
     Raises:
         UserInputError: Wrong number of channels.
     """
     check_channels(volume, model)
-    return ReadyImage(volume, model.prepare(volume))
+    key = image_sha256(volume), volume.ijk_to_lps.tobytes()
+    known = _latest.get(model)
+    if known is None or known.key != key:
+        _latest.pop(model, None)  # both need not fit into memory
+        known = _latest[model] = _Latest(key, model.prepare(volume))
+    return ReadyImage(volume, known.prepared)
+
+
+def predicted_target(
+    model: SegmentationModel, prepared: PreparedImage, progress: Progress, cancelled: CancelCheck
+) -> np.ndarray:
+    """The initial prediction: see `SegmentationModel.predict`. That of the model's last image is computed once."""
+    known = _latest.get(model)
+    if known is None or known.prepared is not prepared:
+        return model.predict(prepared, progress, cancelled)
+    if known.predicted is None:
+        known.predicted = BoxedMask.of(model.predict(prepared, progress, cancelled))
+    return known.predicted.mask

@@ -20,7 +20,7 @@ from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.fusion_network import Fusion
 from context_propagation.core.propagation.window import WindowPlan
 from context_propagation.core.session.preview import Preview, SessionMasks
-from context_propagation.core.session.ready_image import ReadyImage, ready_image
+from context_propagation.core.session.ready_image import ReadyImage, predicted_target, ready_image
 from context_propagation.core.session.session_checks import check_edits, check_fusion, check_shape
 from context_propagation.core.session.session_settings import PropagationResult, SessionSettings
 from context_propagation.core.session.slice_suggestion import slice_uncertainty_mm2
@@ -83,6 +83,8 @@ class Session:
     ) -> WindowPlan | None:
         """Preprocess, predict where no segmentation is given, and cache the features around the target.
 
+        What was prepared, predicted and cached of the image that the model was given last is used again.
+
         Args:
             image: The image, or what `ready_image` made of it, so that it is not preprocessed again.
             initial: bool `[K, J, I]`, a first segmentation from anywhere; without it, the model's own prediction.
@@ -108,14 +110,15 @@ class Session:
         ready = image if isinstance(image, ReadyImage) else ready_image(self.model, image)
         prepared = ready.prepared
         if initial is None:
-            initial = self.model.predict(prepared, progress, cancelled)
+            initial = predicted_target(self.model, prepared, progress, cancelled)
         cache = FeatureCache.empty(self.model, prepared)
-        target = bounding_box(prepared.axes.apply(initial))
+        around = bounding_box(initial)
+        target = None if around is None else prepared.axes.apply_box(around, initial.shape)
         plan = self.plan = None if window_groups else plan_around(cache, target, self.settings)
         for boxes in window_groups:
             check_windows(boxes, self.model, prepared.grid.network_shape)
         for boxes in window_groups or ([plan.boxes] if plan else []):
-            cache = with_windows(cache, boxes, self.settings.level, progress, cancelled)
+            cache = with_windows(cache, boxes, self.settings.level, progress, cancelled, self._cache)
         self._begin(volume, cache, initial.astype(bool))
         return plan
 
@@ -138,7 +141,7 @@ class Session:
     def _begin(self, volume: SourceVolume, cache: FeatureCache, initial: np.ndarray) -> None:
         """An image without edits."""
         self._volume, self._cache = volume, cache
-        self.initial, self.segmentation = initial, initial.copy()
+        self.initial = self.segmentation = initial
         self.protected = np.zeros(initial.shape, bool)
         self.records, self.done, self.undone = (), [], []
 
@@ -159,18 +162,20 @@ class Session:
     @property
     def window_prediction(self) -> np.ndarray:
         """R_0, bool `[K, J, I]`: the target decoded from the untouched features; False outside the windows."""
-        return self.cache.prepared.axes.undo(self.cache.window_prediction)
+        return self.cache.prepared.axes.undone(self.cache.window_prediction)
 
     def slice_uncertainty_mm2(self, axis: int, after: Step | None = None) -> np.ndarray:
         """How undecided the network is on each slice along an array axis: after the edits so far, or after a step."""
-        margins = self.cache.prepared.axes.undo(self.cache.window_margins())
+        margins, shape = self.cache.window_margins, self.cache.owner.shape
+        if margins is not None:
+            margins = margins.undone(self.cache.prepared.axes, shape)
         edits = self.records if after is None else after.after
-        return slice_uncertainty_mm2(margins, edits, axis, self.volume.spacing_kji_mm)
+        return slice_uncertainty_mm2(margins, edits, axis, self.volume.shape_kji, self.volume.spacing_kji_mm)
 
     def protect(self, mask: np.ndarray) -> None:
         """Never write these voxels (bool `[K, J, I]`) by propagation, whatever they hold."""
         check_shape(mask, self.volume)
-        self.protected |= mask.astype(bool)
+        self.protected = self.protected | mask.astype(bool)
 
     # -- edits -------------------------------------------------------------------------------------------------------
 
@@ -187,7 +192,7 @@ class Session:
         if by_hand.any():
             self.undone.clear()
             self.done = [step.without(by_hand) for step in self.done]
-        self.protected |= by_hand
+        self.protected = self.protected | by_hand
         self.segmentation = segmentation.astype(bool).copy()
 
     @out_of_memory_reported("Propagating the edit")
@@ -213,7 +218,7 @@ class Session:
         check_edits(edits, self.volume)
         if spared is not None:
             check_shape(spared, self.volume)
-        protected = self.protected.copy() if spared is None else self.protected | spared
+        protected = self.protected if spared is None else self.protected | spared
         edits = tuple(replace(e, mask=e.mask.astype(bool)) for e in sorted(edits, key=lambda edit: edit.index))
         extension = WindowExtension(self.settings, progress, cancelled)
         self._cache, messages = extension.for_edits(self.cache, self.segmentation, edits)
@@ -227,7 +232,7 @@ class Session:
             edits=edits,
             before=self.records,
             after=(*left, self._record(drawings, propagated)),
-            masks=SessionMasks(self.initial, self.segmentation.copy(), protected, self.window_prediction),
+            masks=SessionMasks(self.initial, self.segmentation, protected, self.window_prediction),
             propagation=self.propagation,
             features=propagated.features,
             far_rule=self.settings.far_rule,
@@ -268,7 +273,7 @@ class Session:
         if not self.done:
             return False
         step = self.done.pop()
-        self.segmentation.reshape(-1)[step.flipped] = ~step.values
+        self._flip(step.flipped, ~step.values)
         self.records = step.before
         self.undone.append(step)
         return True
@@ -283,8 +288,14 @@ class Session:
         return True
 
     def _apply(self, step: Step) -> None:
-        self.segmentation.reshape(-1)[step.flipped] = step.values
+        self._flip(step.flipped, step.values)
         self.records = step.after
+
+    def _flip(self, flipped: np.ndarray, values: np.ndarray) -> None:
+        """Masks are never written into once they are the session's: what took them keeps what it took."""
+        segmentation = self.segmentation.copy()
+        segmentation.reshape(-1)[flipped] = values
+        self.segmentation = segmentation
 
     @property
     def propagation(self) -> EditPropagation:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from pathlib import Path
-
-import numpy as np
 
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.axis_map import axes_towards
 from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.image_hash import image_sha256
 from context_propagation.core.image.slices import mask_of_slices
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
@@ -124,17 +121,3 @@ def replay(
         session.propagate(done.edits, progress, cancelled)
     session.accept_manual_changes(saved.own_grid.to_image(saved.known).mask)
     session.protect(saved.protected.mask)
-
-
-def image_sha256(volume: SourceVolume) -> tuple[str, ...]:
-    """SHA-256 of each channel: voxels, shape, spacing, where its axes run to; not where the patient lies."""
-    spacing_mm = [round(mm, 4) for mm in volume.spacing_kji_mm]
-    grid = repr((volume.shape_kji, spacing_mm, axes_towards(volume, "LPS"))).encode()
-    return tuple(_sha256(grid, channel) for channel in volume.channels)
-
-
-def _sha256(grid: bytes, voxels: np.ndarray) -> str:
-    """Without a copy of the voxels, which would hold Python's lock, and Slicer with it, for as long as it takes."""
-    hashed = hashlib.sha256(grid)
-    hashed.update(np.ascontiguousarray(voxels).data)
-    return hashed.hexdigest()

@@ -10,7 +10,7 @@ import numpy as np
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.device import available_bytes
 from context_propagation.core.errors import Cancelled, UserInputError
-from context_propagation.core.image.boxes import Box, bounding_box, contains, intersection, slices_of
+from context_propagation.core.image.boxes import Box, bounding_box, box_of, contains, intersection, slices_of
 from context_propagation.core.image.slices import SliceEdit, near_indices
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.feature_cache import NO_WINDOW, FeatureCache
@@ -34,19 +34,34 @@ def plan_around(cache: FeatureCache, target: Box | None, settings: SessionSettin
 
 
 def with_windows(
-    cache: FeatureCache, boxes: Sequence[Box], level: int, progress: Progress, cancelled: CancelCheck
+    cache: FeatureCache,
+    boxes: Sequence[Box],
+    level: int,
+    progress: Progress,
+    cancelled: CancelCheck,
+    earlier: FeatureCache | None = None,
 ) -> FeatureCache:
     """Encode network boxes, and add them to a cache.
+
+    Args:
+        cache: What is cached.
+        boxes: To be added.
+        level: Decoder level.
+        progress: Called with stage and fraction.
+        cancelled: Asked before each box.
+        earlier: A cache of this level, whose windows are taken instead where it is one of the same prepared image.
 
     Raises:
         Cancelled: The user cancelled.
     """
+    same = earlier is not None and earlier.prepared is cache.prepared
+    known = {window.network_box: window for window in earlier.windows} if earlier is not None and same else {}
     windows = []
     for number, box in enumerate(boxes):
         if cancelled():
             raise Cancelled
         progress("encode", number / len(boxes))
-        windows.append(encode_window(cache.model, cache.prepared, box, level))
+        windows.append(known.get(box) or encode_window(cache.model, cache.prepared, box, level))
     return cache.extended(windows)
 
 
@@ -79,12 +94,14 @@ class WindowExtension:
             Cancelled: The user cancelled.
         """
         messages: list[str] = []
+        axes, shape = cache.prepared.axes, segmentation.shape
         for edit in edits:
-            if not self._is_seen(cache, _footprint(segmentation, edit, [edit.index])):
+            footprint = _footprint(segmentation, edit)
+            if not self._is_seen(cache, footprint, edit, shape):
                 messages.append("Part of the edit lies where the image is zero, which the model does not see")
-            indices = near_indices([edit.index], self.settings.neighbours, segmentation.shape[edit.axis])
-            near, axes = _footprint(segmentation, edit, indices), cache.prepared.axes
-            missing = cache.undecoded(axes.apply(near), axes.order.index(edit.axis))
+            near = near_indices([edit.index], self.settings.neighbours, shape[edit.axis])
+            axis, indices = axes.slices(edit.axis, near, shape[edit.axis])
+            missing = cache.undecoded(axes.apply(footprint), axis, sorted(indices))
             if missing is not None:
                 cache, said = self._around(cache, missing)
                 messages.extend(said)
@@ -105,19 +122,19 @@ class WindowExtension:
         said = f"The edit lies outside the cached part of the image; {len(boxes)} more part(s) were cached"
         return extended, (said, *plan.messages)
 
-    def _is_seen(self, cache: FeatureCache, mask: np.ndarray) -> bool:
-        """Whether all of a mask lies in the part of the image that the model sees."""
-        prepared = cache.prepared
-        box = bounding_box(prepared.axes.apply(mask))
-        return box is None or contains(prepared.grid.crop, box)
+    def _is_seen(self, cache: FeatureCache, footprint: np.ndarray, edit: SliceEdit, shape: tuple[int, ...]) -> bool:
+        """Whether all of an edit's footprint lies in the part of the image that the model sees."""
+        prepared, flat = cache.prepared, bounding_box(footprint)
+        if flat is None:
+            return True
+        spans = list(flat)
+        spans[edit.axis] = (edit.index, edit.index + 1)
+        return contains(prepared.grid.crop, prepared.axes.apply_box(box_of(spans), shape))
 
 
-def _footprint(segmentation: np.ndarray, edit: SliceEdit, indices: Sequence[int]) -> np.ndarray:
-    """Bool `[K, J, I]`: the drawing and the current contour of its slice, put on these slices."""
-    footprint = np.zeros(segmentation.shape, bool)
-    both = edit.mask | segmentation.take(edit.index, edit.axis)
-    np.moveaxis(footprint, edit.axis, 0)[list(indices)] = both
-    return footprint
+def _footprint(segmentation: np.ndarray, edit: SliceEdit) -> np.ndarray:
+    """Bool, one slice thick along the edit's axis, else `[K, J, I]`: the drawing, and its slice's current contour."""
+    return np.expand_dims(edit.mask | segmentation[edit.place], edit.axis)
 
 
 def check_windows(boxes: Sequence[Box], model: SegmentationModel, network_shape: tuple[int, int, int]) -> None:

@@ -84,7 +84,7 @@ class SessionStart:
         image = self._propagation.image_operation(ready=ready)
 
         def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, Beginning, SliceUncertainty]:
-            from context_propagation.core.session.session_file import image_sha256
+            from context_propagation.core.image.image_hash import image_sha256
 
             computed = image.compute(progress, cancelled)
             volume = self.session.volume

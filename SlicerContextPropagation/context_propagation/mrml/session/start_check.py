@@ -72,11 +72,11 @@ def check_operation(
 
     def compute(progress: Progress, cancelled: CancelCheck) -> StartCheck:
         from context_propagation.core.device import out_of_memory_reported
+        from context_propagation.core.image.image_hash import image_sha256
         from context_propagation.core.model.intensity_check import intensity_warnings
         from context_propagation.core.session.memory_forecast import memory_forecast
         from context_propagation.core.session.ready_image import ready_image
         from context_propagation.core.session.session_checks import check_channels
-        from context_propagation.core.session.session_file import image_sha256
 
         progress("check", 0.0)
         volume = volume_of()
