@@ -51,17 +51,17 @@ def edit_of(cache, box=None, indices=(20,)):
     return NetworkEdit(0, indices, drawn, cache.window_prediction)
 
 
-def test_the_box_is_10_mm_around_prediction_and_drawing(cache):
-    # 4, 10 and 3 voxels; the image ends at 36 along the second axis
+def test_the_box_is_6_mm_around_prediction_and_drawing(cache):
+    # 3, 6 and 2 voxels; the image ends at 36 along the second axis
     edit = edit_of(cache, ((20, 21), (12, 30), (12, 18)))
-    assert far_box(cache, 0, edit, SPACING_MM) == ((14, 26), (0, 36), (9, 23))
-    assert far_box(cache, 0, edit_of(cache), SPACING_MM) == ((14, 26), (0, 24), (9, 23))
+    assert far_box(cache, 0, edit, SPACING_MM) == ((15, 25), (4, 36), (10, 22))
+    assert far_box(cache, 0, edit_of(cache), SPACING_MM) == ((15, 25), (4, 20), (10, 22))
 
 
 def test_only_the_drawn_slices_count_and_an_unseen_target_has_the_box_of_its_drawing(cache):
     empty = with_prediction(cache)
     edit = edit_of(empty, ((10, 30), (12, 14), (12, 18)), indices=(20, 24))
-    assert far_box(empty, 0, edit, SPACING_MM) == ((16, 29), (2, 24), (9, 21))
+    assert far_box(empty, 0, edit, SPACING_MM) == ((17, 28), (6, 20), (10, 20))
 
 
 def test_nothing_drawn_and_nothing_predicted_has_no_box(cache):
@@ -72,7 +72,7 @@ def test_nothing_drawn_and_nothing_predicted_has_no_box(cache):
 def test_the_box_ends_where_the_window_owns_nothing_more(cache):
     owner = np.full(SHAPE, 1, np.int16)
     owner[:, 5:20] = 0
-    assert far_box(replace(cache, owner=owner), 0, edit_of(cache), SPACING_MM) == ((14, 26), (5, 20), (9, 23))
+    assert far_box(replace(cache, owner=owner), 0, edit_of(cache), SPACING_MM) == ((15, 25), (5, 20), (10, 22))
     assert far_box(replace(cache, owner=np.full(SHAPE, 1, np.int16)), 0, edit_of(cache), SPACING_MM) is None
 
 
@@ -85,7 +85,7 @@ def test_a_box_grows_only_where_labels_flip_on_its_faces(cache):
     assert grown_box(cache, 0, Margins(box, values), SPACING_MM) == box
     values[0, 3, 3] = 0.1
     values[6, -1, 4] = 0.9
-    assert grown_box(cache, 0, Margins(box, values), SPACING_MM) == ((10, 26), (2, 34), (9, 23))
+    assert grown_box(cache, 0, Margins(box, values), SPACING_MM) == ((11, 26), (2, 30), (9, 23))
 
 
 def test_every_flip_that_hangs_together_with_the_box_is_decoded_as_without_a_box(cache, model, monkeypatch):

@@ -23,7 +23,7 @@ from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.margins import Margins
 
-FAR_BORDER_MM = 10.0
+FAR_BORDER_MM = 6.0
 """Around prediction and drawing. On phantoms no label flips more than 4 mm away from them."""
 
 

@@ -1,4 +1,4 @@
-"""Far slices: phi'(phi_fusion(f, f')), the second line of Eq. 4 (Fig. 3). Training and use share these functions."""
+"""Far slices: phi'(phi_fusion(f, f')), the second line of Eq. 4 (Fig. 3)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled
-from context_propagation.core.image.boxes import Box
+from context_propagation.core.image.boxes import Box, inside_of, offset, slices_of
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.far_box import far_box, grown_box
 from context_propagation.core.propagation.feature_cache import FeatureCache
@@ -19,31 +19,25 @@ from context_propagation.core.propagation.updated_features import UpdatedFeature
 
 
 def decode_fused(
-    cache: FeatureCache, window: int, fold: int, fused: torch.Tensor, box: Box | None = None
-) -> torch.Tensor:
-    """Decode a fused map over the whole window, norm statistics frozen; differentiable in `fused`.
+    cache: FeatureCache, number: int, fold: int, fused: torch.Tensor, box: Box
+) -> tuple[torch.Tensor, tuple[int, ...]]:
+    """Decode a fused map where a box of image voxels needs it, norm statistics frozen; differentiable in `fused`.
 
     Args:
         cache: The image's features.
-        window: The window's number.
+        number: The window's number.
         fold: The fold's number.
-        fused: `[1, C', D', H', W']`.
-        box: Image voxels (network axis order) inside the window's image box; by default all of that.
+        fused: `[1, C', D', H', W']`, of the whole window.
+        box: Image voxels (network axis order) inside the window's image box.
 
     Returns:
-        Logits on image voxels, `[1, C, a, b, c]`, network axis order: see `SegmentationModel.target_logit` (for a
-        loss) and `target_margin` (over the folds).
+        Logits `[1, C, d, h, w]`, and where they begin on the network's grid.
     """
-    placed = cache.windows[window]
-    origin = tuple(span[0] for span in placed.network_box)
-    logits = fused_logits(cache, window, fold, fused)
-    return cache.prepared.grid.to_image(logits, origin, placed.image_box if box is None else box)
-
-
-def fused_logits(cache: FeatureCache, window: int, fold: int, fused: torch.Tensor) -> torch.Tensor:
-    """The logits of a fused map over the whole window, on the network's grid."""
-    features = cache.windows[window].features[fold]
-    return cache.model.splits[fold].decode(features, fused, frozen_statistics=True)
+    window = cache.windows[number]
+    support = inside_of(cache.prepared.grid.support(box), window.network_box)
+    local = cache.model.splits[fold].local(window.features[fold], support)
+    logits = local.run(fused[(slice(None), slice(None), *slices_of(local.f_box))])
+    return logits, tuple(span[0] for span in offset(local.output_box, window.network_box))
 
 
 @torch.no_grad()
@@ -56,8 +50,9 @@ def far_margins(
     progress: Progress,
     cancelled: CancelCheck,
 ) -> Margins | None:
-    """Decode the fused features of all windows where an edit may flip labels, folds averaged: in
-    `far_box`, grown for as long as labels flip at its border.
+    """Decode the fused features of all windows where an edit may flip labels, folds averaged.
+
+    That is in `far_box`, grown for as long as labels flip at its border.
 
     Args:
         cache: The image's features.
@@ -80,16 +75,21 @@ def far_margins(
         box = far_box(cache, number, edit, spacing_mm)
         if box is None:
             continue
-        fold_logits = []
+        fused = []
         for fold, network in enumerate(fusion.networks):
             if cancelled():
                 raise Cancelled
             progress("fuse", (number + fold / len(fusion.networks)) / len(cache.windows))
-            fused = network(fusion_inputs(cache, number, fold, updated, context))
-            fold_logits.append(fused_logits(cache, number, fold, fused))
-        margins = cache.owned_margins(number, box, fold_logits)
+            fused.append(network(fusion_inputs(cache, number, fold, updated, context)))
+        margins = _margins(cache, number, fused, box)
         while (larger := grown_box(cache, number, margins, spacing_mm)) != margins.box:
-            margins = cache.owned_margins(number, larger, fold_logits)
+            margins = _margins(cache, number, fused, larger)
         parts.append(margins)
     progress("fuse", 1.0)
     return Margins.together(parts)
+
+
+def _margins(cache: FeatureCache, number: int, fused: Sequence[torch.Tensor], box: Box) -> Margins:
+    """Of a window's fused maps, one for each fold."""
+    decoded = [decode_fused(cache, number, fold, of_fold, box) for fold, of_fold in enumerate(fused)]
+    return cache.owned_margins(number, box, [logits for logits, _ in decoded], decoded[0][1])

@@ -77,15 +77,17 @@ class FeatureCache:
         owned = bounding_box(self.owner[slices_of(limits)] == number)
         return None if owned is None else offset(owned, limits)
 
-    def owned_margins(self, number: int, box: Box, fold_logits: Sequence[torch.Tensor]) -> Margins:
+    def owned_margins(
+        self, number: int, box: Box, fold_logits: Sequence[torch.Tensor], origin: tuple[int, ...]
+    ) -> Margins:
         """The margins of a window's decode in a box; NaN where another window owns the voxel.
 
         Args:
             number: The window's.
             box: Inside what it can decode.
-            fold_logits: Of the whole window, one for each fold.
+            fold_logits: `[1, C, d, h, w]` of each fold, which hold what the box needs.
+            origin: Where they begin on the network's grid.
         """
-        origin = tuple(span[0] for span in self.windows[number].network_box)
         values = decoded_margins(self.model, self.prepared.grid, fold_logits, origin, box)
         values[self.owner[slices_of(box)] != number] = np.nan
         return Margins(box, values)
@@ -96,7 +98,7 @@ class FeatureCache:
         boxes = {number: self.owned_box(number) for number in range(len(self.windows))}
         return Margins.together(
             [
-                self.owned_margins(number, box, _untouched(self.windows[number])[0])
+                self.owned_margins(number, box, *_untouched(self.windows[number]))
                 for number, box in boxes.items()
                 if box is not None
             ]
