@@ -50,6 +50,44 @@ def test_a_session_that_runs_out_while_propagating_is_as_it_was(session):
     assert np.array_equal(session.propagate([edit]).segmentation[8], edit.mask)
 
 
+def test_where_memory_runs_out_in_the_encoder_smaller_windows_are_cached_and_that_is_said(tmp_path, monkeypatch):
+    model = NnunetModel.load(write_nnunet_folder(tmp_path, features=(4, 8, 8), patch_size=(16, 16, 16)), device="cpu")
+    noise = np.random.default_rng(0).normal(size=(1, 48, 48, 48)).astype(np.float32)
+    target = np.zeros((48, 48, 48), bool)
+    target[4:44, 4:44, 4:44] = True
+    (split,) = model.splits
+    encode, tried = split.encode, []
+
+    def small_machine(x, level):
+        tried.append(x.numel())
+        if x.numel() > 32**3:
+            take_too_much()
+        return encode(x, level)
+
+    monkeypatch.setattr(split, "encode", small_machine)
+    session = Session(model)
+
+    plan = session.set_image(SourceVolume(noise, np.eye(4)), target)
+
+    assert tried[0] > 32**3
+    assert max(tried[-len(plan.boxes) :]) <= 32**3
+    assert len(plan.boxes) == len(session.cache.windows) > 1
+    assert plan.messages[0] == "Memory ran out while the image was cached, so less of it is cached at a time"
+    edit = SliceEdit(0, 24, ~session.window_prediction[24])
+    assert np.array_equal(session.propagate([edit]).segmentation[24], edit.mask)
+
+
+def test_where_even_the_smallest_windows_do_not_fit_the_image_is_refused(session, monkeypatch):
+    (split,) = session.model.splits
+    monkeypatch.setattr(split, "encode", take_too_much)
+    before = session.volume
+
+    with pytest.raises(UserInputError, match="Caching the image needs more memory than there is"):
+        session.set_image(SourceVolume(before.channels + 1, np.eye(4)))
+
+    assert session.volume is before
+
+
 def test_a_session_that_runs_out_while_caching_keeps_its_image(session):
     volume = session.volume
     with pytest.raises(UserInputError, match="Caching the image needs more memory"):

@@ -112,6 +112,13 @@ SAID_BY_TORCH = ("can't allocate memory", "not enough memory", "out of memory")
 """Parts of the messages of plain RuntimeErrors, by which torch reports it on a CPU."""
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory did not suffice, on the computer or its GPU."""
+    torch = sys.modules.get("torch")
+    kinds = (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, kinds) or any(words in str(error) for words in SAID_BY_TORCH)
+
+
 @contextmanager
 def out_of_memory_reported(doing: str) -> Iterator[None]:
     """Use it as a decorator or in a `with`.
@@ -125,9 +132,7 @@ def out_of_memory_reported(doing: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        torch = sys.modules.get("torch")
-        kinds = (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
-        if not isinstance(error, kinds) and not any(words in str(error) for words in SAID_BY_TORCH):
+        if not is_out_of_memory(error):
             raise
         raise UserInputError(
             f"{doing} needs more memory than there is, and nothing was changed; close other programs, or use a "

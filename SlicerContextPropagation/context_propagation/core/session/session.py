@@ -28,7 +28,7 @@ from context_propagation.core.session.step import Step
 from context_propagation.core.session.window_extension import (
     WindowExtension,
     check_windows,
-    plan_around,
+    with_target,
     with_windows,
 )
 
@@ -114,13 +114,18 @@ class Session:
         cache = FeatureCache.empty(self.model, prepared)
         around = bounding_box(initial)
         target = None if around is None else prepared.axes.apply_box(around, initial.shape)
-        plan = self.plan = None if window_groups else plan_around(cache, target, self.settings)
+        self._plan(None)
         for boxes in window_groups:
             check_windows(boxes, self.model, prepared.grid.network_shape)
-        for boxes in window_groups or ([plan.boxes] if plan else []):
+        for boxes in window_groups:
             cache = with_windows(cache, boxes, self.settings.level, progress, cancelled, self._cache)
+        if not window_groups:
+            cache = with_target(cache, target, self.settings, self._plan, progress, cancelled, self._cache)
         self._begin(volume, cache, initial.astype(bool))
-        return plan
+        return self.plan
+
+    def _plan(self, plan: WindowPlan | None) -> None:
+        self.plan = plan
 
     def restarted(self, settings: SessionSettings, fusion: Fusion | None = None) -> Session:
         """Another session of the same image, cache and first segmentation, without edits.

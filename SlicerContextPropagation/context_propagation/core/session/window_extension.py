@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from context_propagation.core.callbacks import CancelCheck, Progress
-from context_propagation.core.device import available_bytes
+from context_propagation.core.device import available_bytes, free_device_memory, is_out_of_memory
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.boxes import Box, bounding_box, box_of, contains, intersection, slices_of
 from context_propagation.core.image.slices import SliceEdit, near_indices
@@ -17,9 +17,23 @@ from context_propagation.core.propagation.feature_cache import NO_WINDOW, Featur
 from context_propagation.core.propagation.window import WindowPlan, encode_window, plan_windows
 from context_propagation.core.session.session_settings import SessionSettings
 
+RAN_OUT = "Memory ran out while the image was cached, so less of it is cached at a time"
 
-def plan_around(cache: FeatureCache, target: Box | None, settings: SessionSettings) -> WindowPlan | None:
+
+LESS = 0.8
+"""Of what was planned is tried next, where memory ran out."""
+
+
+def plan_around(
+    cache: FeatureCache, target: Box | None, settings: SessionSettings, most_bytes: int | None = None
+) -> WindowPlan | None:
     """The windows that a target (image box in the network's axes) asks for; None for an empty or unseen one.
+
+    Args:
+        cache: What is cached.
+        target: An image box in the network's axes.
+        settings: Border, level, memory.
+        most_bytes: That may be used, if it is less than the settings and the machine allow.
 
     Raises:
         UserInputError: Not enough memory.
@@ -30,7 +44,55 @@ def plan_around(cache: FeatureCache, target: Box | None, settings: SessionSettin
         return None
     border, level, given = settings.window_border, settings.level, settings.memory_budget_bytes
     budget = available_bytes(cache.model.device) if given is None else given - cache.cached_bytes(level)
+    budget = budget if most_bytes is None else min(budget, most_bytes)
     return plan_windows(cache.model, grid.support(inside), grid.network_shape, border, level, budget)
+
+
+def with_target(
+    cache: FeatureCache,
+    target: Box | None,
+    settings: SessionSettings,
+    planned: Callable[[WindowPlan | None], None],
+    progress: Progress,
+    cancelled: CancelCheck,
+    earlier: FeatureCache | None = None,
+) -> FeatureCache:
+    """Cache the windows around a target; smaller ones where memory runs out although the plan fitted.
+
+    Args:
+        cache: What is cached.
+        target: An image box in the network's axes; None for no target.
+        settings: Border, level, memory.
+        planned: Called with each plan before anything is encoded.
+        progress: Called with stage and fraction.
+        cancelled: Asked before each window.
+        earlier: See `with_windows`.
+
+    Raises:
+        UserInputError: Less memory is free than the smallest windows need.
+        MemoryError, RuntimeError: Memory ran out even with the smallest windows.
+        Cancelled: The user cancelled.
+    """
+    most_bytes, ran_out = None, None
+    while True:
+        try:
+            plan = plan_around(cache, target, settings, most_bytes)
+        except UserInputError as error:
+            raise ran_out or error from error
+        if plan is not None and ran_out is not None:
+            plan = replace(plan, messages=(RAN_OUT, *plan.messages))
+        planned(plan)
+        boxes = [box for box in plan.boxes if box not in cache.window_boxes] if plan else []
+        if plan is None or not boxes:
+            return cache
+        try:
+            return with_windows(cache, boxes, settings.level, progress, cancelled, earlier)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            ran_out = error
+        free_device_memory()
+        most_bytes = int(LESS * plan.peak_bytes)
 
 
 def with_windows(
@@ -109,17 +171,17 @@ class WindowExtension:
 
     def _around(self, cache: FeatureCache, missing: Box) -> tuple[FeatureCache, tuple[str, ...]]:
         """Encode what an edit lacks. Where memory is short and windows decode all of it piecewise, they must do."""
+        plans: list[WindowPlan | None] = []
         try:
-            plan = plan_around(cache, missing, self.settings)
+            extended = with_target(cache, missing, self.settings, plans.append, self.progress, self.cancelled)
         except UserInputError as error:
             if (cache.owner[slices_of(missing)] == NO_WINDOW).any():
                 raise
             return cache, (f"The edit is propagated only where the image is cached: {error}",)
-        boxes = [box for box in plan.boxes if box not in cache.window_boxes] if plan else []
-        if plan is None or not boxes:
+        added, plan = len(extended.windows) - len(cache.windows), plans[-1]
+        if plan is None or not added:
             return cache, ()
-        extended = with_windows(cache, boxes, self.settings.level, self.progress, self.cancelled)
-        said = f"The edit lies outside the cached part of the image; {len(boxes)} more part(s) were cached"
+        said = f"The edit lies outside the cached part of the image; {added} more part(s) were cached"
         return extended, (said, *plan.messages)
 
     def _is_seen(self, cache: FeatureCache, footprint: np.ndarray, edit: SliceEdit, shape: tuple[int, ...]) -> bool:
