@@ -112,6 +112,11 @@ def parsed_numbers(text: str, what: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(word) for word in words))
 
 
+def parsed_kinds(text: str) -> tuple[Kind, ...]:
+    """Names of networks with commas between them."""
+    return tuple(dict.fromkeys(check_kind(word.strip()) for word in text.split(",")))
+
+
 def parsed_blobs(text: str) -> tuple[tuple[int, int, int], ...]:
     """Sizes with commas between them."""
     return tuple(dict.fromkeys(parsed_size(word.strip()) for word in text.split(",")))
