@@ -129,10 +129,11 @@ def package_folder(checkout: Path) -> Path:
 
 
 def commit_of(package: Path) -> str:
-    """The commit that a checkout is at, "unknown" where git does not say."""
-    command = ["git", "describe", "--always", "--dirty"]
+    """The commit that a checkout is at, "unknown" where git does not track it."""
+    tracked = ["ls-files", "--error-unmatch", "--", "context_propagation/__init__.py"]
     try:
-        done = subprocess.run(command, cwd=package, capture_output=True, text=True, check=True)
+        for arguments in (tracked, ["describe", "--always", "--dirty"]):
+            done = subprocess.run(["git", *arguments], cwd=package, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return done.stdout.strip() or "unknown"

@@ -137,7 +137,7 @@ class Stages:
         self.seconds: dict[str, float] = {}
 
     def __call__(self, stage: str, fraction: float) -> None:
-        """The session's progress: a stage lasts until another one is named, the first from the beginning."""
+        """The session's progress: a stage lasts until it is done, or another one is named; it has the time before it."""
         if stage == self._stage and fraction < 1:
             return
         now = self._now()
@@ -146,15 +146,44 @@ class Stages:
         self._stage = stage
         if fraction >= 1:
             self._add(stage, now)
+            self._stage = ""
 
-    def end(self) -> dict[str, float]:
-        """The stages, "rest" among them."""
+    def end(self, fusing: float) -> dict[str, float]:
+        """The stages, "rest" among them; "fuse" in its two parts, where the fusion network's own is known."""
         self._add("rest", self._now())
+        if fusing and "fuse" in self.seconds:
+            self.seconds["fuse"] -= fusing
+            return {("far decode" if name == "fuse" else name): value for name, value in self.seconds.items()} | {
+                "fusion network": fusing
+            }
         return self.seconds
 
     def _add(self, stage: str, now: float) -> None:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._since
         self._since = now
+
+
+class Fusing:
+    """Seconds that fusion networks take, as long as the block lasts."""
+
+    def __init__(self, networks: Any, now: Callable[[], float]) -> None:
+        self._networks, self._now = networks, now
+        self.seconds = self._begun = 0.0
+
+    def __enter__(self) -> Fusing:
+        self._hooks = [network.register_forward_pre_hook(self._begin) for network in self._networks]
+        self._hooks += [network.register_forward_hook(self._end) for network in self._networks]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _begin(self, *_: object) -> None:
+        self._begun = self._now()
+
+    def _end(self, *_: object) -> None:
+        self.seconds += self._now() - self._begun
 
 
 # ---- the package, wherever its names are
@@ -223,10 +252,10 @@ def _edit(session: Any, index: int, mask: Any, meter: Meter) -> dict[str, Any]:
     edit = _named("SliceEdit", "")(0, int(index), mask)
     before = session.window_prediction[index]
     shown = session.segmentation.copy()
-    with meter.measured() as found:
+    with meter.measured() as found, Fusing(session.fusion.networks, meter.now) as fusing:
         stages = Stages(meter.now)
         result = session.propagate([edit], progress=stages)
-        seconds = stages.end()
+        seconds = stages.end(fusing.seconds)
     changed = result.changed.sum(axis=(1, 2))
     near = slice(max(0, int(index) - 2), int(index) + 3)
     return {
@@ -290,7 +319,7 @@ def ct_steps(job: Job) -> Steps:
         with meter.measured() as set_image:
             stages = Stages(meter.now)
             session.set_image(volume, progress=stages)
-            set_image_stages = stages.end()
+            set_image_stages = stages.end(0.0)
         edit = _edit(session, int(index), drawn, meter)
         yield {"set_image": {**set_image, "stages": set_image_stages}, "edits": [edit]}
         del session
