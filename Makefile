@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := nnunet,monai,mrml,cli,dicom,evaluation,test,dev
 
-.PHONY: demo test test-long test-slicer lint benchmark install clean
+.PHONY: demo test test-long test-slicer lint benchmark hippocampus install clean
 
 demo: $(STAMP)
 	$(BIN)/context-propagation demo --output output/demo
@@ -30,7 +30,12 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# What an edit costs here: see docs/results/performance.md. An hour or more at all sizes; make benchmark BENCHMARK="--sizes 64" is short.
 benchmark: $(STAMP)
+	$(BIN)/context-propagation benchmark $(BENCHMARK)
+
+# What an edit gains: the table of docs/activation-update.md.
+hippocampus: $(STAMP)
 	$(BIN)/python benchmarks/hippocampus.py
 
 install: $(STAMP)

@@ -44,7 +44,8 @@ ARROWS = {
     "training/base": (*ENGINE, "files", "segmentations", "training"),
     "training/fusion": (*ENGINE, "files", "segmentations", "training"),
     "evaluation": (*ENGINE, "files", "segmentations", "training", "training/base", "training/fusion"),
-    "cli": ("", *ENGINE, "files", "segmentations", "training", "training/base", "evaluation"),
+    "benchmark": ENGINE,
+    "cli": ("", *ENGINE, "benchmark", "files", "segmentations", "training", "training/base", "evaluation"),
     "gui/work": ("core", "mrml", "mrml/session"),
     "gui": (*ENGINE, *MRML, "files", "gui/work"),
     "gui/packages": ("core", "core/storage", "gui/work"),
@@ -57,7 +58,7 @@ QT = ("qt", "ctk", "PythonQt", "PySide6")
 SLICER = ("slicer", "vtk")
 APPLICATION = ("slicer.app", "slicer.mrmlScene", "slicer.modules", "slicer.ScriptedLoadableModule")
 OUTSIDE = {
-    **dict.fromkeys(("core", "files", "training", "evaluation"), (*SLICER, *QT)),
+    **dict.fromkeys(("core", "files", "training", "evaluation", "benchmark"), (*SLICER, *QT)),
     **dict.fromkeys(("mrml", "segmentations", "cli"), (*QT, *APPLICATION)),
 }
 """First folder to what its files may not use of others."""
@@ -194,6 +195,7 @@ def test_no_file_imports_itself_by_a_detour():
         ("mrml", f"from {NAME}.evaluation.run import evaluate"),
         ("training", f"from {NAME}.evaluation import run"),
         ("evaluation", f"from {NAME}.cli.main import main"),
+        ("benchmark", f"from {NAME}.evaluation.run import evaluate"),
     ],
 )
 def test_an_arrow_turned_round_is_seen(room, line):
@@ -227,6 +229,8 @@ def test_a_forbidden_package_is_seen(room, line):
         ("evaluation", f"from {NAME}.cli import main\n\nprint(main)\n"),
         ("mrml", "import slicer\n\nscene = slicer.mrmlScene\n"),
         ("gui/module", f"from {NAME}.evaluation import run\n\nprint(run)\n"),
+        ("evaluation", f"from {NAME}.benchmark import run\n\nprint(run)\n"),
+        ("benchmark", f"from {NAME}.training import processes\n\nprint(processes)\n"),
     ],
 )
 def test_ruff_refuses_it_too(room, source):

@@ -1,0 +1,330 @@
+"""Times sessions of one checkout of this package, in a process of its own.
+
+It is run by its path and stands alone: it imports the package from the folder that it is told, which may be that of an
+older checkout, and uses only what both have. It works through its job step by step: a line on its standard input starts
+a step, a line of JSON on its standard output ends it; the end of the input ends the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+RESULT, FAILED = "RESULT ", "FAILED "
+SAMPLE_SECONDS = 0.004
+MIB = 2**20
+
+Job = dict[str, Any]
+Steps = Iterator[dict[str, Any]]
+
+
+# ---- the conversation with the process that started this one
+
+
+def serve(jobs: dict[str, Callable[[Job], Steps]]) -> None:
+    """Do the job that is given as JSON in the first argument, one step for each line of the standard input."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process hears of Ctrl-C, and ends this one
+    job = json.loads(sys.argv[1])
+    asked: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_listen, args=(asked,), daemon=True).start()
+    out, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
+    try:
+        steps = jobs[job["kind"]](job)
+        while True:
+            asked.get()
+            print(RESULT + json.dumps(next(steps)), file=out, flush=True)
+    except Exception as error:
+        print(f"{FAILED}{type(error).__name__}: {' '.join(str(error).split())}", file=out, flush=True)
+        raise
+
+
+def _listen(asked: queue.Queue[str]) -> None:
+    for line in sys.stdin:
+        asked.put(line)
+    os._exit(0)
+
+
+# ---- what is measured
+
+
+class Meter:
+    """Seconds, and the memory at the peak beyond what was held when the meter was made.
+
+    Args:
+        device: "cpu" or "cuda": whose memory counts, and whose queue must be empty before the clock is read.
+    """
+
+    def __init__(self, device: str) -> None:
+        import psutil
+
+        self._cuda = device == "cuda"
+        self._process = psutil.Process()
+        self.release()
+        self._before = self._held()
+
+    def release(self) -> None:
+        """Give back what nobody holds, so that it does not count for the next stage."""
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):
+            importlib.import_module("ctypes").CDLL("libc.so.6").malloc_trim(0)
+
+    @contextlib.contextmanager
+    def measured(self) -> Iterator[dict[str, float]]:
+        """Gives a dictionary that has "seconds" and "mib" when the block is left."""
+        found: dict[str, float] = {}
+        self.release()
+        with self._sampled() as peak:
+            begun = self.now()
+            yield found
+            found["seconds"] = self.now() - begun
+        found["mib"] = max(0.0, (peak[0] - self._before) / MIB)
+
+    def now(self) -> float:
+        """The time, once all that was asked of the device is done."""
+        if self._cuda:
+            import torch
+
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    @contextlib.contextmanager
+    def _sampled(self) -> Iterator[list[int]]:
+        peak, done = [self._held()], threading.Event()
+        if self._cuda:
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+
+        def sample() -> None:
+            while not done.wait(SAMPLE_SECONDS):
+                peak[0] = max(peak[0], self._held())
+
+        sampler = threading.Thread(target=sample, daemon=True)
+        sampler.start()
+        try:
+            yield peak
+        finally:
+            done.set()
+            sampler.join()
+            peak[0] = max(peak[0], self._held(at_the_peak=True))
+
+    def _held(self, at_the_peak: bool = False) -> int:
+        if self._cuda:
+            import torch
+
+            return int(torch.cuda.max_memory_allocated() if at_the_peak else torch.cuda.memory_allocated())
+        return int(self._process.memory_info().rss)
+
+
+class Stages:
+    """Seconds of each stage that a session reports, and of what comes after the last one."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._stage = ""
+        self._since = now()
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, stage: str, fraction: float) -> None:
+        """The session's progress: a stage lasts until it is done or another one is named, and has the time before it."""
+        if stage == self._stage and fraction < 1:
+            return
+        now = self._now()
+        if self._stage != stage and self._stage:
+            self._add(self._stage, now)
+        self._stage = stage
+        if fraction >= 1:
+            self._add(stage, now)
+            self._stage = ""
+
+    def end(self, fusing: float) -> dict[str, float]:
+        """The stages, "rest" among them; "fuse" in its two parts, where the fusion network's own is known."""
+        self._add("rest", self._now())
+        if fusing and "fuse" in self.seconds:
+            self.seconds["fuse"] -= fusing
+            return {("far decode" if name == "fuse" else name): value for name, value in self.seconds.items()} | {
+                "fusion network": fusing
+            }
+        return self.seconds
+
+    def _add(self, stage: str, now: float) -> None:
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._since
+        self._since = now
+
+
+class Fusing:
+    """Seconds that fusion networks take, as long as the block lasts."""
+
+    def __init__(self, networks: Any, now: Callable[[], float]) -> None:
+        self._networks, self._now = networks, now
+        self.seconds = self._begun = 0.0
+
+    def __enter__(self) -> Fusing:
+        self._hooks = [network.register_forward_pre_hook(self._begin) for network in self._networks]
+        self._hooks += [network.register_forward_hook(self._end) for network in self._networks]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _begin(self, *_: object) -> None:
+        self._begun = self._now()
+
+    def _end(self, *_: object) -> None:
+        self.seconds += self._now() - self._begun
+
+
+# ---- the package, wherever its names are
+
+
+def _named(name: str, *modules: str) -> Any:
+    """A name of the package, from the first of some modules that there is."""
+    for module in modules:
+        with contextlib.suppress(ModuleNotFoundError, AttributeError):
+            return getattr(importlib.import_module(f"context_propagation.{module}".rstrip(".")), name)
+    raise ImportError(f"this checkout has no {name} that the benchmark knows of")
+
+
+def _fusion(job: Job) -> Any:
+    """The fusion network of a job: a file of weights, and its architecture."""
+    made = job["fusion"]
+    settings = _named("FusionSettings", "core.propagation.fusion_network", "core.fusion_network")(**made["settings"])
+    read = _named("read_network", "core.bundle.bundle_file", "core.fusion_file")
+    network = read(Path(made["file"]), settings)
+    for name, module in (("FarThresholds", "core.propagation.fusion_network"), ("FarMargin", "core.composition")):
+        with contextlib.suppress(ImportError):
+            thresholds = _named(name, module)()
+            break
+    fusion_of = _named("fusion_of", "core.bundle.bundle", "core.bundle")
+    return fusion_of([network], job["level"], 2, thresholds)
+
+
+# ---- one window with a blob
+
+
+def session_steps(job: Job) -> Steps:
+    """Each step: another image of the same blob is set, then slices are drawn one after the other.
+
+    The job's case is a file of numpy's with images, the first segmentation, and the drawn slices.
+    """
+    import numpy as np
+
+    model = _named("load_base_model", "core.model.model_kinds", "core.model_kinds")(job["model"], None, job["device"])
+    settings = _named("SessionSettings", "")(level=job["level"])
+    fusion = _fusion(job)
+    with np.load(job["case"]) as case:
+        images, mask, indices, drawn = (case[name] for name in ("images", "mask", "indices", "drawn"))
+    groups = [[[tuple(span) for span in job["window"]]]] if job["window"] else []
+    meter = Meter(job["device"])
+    step = 0
+    while True:
+        session = _named("Session", "")(model, settings, fusion)
+        volume = _named("SourceVolume", "")(images[step % len(images)], np.eye(4))
+        with meter.measured() as set_image:
+            session.set_image(volume, mask, window_groups=groups)
+        again = dict(_again(session, volume, mask, groups, meter)) if job["again"] else {}
+        edits = [_edit(session, index, mask2d, meter) for index, mask2d in zip(indices, drawn, strict=True)]
+        yield {"set_image": set_image, "again": again, "edits": edits, "prediction": _likeness(session, mask)}
+        del session
+        step += 1
+
+
+def _again(session: Any, volume: Any, mask: Any, groups: Any, meter: Meter) -> dict[str, float]:
+    """The same image set once more."""
+    with meter.measured() as found:
+        session.set_image(volume, mask, window_groups=groups)
+    return found
+
+
+def _edit(session: Any, index: int, mask: Any, meter: Meter) -> dict[str, Any]:
+    edit = _named("SliceEdit", "")(0, int(index), mask)
+    before = session.window_prediction[index]
+    shown = session.segmentation.copy()
+    with meter.measured() as found, Fusing(session.fusion.networks, meter.now) as fusing:
+        stages = Stages(meter.now)
+        result = session.propagate([edit], progress=stages)
+        seconds = stages.end(fusing.seconds)
+    changed = result.changed.sum(axis=(1, 2))
+    near = slice(max(0, int(index) - 2), int(index) + 3)
+    return {
+        **found,
+        "stages": seconds,
+        "evaluations": sum(report.evaluations for report in result.updates),
+        "loss_before": result.updates[0].loss_before,
+        "loss_after": result.updates[0].loss_after,
+        "stop_reason": result.updates[0].stop_reason,
+        "index": int(index),
+        "dsc_before": dsc(before, mask),
+        "dsc_after": dsc(_decoded(session, int(index)), mask),
+        "near_voxels": int(changed[near].sum()),
+        "far_voxels": int(changed.sum() - changed[near].sum()),
+        "drawn_voxels": int((shown[index] != mask).sum()),
+    }
+
+
+def _decoded(session: Any, index: int) -> Any:
+    """What the updated features decode to on a slice along k: R_0 where the update flipped nothing."""
+    labels = session.window_prediction[index].copy()
+    for near in session.records[-1].near:
+        if near.index == index:
+            place = tuple(slice(*span) for span in near.box[1:])
+            labels[place][near.changed[0]] = near.labels[0][near.changed[0]]
+    return labels
+
+
+def _likeness(session: Any, mask: Any) -> dict[str, Any]:
+    """Whether R_0 is the blob, and one piece."""
+    import SimpleITK as sitk
+
+    predicted = session.window_prediction
+    pieces = sitk.ConnectedComponent(sitk.GetImageFromArray(predicted.astype("uint8")), True)
+    return {"dsc": dsc(predicted, mask), "pieces": int(sitk.GetArrayViewFromImage(pieces).max())}
+
+
+def dsc(a: Any, b: Any) -> float:
+    """Of two bool arrays; 1 where both are empty."""
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else 1.0
+
+
+# ---- a large CT with the bundle that ships
+
+
+def ct_steps(job: Job) -> Steps:
+    """Each step: the CT is set without a segmentation, so that the network predicts it, and a slice is propagated."""
+    import numpy as np
+
+    folder = _named("shipped_bundle", "core.bundle.shipped_bundle", "core.shipped_bundle")()
+    loaded = _named("load_model", "")(folder, device=job["device"])
+    model, fusion = loaded if isinstance(loaded, tuple) else (loaded.model, loaded.fusion)
+    settings = _named("SessionSettings", "")(level=fusion.level, neighbours=fusion.neighbours)
+    with np.load(job["case"]) as case:
+        image, to_lps, index, drawn = (case[name] for name in ("image", "to_lps", "index", "drawn"))
+    meter = Meter(job["device"])
+    while True:
+        session = _named("Session", "")(model, settings, fusion)
+        volume = _named("SourceVolume", "")(image[None], to_lps)
+        with meter.measured() as set_image:
+            stages = Stages(meter.now)
+            session.set_image(volume, progress=stages)
+            set_image_stages = stages.end(0.0)
+        edit = _edit(session, int(index), drawn, meter)
+        yield {"set_image": {**set_image, "stages": set_image_stages}, "edits": [edit]}
+        del session
+
+
+if __name__ == "__main__":
+    sys.path[0] = json.loads(sys.argv[1])["package"]  # in place of this file's own folder
+    serve({"session": session_steps, "ct": ct_steps})

@@ -1,0 +1,52 @@
+"""Processes that are timed: what they say when they fail, and that another checkout is really the one that is used."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from context_propagation.benchmark.children import (
+    OWN,
+    ChildFailed,
+    closing_all,
+    network_child,
+    package_folder,
+    session_child,
+)
+from context_propagation.core.errors import UserInputError
+
+JOB = {"kind": "session", "device": "cpu", "model": "nowhere", "level": 1, "case": "nowhere.npz", "again": False}
+
+
+def test_a_process_that_cannot_work_says_why():
+    with closing_all() as children:
+        children["session"] = session_child(JOB)
+        with pytest.raises(ChildFailed, match=r"^UserInputError: .*'nowhere' does not exist"):
+            children["session"].step()
+
+
+def test_sessions_of_another_checkout_use_its_own_code(tmp_path):
+    other = tmp_path / "checkout" / "SlicerContextPropagation" / "context_propagation"
+    shutil.copytree(OWN / "context_propagation", other, ignore=shutil.ignore_patterns("__pycache__", "bundles"))
+    said = 'raise RuntimeError("this is the other checkout")\n'
+    (other / "core" / "model" / "model_kinds.py").write_text(said, encoding="utf-8")
+
+    with closing_all() as children:
+        children["against"] = session_child(JOB, package_folder(tmp_path / "checkout"))
+        with pytest.raises(ChildFailed, match="this is the other checkout"):
+            children["against"].step()
+
+
+def test_processes_end_with_the_block():
+    with closing_all() as children:
+        children["forward"] = network_child({"kind": "forward"})
+        process = children["forward"]._process
+        assert process.poll() is None
+
+    assert process.poll() is not None
+
+
+def test_a_folder_without_the_package_is_no_checkout(tmp_path):
+    with pytest.raises(UserInputError, match=f"'{tmp_path}' is no checkout of this package"):
+        package_folder(tmp_path)
+    assert package_folder(Path(OWN).parent) == package_folder(OWN) == OWN
