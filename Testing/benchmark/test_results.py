@@ -99,3 +99,18 @@ def test_the_report_says_what_could_not_be_measured():
 def test_an_edit_that_needed_no_evaluation_has_no_time_of_one(evaluations):
     rows = session_rows(PLACE, [step(1.0, evaluations=evaluations)])
     assert not [row for row in rows if row.what == "edit 1: evaluation"]
+
+
+def test_an_edit_of_a_real_network_counts_however_far_it_comes():
+    rows = session_rows(PLACE, [step(2.0, dsc_after=0.6)], least_dsc=0.0)
+    assert all(row.counts for row in rows)
+
+
+def test_caching_an_image_is_split_into_its_stages():
+    timed = step(2.0)
+    timed["set_image"]["stages"] = {"predict": 1.5, "encode": 0.5}
+
+    rows = {row.what: row.seconds for row in session_rows(PLACE, [timed])}
+
+    assert rows["set_image: predict"] == 1.5
+    assert rows["set_image: encode"] == 0.5

@@ -12,7 +12,7 @@ WINDOW = 128
 """The window in which a blob has the size that it is named by; in others it is as large a part of them."""
 
 
-BACKGROUND_HU, CONTRAST_HU, NOISE_HU = -20.0, 120.0, 60.0
+BACKGROUND_HU, CONTRAST_HU, NOISE_HU = -20.0, 120.0, 40.0
 
 
 SMALLEST = 4

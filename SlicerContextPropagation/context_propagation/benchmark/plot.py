@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from context_propagation.benchmark.results import FORWARD, LITERAL_UPDATE, PROMPT, SET_IMAGE
+from context_propagation.benchmark.results import DEEPER, FORWARD, LITERAL_UPDATE, PROMPT, SET_IMAGE
 from context_propagation.core.optional_dependency import require
 
 SHOWN = {
@@ -20,8 +20,15 @@ SHOWN = {
 DPI = 120
 
 
+MARKERS = {None: "s", 1: "o", 2: "^", 3: "v"}
+"""Of each decoder level."""
+
+
 def draw(results: dict[str, Any], path: Path) -> None:
-    """Write a picture with a panel for each network; the path's ending chooses the format.
+    """Write a picture; the path's ending chooses the format.
+
+    A column for each network: above, cost against the edge of the window; below, where it was measured, the update
+    against the depth of the window.
 
     Args:
         results: See `Results.as_json`.
@@ -29,17 +36,19 @@ def draw(results: dict[str, Any], path: Path) -> None:
     """
     rows = [row for row in results["rows"] if row["blob"]]
     networks = list(dict.fromkeys(row["network"] for row in rows))
-    figure = require("matplotlib.figure", extra="cli").Figure(
-        figsize=(6 * len(networks) + 2, 4.5), layout="constrained"
-    )
+    panel_rows = 2 if any(row["what"] == DEEPER for row in rows) else 1
+    size = (6 * len(networks) + 2.5, 4.5 * panel_rows)
+    figure = require("matplotlib.figure", extra="cli").Figure(figsize=size, layout="constrained")
     require("matplotlib.backends.backend_agg", extra="cli").FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(networks), squeeze=False, sharey=True)[0]
-    for axes, network in zip(panels, networks, strict=True):
-        _draw_network(axes, [row for row in rows if row["network"] == network])
-        axes.set_title(network)
-        axes.set_xlabel("edge of the window, voxels")
-    panels[0].set_ylabel("seconds")
-    handles = {line.get_label(): line for axes in panels for line in axes.get_lines()}
+    panels = figure.subplots(panel_rows, len(networks), squeeze=False, sharey="row")
+    for column, network in enumerate(networks):
+        of_network = [row for row in rows if row["network"] == network]
+        _draw_network(panels[0][column], of_network)
+        panels[0][column].set_title(network)
+        if panel_rows == 2:
+            _draw_depth(panels[1][column], of_network)
+            panels[1][column].legend(fontsize=8)
+    handles = {line.get_label(): line for axes in panels[0] for line in axes.get_lines()}
     figure.legend(handles=list(handles.values()), loc="outside right upper", fontsize=8)
     figure.savefig(path, dpi=DPI)
 
@@ -56,9 +65,27 @@ def _draw_network(axes: Any, rows: list[dict[str, Any]]) -> None:
                 label = (
                     title + ("" if level is None else f", level {level}") + (", against" if build == "against" else "")
                 )
-                marker = {None: "s", 1: "o", 2: "^", 3: "v"}[level]
+                marker = MARKERS[level]
                 axes.plot(*zip(*points, strict=True), marker=marker, color=f"C{number}", linestyle=style, label=label)
     axes.set_yscale("log")
+    axes.set_xlabel("edge of the window, voxels")
+    axes.set_ylabel("seconds")
+    axes.grid(alpha=0.3)
+
+
+def _draw_depth(axes: Any, rows: list[dict[str, Any]]) -> None:
+    """The update in windows as deep as wide, and twice as deep."""
+    ours = [row for row in rows if (row["what"], row["build"]) == ("edit 1: update", "this")]
+    updates = {(row["level"], row["window"], row["blob"]): row["seconds"] for row in ours}
+    for row in rows:
+        place = (row["level"], row["window"], row["blob"])
+        if row["what"] == DEEPER and place in updates:
+            edge = _edge(row)
+            label = f"update, level {row['level']}, {edge} voxels wide"
+            axes.plot([edge, 2 * edge], [updates[place], row["seconds"]], marker=MARKERS[row["level"]], label=label)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("depth of the window, slices")
+    axes.set_ylabel("seconds")
     axes.grid(alpha=0.3)
 
 

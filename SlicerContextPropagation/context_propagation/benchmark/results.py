@@ -120,48 +120,55 @@ def forward_row(place: Row, steps: Sequence[dict[str, Any]]) -> Row:
     return replace(fastest, remarks=f"torch {ways[0].seconds:.3g} s, package {ways[1].seconds:.3g} s")
 
 
-def session_rows(place: Row, steps: Sequence[dict[str, Any]]) -> list[Row]:
-    """Caching an image, then each edit: whole, by stage, and one evaluation of its update."""
-    rows = [median_row(replace(place, what=SET_IMAGE), [step["set_image"] for step in steps])]
+def session_rows(place: Row, steps: Sequence[dict[str, Any]], least_dsc: float = LEAST_DSC) -> list[Row]:
+    """Caching an image, then each edit: whole, by stage, and one evaluation of its update.
+
+    Args:
+        place: The row without figures.
+        steps: What was timed.
+        least_dsc: Of the drawn slice, for an edit to count.
+    """
+    images = [step["set_image"] for step in steps]
+    rows = [median_row(replace(place, what=SET_IMAGE), images), *_stage_rows(place, SET_IMAGE, images)]
     if "prediction" in steps[-1]:
         said = steps[-1]["prediction"]
         rows[0] = replace(rows[0], remarks=f"predicted: DSC {said['dsc']:.3f} with the blob, {said['pieces']} piece(s)")
     if steps[0].get("again"):
         rows.append(median_row(replace(place, what=AGAIN), [step["again"] for step in steps]))
     for number in range(len(steps[0]["edits"])):
-        rows += _edit_rows(place, number + 1, [step["edits"][number] for step in steps])
+        rows += _edit_rows(place, f"edit {number + 1}", [step["edits"][number] for step in steps], least_dsc)
     return rows
 
 
-def _edit_rows(place: Row, number: int, edits: Sequence[dict[str, Any]]) -> list[Row]:
+def _edit_rows(place: Row, what: str, edits: Sequence[dict[str, Any]], least_dsc: float) -> list[Row]:
     last, worst = edits[-1], min(edit["dsc_after"] for edit in edits)
     remarks = (
         f"drawn slice: {last['drawn_voxels']} voxels differ, DSC {last['dsc_before']:.3f} -> {last['dsc_after']:.3f}; "
         f"{last['evaluations']} evaluations ({last['stop_reason']}), loss {last['loss_before']:.3f} -> "
         f"{last['loss_after']:.3f}; {last['near_voxels']} near and {last['far_voxels']} far voxels changed"
     )
-    counts = worst >= LEAST_DSC
+    counts = worst >= least_dsc
     if not counts:
         remarks = f"DOES NOT COUNT: the drawn slice decodes with DSC {worst:.3f} only; {remarks}"
-    what = f"edit {number}"
-    whole = replace(median_row(replace(place, what=what), edits), remarks=remarks, counts=counts)
-    stages = dict.fromkeys(stage for edit in edits for stage in edit["stages"])
-    of_stages = [
-        replace(
-            median_row(
-                replace(place, what=f"{what}: {stage}"), [{"seconds": edit["stages"].get(stage, 0.0)} for edit in edits]
-            ),
-            counts=counts,
-        )
-        for stage in stages
-    ]
+    whole = replace(median_row(replace(place, what=what), edits), remarks=remarks)
     each = [
         {"seconds": edit["stages"]["update"] / edit["evaluations"]}
         for edit in edits
         if edit["evaluations"] and "update" in edit["stages"]
     ]
-    one = [replace(median_row(replace(place, what=f"{what}: {EVALUATION}"), each), counts=counts)] if each else []
-    return [whole, *of_stages, *one]
+    one = [median_row(replace(place, what=f"{what}: {EVALUATION}"), each)] if each else []
+    return [replace(row, counts=counts) for row in (whole, *_stage_rows(place, what, edits), *one)]
+
+
+def _stage_rows(place: Row, what: str, found: Sequence[dict[str, Any]]) -> list[Row]:
+    """Each stage that was timed, in the order in which they came."""
+    stages = dict.fromkeys(stage for one in found for stage in one.get("stages", ()))
+    return [
+        median_row(
+            replace(place, what=f"{what}: {stage}"), [{"seconds": one["stages"].get(stage, 0.0)} for one in found]
+        )
+        for stage in stages
+    ]
 
 
 def literal_rows(place: Row, steps: Sequence[dict[str, Any]]) -> list[Row]:

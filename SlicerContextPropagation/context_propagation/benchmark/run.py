@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -109,21 +109,30 @@ class _Run:
         if self.request.ct is not None:
             self.ct(self.request.ct)
 
-    def in_turn(self, children: dict[str, Child], steps: int, what: str) -> Steps:
-        """Ask each process for a step after the other, so many times; one that fails is left out from then on."""
+    def in_turn(
+        self, children: dict[str, Child], steps: int, what: str, after_first: Callable[[Steps], None] | None = None
+    ) -> Steps:
+        """Ask each process for a step after the other, so many times; one that fails is left out from then on.
+
+        Args:
+            children: The processes.
+            steps: Of each.
+            what: They do, for the user.
+            after_first: Is told what was found once each process has done its first step.
+        """
         found: Steps = {name: [] for name in children}
         failed: set[str] = set()
         for step in range(steps):
-            for name, child in children.items():
-                if name in failed:
-                    continue
+            for name in [name for name in children if name not in failed]:
                 logger.info("%s: %s, %d of %d", what, name, step + 1, steps)
                 try:
-                    found[name].append(child.step())
+                    found[name].append(children[name].step())
                 except ChildFailed as error:
                     failed.add(name)
                     found[name] = []
                     self.results.failures.append(f"{what}, {name}: {error}")
+            if step == 0 and after_first is not None:
+                after_first(found)
         return found
 
     def ct(self, size_ijk: tuple[int, int, int]) -> None:
@@ -139,7 +148,7 @@ class _Run:
         for build, steps in found.items():
             place = Row("demo bundle", " x ".join(map(str, size_ijk)), "", None, build, "", 0.0)  # type: ignore[arg-type]
             if steps:
-                self.results.rows += session_rows(place, steps[1:])
+                self.results.rows += session_rows(place, steps[1:], least_dsc=0.0)
 
 
 @dataclass(frozen=True)
@@ -166,7 +175,7 @@ class _WindowRun:
         write_case(deep, self.blob, request.repeats + 1, 1, deeper=True)
         with closing_all() as children:
             self._start(children, case, deep)
-            found = _with_thresholds(self, children)
+            found = self.run.in_turn(children, request.repeats + 1, self.title, self._note_losses)
         place = Row(TITLES[self.model.kind], " x ".join([str(window)] * 3), self.size, None, "this", "", 0.0)
         measured = {name: steps[1:] for name, steps in found.items() if len(steps) > 1}
         self.run.results.rows += [*self._rows(place, measured), *self._rooflines(place)]
@@ -200,9 +209,11 @@ class _WindowRun:
     def _enough(self, level: int) -> Path:
         return self.run.folder / f"enough{level}"
 
-    def note_losses(self, level: int, step: Mapping[str, Any]) -> None:
-        """Where the literal update of the same image may end."""
-        self._enough(level).write_text(str(step["edits"][0]["loss_after"]), encoding="utf-8")
+    def _note_losses(self, found: Steps) -> None:
+        """Where the literal updates may end, which see the image of the first step."""
+        for level in self.run.request.levels:
+            for step in found[f"this, level {level}"]:
+                self._enough(level).write_text(str(step["edits"][0]["loss_after"]), encoding="utf-8")
 
     def _rows(self, place: Row, found: Steps) -> list[Row]:
         rows: list[Row] = []
@@ -256,16 +267,3 @@ def _deeper_row(place: Row, steps: list[dict[str, Any]]) -> Row:
         f"{edit['evaluations']} evaluations, DSC of the drawn slice {edit['dsc_before']:.3f} -> {edit['dsc_after']:.3f}"
     )
     return replace(row, remarks=said)
-
-
-def _with_thresholds(window: _WindowRun, children: dict[str, Child]) -> Steps:
-    """All steps in turn; the literal updates are told where this engine's ended on the first image."""
-    steps = window.run.request.repeats + 1
-    found = window.run.in_turn(children, 1, window.title)
-    for level in window.run.request.levels:
-        first = found[f"this, level {level}"]
-        if first:
-            window.note_losses(level, first[0])
-    left = {name: child for name, child in children.items() if found[name]}
-    more = window.run.in_turn(left, steps - 1, window.title)
-    return {name: [*found[name], *more[name]] for name in left}

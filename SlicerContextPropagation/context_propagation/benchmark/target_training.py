@@ -44,6 +44,7 @@ class TargetTraining:
         seed: Of the weights and the phantoms.
         steps: Of the optimiser, one phantom each.
         phantoms: How many different ones.
+        sizes: The smallest and the largest, as a share of their window.
         trained_stages: The last stages of the decoder.
         without_skip: In this share of the steps the finest skip is left out.
         learning_rate: At the beginning; it falls to 0.
@@ -57,6 +58,7 @@ class TargetTraining:
     seed: int
     steps: int
     phantoms: int = 12
+    sizes: tuple[float, float] = (0.22, 0.68)
     trained_stages: int = 3
     without_skip: float = 0.3
     learning_rate: float = 2e-3
@@ -108,7 +110,7 @@ def trained_network(kind: Kind, window: int, first_channels: int, steps: int, se
 def _train(tail: _Tail, training: TargetTraining) -> None:
     rng = np.random.default_rng(training.seed)
     logger.info("training %s with %d stages to find a blob: %d steps", training.kind, training.stages, training.steps)
-    samples = [_sample(tail, rng, training.shape) for _ in range(training.phantoms)]
+    samples = [_sample(tail, rng, training) for _ in range(training.phantoms)]
     optimizer = torch.optim.Adam(tail.parameters(), training.learning_rate)
     decay = torch.optim.lr_scheduler.PolynomialLR(optimizer, training.steps, 0.9)
     for step in range(training.steps):
@@ -154,11 +156,12 @@ class _Tail(nn.Module):
 
 
 def _sample(
-    tail: _Tail, rng: np.random.Generator, shape: tuple[int, int, int]
+    tail: _Tail, rng: np.random.Generator, training: TargetTraining
 ) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]:
     """A phantom of any size: features, skips, and the truth (int64 `[1, D, H, W]`)."""
-    edges = np.array(shape)
-    mask = ellipsoid(shape, rng.uniform(0.4, 0.6, 3) * edges, rng.uniform(0.3, 0.65, 3) * edges)
+    edges = np.array(training.shape)
+    centre, size = rng.uniform(0.4, 0.6, 3) * edges, rng.uniform(*training.sizes, 3) * edges
+    mask = ellipsoid(training.shape, centre, size)
     hu = torch.from_numpy(noisy(mask, rng))
     f, skips = tail.inputs(((hu - INTENSITIES["mean"]) / INTENSITIES["std"])[None, None])
     return f, skips, torch.from_numpy(mask.astype(np.int64))[None]

@@ -137,7 +137,7 @@ class Stages:
         self.seconds: dict[str, float] = {}
 
     def __call__(self, stage: str, fraction: float) -> None:
-        """The session's progress: a stage lasts until it is done or another one is named, and has the time before it."""
+        """The session's progress: a stage lasts until it is done or another is named, and has the time before it."""
         if stage == self._stage and fraction < 1:
             return
         now = self._now()
