@@ -178,10 +178,10 @@ def test_the_margins_are_those_of_the_fused_features_decoded_over_the_window(mod
     assert np.array_equal(session.segmentation[clear & ~flipped], session.initial[clear & ~flipped])
 
 
-def decoded(cache, number, fold, fused):
-    """The logits of a fused map on all image voxels of a window."""
+def decoded(cache, number, fold, network, inputs):
+    """The logits of the fused map on all image voxels of a window."""
     box = cache.windows[number].image_box
-    return cache.prepared.grid.to_image(*decode_fused(cache, number, fold, fused, box), box)
+    return cache.prepared.grid.to_image(*decode_fused(cache, number, fold, network, inputs, box), box)
 
 
 def test_training_and_use_share_inputs_and_decode_and_the_decode_has_a_gradient(model):
@@ -194,7 +194,7 @@ def test_training_and_use_share_inputs_and_decode_and_the_decode_has_a_gradient(
     context = EditContext.of(cache, drawn, (1.0, 1.0, 1.0))
 
     inputs = fusion_inputs(cache, 0, 0, record.features, context)
-    logits = decoded(cache, 0, 0, fusion.networks[0](inputs))
+    logits = decoded(cache, 0, 0, fusion.networks[0], inputs)
     margin = model.target_margin([logits])[0].detach().numpy()
     model.target_logit(logits).sum().backward()
 
@@ -381,7 +381,7 @@ def test_a_fused_margin_is_that_of_the_window_that_owns_the_voxel(model):
         inputs = fusion_inputs(cache, number, 0, record.features, context)
         assert torch.equal(inputs.f, inputs.f_updated) == (number not in reached)
         with torch.no_grad():
-            logits = decoded(cache, number, 0, fusion.networks[0](inputs))
+            logits = decoded(cache, number, 0, fusion.networks[0], inputs)
         margin = model.target_margin([logits])[0].numpy()
         mine = cache.owner[slices_of(window.image_box)] == number
         expected[slices_of(window.image_box)][mine] = margin[mine]
@@ -403,7 +403,7 @@ def test_folds_average_probabilities(tmp_path):
     for fold in (0, 1):
         with torch.no_grad():
             inputs = fusion_inputs(cache, 0, fold, record.features, context)
-            logits = decoded(cache, 0, fold, fusion.networks[fold](inputs))
+            logits = decoded(cache, 0, fold, fusion.networks[fold], inputs)
         single.append(torch.softmax(logits, 1)[0].numpy())
     mean = (single[0] + single[1]) / 2
     assert np.allclose(whole_margins(session, record), mean[1] - mean[0], atol=1e-3)

@@ -1,6 +1,7 @@
 """The fusion networks: the paper's against a computation of its own, ours by what goes in and what comes out."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxes import slices_of, whole
 from context_propagation.core.propagation.edit_description import DESCRIPTION_SIZE
 from context_propagation.core.propagation.fusion_inputs import FusionInputs
 from context_propagation.core.propagation.fusion_network import (
@@ -57,6 +59,25 @@ def network(variant="residual", channels=2, width=4.0, hidden_truth=0):
 @pytest.mark.parametrize("shape", [ODD, (4, 6, 8), (3, 3, 16)])
 def test_the_output_has_exactly_the_shape_of_f(variant, shape):
     assert network(variant)(FusionInputs(*inputs(shape=shape))).shape == (1, 2, *shape)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("shape", [(32, 24, 40), (30, 25, 34)])
+@pytest.mark.parametrize(
+    "box", [((14, 17), (9, 12), (21, 23)), ((0, 3), (20, 24), (38, 40)), ((0, 30), (3, 5), (0, 2))]
+)
+def test_a_box_of_the_fused_map_is_that_of_the_whole_map(variant, shape, box):
+    box = tuple((min(start, n - 1), min(stop, n)) for (start, stop), n in zip(box, shape, strict=True))
+    given = FusionInputs(*inputs(shape=shape, edits=2))
+    given = replace(given, f=given.f[:1])
+    f_updated = given.f_of_each.clone()
+    f_updated[0, :, 15:17, 8:20] += 1.0  # the second edit does not move f
+    fuses = network(variant)
+
+    with torch.no_grad():
+        for inputs_given in (given, replace(given, f_updated=f_updated), replace(given, f_updated=given.f_of_each)):
+            complete, part = fuses(inputs_given), fuses.on_box(inputs_given, box)
+            torch.testing.assert_close(part, complete[(..., *slices_of(box))], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -213,25 +234,20 @@ def test_a_prototype_counts_by_its_direction_alone():
 
 
 def test_what_is_alike_is_the_cosine_between_f_and_each_prototype():
-    """An entry layer that passes on nothing but the two similarities, read where it is used."""
     given = inputs()
     probe = build_fusion_network(FusionSettings("residual", 2, 1.0))
-    seen = []
-    probe.entry.register_forward_pre_hook(lambda module, values: seen.append(values[0]))
-    probe(FusionInputs(*given))
+    seen = probe.beside_f(FusionInputs(*given), whole(ODD))
     f, prototypes = given[0][0].numpy(), given[4][0].numpy()
     for number, prototype in enumerate(prototypes):
         length = np.sqrt((f**2).sum(0)) * np.sqrt((prototype**2).sum())
-        assert np.allclose(seen[0][0, -2 + number].numpy(), np.einsum("cdhw,c->dhw", f, prototype) / length, atol=1e-5)
+        assert np.allclose(seen[0, -2 + number].numpy(), np.einsum("cdhw,c->dhw", f, prototype) / length, atol=1e-5)
 
 
 def test_prototypes_of_zeros_are_like_nothing():
     f, f_updated, edit_map, description, prototypes = inputs()
     probe = build_fusion_network(FusionSettings("residual", 2, 1.0))
-    seen = []
-    probe.entry.register_forward_pre_hook(lambda module, values: seen.append(values[0]))
-    probe(FusionInputs(f, f_updated, edit_map, description, torch.zeros_like(prototypes)))
-    assert not seen[0][0, -2:].any()
+    given = FusionInputs(f, f_updated, edit_map, description, torch.zeros_like(prototypes))
+    assert not probe.beside_f(given, whole(ODD))[0, -2:].any()
 
 
 def test_an_oracle_starts_from_the_weights_of_the_network_that_it_is_compared_with():
@@ -253,11 +269,9 @@ def test_an_oracle_starts_from_the_weights_of_the_network_that_it_is_compared_wi
 def seen_by_attention(f, f_updated, edit_map):
     """What the entry layer of a fresh network is given beyond the residual one's: the update read, the target read."""
     probe = build_fusion_network(FusionSettings("attention", 2, 1.0))
-    seen = []
-    probe.entry.register_forward_pre_hook(lambda module, values: seen.append(values[0]))
     with torch.no_grad():
-        probe(FusionInputs(f, f_updated, edit_map, *inputs()[3:]))
-    return seen[0][0, -3:].numpy()
+        seen = probe.beside_f(FusionInputs(f, f_updated, edit_map, *inputs()[3:]), whole(tuple(f.shape[2:])))
+    return seen[0, -3:].numpy()
 
 
 def test_a_place_reads_what_the_update_did_at_similar_places_of_the_drawn_slice():

@@ -8,26 +8,27 @@ import torch
 
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled
-from context_propagation.core.image.boxes import Box, inside_of, offset, slices_of
+from context_propagation.core.image.boxes import Box, inside_of, offset
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.far_box import far_box, grown_box
 from context_propagation.core.propagation.feature_cache import FeatureCache
-from context_propagation.core.propagation.fusion_inputs import EditContext, fusion_inputs
-from context_propagation.core.propagation.fusion_network import Fusion
+from context_propagation.core.propagation.fusion_inputs import EditContext, FusionInputs, fusion_inputs
+from context_propagation.core.propagation.fusion_network import Fusion, FusionNetwork
 from context_propagation.core.propagation.margins import Margins
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 
 
 def decode_fused(
-    cache: FeatureCache, number: int, fold: int, fused: torch.Tensor, box: Box
+    cache: FeatureCache, number: int, fold: int, network: FusionNetwork, inputs: FusionInputs, box: Box
 ) -> tuple[torch.Tensor, tuple[int, ...]]:
-    """Decode a fused map where a box of image voxels needs it, norm statistics frozen; differentiable in `fused`.
+    """Fuse, and decode, what a box of image voxels needs, norm statistics frozen; differentiable in the weights.
 
     Args:
         cache: The image's features.
         number: The window's number.
         fold: The fold's number.
-        fused: `[1, C', D', H', W']`, of the whole window.
+        network: The fold's fusion network.
+        inputs: Its inputs of one edit, on the whole window.
         box: Image voxels (network axis order) inside the window's image box.
 
     Returns:
@@ -36,7 +37,7 @@ def decode_fused(
     window = cache.windows[number]
     support = inside_of(cache.prepared.grid.support(box), window.network_box)
     local = cache.model.splits[fold].local(window.features[fold], support)
-    logits = local.run(fused[(slice(None), slice(None), *slices_of(local.f_box))])
+    logits = local.run(network.on_box(inputs, local.f_box))
     return logits, tuple(span[0] for span in offset(local.output_box, window.network_box))
 
 
@@ -75,21 +76,17 @@ def far_margins(
         box = far_box(cache, number, edit, spacing_mm)
         if box is None:
             continue
-        fused = []
-        for fold, network in enumerate(fusion.networks):
-            if cancelled():
-                raise Cancelled
-            progress("fuse", (number + fold / len(fusion.networks)) / len(cache.windows))
-            fused.append(network(fusion_inputs(cache, number, fold, updated, context)))
-        margins = _margins(cache, number, fused, box)
-        while (larger := grown_box(cache, number, margins, spacing_mm)) != margins.box:
-            margins = _margins(cache, number, fused, larger)
-        parts.append(margins)
+        known: Margins | None = None
+        while known is None or box != known.box:
+            decoded = []
+            for fold, network in enumerate(fusion.networks):
+                if cancelled():
+                    raise Cancelled
+                progress("fuse", (number + fold / len(fusion.networks)) / len(cache.windows))
+                inputs = fusion_inputs(cache, number, fold, updated, context)
+                decoded.append(decode_fused(cache, number, fold, network, inputs, box))
+            known = cache.owned_margins(number, box, [logits for logits, _ in decoded], decoded[0][1])
+            box = grown_box(cache, number, known, spacing_mm)
+        parts.append(known)
     progress("fuse", 1.0)
     return Margins.together(parts)
-
-
-def _margins(cache: FeatureCache, number: int, fused: Sequence[torch.Tensor], box: Box) -> Margins:
-    """Of a window's fused maps, one for each fold."""
-    decoded = [decode_fused(cache, number, fold, of_fold, box) for fold, of_fold in enumerate(fused)]
-    return cache.owned_margins(number, box, [logits for logits, _ in decoded], decoded[0][1])

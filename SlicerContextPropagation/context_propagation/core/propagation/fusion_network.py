@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxes import Box, Span, box_of, dilate, inside_of, slices_of, whole
+from context_propagation.core.network.direct_convolution import DirectConvolution
 from context_propagation.core.propagation.edit_description import DESCRIPTION_SIZE
 from context_propagation.core.propagation.fusion_inputs import FusionInputs
 
@@ -73,6 +75,11 @@ class FusionNetwork(nn.Module):
     """
 
     settings: FusionSettings
+
+    def on_box(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
+        """The fused maps in a box of f, `[E, C', *box]`: the same values as without a box."""
+        fused: torch.Tensor = self(inputs)
+        return fused[(..., *slices_of(box))]
 
 
 def build_fusion_network(settings: FusionSettings) -> FusionNetwork:
@@ -150,24 +157,59 @@ class ResidualFusion(FusionNetwork):
 
     def forward(self, inputs: FusionInputs) -> torch.Tensor:
         """See `FusionNetwork`."""
-        near = F.relu(self.entry(self._entry_input(inputs)))
-        wide = F.relu(self.deep(F.relu(self.wide(near))))
-        grown = F.interpolate(wide, inputs.f.shape[2:], mode="trilinear", align_corners=False)
-        joined = self.join(torch.cat((near, grown), 1))
-        scale, shift = self._scale_and_shift(inputs.descriptions)[:, :, None, None, None].chunk(2, 1)
-        correction: torch.Tensor = self.correction(F.relu(joined * (1 + scale) + shift))
-        return inputs.f_of_each + correction
+        everything = whole(tuple(inputs.f.shape[2:]))
+        return self._fused(inputs, self.beside_f(inputs, everything), everything)
+
+    def on_box(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
+        """See `FusionNetwork`; computes what the box depends on."""
+        limits = whole(tuple(inputs.f.shape[2:]))
+        around = box_of([_around(span, *of) for span, of in zip(box, limits, strict=True)])
+        return self._fused(inputs.within(around), self.beside_f(inputs, around), inside_of(box, around))
+
+    def _fused(self, inputs: FusionInputs, read: torch.Tensor, box: Box) -> torch.Tensor:
+        """The fused maps in a box of the inputs' f."""
+        f_shape = inputs.f.shape[2:]
+        with DirectConvolution():
+            near = F.relu(self._entry(inputs, read))
+            wide = F.relu(self.deep(F.relu(self.wide(near))))
+            grown = F.interpolate(wide, f_shape, mode="trilinear", align_corners=False)
+            halo = dilate(box, (1, 1, 1), whole(tuple(f_shape)))
+            joined = self.join(torch.cat((near, grown), 1)[(..., *slices_of(halo))])
+            joined = joined[(..., *slices_of(inside_of(box, halo)))]
+            scale, shift = self._scale_and_shift(inputs.descriptions)[:, :, None, None, None].chunk(2, 1)
+            correction: torch.Tensor = self.correction(F.relu(joined * (1 + scale) + shift))
+        return inputs.f_of_each[(..., *slices_of(box))] + correction
 
     @staticmethod
     def entry_channels(channels: int) -> int:
-        """How many channels `_entry_input` has, of f with so many."""
+        """How many channels the first convolution reads, of f with so many."""
         return 2 * channels + MAP_CHANNELS + PROTOTYPES
 
-    def _entry_input(self, inputs: FusionInputs) -> torch.Tensor:
-        """What the first convolution reads, `[E, S, D', H', W']`."""
-        f = inputs.f_of_each
-        alike = torch.stack([_similarity(f, one) for one in inputs.prototypes.unbind(1)], 1)
-        return torch.cat((f, inputs.f_updated - f, inputs.edit_maps, alike), 1)
+    def _entry(self, inputs: FusionInputs, read: torch.Tensor) -> torch.Tensor:
+        """The first convolution, of (f, f' - f, `read`).
+
+        f counts once for all edits, f' - f only where it is not 0.
+        """
+        channels = inputs.f.shape[1]
+        of_f, of_change, of_read = torch.split(self.entry.weight, [channels, channels, read.shape[1]], 1)
+        result = F.conv3d(inputs.f, of_f, self.entry.bias, padding=1) + F.conv3d(read, of_read, padding=1)
+        change = inputs.f_updated - inputs.f
+        changed = _nonzero_box(change.detach())
+        if changed is None:
+            return result
+        limits = whole(tuple(change.shape[2:]))
+        reached = dilate(changed, (1, 1, 1), limits)
+        halo = dilate(reached, (1, 1, 1), limits)
+        moved = F.conv3d(change[(..., *slices_of(halo))], of_change, padding=1)
+        margins = [(a - low, high - b) for (a, b), (low, high) in zip(reached, limits, strict=True)]
+        moved = moved[(..., *slices_of(inside_of(reached, halo)))]
+        return result + F.pad(moved, [n for pair in reversed(margins) for n in pair])
+
+    def beside_f(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
+        """What the first convolution reads beside f and f' - f in a box of f, `[E, S, *box]`."""
+        here = inputs.within(box)
+        alike = [_similarity(here.f_of_each, one) for one in inputs.prototypes.unbind(1)]
+        return torch.cat((here.edit_maps, torch.stack(alike, 1)), 1)
 
     def _scale_and_shift(self, descriptions: torch.Tensor) -> torch.Tensor:
         """Of the hidden channels, `[E, 2 * hidden]`, from descriptions and the hidden truth."""
@@ -201,40 +243,68 @@ class AttentionFusion(ResidualFusion):
         """See `ResidualFusion`."""
         return ResidualFusion.entry_channels(channels) + channels + 1
 
-    def _entry_input(self, inputs: FusionInputs) -> torch.Tensor:
-        f = inputs.f_of_each
-        places = f.flatten(2).transpose(1, 2)
-        queries = F.normalize(self.query(places), dim=2) * self.log_sharpness.exp()
-        keys = F.normalize(self.key(places), dim=2)
-        values = torch.cat((inputs.f_updated - f, inputs.edit_maps[:, :1]), 1).flatten(2).transpose(1, 2)
-        drawn_on = inputs.edit_maps[:, 1].flatten(1)
-        attended = torch.stack([_attend(*sample) for sample in zip(queries, keys, values, drawn_on, strict=True)])
-        read = attended.transpose(1, 2).reshape(f.shape[0], -1, *f.shape[2:])
-        return torch.cat((super()._entry_input(inputs), read), 1)
+    def beside_f(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
+        """See `ResidualFusion`."""
+        here = inputs.within(box).f_of_each
+        queries = F.normalize(self.query(here.flatten(2).transpose(1, 2)), dim=2) * self.log_sharpness.exp()
+        attended = torch.stack([self._attended(inputs, edit, of_edit) for edit, of_edit in enumerate(queries)])
+        read = attended.transpose(1, 2).reshape(len(inputs), -1, *here.shape[2:])
+        return torch.cat((super().beside_f(inputs, box), read), 1)
+
+    def _attended(self, inputs: FusionInputs, edit: int, queries: torch.Tensor) -> torch.Tensor:
+        """What the places that ask `[P, C']` read of the cells that an edit's slices are drawn on, `[P, C' + 1]`."""
+        drawn_on = inputs.edit_maps[edit, 1].flatten()
+        cells = drawn_on > 0
+        f, f_updated = (of_all[edit].flatten(1)[:, cells].T for of_all in (inputs.f_of_each, inputs.f_updated))
+        values = torch.cat((f_updated - f, inputs.edit_maps[edit, 0].flatten()[cells, None]), 1)
+        return _attend(queries, F.normalize(self.key(f), dim=1), values, drawn_on[cells])
 
 
 def _attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, drawn_on: torch.Tensor) -> torch.Tensor:
-    """Attention of one sample: softmax(q k^T + log drawn_on) v, over the cells that are drawn on.
+    """Attention: softmax(q k^T + log drawn_on) v, over the cells that are drawn on.
 
     The logarithm is a last number of the key, which every query asks for. So queries, keys and values are equally
     long, and torch attends without a matrix of all places by all cells.
 
     Args:
         queries: `[P, V - 1]`.
-        keys: `[P, V - 1]`.
-        values: `[P, V]`.
-        drawn_on: `[P]`, how much of each cell is drawn on; it weighs the cell.
+        keys: `[N, V - 1]`.
+        values: `[N, V]`.
+        drawn_on: `[N]`, how much of each cell is drawn on, above 0; it weighs the cell.
 
     Returns:
         `[P, V]`; zeros where no cell is drawn on.
     """
-    cells = drawn_on > 0
-    if not cells.any():
-        return torch.zeros_like(values)
+    if not len(values):
+        return values.new_zeros((len(queries), values.shape[1]))
     q = torch.cat((queries, torch.ones_like(queries[:, :1])), 1)
-    k = torch.cat((keys[cells], drawn_on[cells, None].log()), 1)
-    q, k, v = (tensor[None, None] for tensor in (q, k, values[cells]))
+    k = torch.cat((keys, drawn_on[:, None].log()), 1)
+    q, k, v = (tensor[None, None] for tensor in (q, k, values))
     return F.scaled_dot_product_attention(q, k, v, scale=1.0)[0, 0]
+
+
+def _around(span: Span, low: int, high: int) -> Span:
+    """What a span of the fused map depends on in `ResidualFusion`: 8 cells more on each side, from an even one on.
+
+    That is 1 of each of `entry` and `join`, 1 and 2 of `wide` and `deep` behind its stride, 2 of the interpolation; odd
+    sizes end where f does, because their interpolation is by another factor.
+    """
+    if (high - low) % 2:
+        return low, high
+    start, stop = max(low, span[0] - 8), min(high, span[1] + 8)
+    return start - start % 2, stop + stop % 2
+
+
+def _nonzero_box(tensor: torch.Tensor) -> Box | None:
+    """The box of space around the values of `[E, C, D, H, W]` that are not 0; None where all are."""
+    some = (tensor != 0).any(1).any(0)
+    if not some.any():
+        return None
+    spans = []
+    for axis in range(3):
+        places = some.any(dim=tuple(a for a in range(3) if a != axis)).nonzero()
+        spans.append((int(places[0]), int(places[-1]) + 1))
+    return box_of(spans)
 
 
 def _similarity(f: torch.Tensor, prototype: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxes import Box
 from context_propagation.core.propagation.edit_description import DESCRIPTION_SIZE
 from context_propagation.core.propagation.fusion_inputs import FusionInputs
 from context_propagation.core.propagation.fusion_network import FusionNetwork, FusionSettings, build_fusion_network
@@ -22,7 +23,7 @@ generator knows (row 8, the oracle).
 
 
 class BlindfoldedFusion(FusionNetwork):
-    """A fusion network behind a blindfold: `forward` takes the real inputs and passes on what may be seen.
+    """A fusion network behind a blindfold: it takes the real inputs and passes on what may be seen.
 
     Args:
         network: What fuses.
@@ -53,6 +54,15 @@ class BlindfoldedFusion(FusionNetwork):
 
     def forward(self, inputs: FusionInputs) -> torch.Tensor:
         """See `FusionNetwork`."""
+        fused: torch.Tensor = self.network(self._shown(inputs))
+        return fused
+
+    def on_box(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
+        """See `FusionNetwork`."""
+        return self.network.on_box(self._shown(inputs), box)
+
+    def _shown(self, inputs: FusionInputs) -> FusionInputs:
+        """What is left of the inputs."""
         if self.inputs_shown in ("no edit", "drawn slice only"):
             descriptions = torch.zeros_like(inputs.descriptions)
             inputs = replace(inputs, f_updated=inputs.f_of_each, descriptions=descriptions)
@@ -62,8 +72,7 @@ class BlindfoldedFusion(FusionNetwork):
         hidden_truth = self.get_buffer("hidden_truth").expand(len(inputs), -1)
         hidden_truth = hidden_truth if self.inputs_shown == "hidden truth" else torch.zeros_like(hidden_truth)
         descriptions = torch.cat((inputs.descriptions[:, :DESCRIPTION_SIZE], hidden_truth), 1)
-        fused: torch.Tensor = self.network(replace(inputs, descriptions=descriptions))
-        return fused
+        return replace(inputs, descriptions=descriptions)
 
 
 def build_blindfolded(settings: FusionSettings, inputs_shown: InputsShown) -> BlindfoldedFusion:
