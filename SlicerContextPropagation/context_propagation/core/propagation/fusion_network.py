@@ -174,7 +174,7 @@ class ResidualFusion(FusionNetwork):
             wide = F.relu(self.deep(F.relu(self.wide(near))))
             grown = F.interpolate(wide, f_shape, mode="trilinear", align_corners=False)
             halo = dilate(box, (1, 1, 1), whole(tuple(f_shape)))
-            joined = self.join(torch.cat((near, grown), 1)[(..., *slices_of(halo))])
+            joined = self.join(torch.cat([part[(..., *slices_of(halo))] for part in (near, grown)], 1))
             joined = joined[(..., *slices_of(inside_of(box, halo)))]
             scale, shift = self._scale_and_shift(inputs.descriptions)[:, :, None, None, None].chunk(2, 1)
             correction: torch.Tensor = self.correction(F.relu(joined * (1 + scale) + shift))
@@ -201,15 +201,13 @@ class ResidualFusion(FusionNetwork):
         reached = dilate(changed, (1, 1, 1), limits)
         halo = dilate(reached, (1, 1, 1), limits)
         moved = F.conv3d(change[(..., *slices_of(halo))], of_change, padding=1)
-        margins = [(a - low, high - b) for (a, b), (low, high) in zip(reached, limits, strict=True)]
-        moved = moved[(..., *slices_of(inside_of(reached, halo)))]
-        return result + F.pad(moved, [n for pair in reversed(margins) for n in pair])
+        result[(..., *slices_of(reached))] += moved[(..., *slices_of(inside_of(reached, halo)))]
+        return result
 
     def beside_f(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
         """What the first convolution reads beside f and f' - f in a box of f, `[E, S, *box]`."""
         here = inputs.within(box)
-        alike = [_similarity(here.f_of_each, one) for one in inputs.prototypes.unbind(1)]
-        return torch.cat((here.edit_maps, torch.stack(alike, 1)), 1)
+        return torch.cat((here.edit_maps, _similarities(here.f_of_each, inputs.prototypes)), 1)
 
     def _scale_and_shift(self, descriptions: torch.Tensor) -> torch.Tensor:
         """Of the hidden channels, `[E, 2 * hidden]`, from descriptions and the hidden truth."""
@@ -307,9 +305,11 @@ def _nonzero_box(tensor: torch.Tensor) -> Box | None:
     return box_of(spans)
 
 
-def _similarity(f: torch.Tensor, prototype: torch.Tensor) -> torch.Tensor:
-    """Cosine similarity `[N, D', H', W']` of f at each place to a prototype `[N, C']`; 0 to one of zeros."""
-    return F.cosine_similarity(f, prototype[:, :, None, None, None], dim=1)
+def _similarities(f: torch.Tensor, prototypes: torch.Tensor) -> torch.Tensor:
+    """Cosine similarity `[N, 2, D', H', W']` of f at each place to each prototype `[N, 2, C']`; 0 to one of zeros."""
+    alike = torch.einsum("ncdhw,npc->npdhw", f, F.normalize(prototypes, dim=2))
+    length: torch.Tensor = torch.linalg.vector_norm(f, dim=1, keepdim=True)
+    return alike / length.clamp_min(torch.finfo(f.dtype).tiny)
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
