@@ -37,13 +37,19 @@ def test_sessions_of_another_checkout_use_its_own_code(tmp_path):
             children["against"].step()
 
 
-def test_processes_end_with_the_block():
-    with closing_all() as children:
-        children["forward"] = network_child({"kind": "forward"})
-        process = children["forward"]._process
-        assert process.poll() is None
+def test_processes_end_with_the_block_also_by_ctrl_c():
+    def interrupted() -> None:
+        with closing_all() as children:
+            children["forward"] = network_child({"kind": "forward"})
+            started.append(children["forward"]._process)
+            assert started[0].poll() is None
+            raise KeyboardInterrupt
 
-    assert process.poll() is not None
+    started = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+
+    assert started[0].poll() is not None
 
 
 def test_a_folder_without_the_package_is_no_checkout(tmp_path):

@@ -131,6 +131,7 @@ class _Run:
                     failed.add(name)
                     found[name] = []
                     self.results.failures.append(f"{what}, {name}: {error}")
+                    logger.warning("%s: %s cannot be measured: %s", what, name, error)
             if step == 0 and after_first is not None:
                 after_first(found)
         return found
