@@ -662,10 +662,11 @@ def test_what_another_model_prepared_is_not_used(ready, case, bundle, tmp_path):
     assert np.array_equal(mixed, ready.segment_mask())
 
 
-def test_running_out_of_memory_while_preparing_is_one_sentence(ready, monkeypatch):
+def test_running_out_of_memory_while_preparing_is_one_sentence(ready, bundle, monkeypatch):
     def prepare(volume):
         raise MemoryError
 
+    ready.loaded = quick_model(bundle)  # which was not given the image yet
     monkeypatch.setattr(ready.loaded.model, "prepare", prepare)
 
     with pytest.raises(UserInputError, match="Preparing the image needs more memory than there is"):
@@ -804,24 +805,27 @@ def test_what_does_not_fit_is_refused_by_the_check_and_the_session_stays(ready, 
     assert ready.propagate().report.written > 0
 
 
-def test_the_image_of_the_check_is_not_preprocessed_again_unless_it_was_changed_or_moved(ready, case, monkeypatch):
+def test_the_image_is_not_preprocessed_again_unless_its_voxels_or_its_place_changed(ready, case, monkeypatch):
     model, prepared = ready.loaded.model, []
     prepare = type(model).prepare
     monkeypatch.setattr(model, "prepare", lambda volume: prepared.append(volume) or prepare(model, volume))
     check = ready.check()
-    assert len(prepared) == 1
-
     ready.predict(check=check)
-    assert len(prepared) == 1
+    assert prepared == []  # it was, by the start before
     case.volume.SetOrigin(100, 0, 0)
     case.segmentation.GetSegmentation().RemoveAllSegments()
     ready.select([case.volume], case.segmentation, case.add(case.target))
     ready.predict(check=check)
-    assert len(prepared) == 2
+    assert len(prepared) == 1
     check = ready.check()
     case.volume.GetImageData().Modified()
     ready.predict(check=check)
-    assert len(prepared) == 4
+    assert len(prepared) == 1
+    check = ready.check()
+    case.volume.GetImageData().SetScalarComponentFromDouble(1, 1, 1, 0, 50.0)
+    case.volume.GetImageData().Modified()
+    ready.predict(check=check)
+    assert len(prepared) == 2
 
 
 def test_a_damaged_record_of_earlier_edits_is_told_by_the_check(ready, case):

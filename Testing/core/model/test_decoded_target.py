@@ -91,3 +91,13 @@ def test_where_labels_tie_the_lowest_has_the_voxel_as_with_argmax(model):
 
     assert np.array_equal(labels, expected)
     assert np.array_equal(model.is_target(logits)[0].numpy(), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_resampled_logits_are_won_as_argmax_and_one_half_say(model, dtype):
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randint(-2, 3, (channels_of(model), *IMAGE), generator=generator).to(dtype)
+    z = logits.float().numpy()
+    expected = 1 / (1 + np.exp(-z[1])) > 0.5 if model._rule.regions else z.argmax(0) == model.target.channel
+
+    assert np.array_equal(model._rule.won(logits).numpy(), expected)

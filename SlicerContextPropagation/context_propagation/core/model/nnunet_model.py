@@ -17,7 +17,7 @@ from context_propagation.core.callbacks import CancelCheck, Progress, never_canc
 from context_propagation.core.device import out_of_memory_reported, refuse_without_memory, select_device
 from context_propagation.core.errors import Cancelled, UserInputError, _line
 from context_propagation.core.image.axis_map import AxisMap
-from context_propagation.core.image.boxes import box_of
+from context_propagation.core.image.boxes import box_of, slices_of
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.filled_holes import nnunet_fills_holes_so
@@ -175,7 +175,10 @@ class NnunetModel:
         progress: Progress = no_progress,
         cancelled: CancelCheck = never_cancelled,
     ) -> np.ndarray:
-        """The initial prediction (Eq. 1): nnU-Net's own sliding window, mirroring off.
+        """The initial prediction (Eq. 1): nnU-Net's own sliding window, mirroring off, and its own resampling.
+
+        A region has the voxels where its own channel exceeds one half: in nnU-Net's labelmap, which holds one value per
+        voxel, a region that another one was written over would not be whole.
 
         Returns:
             bool `[K, J, I]` in the volume's own axes, the target.
@@ -184,21 +187,17 @@ class NnunetModel:
             Cancelled: The user cancelled between two tiles.
             UserInputError: The networks compute NaN or infinite logits.
         """
-        from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
-
         logits = self._sliding_window_logits(prepared, progress, cancelled)
-        found = convert_predicted_logits_to_segmentation_with_correct_shape(
+        configuration, properties = self._folder.configuration_manager, prepared.properties
+        resampled = configuration.resampling_fn_probabilities(
             logits,
-            self._folder.plans_manager,
-            self._folder.configuration_manager,
-            self._folder.label_manager,
-            prepared.properties,
-            return_probabilities=self._rule.regions,
-            num_threads_torch=torch.get_num_threads(),
+            properties["shape_after_cropping_and_before_resampling"],
+            configuration.spacing,
+            self._transposed.per_axis(properties["spacing"]),
         )
-        # a labelmap holds one value per voxel, so that a region that another one was written over is not whole in it
-        target = found[1][self.target.channel] > 0.5 if self._rule.regions else found == self.target.label[0]
-        return prepared.axes.undo(self._transposed.apply(target))
+        target = np.zeros(prepared.image_shape, bool)
+        target[slices_of(prepared.grid.crop)] = self._rule.won(torch.as_tensor(resampled)).numpy()
+        return prepared.axes.undo(target)
 
     def _sliding_window_logits(
         self, prepared: PreparedImage, progress: Progress, cancelled: CancelCheck

@@ -76,6 +76,28 @@ class TargetRule:
             won_tie &= target > probability
         return margin.masked_fill(won_tie, torch.finfo(margin.dtype).tiny)
 
+    def won(self, logits: torch.Tensor) -> torch.Tensor:
+        """Where the target has the largest logit, as with argmax, which takes the lowest of equal ones; or its region.
+
+        Args:
+            logits: `[C, D, H, W]`, on the CPU, of any precision; looked at slice by slice.
+
+        Returns:
+            bool `[D, H, W]`.
+        """
+        won = torch.empty(logits.shape[1:], dtype=torch.bool)
+        for number in range(logits.shape[1]):
+            target = logits[self.channel, number].float()
+            if self.regions:
+                won[number] = torch.sigmoid(target) > 0.5
+                continue
+            won[number] = True
+            for channel in range(len(logits)):
+                if channel != self.channel:
+                    other = logits[channel, number].float()
+                    won[number] &= target > other if channel < self.channel else target >= other
+        return won
+
     def _against_background(self, logits: torch.Tensor) -> bool:
         return logits.shape[1] == 2 and self.channel == 1
 

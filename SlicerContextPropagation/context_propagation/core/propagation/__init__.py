@@ -9,7 +9,8 @@
 | `slice_update.py`, `updated_features.py` | Eq. 3 on one window, and what is kept of it | II-B |
 | `near_slices.py` | near slices, decoded from updated features | Eq. 4 |
 | `fusion_inputs.py`, `edit_description.py` | what the fusion network takes | II-C, ours |
-| `far_slices.py` | far slices, decoded from fused features | Fig. 3 |
+| `far_slices.py`, `far_box.py` | far slices, decoded from fused features where labels may flip | Fig. 3 |
+| `margins.py` | how sure a decode is, in a box | ours |
 | `window.py`, `feature_cache.py` | what of the image is cached | II-A |
 | `edit_propagation.py` | one edit, through all of these | Fig. 2 |
 

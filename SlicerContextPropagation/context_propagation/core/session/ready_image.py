@@ -71,4 +71,5 @@ def predicted_target(
         return model.predict(prepared, progress, cancelled)
     if known.predicted is None:
         known.predicted = BoxedMask.of(model.predict(prepared, progress, cancelled))
+    progress("predict", 1.0)
     return known.predicted.mask
