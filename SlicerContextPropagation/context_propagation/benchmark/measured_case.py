@@ -20,8 +20,8 @@ from context_propagation.core.propagation.fusion_network import FusionSettings, 
 SEED = 0
 
 
-FUSION_WIDTH = 2.0
-"""As `train-fusion` has it by default."""
+FUSION_WIDTH, MOST_HIDDEN = 2.0, 128
+"""Hidden channels as a multiple of f's, and the most of them: as `train-fusion` has it by default."""
 
 
 CORRECTION = 0.1
@@ -59,10 +59,14 @@ def write_model(kind: Kind, window: int, request: BenchmarkRequest, folder: Path
 
 def _write_fusion(file: Path, channels: int) -> dict[str, Any]:
     """A fusion network of `train-fusion`'s own kind with seeded weights, that corrects a little everywhere."""
-    settings = {"variant": "residual", "channels": channels, "width": FUSION_WIDTH}
+    settings: dict[str, Any] = {
+        "variant": "residual",
+        "channels": channels,
+        "width": min(FUSION_WIDTH, MOST_HIDDEN / channels),
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        network = build_fusion_network(FusionSettings("residual", channels, FUSION_WIDTH))
+        network = build_fusion_network(FusionSettings(**settings))
         correction = network.get_submodule("correction")
         nn.init.normal_(correction.get_parameter("weight"), std=CORRECTION / network.settings.hidden**0.5)
     write_network(file, network)
