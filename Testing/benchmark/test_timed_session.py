@@ -1,6 +1,6 @@
 """How an edit's time is split into stages, and what memory counts."""
 
-import time
+from time import sleep
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_memory_counts_from_what_was_held_before():
     meter = Meter("cpu")
     with meter.measured() as found:
         block = np.ones(100 * 2**20, np.uint8)
-        time.sleep(0.3)  # a peak is seen where it lasts
+        sleep(0.3)  # a peak is seen where it lasts
         del block
 
     assert 90 <= found["mib"] <= 140
