@@ -20,6 +20,7 @@ from context_propagation.files.dicom_files import EXTRA, damage_named, has_dicom
 from context_propagation.files.dicom_series import DicomSeries, dicom_folders, read_series, slice_files
 from context_propagation.files.rtstruct_contours import (
     StructureSet,
+    beside_image,
     contours_of,
     mask_of,
     planar_contours,
@@ -53,12 +54,14 @@ class ReadRoi:
     Attributes:
         mask: bool `[K, J, I]` on the image's grid.
         name: Its own name.
-        other_names: The names of the other ROIs.
+        others: The names of the other ROIs that have contours, and how many.
+        contours_beside: How many of its contours lie beside the image in whole or part, where they are not read.
     """
 
     mask: np.ndarray
     name: str
-    other_names: tuple[str, ...]
+    others: tuple[tuple[str, int], ...]
+    contours_beside: int
 
 
 def has_rtstruct_name(path: Path) -> bool:
@@ -130,9 +133,14 @@ def read_roi(path: Path, name: str, volume: SourceVolume, images: Sequence[Path]
         contours = planar_contours(structure_set, roi, volume)
         own_name = roi_name(structure_set.dataset, roi)
         warn_of_contours(structure_set, roi, name, contours, volume)
-        rois = structure_set.dataset.StructureSetROISequence
-        others = tuple(roi_name(structure_set.dataset, other) for other in rois if other is not roi)
-        return ReadRoi(mask_of(contours, volume, path, own_name), own_name, others)
+        beside = sum(beside_image(contours, volume))
+        return ReadRoi(mask_of(contours, volume, path, own_name), own_name, _others(structure_set.dataset, roi), beside)
+
+
+def _others(dataset: Dataset, roi: Dataset) -> tuple[tuple[str, int], ...]:
+    others = [one for one in dataset.StructureSetROISequence if one.ROINumber != roi.ROINumber]
+    found = [(roi_name(dataset, one), len(contours_of(dataset, one))) for one in others]
+    return tuple((name, contours) for name, contours in found if contours)
 
 
 def open_structure_set(path: Path, volume: SourceVolume, images: Sequence[Path]) -> StructureSet:

@@ -40,7 +40,8 @@ class ReadSegmentation:
         labels: Whole numbers `[K, J, I]` on the image's grid, all labels of the file; None where it is a `.seg.nrrd`,
             an RT Structure Set or a plain mask.
         own: The same on the grid that the file has; None where that is the image's, or where the file has none.
-        other_rois: The names of the ROIs of an RT Structure Set that were not looked for.
+        other_rois: Name and number of contours of each ROI of an RT Structure Set that was not looked for.
+        contours_beside: How many contours of an ROI lie beside the image in whole or part.
         own_name: The ROI's own name, which `wanted` may name by its number; empty for other files.
     """
 
@@ -49,7 +50,8 @@ class ReadSegmentation:
     mask: np.ndarray
     labels: np.ndarray | None = None
     own: OwnMask | None = None
-    other_rois: tuple[str, ...] = ()
+    other_rois: tuple[tuple[str, int], ...] = ()
+    contours_beside: int = 0
     own_name: str = ""
 
     @property

@@ -105,7 +105,8 @@ def read_together(
     for path, labelmap in zip(paths, opened, strict=True):
         if is_dicom_file(path):
             roi = read_roi(path, wanted.name, volume, images)
-            read.append(ReadSegmentation(path, wanted, roi.mask, other_rois=roi.other_names, own_name=roi.name))
+            rest = {"other_rois": roi.others, "contours_beside": roi.contours_beside, "own_name": roi.name}
+            read.append(ReadSegmentation(path, wanted, roi.mask, **rest))
         elif labelmap is None:
             mask, own = _scene_files().read_segment(path, wanted.name, volume)
             read.append(ReadSegmentation(path, wanted, mask, own=own))
@@ -134,7 +135,7 @@ def write_propagated(
     volume: SourceVolume,
     images: Sequence[Path] = (),
 ) -> int:
-    """Write the result of a propagation, in the format of the name's ending.
+    """Write the result of a propagation, in the format of the name's ending; see also `refuse_losses`.
 
     A `.seg.nrrd` is written through a scene: an edited `.seg.nrrd` keeps its other segments, its grid and its colours.
     A labelmap from an edited labelmap of several labels keeps the other labels, and does not write over them; it lies
@@ -151,10 +152,7 @@ def write_propagated(
     Returns:
         Voxels that the segmentation refused to take.
     """
-    if has_rtstruct_name(path) or is_seg_nrrd(path) or edited.other_rois:
-        _warn_of_what_is_left_out(path, edited)
     result = done.segmentation
-    _warn_of_what_lies_off_the_image(path, edited)
     if has_rtstruct_name(path):
         _write_propagated_roi(path, edited, result, volume, images)
         return 0
@@ -176,17 +174,6 @@ def write_propagated(
     return refused
 
 
-def _warn_of_what_lies_off_the_image(path: Path, edited: ReadSegmentation) -> None:
-    """A file of another kind than the edited one holds what lies on the image alone."""
-    if edited.own is not None and has_rtstruct_name(path):
-        what = "'%s' has a voxel grid of its own; %s is written as contours on the image's slices, finer detail is lost"
-        logger.warning(what, edited.path, edited.name)
-    same_kind = is_seg_nrrd(path) == is_seg_nrrd(edited.path) and not has_rtstruct_name(path)
-    if edited.own is not None and edited.own.off_image and not same_kind:
-        what = "%d voxels of %s in '%s' lie outside the image and are not written"
-        logger.warning(what, edited.own.off_image, edited.name, edited.path)
-
-
 def _values(edited: ReadSegmentation) -> tuple[int, ...]:
     """The label's values in its file: of a plain mask the only one."""
     if edited.labels is not None:
@@ -198,16 +185,6 @@ def _warn_of_refused(edited: ReadSegmentation, refused: int) -> None:
     if refused:
         what = "%d voxels are not given to %s: the labels %s of '%s' are not written over"
         logger.warning(what, refused, edited.name, listed(edited.other_labels), edited.path)
-
-
-def _warn_of_what_is_left_out(path: Path, edited: ReadSegmentation) -> None:
-    left_out = []
-    if edited.other_labels:
-        left_out.append(f"labels {listed(edited.other_labels)}")
-    if edited.other_rois and not has_rtstruct_name(path):
-        left_out.append("ROIs " + ", ".join(f"'{name}'" for name in edited.other_rois))
-    for others in left_out:
-        logger.warning("only %s is written, not the %s of '%s'", edited.name, others, edited.path)
 
 
 def _write_propagated_roi(

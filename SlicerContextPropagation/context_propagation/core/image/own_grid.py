@@ -71,6 +71,11 @@ class OwnGrid:
         return np.asarray(np.linalg.inv(self.image_from_own_ijk))
 
     @property
+    def voxel_mm3(self) -> float:
+        """The volume of one of its voxels."""
+        return float(abs(np.linalg.det(self.image_from_own_ijk[:3, :3])) * np.prod(self.spacing_kji_mm))
+
+    @property
     def is_image_s(self) -> bool:
         """Whether it is the image's own grid."""
         return self.is_same(OwnGrid.of_image(self.image_shape))
