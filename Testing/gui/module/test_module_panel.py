@@ -884,7 +884,7 @@ def test_the_state_line_forgets_what_is_gone(ready, ct, module, event):
         assert not getattr(ready.ui, button).enabled, button
 
 
-@pytest.mark.parametrize("chosen", ["segment", "model", "volume", "device"])
+@pytest.mark.parametrize("chosen", ["segment", "model", "volume", "device", "orientation"])
 def test_another_choice_is_told_from_what_is_worked_on(ready, ct, module, add_ct, base, chosen):
     from context_propagation.mrml.nodes.segments import add_segment_from_mask
 
@@ -895,13 +895,58 @@ def test_another_choice_is_told_from_what_is_worked_on(ready, ct, module, add_ct
         ready.choose_model(base)
     elif chosen == "volume":
         ready.ui.firstVolumeSelector.setCurrentNode(add_ct("another CT"))
+    elif chosen == "orientation":
+        ready.ui.orientationSelector.setCurrentText("LPS")
     else:
         ready.ui.deviceSelector.setCurrentIndex(1)
 
     assert sentence(ready).endswith("on 'CT' is being worked on. Press Predict to work on what is chosen above.")
-    assert (ready.ui.deviceInUse.text == "") == (chosen in ("model", "device"))
+    assert (ready.ui.deviceInUse.text == "") == (chosen in ("model", "device", "orientation"))
     says_nothing = ready.ui.memoryLabel.text == "shown when you press Predict"
     assert says_nothing == (chosen != "segment")
+
+
+def test_a_ct_that_is_stored_upside_down_is_segmented_alike_once_the_orientation_is_said(user, base, module, add_ct):
+    from context_propagation.core.image.axis_map import axes_towards, turned_volume
+    from context_propagation.mrml.nodes.volume_nodes import add_volume, deferred_source_volume
+
+    ct = add_ct()
+    volume = deferred_source_volume([ct])()
+    flipped = add_volume(module.scene, turned_volume(volume, axes_towards(volume, "LPI")), "upside down")
+    user.choose_model(base)
+    masks = {}
+    for said in ("as stored", "LPS"):
+        user.ui.orientationSelector.setCurrentText(said)
+        for node, turned in ((ct, slice(None)), (flipped, slice(None, None, -1))):
+            user.ui.segmentSelector.setCurrentNode(None)
+            user.predict(node)
+            masks[said, node] = user.mask()[turned]
+
+    assert np.array_equal(masks["LPS", ct], masks["as stored", ct])  # which lies so
+    assert np.array_equal(masks["LPS", flipped], masks["LPS", ct])
+    assert masks["as stored", flipped].sum() != masks["as stored", ct].sum()
+
+
+def test_the_orientation_is_kept_with_the_model_and_used_by_the_effect_too(user, bundle, base):
+    from context_propagation.gui.model_list import ModelList
+
+    user.choose_model(base)
+    user.ui.orientationSelector.setCurrentText("RAS")
+    user.choose_model(bundle)
+    assert user.ui.orientationSelector.currentText == "as stored"
+    user.choose_model(base)
+    assert user.ui.orientationSelector.currentText == "RAS"
+
+    said = {model.path: model.orientation for model in ModelList().models()}
+    assert (said[base], said[bundle]) == ("RAS", None)
+    user.ui.orientationSelector.setCurrentText("as stored")
+    assert {model.orientation for model in ModelList().models()} == {None}
+
+
+def test_another_orientation_than_the_models_own_is_refused_in_words(user, bundle, ct):
+    user.ui.orientationSelector.setCurrentText("LPS")
+    user.predict(ct)
+    assert "leave the orientation out (in Slicer: as stored)" in user.application.messages[-1].text
 
 
 def test_the_state_line_follows_drawing_undo_and_redo_in_the_segment_editor(ready):

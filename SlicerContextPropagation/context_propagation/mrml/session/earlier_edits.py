@@ -72,7 +72,8 @@ def to_replay(scene: slicer.vtkMRMLScene, loaded: LoadedModel, selection: Select
     saved = saved_in_scene(scene, selection)
     if saved is None:
         raise UserInputError("The scene holds no edits of this segment; predict, and redraw a slice")
-    saved.require_made_with(loaded.model.content_hash, loaded.fusion_sha256, loaded.model.target_name)
+    model = loaded.model
+    saved.require_made_with(model.content_hash, loaded.fusion_sha256, model.target_name, model.orientation)
     if not is_placed_as(saved.place, selection):
         raise UserInputError(f"{PLACED_OTHERWISE}; put them back, or predict anew")
     return saved
