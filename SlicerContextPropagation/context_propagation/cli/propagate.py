@@ -67,6 +67,7 @@ class PropagateRequest:
         trust_bundle: Whether a MONAI bundle's own expressions may run.
         orientation: Letters that images are reoriented to, where the model does not say them; see `NnunetModel.load`.
         checkpoint: File name of the checkpoint in each fold of an nnU-Net model; None for the final one.
+        suv: Whether a DICOM PET among the channels becomes SUV.
         allow_loss: Whether the output may lose what its kind of file cannot hold.
     """
 
@@ -89,6 +90,7 @@ class PropagateRequest:
     trust_bundle: bool = False
     orientation: str | None = None
     checkpoint: str | None = None
+    suv: bool = False
     allow_loss: bool = False
 
 
@@ -240,7 +242,7 @@ def _session(
 
 
 def _read_case(request: PropagateRequest, model: SegmentationModel) -> _Case:
-    volume = read_image_for(model, request.image)
+    volume = read_image_for(model, request.image, request.suv)
     wanted = Wanted(request.segment or model.target.name, model.target.label)
     initial, edited = read_together([request.initial, request.edited], wanted, volume, request.image)
     refuse_losses(request.output, edited, volume, request.allow_loss)
