@@ -14,6 +14,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.gui.model_list import ORIENTATIONS, ListedModel, ModelList
 from context_propagation.gui.module.sample_data import Nodes, sample_case_operation, say_added
 from context_propagation.gui.module.segment_choice import chosen_segment
+from context_propagation.gui.module.suv_offer import SuvOffer
 from context_propagation.gui.texts import breakable
 from context_propagation.gui.work.messages import confirmed, show_error
 from context_propagation.gui.work.shared import Shared
@@ -54,6 +55,7 @@ class InputSection:
         ui.segmentSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._changed)
         ui.segmentSelector.connect("currentSegmentChanged(QString)", self._changed)
         ui.alignButton.connect("clicked()", self._align)
+        self._suv_offer = SuvOffer(ui, shared, lambda: self.volume_nodes, self._take_instead)
         ui.sampleButton.connect("clicked()", self._add_sample_case)
 
     # -- what is chosen
@@ -157,6 +159,7 @@ class InputSection:
         self._ui.secondVolumeSelector.enabled = idle and two
         self._ui.alignButton.enabled = idle and two and len(self.volume_nodes) == 2
         set_visible(two, self._ui.secondVolumeLabel, self._ui.secondVolumeSelector, self._ui.alignButton)
+        self._suv_offer.update()
         self._ui.modelDescription.text = self._description()
         channels = model.description.channels if model and model.description else ("",)
         self._ui.firstVolumeLabel.text = _("Volume ({name}):").format(name=channels[0])
@@ -311,6 +314,12 @@ class InputSection:
         node, messages = result
         self._ui.secondVolumeSelector.setCurrentNode(node)
         slicer.util.infoDisplay(_("'{name}' was made.").format(name=node.GetName()) + "\n" + "\n".join(messages))
+
+    def _take_instead(self, node: slicer.vtkMRMLScalarVolumeNode, made: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Choose a volume that was made of a chosen one."""
+        for selector in (self._ui.firstVolumeSelector, self._ui.secondVolumeSelector):
+            if selector.currentNode() is node:
+                selector.setCurrentNode(made)
 
 
 def _volumes() -> list[slicer.vtkMRMLScalarVolumeNode]:
