@@ -196,7 +196,7 @@ def test_an_roi_is_found_by_name_before_case(series):
     assert np.flatnonzero(read(path, series).any(axis=(1, 2))).tolist() == [2]
     assert np.flatnonzero(read(path, series, "HEART").any(axis=(1, 2))).tolist() == [3]
     others = read_roi(path, "Heart", volume_of(series), [series.folder]).others
-    assert others == (("gtv", 1), ("GTV", 1))
+    assert others == ("the ROI 'gtv' (1 contour)", "the ROI 'GTV' (1 contour)")
 
 
 @pytest.mark.parametrize("name", ["Gtv", "Liver"])

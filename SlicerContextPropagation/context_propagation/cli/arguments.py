@@ -23,7 +23,7 @@ def add_model_and_image(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="OUT",
-        help="ends in .seg.nrrd, .nii.gz, .nii, .nrrd, .mha, or .dcm (RT Structure Set)",
+        help="ends in .seg.nrrd, .nii.gz, .nii, .nrrd, .mha, .dcm (RT Structure Set), or .seg.dcm (DICOM segmentation)",
     )
     add("--label", metavar="NAME_OR_INT", help="the label; needed where the model has several; a bundle has its own")
     add(

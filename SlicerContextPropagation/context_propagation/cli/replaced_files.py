@@ -11,6 +11,8 @@ import SimpleITK as sitk
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.files.dicom_files import damage_named, has_dicom_content, read_dicom
+from context_propagation.files.dicom_seg import SEGMENTATION_STORAGE
+from context_propagation.files.dicom_series import DICOM_SEG
 from context_propagation.files.native_messages import native_messages_hidden
 from context_propagation.files.rtstruct_reading import RT_STRUCTURE_SET_STORAGE
 
@@ -88,13 +90,22 @@ def _keys(path: Path) -> set[str]:
 
 
 def _is_structure_set(path: Path) -> bool:
+    return _sop_class(path) == RT_STRUCTURE_SET_STORAGE
+
+
+def _is_dicom_segmentation(path: Path) -> bool:
+    return _sop_class(path) in SEGMENTATION_STORAGE
+
+
+def _sop_class(path: Path) -> str:
+    """What a DICOM object says that it is; empty for any other file."""
     if not has_dicom_content(path):
-        return False
+        return ""
     try:
         with damage_named(f"'{path}'"):
-            return bool(read_dicom(path, with_voxels=False).SOPClassUID == RT_STRUCTURE_SET_STORAGE)
+            return str(read_dicom(path, with_voxels=False).SOPClassUID)
     except UserInputError:
-        return False
+        return ""
 
 
 def _is_seg_nrrd(path: Path) -> bool:
@@ -147,6 +158,7 @@ def _is_transform(path: Path) -> bool:
 KINDS: list[tuple[str | tuple[str, ...], Callable[[Path], bool], str]] = [
     (SESSION_ENDING, _is_session, "no saved session"),
     (".json", _is_report, "no report of this command"),
+    (DICOM_SEG, _is_dicom_segmentation, "no DICOM segmentation"),
     (".dcm", _is_structure_set, "no RT Structure Set"),
     (".seg.nrrd", _is_seg_nrrd, "no segmentation"),
     (VOLUMES, _is_volume, "no volume"),

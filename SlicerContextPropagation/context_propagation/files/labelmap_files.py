@@ -203,8 +203,11 @@ def _beside(labelmap: Labelmap, grid: sitk.Image, what: str = "") -> UserInputEr
 
 def on_own_grid(labelmap: Labelmap, wanted_values: Sequence[int], volume: SourceVolume) -> OwnMask | None:
     """The wanted voxels on the labelmap's own grid; None where that is the image's."""
-    if same_grid(labelmap.image, _image_grid(volume)):
-        return None
+    return None if same_grid(labelmap.image, _image_grid(volume)) else own_mask(labelmap, wanted_values, volume)
+
+
+def own_mask(labelmap: Labelmap, wanted_values: Sequence[int], volume: SourceVolume) -> OwnMask:
+    """The wanted voxels on the labelmap's own grid, also where that is the image's."""
     mask = np.isin(sitk.GetArrayViewFromImage(labelmap.image), wanted_values)
     matrix = np.linalg.inv(volume.ijk_to_lps) @ ijk_to_lps_of(labelmap.image)
     return OwnMask.of_array(mask, matrix, volume.shape_kji, volume.spacing_kji_mm)

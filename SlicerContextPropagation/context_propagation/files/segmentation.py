@@ -40,9 +40,9 @@ class ReadSegmentation:
         labels: Whole numbers `[K, J, I]` on the image's grid, all labels of the file; None where it is a `.seg.nrrd`,
             an RT Structure Set or a plain mask.
         own: The same on the grid that the file has; None where that is the image's, or where the file has none.
-        other_rois: Name and number of contours of each ROI of an RT Structure Set that was not looked for.
+        others: The ROIs or segments of a DICOM object that were not looked for, for a message.
         contours_beside: How many contours of an ROI lie beside the image in whole or part.
-        own_name: The ROI's own name, which `wanted` may name by its number; empty for other files.
+        own_name: The ROI's or segment's own name, which `wanted` may name by its number; empty for other files.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class ReadSegmentation:
     mask: np.ndarray
     labels: np.ndarray | None = None
     own: OwnMask | None = None
-    other_rois: tuple[tuple[str, int], ...] = ()
+    others: tuple[str, ...] = ()
     contours_beside: int = 0
     own_name: str = ""
 

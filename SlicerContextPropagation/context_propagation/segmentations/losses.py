@@ -16,8 +16,10 @@ import SimpleITK as sitk
 from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.image.own_grid import OwnMask
 from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.files.dicom_seg import has_seg_name, is_dicom_seg
+from context_propagation.files.dicom_series import DICOM_SEG
 from context_propagation.files.labelmap_files import LABELMAP_ENDINGS, read_labelmap
-from context_propagation.files.rtstruct_reading import has_rtstruct_name, is_dicom_file
+from context_propagation.files.rtstruct_reading import RTSTRUCT, has_rtstruct_name, is_dicom_file
 from context_propagation.files.segmentation import SEG_NRRD, ReadSegmentation, is_seg_nrrd
 
 logger = logging.getLogger(__name__)
@@ -58,7 +60,7 @@ def losses(output: Path, edited: ReadSegmentation, volume: SourceVolume) -> Iter
     yield from _others(edited, volume)
     if edited.own is not None:
         yield from _off_image(edited, edited.own)
-        if has_rtstruct_name(output):
+        if has_rtstruct_name(output) or has_seg_name(output):
             yield from _finer_detail(edited.name, edited.own)
     if edited.contours_beside:
         yield f"{counted(edited.contours_beside, 'contour')} of {edited.name}, in whole or part beside the image"
@@ -67,21 +69,21 @@ def losses(output: Path, edited: ReadSegmentation, volume: SourceVolume) -> Iter
 def _kind(path: Path) -> str:
     if is_seg_nrrd(path):
         return "seg.nrrd"
-    if has_rtstruct_name(path) or (path.is_file() and is_dicom_file(path)):
+    if is_dicom_seg(path):
+        return "DICOM segmentation"
+    if is_dicom_file(path):
         return "structure set"
     return "labelmap"
 
 
 def _lossless_ending(edited: Path) -> str:
-    return {"seg.nrrd": SEG_NRRD, "structure set": ".dcm", "labelmap": " or ".join(LABELMAP_ENDINGS[::2])}[
-        _kind(edited)
-    ]
+    endings = {"seg.nrrd": SEG_NRRD, "DICOM segmentation": DICOM_SEG, "structure set": RTSTRUCT}
+    return endings.get(_kind(edited), " or ".join(LABELMAP_ENDINGS[::2]))
 
 
 def _others(edited: ReadSegmentation, volume: SourceVolume) -> Iterator[str]:
     """What a file of one label alone has no room for."""
-    for name, contours in edited.other_rois:
-        yield f"the ROI '{name}' ({counted(contours, 'contour')})"
+    yield from edited.others
     if is_seg_nrrd(edited.path):
         files = import_module("context_propagation.segmentations.seg_nrrd_files")
         for name, voxels, voxel_mm3 in files.other_segments(edited.path, edited.wanted.name):
