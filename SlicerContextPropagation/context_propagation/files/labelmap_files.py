@@ -65,7 +65,9 @@ def write_sitk(path: Path, image: sitk.Image) -> None:
         raise UserInputError(f"Output '{path.name}' cannot be written; check that its folder has room") from error
 
 
-def labels_with(labels: np.ndarray, before: np.ndarray, after: np.ndarray, value: int) -> tuple[np.ndarray, int]:
+def labels_with(
+    labels: np.ndarray, before: np.ndarray, after: np.ndarray, value: int, outer: Sequence[int] = ()
+) -> tuple[np.ndarray, int]:
     """The labels with one label changed from `before` to `after` where no other one lies, and the voxels refused.
 
     Args:
@@ -73,10 +75,12 @@ def labels_with(labels: np.ndarray, before: np.ndarray, after: np.ndarray, value
         before: bool `[K, J, I]`, where the label lies; such voxels keep their value, of which a region has several.
         after: bool `[K, J, I]`, where it shall lie.
         value: Of the voxels that are added.
+        outer: Of the regions that the label lies in, the innermost first: it may take their voxels, and those that it
+            leaves are the innermost one's.
     """
-    free = labels == 0
-    written = labels.astype(np.promote_types(labels.dtype, np.min_scalar_type(value)))
-    written[before & ~after] = 0
+    free = np.isin(labels, (0, *outer))
+    written = labels.astype(np.promote_types(labels.dtype, np.min_scalar_type(max(value, *outer, 0))))
+    written[before & ~after] = outer[0] if outer else 0
     written[after & free] = value
     return written, int((after & ~before & ~free).sum())
 

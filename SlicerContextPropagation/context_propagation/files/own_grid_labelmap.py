@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +18,20 @@ from context_propagation.files.segmentation import Propagated
 
 
 def write_on_own_grid(
-    path: Path, labelmap: Labelmap, own: OwnMask, values: tuple[int, ...], done: Propagated, volume: SourceVolume
+    path: Path,
+    labelmap: Labelmap,
+    own: OwnMask,
+    values: tuple[int, ...],
+    done: Propagated,
+    volume: SourceVolume,
+    outer: Sequence[int] = (),
 ) -> int:
     """Write `changed_on_own_grid`.
 
     Returns:
         Voxels that are not given to the label, because another one lies there.
     """
-    written, start, refused = changed_on_own_grid(labelmap, own, values, done, volume)
+    written, start, refused = changed_on_own_grid(labelmap, own, values, done, volume, outer)
     image = sitk.GetImageFromArray(written)
     image.SetSpacing(labelmap.image.GetSpacing())
     image.SetDirection(labelmap.image.GetDirection())
@@ -34,7 +41,12 @@ def write_on_own_grid(
 
 
 def changed_on_own_grid(
-    labelmap: Labelmap, own: OwnMask, values: tuple[int, ...], done: Propagated, volume: SourceVolume
+    labelmap: Labelmap,
+    own: OwnMask,
+    values: tuple[int, ...],
+    done: Propagated,
+    volume: SourceVolume,
+    outer: Sequence[int] = (),
 ) -> tuple[np.ndarray, tuple[int, int, int], int]:
     """A labelmap with what propagation changed in one label; where that lies beside its grid, the grid grows.
 
@@ -44,6 +56,7 @@ def changed_on_own_grid(
         values: The label's values; the first is given to new voxels.
         done: What propagation came to.
         volume: The image.
+        outer: See `labels_with`.
 
     Returns:
         The labels `[K, J, I]`, at which index (k, j, i) of the given grid they start, and the voxels that are not given
@@ -58,7 +71,7 @@ def changed_on_own_grid(
     before = np.isin(wide, values)
     after = before.copy()
     after[slices_of(inside_of(box, grown))] ^= flips
-    written, refused = labels_with(wide, before, after, values[0])
+    written, refused = labels_with(wide, before, after, values[0], outer)
     k, j, i = (int(start) for start, _ in grown)
     return written, (k, j, i), refused
 

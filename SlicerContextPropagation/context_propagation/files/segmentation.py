@@ -23,10 +23,13 @@ class Wanted:
     Attributes:
         name: The label's name; the segment's or ROI's name in a `.seg.nrrd` or RT Structure Set of several.
         values: The label's values in a labelmap of several labels; a region has several.
+        outer: The values of the regions that it lies in, the innermost first: they take what leaves it, and give it
+            voxels.
     """
 
     name: str
     values: tuple[int, ...]
+    outer: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,9 @@ class ReadSegmentation:
 
     @property
     def other_labels(self) -> list[int]:
-        """The values of the labels that were not looked for, on the image's grid."""
-        return [] if self.labels is None else np.unique(self.labels[(self.labels != 0) & ~self.mask]).tolist()
+        """The values of the labels that are not written over, on the image's grid."""
+        free = (0, *self.wanted.outer)
+        return [] if self.labels is None else np.unique(self.labels[~np.isin(self.labels, free) & ~self.mask]).tolist()
 
 
 @dataclass(frozen=True)

@@ -182,13 +182,14 @@ def write_propagated(
         if is_seg_nrrd(edited.path) or is_dicom_seg(edited.path):
             return write_on_own_grid(path, *labelmap_of(edited.path, edited.own, volume), (1,), done, volume)
         labelmap, own = read_labelmap(edited.path), edited.own
-        refused = write_on_own_grid(path, labelmap, own, _values(edited), done, volume)
+        refused = write_on_own_grid(path, labelmap, own, _values(edited), done, volume, edited.wanted.outer)
         _warn_of_refused(edited, refused)
         return refused
     if edited.labels is None:
         write_labelmap(path, result, volume)
         return 0
-    labels, refused = labels_with(edited.labels, edited.mask, result, edited.wanted.values[0])
+    wanted = edited.wanted
+    labels, refused = labels_with(edited.labels, edited.mask, result, wanted.values[0], wanted.outer)
     write_labelmap(path, labels, volume)
     _warn_of_refused(edited, refused)
     return refused

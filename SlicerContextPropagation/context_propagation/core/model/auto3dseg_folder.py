@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -85,17 +85,17 @@ def load_auto3dseg_folder(
     described = _network_arguments(config, file)
     channels = channel_names(config, int(described.get("in_channels", 1)))
     output = _output(config, int(described.get("out_channels", 2)), names, label, file)
-    patch = _three(config, "roi_size", file)
+    d, h, w = (int(n) for n in _three(config, "roi_size", file))
     network = _network(described, weights, file).to(chosen)
     preprocessing = MonaiPreprocessing(tuple(_transforms(config, len(channels), file)), tuple(channels))
     generator = torch.Generator().manual_seed(0)
-    example = torch.rand((1, len(channels), *patch), generator=generator).to(chosen)
+    example = torch.rand((1, len(channels), d, h, w), generator=generator).to(chosen)
     texts = {"config": json.dumps(config, sort_keys=True, default=str).encode(), LABELS: (folder / LABELS).read_bytes()}
     return NetworkModel(
         [TracedSplit(network, example)],
         preprocessing,
         output,
-        patch_size=(int(patch[0]), int(patch[1]), int(patch[2])),
+        patch_size=(d, h, w),
         content_hash=content_hash(texts, [weights]),
         device=chosen,
         orientation="RAS" if config.get("orientation_ras") else orientation,
@@ -269,8 +269,8 @@ def _three(config: Mapping[str, Any], key: str, file: Path) -> tuple[float, floa
     if not isinstance(value, list | tuple) or len(value) != 3 or not _finite(value) or not min(value) > 0:
         raise UserInputError(f"'{file}' has the {key} {value!r:.60}, not three numbers above 0; {AGAIN}")
     refuse_huge_numbers(list(value), f"'{file}': {key}")
-    first, second, third = value if key != "roi_size" else map(int, value)
-    return cast(tuple[float, float, float], (first, second, third))
+    first, second, third = map(float, value)
+    return first, second, third
 
 
 def _finite(values: Sequence[Any]) -> bool:
