@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +60,26 @@ def check_replaceable(path: Path) -> None:
             if not is_kind(path):
                 raise UserInputError(f"Output '{path}' exists and is {kind}; choose another name")
             return
+
+
+def check_results_folder(folder: Path, names: Sequence[str], first: str) -> None:
+    """Refuse a folder for results where a file has the name of one and is none.
+
+    Args:
+        folder: Where results go; it may be missing.
+        names: Of the results.
+        first: What a run writes there before any of them: where it is, they are an earlier run's.
+
+    Raises:
+        UserInputError: Naming the file, a link, or what is no folder or regular file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserInputError(f"Output '{folder}' is no folder; choose another name")
+    for path in (folder / name for name in (first, *names)):
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise UserInputError(f"Output '{path}' is a link or no regular file; choose another folder")
+        if path.exists() and not (folder / first).is_file():
+            raise UserInputError(f"Output '{path}' exists and is no result of this command; choose another folder")
 
 
 def check_session_ending(path: Path | None) -> None:
