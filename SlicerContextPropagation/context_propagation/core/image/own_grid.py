@@ -223,7 +223,7 @@ class OwnMask:
         return OwnMask(replace(grid, start_kji=(k, j, i)), mask, self.off_image)
 
     def as_beside_image(self, other: OwnMask) -> OwnMask:
-        """As it is on the image, and as another one of the grid beside it: what rounding cuts off there is no change."""
+        """As it is on the image, and as another one of the grid beside it: what rounding cuts there is no change."""
         box = self.mask.differs_within(other.mask)
         if box is None:
             return self
