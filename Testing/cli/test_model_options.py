@@ -10,6 +10,8 @@ import SimpleITK as sitk
 from bundles import PROVENANCE, random_fusion
 from context_propagation import __version__
 from context_propagation.core.bundle.bundle_saving import save_bundle
+from context_propagation.core.bundle.shipped_bundle import FOLDER
+from context_propagation.core.phantom.phantom import PhantomSettings, make_phantom
 from monai_bundles import write_monai_bundle
 from nnunet_folders import edit_checkpoint
 
@@ -72,6 +74,23 @@ def test_a_flipped_image_gives_the_same_segmentation_where_the_orientation_is_sa
 
     assert np.array_equal(found["flipped", "LPS"], found["as trained", "LPS"])
     assert not np.array_equal(found["flipped", None], found["as trained", None])
+
+
+@pytest.mark.long
+def test_a_phantom_that_is_stored_upside_down_is_segmented_alike_once_the_orientation_is_said(run, tmp_path):
+    phantom = make_phantom(PhantomSettings("nasopharynx", number=3, spacing_ijk_mm=(2.0, 2.0, 4.0)))
+    image = phantom.image(phantom.ct)
+    sitk.WriteImage(image, str(tmp_path / "ct.nrrd"))
+    sitk.WriteImage(sitk.DICOMOrient(image, "LPI"), str(tmp_path / "upside-down.nrrd"))
+    arguments = ("predict", "--model", FOLDER / "model", "--label", "GTV", "--device", "cpu")
+    found = []
+    for name, options in (("ct", ()), ("upside-down", ("--orientation", "LPS")), ("upside-down", ())):
+        output = tmp_path / f"{len(found)}.nrrd"
+        assert run(*arguments, "--image", tmp_path / f"{name}.nrrd", "--output", output, *options).code == 0
+        found.append(sitk.GetArrayFromImage(sitk.DICOMOrient(sitk.ReadImage(str(output)), "LPS")))
+
+    assert np.array_equal(found[0], found[1])
+    assert found[2].sum() < 0.98 * found[0].sum()  # 631 voxels for 659
 
 
 @pytest.mark.parametrize("orientation", ["LPX", "LLS", "L", ""])

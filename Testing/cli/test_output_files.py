@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from context_propagation.cli import demo, evaluate
+from context_propagation.cli.main import main
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.core.errors import UserInputError
 
@@ -117,3 +119,60 @@ def test_no_file_of_the_model_is_replaced_and_a_new_one_beside_them_may_appear(t
 
     assert f"is a file of the model '{model}'" in refusal(model / "fold_0" / "progress.png", model=model)
     OutputFiles([model / "new.png"], model=model)
+
+
+# ---- folders of results
+
+FIRST = {"demo": f"truth/{demo.UNSEEN.name}.json", "evaluate": "protocol.json"}
+"""What a run writes before its results."""
+
+
+@pytest.fixture
+def results_refused(tmp_path, capsys):
+    """Run a command that writes a folder; its line on stderr. It stops before it computes anything."""
+    protocol = tmp_path / "protocol.toml"
+    protocol.write_text("nothing = true")
+
+    def refused(command) -> str:
+        options = ["--protocol", str(protocol)] if command == "evaluate" else []
+        assert main([command, "--output", str(tmp_path / "out"), *options]) == 2
+        return capsys.readouterr().err
+
+    return refused
+
+
+@pytest.mark.parametrize("command", FIRST)
+@pytest.mark.parametrize("number", range(6))
+def test_a_file_that_is_no_result_is_not_replaced_by_one(tmp_path, results_refused, command, number):
+    name = {"demo": demo.RESULTS, "evaluate": evaluate.RESULTS}[command][number]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("a clinician's")
+
+    assert f"{name}' exists and is no result of this command; choose another folder" in results_refused(command)
+    assert (tmp_path / "out" / name).read_text() == "a clinician's"
+
+
+@pytest.mark.parametrize("command", FIRST)
+def test_a_link_among_earlier_results_is_not_written_through(tmp_path, results_refused, command):
+    first = tmp_path / "out" / FIRST[command]
+    first.parent.mkdir(parents=True)
+    first.write_text("{}")
+    name = {"demo": "report.json", "evaluate": "summary.md"}[command]
+    (tmp_path / "elsewhere").write_text("kept")
+    (tmp_path / "out" / name).symlink_to(tmp_path / "elsewhere")
+
+    assert f"{name}' is a link or no regular file; choose another folder" in results_refused(command)
+    assert (tmp_path / "elsewhere").read_text() == "kept"
+
+
+@pytest.mark.parametrize("command", FIRST)
+def test_a_file_in_the_folder_s_place_is_refused(tmp_path, results_refused, command):
+    (tmp_path / "out").write_text("kept")
+
+    assert f"Output '{tmp_path / 'out'}' is no folder" in results_refused(command)
+    assert (tmp_path / "out").read_text() == "kept"
+
+
+def test_the_demo_does_not_write_into_the_bundle_that_ships(capsys):
+    assert main(["demo", "--output", str(demo.shipped_bundle() / "out")]) == 2
+    assert "lies in the bundle that ships; choose another folder" in capsys.readouterr().err

@@ -97,3 +97,32 @@ def test_a_monai_bundle_s_own_code_runs_only_where_it_is_trusted(run, files, tmp
     outcome = run("predict", "--model", bundle, "--image", files.image, "--output", tmp_path / "out.nii.gz", *options)
     assert written.exists() == trusted
     assert ("--trust-bundle" in outcome.err) == (not trusted)
+
+
+def test_a_pet_in_activity_is_told_of_and_becomes_suv_where_that_is_asked_for(run, refused, files, tmp_path):
+    pytest.importorskip("pydicom")
+    from pydicom.uid import PositronEmissionTomographyImageStorage
+
+    from dicom_files import made, write_ct_series
+
+    dose = made(RadionuclideTotalDose="100000000")
+    about = {"SOPClassUID": PositronEmissionTomographyImageStorage, "Modality": "PT", "Units": "BQML"}
+    about |= {"CorrectedImage": ["DECY"], "DecayCorrection": "ADMIN", "RadiopharmaceuticalInformationSequence": [dose]}
+    voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(files.image)))
+    series = write_ct_series(tmp_path / "pet", np.round(1000 * voxels).astype(np.int16), PatientWeight="50", **about)
+    arguments = ("predict", "--model", files.model, "--image", series.folder, "--device", "cpu", "--output")
+
+    plain = run(*arguments, tmp_path / "plain.nrrd")
+    suv = run(*arguments, tmp_path / "suv.nrrd", "--suv")
+
+    assert (plain.code, suv.code) == (0, 0)
+    assert "is a PET in BQML; --suv makes SUVs by body weight of it" in plain.err
+    assert suv.err == ""
+    image = sitk.ReadImage(str(tmp_path / "suv.nrrd"))
+    pet = sitk.GetImageFromArray((np.round(1000 * voxels) * (50_000 / 100e6)).astype(np.float32))  # half of each voxel
+    pet.CopyInformation(image)
+    assert np.array_equal(sitk.GetArrayFromImage(image), predicted_by_the_engine(files.model, pet))
+
+
+def test_suv_of_a_file_that_says_nothing_of_the_dose_is_refused(refused, predict_arguments):
+    assert "--suv is for a DICOM folder of a PET" in refused(*predict_arguments(), "--suv")

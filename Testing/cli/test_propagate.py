@@ -142,20 +142,24 @@ def test_another_organ_in_the_labelmap_is_neither_read_nor_lost(
     assert f"{refused} voxels are not given to GTV: the labels 2 of " in outcome.err
 
 
-def test_a_seg_nrrd_from_a_labelmap_of_two_organs_says_that_it_holds_one(
-    run, propagate_arguments, usual_result, source_volume, two_organs, tmp_path
+def test_a_seg_nrrd_from_a_labelmap_of_two_organs_is_refused_unless_the_loss_of_the_other_is_allowed(
+    run, refused, propagate_arguments, usual_result, source_volume, two_organs, tmp_path
 ):
     pytest.importorskip("context_propagation.mrml.nodes.segmentation_storage")
     from seg_nrrd import read_seg_nrrd
 
-    paths, _ = two_organs
+    paths, organ = two_organs
+    arguments = propagate_arguments(**paths, output=tmp_path / "out.seg.nrrd")
+    lost = f"the label 2 ({organ.sum()} voxels, {organ.sum() * 1.0 * 1.25 * 1.5:.5g} mm3)"
 
-    outcome = run(*propagate_arguments(**paths, output=tmp_path / "out.seg.nrrd"))
+    error = refused(*arguments)
+    outcome = run(*arguments, "--allow-loss")
 
+    assert f"would lose of '{paths['edited']}': {lost}; end its name in .nii.gz or .nrrd, or give --allow-loss" in error
     mask = read_seg_nrrd(tmp_path / "out.seg.nrrd", "GTV", source_volume)
     assert np.array_equal(mask, voxels(usual_result / "out.nii.gz"))
     (message,) = outcome.err.splitlines()
-    assert f"only GTV is written, not the labels 2 of '{paths['edited']}'" in message
+    assert f"loses of '{paths['edited']}': {lost}" in message
 
 
 def test_named_slices_alone_are_propagated_and_other_changes_are_kept_as_drawn(run, propagate_arguments, tmp_path):

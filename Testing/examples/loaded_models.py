@@ -23,14 +23,22 @@ class QuickModel(LoadedModel):
         return super().settings(settings or replace(SessionSettings(), update=FEW))
 
 
-def quick_model(folder: Path, label: str | int | None = None, device: str = "cpu", trust: bool = False) -> QuickModel:
+def quick_model(
+    folder: Path,
+    label: str | int | None = None,
+    device: str = "cpu",
+    trust: bool = False,
+    orientation: str | None = None,
+) -> QuickModel:
     """As `load_model`; another one with the same frozen networks where the folder was loaded before."""
     newest = max(file.stat().st_mtime_ns for file in folder.rglob("*"))
-    loaded = _loaded(folder, label, device, trust, newest)
+    loaded = _loaded(folder, label, device, trust, orientation, newest)
     return replace(loaded, model=copy.copy(loaded.model))
 
 
 @functools.lru_cache(maxsize=8)
-def _loaded(folder: Path, label: str | int | None, device: str, trust: bool, newest: int) -> QuickModel:
-    loaded = load_model(folder, label, device, trust)
+def _loaded(
+    folder: Path, label: str | int | None, device: str, trust: bool, orientation: str | None, newest: int
+) -> QuickModel:
+    loaded = load_model(folder, label, device, trust, orientation)
     return QuickModel(**{field.name: getattr(loaded, field.name) for field in fields(LoadedModel)})

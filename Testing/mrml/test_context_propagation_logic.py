@@ -7,10 +7,13 @@ import slicer
 from bundles import write_bundle
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.image_hash import image_sha256
+from context_propagation.core.image.own_grid import OwnGrid
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
+from context_propagation.mrml.nodes.labelmap_images import labelmap_from_image
 from context_propagation.mrml.nodes.scenes import new_scene
 from context_propagation.mrml.nodes.segmentation_storage import load_segmentation
+from context_propagation.mrml.nodes.world_matrices import to_vtk
 from context_propagation.mrml.session.earlier_edits import Earlier
 from context_propagation.mrml.session.session_node import (
     find_session_node,
@@ -190,6 +193,63 @@ def test_a_scene_saved_to_disk_restores_the_session_and_its_edits_replay(ready, 
     assert node.GetNumberOfNodeReferences("ContextPropagation.Volume") == 1
     assert node.GetNthNodeReference("ContextPropagation.Volume", 0) is volume
     again.close()
+
+
+def a_grid_that_rounding_cuts_otherwise(shape):
+    """A turned grid, from its indices to the image's, and as five decimals leave it: with other voxels at its edge."""
+    rng, angle = np.random.default_rng(0), np.radians(30)
+    matrix = np.eye(4)
+    matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    for _ in range(200):
+        matrix[:3, 3] = (*rng.uniform(0, 9, 2).round(1), 0.5)
+        rounded = matrix + np.vstack([rng.uniform(-5e-6, 5e-6, (3, 4)), np.zeros(4)])
+        if len({OwnGrid.on_lattice(one, shape, (1.0, 1.0, 1.0)).shape for one in (matrix, rounded)}) == 2:
+            return matrix, rounded
+    raise AssertionError("none found")
+
+
+def test_edits_on_a_turned_grid_are_replayed_although_saving_rounded_it(logic, case, bundle, target, redrawn):
+    matrix, rounded = a_grid_that_rounding_cuts_otherwise(SHAPE)
+    segment_id = case.add_on_grid(matrix, (16, 30, 30), case.nearest(target), start=(0, -8, -8))
+    logic.loaded = quick_model(bundle)
+    logic.select([case.volume], case.segmentation, segment_id)
+    logic.predict()
+    logic.edit_slice(7, redrawn, plane_of(case))
+    logic.propagate()
+    known = logic.propagation.known.mask
+    logic.close_session()
+
+    labelmap = case.segmentation.GetSegmentation().GetSegment(segment_id).GetRepresentation("Binary labelmap")
+    place = labelmap_from_image(labelmap).ijk_to_ras
+    labelmap.SetImageToWorldMatrix(to_vtk(place @ np.linalg.inv(matrix) @ rounded))
+
+    saved = logic.restore()
+
+    assert [edit.index for done in saved.propagations for edit in done.edits] == [7]
+    assert np.array_equal(logic.propagation.known.mask, known)
+    assert logic.redrawn() == []
+    assert len(logic.history) == 1
+
+
+@pytest.mark.parametrize(("index", "nearest"), [(6, 5), (8, 9)])
+def test_a_slice_between_those_of_a_coarser_segment_is_refused_and_the_nearest_named(
+    logic, case, bundle, target, redrawn, index, nearest
+):
+    thick = np.diag([1.0, 1.0, 4.0, 1.0])
+    thick[2, 3] = 1.0  # slices of the segment on 1, 5, 9 and 13 of the volume's
+    segment_id = case.add_on_grid(thick, (4, 16, 16), case.nearest(target))
+    logic.loaded = quick_model(bundle)
+    logic.select([case.volume], case.segmentation, segment_id)
+    logic.predict()
+    before = logic.segment_mask()
+
+    expected = (
+        f"Segment 'GTV' has no voxel on {plane_of(case)} slice {index} of 'CT': .*; draw slice {nearest}, or give"
+    )
+    with pytest.raises(UserInputError, match=expected):
+        logic.edit_slice(index, redrawn, plane_of(case))
+    assert np.array_equal(logic.segment_mask(), before)
+    assert logic.edit_slice(nearest, redrawn, plane_of(case)).written > 0
 
 
 def test_edits_made_with_another_model_are_not_replayed(ready, case, base, redrawn):

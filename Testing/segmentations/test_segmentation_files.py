@@ -128,6 +128,37 @@ def test_a_region_keeps_its_values_and_grows_by_its_first(tmp_path, labels, capl
     assert (refused, caplog.messages) == (0, [])
 
 
+@pytest.mark.parametrize("origin", [0.0, 0.5], ids=["the image's grid", "a grid of its own"])
+def test_what_leaves_a_nested_region_is_the_outer_one_s_and_it_grows_into_that(tmp_path, origin, caplog):
+    # whole is 1, 2 and 3, core 2 and 3, enhancing 3; an organ is 7
+    row = np.array([0, 1, 2, 3, 2, 7], np.uint8)
+    labels = np.broadcast_to(row, SHAPE).copy()
+    read = read_together(
+        [save(tmp_path / "e.nrrd", labels, origin=(origin, 0, 0))], Wanted("core", (2, 3), (1,)), VOLUME
+    )[0]
+    core = np.broadcast_to(np.array([1, 1, 0, 0, 1, 1], bool), SHAPE)
+
+    refused = write_propagated(tmp_path / "out.nrrd", read, all_of(read, core), VOLUME)
+
+    # added to the background and to the ring of whole; 2 and 3 become whole's; the organ's voxels are refused
+    expected = np.broadcast_to([2, 2, 1, 1, 2, 7], SHAPE)
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out.nrrd"))), expected)
+    assert refused == SHAPE[0] * SHAPE[1]
+    assert "the labels 7 of '" in caplog.text
+
+
+def test_what_leaves_the_innermost_region_is_the_one_s_around_it(tmp_path):
+    labels = np.broadcast_to(np.array([0, 1, 2, 3, 3, 2], np.uint8), SHAPE).copy()
+    enhancing = np.broadcast_to(np.array([0, 1, 1, 1, 0, 0], bool), SHAPE)
+
+    wanted = Wanted("enhancing", (3,), (2, 1))
+    read = read_together([save(tmp_path / "e.nrrd", labels)], wanted, VOLUME)[0]
+    write_propagated(tmp_path / "out.nrrd", read, all_of(read, enhancing), VOLUME)
+
+    expected = np.broadcast_to([0, 3, 3, 3, 2, 2], SHAPE)
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out.nrrd"))), expected)
+
+
 def test_a_plain_mask_becomes_zeros_and_ones(tmp_path, labels):
     path, refused = propagated(tmp_path, (labels == 1) * np.uint8(5), labels == 2, Wanted("Heart", (2,)))
 

@@ -25,7 +25,7 @@ def add_model_and_image(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="OUT",
-        help="ends in .seg.nrrd, .nii.gz, .nii, .nrrd, .mha, or .dcm (RT Structure Set)",
+        help="ends in .seg.nrrd, .nii.gz, .nii, .nrrd, .mha, .dcm (RT Structure Set), or .seg.dcm (DICOM segmentation)",
     )
     add("--label", metavar="NAME_OR_INT", help="the label; needed where the model has several; a bundle has its own")
     add(
@@ -35,8 +35,15 @@ def add_model_and_image(parser: argparse.ArgumentParser) -> None:
         help="orientation of the training's arrays, where all cases had one and the model does not say it",
     )
     add("--checkpoint", metavar="FILE", help="of each fold of an nnU-Net model, such as checkpoint_latest.pth")
+    add_suv(parser)
     add("--device", choices=DEVICES, default="auto")
     add_trust(parser)
+
+
+def add_suv(parser: argparse.ArgumentParser) -> None:
+    """Of commands that read a PET."""
+    help_text = "make SUVs by body weight of a PET that is a DICOM folder in Bq/ml; refused where its headers do not do"
+    parser.add_argument("--suv", action="store_true", help=help_text)
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:

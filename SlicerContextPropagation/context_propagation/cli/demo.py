@@ -13,6 +13,7 @@ import SimpleITK as sitk
 
 from context_propagation.cli.predict import PredictRequest, predict
 from context_propagation.cli.propagate import PropagateRequest, propagate
+from context_propagation.cli.replaced_files import check_results_folder
 from context_propagation.core.bundle.bundle import load_model
 from context_propagation.core.bundle.shipped_bundle import CONTROL, shipped_bundle
 from context_propagation.core.errors import UserInputError
@@ -25,6 +26,9 @@ from context_propagation.training.labelled_cases import LabelledCase, ModelSourc
 from context_propagation.training.phantom_cases import phantom_case
 
 ROWS = ("baseline", "paste", "update", "fusion", "no-edit control")
+
+
+RESULTS = ("initial.nii.gz", "edited.nii.gz", "refined.seg.nrrd", "report.json", "figure.png", "table.md")
 
 
 SCOPES = ("near", "far", "whole")
@@ -59,20 +63,22 @@ def run_demo(request: DemoRequest) -> str:
         UserInputError: The bundle is missing, a command cannot run, or the prediction needs no edit.
     """
     bundle, output = shipped_bundle(), request.output
+    if bundle.resolve() in (output.resolve(), *output.resolve().parents):
+        raise UserInputError(f"Output '{output}' lies in the bundle that ships; choose another folder")
+    check_results_folder(output, RESULTS, f"truth/{UNSEEN.name}.json")
     output.mkdir(parents=True, exist_ok=True)
     case = phantom_case(UNSEEN, output, output / "truth")
     job = _job(bundle, case)
-    initial, edited = output / "initial.nii.gz", output / "edited.nii.gz"
+    initial, edited, refined, report, figure, table_file = (output / name for name in RESULTS)
     first = PredictRequest(bundle, case.images, initial)
     _say("predict", first)
     print(predict(first), flush=True)
     index = _redraw_worst_slice(job, initial, edited)
-    refined, report, figure = (output / name for name in ("refined.seg.nrrd", "report.json", "figure.png"))
     second = PropagateRequest(bundle, case.images, initial, edited, refined, report=report, figure=figure)
     _say("propagate", second)
     print(propagate(second), flush=True)
     table = _table(evaluate_case(job))
-    (output / "table.md").write_text(table + "\n", encoding="utf-8")
+    table_file.write_text(table + "\n", encoding="utf-8")
     made = "\n".join(f"{name}: {value}" for name, value in provenance().items())
     about = (
         f"{case.name}, a phantom that no network saw; axial slice {index} redrawn from the truth; seed {UNSEEN.seed}"

@@ -97,8 +97,9 @@ def choose_edits(
 
 
 def _on_one_grid(initial: ReadSegmentation, edited: ReadSegmentation) -> tuple[OwnGrid, BoxedMask, BoxedMask]:
-    before, after = (read.own or read.on_image for read in (initial, edited))
-    if not before.grid.is_same(after.grid):
+    first, after = (read.own or read.on_image for read in (initial, edited))
+    before = first.on(after.grid)
+    if before is None:
         before, after = initial.on_image, edited.on_image
     return after.grid, before.mask, after.mask
 

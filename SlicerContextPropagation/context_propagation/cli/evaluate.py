@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from context_propagation.cli.arguments import add_running
+from context_propagation.cli.replaced_files import check_results_folder
 from context_propagation.evaluation.run import EvaluateRequest, evaluate
+
+RESULTS = ("commits.json", "cases.csv", "summary.md", "summary.json", "rows.png", "edits.png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,4 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(**fields: Any) -> str:
     """Run with the parsed arguments; returns what to print."""
-    return str(evaluate(EvaluateRequest(**fields)))
+    request = EvaluateRequest(**fields)
+    pictures = [file.name for file in request.output.glob("typical-fold*.png")] if request.output.is_dir() else []
+    check_results_folder(request.output, [*RESULTS, *pictures], "protocol.json")
+    return str(evaluate(request))

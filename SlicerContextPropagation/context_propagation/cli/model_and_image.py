@@ -13,7 +13,8 @@ from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.intensity_check import intensity_warnings
 from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.files.image_files import read_source_volume
+from context_propagation.files.image_files import pets_among, read_source_volume
+from context_propagation.files.suv import ACTIVITY_UNITS, PHILIPS_COUNTS
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +47,13 @@ def load_requested(request: _Request) -> LoadedModel:
     )
 
 
-def read_image_for(model: SegmentationModel, paths: Sequence[Path]) -> SourceVolume:
+def read_image_for(model: SegmentationModel, paths: Sequence[Path], suv: bool) -> SourceVolume:
     """Read the image's channels, and warn where they look unlike what the model was trained on.
+
+    Args:
+        model: Says how many there are.
+        paths: One file or DICOM folder per channel.
+        suv: Whether a DICOM PET becomes SUV; where it could and was not asked for, that is said.
 
     Raises:
         UserInputError: The number of files is not the model's number of channels, or a file cannot be used.
@@ -57,7 +63,10 @@ def read_image_for(model: SegmentationModel, paths: Sequence[Path]) -> SourceVol
             f"--image names {counted(len(paths), 'channel')} and the model has {model.channels} "
             f"({', '.join(model.channel_names)}); give one file or DICOM folder per channel, in this order"
         )
-    volume = read_source_volume(paths)
+    volume = read_source_volume(paths, suv)
+    for path, units in pets_among(() if suv else paths).items():
+        if units in (ACTIVITY_UNITS, PHILIPS_COUNTS):
+            logger.info("DICOM folder '%s' is a PET in %s; --suv makes SUVs by body weight of it", path, units)
     for warning in intensity_warnings(volume.channels, model.channel_expectations):
         logger.warning("%s", warning)
     return volume

@@ -28,6 +28,7 @@ class PredictRequest:
         trust_bundle: Whether a MONAI bundle's own expressions may run.
         orientation: Letters that images are reoriented to, where the model does not say them; see `NnunetModel.load`.
         checkpoint: File name of the checkpoint in each fold of an nnU-Net model; None for the final one.
+        suv: Whether a DICOM PET among the channels becomes SUV.
     """
 
     model: Path
@@ -38,6 +39,7 @@ class PredictRequest:
     trust_bundle: bool = False
     orientation: str | None = None
     checkpoint: str | None = None
+    suv: bool = False
 
 
 add_arguments = add_model_and_image
@@ -56,7 +58,7 @@ def predict(request: PredictRequest) -> str:
     check_not_an_image(request.output)
     with OutputFiles([request.output], request.image, request.model) as outputs, progress_bars() as progress:
         model = load_requested(request).model
-        volume = read_image_for(model, request.image)
+        volume = read_image_for(model, request.image, request.suv)
         mask = model.predict(model.prepare(volume), progress)
         write_predicted(outputs.staged(request.output), mask, model.target.name, volume, request.image)
         outputs.publish()

@@ -33,6 +33,7 @@ from context_propagation.core.session.session_file import restore_session, save_
 from context_propagation.core.session.session_settings import PropagationResult, SessionSettings
 from context_propagation.files.figure import check_figure_ending, write_figure
 from context_propagation.files.segmentation import Propagated, ReadSegmentation, Wanted
+from context_propagation.segmentations.losses import refuse_losses
 from context_propagation.segmentations.segmentation_files import (
     check_segmentation_ending,
     read_together,
@@ -66,6 +67,8 @@ class PropagateRequest:
         trust_bundle: Whether a MONAI bundle's own expressions may run.
         orientation: Letters that images are reoriented to, where the model does not say them; see `NnunetModel.load`.
         checkpoint: File name of the checkpoint in each fold of an nnU-Net model; None for the final one.
+        suv: Whether a DICOM PET among the channels becomes SUV.
+        allow_loss: Whether the output may lose what its kind of file cannot hold.
     """
 
     model: Path
@@ -87,6 +90,8 @@ class PropagateRequest:
     trust_bundle: bool = False
     orientation: str | None = None
     checkpoint: str | None = None
+    suv: bool = False
+    allow_loss: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,6 +113,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--optimizer", choices=("lbfgs", "adam"), help="lbfgs by default")
     add("--session", type=Path, metavar="FILE", help="a saved session to go on from: its edits count too")
     add("--save-session", type=Path, metavar="OUT.session.json", help="what was done, to go on from with --session")
+    add(
+        "--allow-loss",
+        action="store_true",
+        help="write an output that cannot hold all of the edited segmentation; what is lost is said",
+    )
     add("--report", type=Path, metavar="OUT.json", help="what was done, as JSON")
     add("--figure", type=Path, metavar="OUT.png", help="three planes, before and after")
 
@@ -232,9 +242,10 @@ def _session(
 
 
 def _read_case(request: PropagateRequest, model: SegmentationModel) -> _Case:
-    volume = read_image_for(model, request.image)
-    wanted = Wanted(request.segment or model.target.name, model.target.label)
+    volume = read_image_for(model, request.image, request.suv)
+    wanted = Wanted(request.segment or model.target.name, model.target.label, model.target.outer)
     initial, edited = read_together([request.initial, request.edited], wanted, volume, request.image)
+    refuse_losses(request.output, edited, volume, request.allow_loss)
     chosen = choose_edits(initial, edited, volume, request.plane, request.slices)
     return _Case(volume, initial.mask, edited, chosen)
 

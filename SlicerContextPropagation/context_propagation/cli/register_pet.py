@@ -11,6 +11,7 @@ from typing import Any
 
 import SimpleITK as sitk
 
+from context_propagation.cli.arguments import add_suv
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import progress_bars
 from context_propagation.core.errors import UserInputError
@@ -45,6 +46,7 @@ class RegisterPetRequest:
         rigid_only: Whether the B-spline is left out.
         transform: Where the transform goes, from points of the CT to points of the PET.
         report: Where the JSON report goes.
+        suv: Whether the PET becomes SUV.
     """
 
     ct: Path
@@ -56,6 +58,7 @@ class RegisterPetRequest:
     rigid_only: bool = False
     transform: Path | None = None
     report: Path | None = None
+    suv: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--rigid-only", action="store_true", help="no B-spline")
     add("--transform", type=Path, metavar="OUT.tfm|OUT.h5", help="from points of the CT to points of the PET")
+    add_suv(parser)
     add("--report", type=Path, metavar="OUT.json", help="what was found, as JSON")
 
 
@@ -96,7 +100,7 @@ def register_pet_files(request: RegisterPetRequest) -> str:
     _check(request)
     destinations = [request.output, request.ct_output, request.transform, request.report]
     with OutputFiles(destinations, inputs=[request.ct, request.pet]) as outputs, progress_bars() as progress:
-        ct, pet = read_image(request.ct), read_image(request.pet)
+        ct, pet = read_image(request.ct), read_image(request.pet, request.suv)
         grid = ct if request.spacing is None else grid_with_spacing(ct, request.spacing)
         settings = PetRegistrationSettings(
             deformable=not request.rigid_only, control_point_spacing_mm=request.control_point_spacing

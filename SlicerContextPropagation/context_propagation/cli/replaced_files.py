@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,8 @@ import SimpleITK as sitk
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.files.dicom_files import damage_named, has_dicom_content, read_dicom
+from context_propagation.files.dicom_seg import SEGMENTATION_STORAGE
+from context_propagation.files.dicom_series import DICOM_SEG
 from context_propagation.files.native_messages import native_messages_hidden
 from context_propagation.files.rtstruct_reading import RT_STRUCTURE_SET_STORAGE
 
@@ -60,6 +62,26 @@ def check_replaceable(path: Path) -> None:
             return
 
 
+def check_results_folder(folder: Path, names: Sequence[str], first: str) -> None:
+    """Refuse a folder for results where a file has the name of one and is none.
+
+    Args:
+        folder: Where results go; it may be missing.
+        names: Of the results.
+        first: What a run writes there before any of them: where it is, they are an earlier run's.
+
+    Raises:
+        UserInputError: Naming the file, a link, or what is no folder or regular file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserInputError(f"Output '{folder}' is no folder; choose another name")
+    for path in (folder / name for name in (first, *names)):
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise UserInputError(f"Output '{path}' is a link or no regular file; choose another folder")
+        if path.exists() and not (folder / first).is_file():
+            raise UserInputError(f"Output '{path}' exists and is no result of this command; choose another folder")
+
+
 def check_session_ending(path: Path | None) -> None:
     """Refuse a saved session whose name is that of another kind of file.
 
@@ -88,13 +110,22 @@ def _keys(path: Path) -> set[str]:
 
 
 def _is_structure_set(path: Path) -> bool:
+    return _sop_class(path) == RT_STRUCTURE_SET_STORAGE
+
+
+def _is_dicom_segmentation(path: Path) -> bool:
+    return _sop_class(path) in SEGMENTATION_STORAGE
+
+
+def _sop_class(path: Path) -> str:
+    """What a DICOM object says that it is; empty for any other file."""
     if not has_dicom_content(path):
-        return False
+        return ""
     try:
         with damage_named(f"'{path}'"):
-            return bool(read_dicom(path, with_voxels=False).SOPClassUID == RT_STRUCTURE_SET_STORAGE)
+            return str(read_dicom(path, with_voxels=False).SOPClassUID)
     except UserInputError:
-        return False
+        return ""
 
 
 def _is_seg_nrrd(path: Path) -> bool:
@@ -147,6 +178,7 @@ def _is_transform(path: Path) -> bool:
 KINDS: list[tuple[str | tuple[str, ...], Callable[[Path], bool], str]] = [
     (SESSION_ENDING, _is_session, "no saved session"),
     (".json", _is_report, "no report of this command"),
+    (DICOM_SEG, _is_dicom_segmentation, "no DICOM segmentation"),
     (".dcm", _is_structure_set, "no RT Structure Set"),
     (".seg.nrrd", _is_seg_nrrd, "no segmentation"),
     (VOLUMES, _is_volume, "no volume"),

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 
+DICOM_SEG = ".seg.dcm"
+
+
 @dataclass(frozen=True)
 class DicomSeries:
     """A series that was read as an image.
@@ -45,6 +48,40 @@ class DicomSeries:
 def dicom_folders(images: Sequence[Path]) -> list[Path]:
     """Those of an image's channels that are DICOM folders."""
     return [path for path in images if path.is_dir()]
+
+
+def folders_for(path: Path, images: Sequence[Path]) -> list[Path]:
+    """The DICOM folders of an image, for a file that lies on the slices of one.
+
+    Raises:
+        UserInputError: No channel is one.
+    """
+    folders = dicom_folders(images)
+    if not folders:
+        seg = path.name.lower().endswith(DICOM_SEG)
+        what = "a DICOM segmentation, whose frames" if seg else "an RT Structure Set, whose contours"
+        raise UserInputError(
+            f"'{path}' is {what} lie on the slices of a DICOM series: give that series' folder as --image, or use "
+            ".seg.nrrd or .nii.gz"
+        )
+    return folders
+
+
+def framed_folder(path: Path, images: Sequence[Path]) -> Path:
+    """The first DICOM folder of an image that a new file can be tied to.
+
+    Raises:
+        UserInputError: No channel is a DICOM folder, or none has a frame of reference.
+    """
+    folders = folders_for(path, images)
+    for folder in folders:
+        with damage_named(f"DICOM folder '{folder}'"):
+            if read_dicom(slice_files(folder)[0], with_voxels=False).get("FrameOfReferenceUID"):
+                return folder
+    raise UserInputError(
+        f"DICOM folder '{folders[0]}' has no frame of reference, so that '{path.name}' could not be tied to it; "
+        "export the series again, or write .seg.nrrd or .nii.gz"
+    )
 
 
 def slice_files(folder: Path) -> list[Path]:

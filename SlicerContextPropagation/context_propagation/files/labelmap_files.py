@@ -65,7 +65,9 @@ def write_sitk(path: Path, image: sitk.Image) -> None:
         raise UserInputError(f"Output '{path.name}' cannot be written; check that its folder has room") from error
 
 
-def labels_with(labels: np.ndarray, before: np.ndarray, after: np.ndarray, value: int) -> tuple[np.ndarray, int]:
+def labels_with(
+    labels: np.ndarray, before: np.ndarray, after: np.ndarray, value: int, outer: Sequence[int] = ()
+) -> tuple[np.ndarray, int]:
     """The labels with one label changed from `before` to `after` where no other one lies, and the voxels refused.
 
     Args:
@@ -73,10 +75,12 @@ def labels_with(labels: np.ndarray, before: np.ndarray, after: np.ndarray, value
         before: bool `[K, J, I]`, where the label lies; such voxels keep their value, of which a region has several.
         after: bool `[K, J, I]`, where it shall lie.
         value: Of the voxels that are added.
+        outer: Of the regions that the label lies in, the innermost first: it may take their voxels, and those that it
+            leaves are the innermost one's.
     """
-    free = labels == 0
-    written = labels.astype(np.promote_types(labels.dtype, np.min_scalar_type(value)))
-    written[before & ~after] = 0
+    free = np.isin(labels, (0, *outer))
+    written = labels.astype(np.promote_types(labels.dtype, np.min_scalar_type(max(value, *outer, 0))))
+    written[before & ~after] = outer[0] if outer else 0
     written[after & free] = value
     return written, int((after & ~before & ~free).sum())
 
@@ -203,8 +207,11 @@ def _beside(labelmap: Labelmap, grid: sitk.Image, what: str = "") -> UserInputEr
 
 def on_own_grid(labelmap: Labelmap, wanted_values: Sequence[int], volume: SourceVolume) -> OwnMask | None:
     """The wanted voxels on the labelmap's own grid; None where that is the image's."""
-    if same_grid(labelmap.image, _image_grid(volume)):
-        return None
+    return None if same_grid(labelmap.image, _image_grid(volume)) else own_mask(labelmap, wanted_values, volume)
+
+
+def own_mask(labelmap: Labelmap, wanted_values: Sequence[int], volume: SourceVolume) -> OwnMask:
+    """The wanted voxels on the labelmap's own grid, also where that is the image's."""
     mask = np.isin(sitk.GetArrayViewFromImage(labelmap.image), wanted_values)
     matrix = np.linalg.inv(volume.ijk_to_lps) @ ijk_to_lps_of(labelmap.image)
     return OwnMask.of_array(mask, matrix, volume.shape_kji, volume.spacing_kji_mm)

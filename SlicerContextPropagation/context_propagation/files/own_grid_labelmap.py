@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,20 +18,49 @@ from context_propagation.files.segmentation import Propagated
 
 
 def write_on_own_grid(
-    path: Path, labelmap: Labelmap, own: OwnMask, values: tuple[int, ...], done: Propagated, volume: SourceVolume
+    path: Path,
+    labelmap: Labelmap,
+    own: OwnMask,
+    values: tuple[int, ...],
+    done: Propagated,
+    volume: SourceVolume,
+    outer: Sequence[int] = (),
 ) -> int:
-    """Write a labelmap with what propagation changed in one label; where that lies beside its grid, the grid grows.
+    """Write `changed_on_own_grid`.
+
+    Returns:
+        Voxels that are not given to the label, because another one lies there.
+    """
+    written, start, refused = changed_on_own_grid(labelmap, own, values, done, volume, outer)
+    image = sitk.GetImageFromArray(written)
+    image.SetSpacing(labelmap.image.GetSpacing())
+    image.SetDirection(labelmap.image.GetDirection())
+    image.SetOrigin(labelmap.image.TransformIndexToPhysicalPoint(list(start[::-1])))
+    write_sitk(path, image)
+    return refused
+
+
+def changed_on_own_grid(
+    labelmap: Labelmap,
+    own: OwnMask,
+    values: tuple[int, ...],
+    done: Propagated,
+    volume: SourceVolume,
+    outer: Sequence[int] = (),
+) -> tuple[np.ndarray, tuple[int, int, int], int]:
+    """A labelmap with what propagation changed in one label; where that lies beside its grid, the grid grows.
 
     Args:
-        path: Where to write.
         labelmap: As it was drawn.
         own: The label in it.
         values: The label's values; the first is given to new voxels.
         done: What propagation came to.
         volume: The image.
+        outer: See `labels_with`.
 
     Returns:
-        Voxels that are not given to the label, because another one lies there.
+        The labels `[K, J, I]`, at which index (k, j, i) of the given grid they start, and the voxels that are not given
+        to the label, because another one lies there.
     """
     labels = sitk.GetArrayFromImage(labelmap.image)
     matrix = np.linalg.inv(volume.ijk_to_lps) @ ijk_to_lps_of(labelmap.image)
@@ -41,13 +71,9 @@ def write_on_own_grid(
     before = np.isin(wide, values)
     after = before.copy()
     after[slices_of(inside_of(box, grown))] ^= flips
-    written, refused = labels_with(wide, before, after, values[0])
-    image = sitk.GetImageFromArray(written)
-    image.SetSpacing(labelmap.image.GetSpacing())
-    image.SetDirection(labelmap.image.GetDirection())
-    image.SetOrigin(labelmap.image.TransformIndexToPhysicalPoint([int(start) for start, _ in grown[::-1]]))
-    write_sitk(path, image)
-    return refused
+    written, refused = labels_with(wide, before, after, values[0], outer)
+    k, j, i = (int(start) for start, _ in grown)
+    return written, (k, j, i), refused
 
 
 def labelmap_of(path: Path, own: OwnMask, volume: SourceVolume) -> tuple[Labelmap, OwnMask]:

@@ -132,8 +132,7 @@ def warn_of_contours(
     if off > PARALLEL_SLICES:
         line = "ROI '%s' of '%s' has contours up to %.2g mm off the slices; the nearest slices take them"
         logger.warning(line, own_name, path, off * volume.spacing_kji_mm[0])
-    beyond = sum(contour.k is None for contour in contours)
-    beside = sum(contour.k is not None and leaves(contour, volume.shape_kji[1:]) for contour in contours)
+    beyond, beside = beside_image(contours, volume)
     if beyond or beside:
         logger.warning(
             "ROI '%s' of '%s' lies partly beside the image: %d of its %d contours beyond the slices, %d reaching over "
@@ -162,6 +161,12 @@ def _warn_of_other_series(structure_set: StructureSet, contours: Sequence[Planar
             "the phases of a breath do; check that the contours fit",
             *(structure_set.path, series.folder, ", ".join(sorted(other_series)) or "its slices are not in the folder"),
         )
+
+
+def beside_image(contours: Sequence[PlanarContour], volume: SourceVolume) -> tuple[int, int]:
+    """How many contours lie beyond the image's slices, and how many reach over the edge of theirs."""
+    beyond = sum(contour.k is None for contour in contours)
+    return beyond, sum(contour.k is not None and leaves(contour, volume.shape_kji[1:]) for contour in contours)
 
 
 def leaves(contour: PlanarContour, shape_ji: Sequence[int]) -> bool:

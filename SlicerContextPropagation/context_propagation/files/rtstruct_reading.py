@@ -13,13 +13,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.optional_dependency import require
 from context_propagation.files.dicom_files import EXTRA, damage_named, has_dicom_content, read_dicom
-from context_propagation.files.dicom_series import DicomSeries, dicom_folders, read_series, slice_files
+from context_propagation.files.dicom_series import (
+    DICOM_SEG,
+    DicomSeries,
+    folders_for,
+    framed_folder,
+    read_series,
+    slice_files,
+)
 from context_propagation.files.rtstruct_contours import (
     StructureSet,
+    beside_image,
     contours_of,
     mask_of,
     planar_contours,
@@ -53,17 +61,19 @@ class ReadRoi:
     Attributes:
         mask: bool `[K, J, I]` on the image's grid.
         name: Its own name.
-        other_names: The names of the other ROIs.
+        others: The other ROIs that have contours, for a message.
+        contours_beside: How many of its contours lie beside the image in whole or part, where they are not read.
     """
 
     mask: np.ndarray
     name: str
-    other_names: tuple[str, ...]
+    others: tuple[str, ...]
+    contours_beside: int
 
 
 def has_rtstruct_name(path: Path) -> bool:
     """Whether an output of this name is an RT Structure Set."""
-    return path.name.lower().endswith(RTSTRUCT)
+    return path.name.lower().endswith(RTSTRUCT) and not path.name.lower().endswith(DICOM_SEG)
 
 
 def is_dicom_file(path: Path) -> bool:
@@ -84,28 +94,11 @@ def check_rtstruct_output(path: Path, images: Sequence[Path]) -> None:
         UserInputError: No channel is a DICOM folder, none has a frame of reference, or `path` is a slice of one.
         MissingDependencyError: The extra is not installed.
     """
+    require("skimage.measure", extra=EXTRA)
     framed_folder(path, images)
-    for folder in _folders_for(path, images):
+    for folder in folders_for(path, images):
         if path.resolve() in {file.resolve() for file in slice_files(folder)}:
             raise UserInputError(f"Output '{path}' is a slice of the image; choose another name")
-
-
-def framed_folder(path: Path, images: Sequence[Path]) -> Path:
-    """The first DICOM folder of an image that a new structure set can be tied to.
-
-    Raises:
-        UserInputError: No channel is a DICOM folder, or none has a frame of reference.
-    """
-    require("skimage.measure", extra=EXTRA)
-    folders = _folders_for(path, images)
-    for folder in folders:
-        with damage_named(f"DICOM folder '{folder}'"):
-            if read_dicom(slice_files(folder)[0], with_voxels=False).get("FrameOfReferenceUID"):
-                return folder
-    raise UserInputError(
-        f"DICOM folder '{folders[0]}' has no frame of reference, so that contours could not be tied to it; "
-        "export the series again, or write .seg.nrrd or .nii.gz"
-    )
 
 
 def read_roi(path: Path, name: str, volume: SourceVolume, images: Sequence[Path]) -> ReadRoi:
@@ -130,9 +123,14 @@ def read_roi(path: Path, name: str, volume: SourceVolume, images: Sequence[Path]
         contours = planar_contours(structure_set, roi, volume)
         own_name = roi_name(structure_set.dataset, roi)
         warn_of_contours(structure_set, roi, name, contours, volume)
-        rois = structure_set.dataset.StructureSetROISequence
-        others = tuple(roi_name(structure_set.dataset, other) for other in rois if other is not roi)
-        return ReadRoi(mask_of(contours, volume, path, own_name), own_name, others)
+        beside = sum(beside_image(contours, volume))
+        return ReadRoi(mask_of(contours, volume, path, own_name), own_name, _others(structure_set.dataset, roi), beside)
+
+
+def _others(dataset: Dataset, roi: Dataset) -> tuple[str, ...]:
+    others = [one for one in dataset.StructureSetROISequence if one.ROINumber != roi.ROINumber]
+    found = [(roi_name(dataset, one), len(contours_of(dataset, one))) for one in others]
+    return tuple(f"the ROI '{name}' ({counted(contours, 'contour')})" for name, contours in found if contours)
 
 
 def open_structure_set(path: Path, volume: SourceVolume, images: Sequence[Path]) -> StructureSet:
@@ -151,7 +149,7 @@ def open_structure_set(path: Path, volume: SourceVolume, images: Sequence[Path])
         raise UserInputError(f"RT Structure Set '{path}' is truncated: it has no {missing[0]}; export it again")
     frames = {str(roi.get("ReferencedFrameOfReferenceUID", "") or "") for roi in dataset.StructureSetROISequence}
     frames |= {str(item.FrameOfReferenceUID) for item in dataset.get("ReferencedFrameOfReferenceSequence", [])}
-    found = [read_series(folder, volume) for folder in _folders_for(path, images)]
+    found = [read_series(folder, volume) for folder in folders_for(path, images)]
     fitting = [series for series in found if series.frame_of_reference and series.frame_of_reference in frames]
     if not fitting:
         raise _wrong_frame(path, frames, found)
@@ -187,16 +185,6 @@ def find_roi(structure_set: StructureSet, name: str) -> Dataset:
     if frame not in ("", structure_set.series.frame_of_reference):
         raise _wrong_frame(structure_set.path, {frame}, [structure_set.series])
     return meant[0]
-
-
-def _folders_for(path: Path, images: Sequence[Path]) -> list[Path]:
-    folders = dicom_folders(images)
-    if not folders:
-        raise UserInputError(
-            f"'{path}' is an RT Structure Set, whose contours lie on the slices of a DICOM series: give that series' "
-            "folder as --image, or use .seg.nrrd or .nii.gz"
-        )
-    return folders
 
 
 def _wrong_frame(path: Path, frames: set[str], found: Sequence[DicomSeries]) -> UserInputError:

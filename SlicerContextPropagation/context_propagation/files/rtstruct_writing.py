@@ -17,7 +17,7 @@ from context_propagation.core.optional_dependency import require
 from context_propagation.files.contour_polygons import traced_polygons
 from context_propagation.files.decimal_strings import shorten_decimal_strings
 from context_propagation.files.dicom_files import EXTRA, damage_named
-from context_propagation.files.dicom_series import DicomSeries, read_series
+from context_propagation.files.dicom_series import DicomSeries, framed_folder, read_series
 from context_propagation.files.rtstruct_contours import (
     PLAIN,
     XOR,
@@ -30,7 +30,6 @@ from context_propagation.files.rtstruct_contours import (
 from context_propagation.files.rtstruct_reading import (
     RT_STRUCTURE_SET_STORAGE,
     find_roi,
-    framed_folder,
     open_structure_set,
 )
 

@@ -23,10 +23,13 @@ class Wanted:
     Attributes:
         name: The label's name; the segment's or ROI's name in a `.seg.nrrd` or RT Structure Set of several.
         values: The label's values in a labelmap of several labels; a region has several.
+        outer: The values of the regions that it lies in, the innermost first: they take what leaves it, and give it
+            voxels.
     """
 
     name: str
     values: tuple[int, ...]
+    outer: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,9 @@ class ReadSegmentation:
         labels: Whole numbers `[K, J, I]` on the image's grid, all labels of the file; None where it is a `.seg.nrrd`,
             an RT Structure Set or a plain mask.
         own: The same on the grid that the file has; None where that is the image's, or where the file has none.
-        other_rois: The names of the ROIs of an RT Structure Set that were not looked for.
-        own_name: The ROI's own name, which `wanted` may name by its number; empty for other files.
+        others: The ROIs or segments of a DICOM object that were not looked for, for a message.
+        contours_beside: How many contours of an ROI lie beside the image in whole or part.
+        own_name: The ROI's or segment's own name, which `wanted` may name by its number; empty for other files.
     """
 
     path: Path
@@ -49,7 +53,8 @@ class ReadSegmentation:
     mask: np.ndarray
     labels: np.ndarray | None = None
     own: OwnMask | None = None
-    other_rois: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    contours_beside: int = 0
     own_name: str = ""
 
     @property
@@ -65,8 +70,9 @@ class ReadSegmentation:
 
     @property
     def other_labels(self) -> list[int]:
-        """The values of the labels that were not looked for, on the image's grid."""
-        return [] if self.labels is None else np.unique(self.labels[(self.labels != 0) & ~self.mask]).tolist()
+        """The values of the labels that are not written over, on the image's grid."""
+        free = (0, *self.wanted.outer)
+        return [] if self.labels is None else np.unique(self.labels[~np.isin(self.labels, free) & ~self.mask]).tolist()
 
 
 @dataclass(frozen=True)

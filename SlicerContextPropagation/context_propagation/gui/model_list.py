@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import qt
@@ -11,12 +11,20 @@ from slicer.i18n import tr as _
 from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.bundle.shipped_bundle import FOLDER
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.source_volume import is_orientation
 from context_propagation.core.model.model_listing import ModelDescription, describe_model
 from context_propagation.gui.work.messages import trusted
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 from context_propagation.mrml.session.operation import Operation
 
 KEY = "ContextPropagation/ModelFolders"
+
+
+ORIENTATIONS_KEY = "ContextPropagation/ModelOrientations"
+
+
+ORIENTATIONS = (None, "LPS", "RPS", "LAS", "RAS", "LPI", "RPI", "LAI", "RAI")
+"""Which way i, j and k run in arrays of axial slices; None: as the images are stored."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class ListedModel:
         name: For the list.
         description: What it says about itself; None where it cannot be read any more.
         trouble: Why not, or empty.
+        orientation: Letters that the training's arrays ran towards, as the user said; None where nobody did.
     """
 
     path: Path
@@ -36,6 +45,7 @@ class ListedModel:
     name: str
     description: ModelDescription | None
     trouble: str = ""
+    orientation: str | None = None
 
     @property
     def key(self) -> str:
@@ -43,11 +53,12 @@ class ListedModel:
         return f"{self.path}#{self.label}"
 
     def is_loaded(self, loaded: LoadedModel | None, device: str = "auto") -> bool:
-        """Whether the logic holds this model, for this label and on this device."""
+        """Whether the logic holds this model, for this label and orientation and on this device."""
         return (
             loaded is not None
             and loaded.description.path == self.path
             and self.label in ("", loaded.model.target_name)
+            and self.orientation == loaded.orientation
             and device in ("auto", loaded.model.device.type)
         )
 
@@ -61,7 +72,8 @@ class ListedModel:
         question = _(
             "Do you trust the source of this MONAI bundle? Yes: code in its configuration may run. No: none runs."
         )
-        return logic.load_operation(self.path, self.label or None, device, trust=monai and trusted(question))
+        trust = monai and trusted(question)
+        return logic.load_operation(self.path, self.label or None, device, trust, self.orientation)
 
 
 class ModelList:
@@ -70,7 +82,21 @@ class ModelList:
     def models(self) -> list[ListedModel]:
         """The shipped bundle first, then those added, in their order."""
         shipped = _listed(FOLDER, _("Phantom demo (nasopharynx)")) if FOLDER.is_dir() else []
-        return [*shipped, *(model for folder in self._added() for model in _listed(folder, folder.name))]
+        models = [*shipped, *(model for folder in self._added() for model in _listed(folder, folder.name))]
+        said = self._orientations()
+        return [replace(model, orientation=said.get(str(model.path))) for model in models]
+
+    def say_orientation(self, folder: Path, orientation: str | None) -> None:
+        """Keep which way a model's training arrays ran; None: as the images are stored."""
+        said = {path: letters for path, letters in self._orientations().items() if path != str(folder)}
+        if orientation is not None:
+            said[str(folder)] = orientation
+        qt.QSettings().setValue(ORIENTATIONS_KEY, [f"{letters} {path}" for path, letters in said.items()])
+
+    def _orientations(self) -> dict[str, str]:
+        """Letters by folder."""
+        entries = [entry.partition(" ") for entry in _strings(ORIENTATIONS_KEY)]
+        return {path: letters for letters, _space, path in entries if is_orientation(letters)}
 
     def add(self, folder: str | Path) -> ListedModel:
         """Add a folder; one that is there already stays where it is. Returns its first label's entry.
@@ -96,11 +122,16 @@ class ModelList:
         self._store([path for path in self._added() if path != Path(folder)])
 
     def _added(self) -> list[Path]:
-        stored = qt.QSettings().value(KEY) or []
-        return [Path(path) for path in ([stored] if isinstance(stored, str) else stored)]
+        return [Path(path) for path in _strings(KEY)]
 
     def _store(self, folders: list[Path]) -> None:
         qt.QSettings().setValue(KEY, [str(folder) for folder in folders])
+
+
+def _strings(key: str) -> list[str]:
+    """A list in the settings; Qt keeps one of a single entry as the entry."""
+    stored = qt.QSettings().value(key) or []
+    return [stored] if isinstance(stored, str) else list(stored)
 
 
 def _listed(path: Path, name: str) -> list[ListedModel]:

@@ -26,6 +26,7 @@ _WORDS = {
     "Measure": _("Measure"),
     "Resample PET": _("Resample PET"),
     "Register PET": _("Register PET"),
+    "Make SUV": _("Make SUV"),
     "Sample case": _("Sample case"),
     # stages
     "load model": _("load model"),

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
@@ -95,14 +95,17 @@ class ContextPropagationLogic:
 
     # -- model -------------------------------------------------------------------------------------------------------
 
-    def load_model(
-        self, folder: str | Path, label: str | int | None = None, device: str = "auto", trust: bool = False
-    ) -> LoadedModel:
-        """`load_operation`, run here."""
-        return self.load_operation(folder, label, device, trust).run()
+    def load_model(self, folder: str | Path, *args: Any, **kwargs: Any) -> LoadedModel:
+        """`load_operation` with the same arguments, run here."""
+        return self.load_operation(folder, *args, **kwargs).run()
 
     def load_operation(
-        self, folder: str | Path, label: str | int | None = None, device: str = "auto", trust: bool = False
+        self,
+        folder: str | Path,
+        label: str | int | None = None,
+        device: str = "auto",
+        trust: bool = False,
+        orientation: str | None = None,
     ) -> Operation[LoadedModel]:
         """Load a bundle or a base model; the session with the earlier one is closed.
 
@@ -111,12 +114,13 @@ class ContextPropagationLogic:
             label: Name or value of the label to refine, where there are several.
             device: "auto", "cpu", "cuda" or "mps".
             trust: Let a MONAI bundle's own expressions run.
+            orientation: Letters that the training's arrays ran towards, where the model does not say them; as "LPS".
 
         Raises:
             UserInputError: The folder cannot be used, now or when it is loaded.
         """
         self._current.require_idle()
-        loading = loading_operation(folder, label, device, trust)
+        loading = loading_operation(folder, label, device, trust, orientation)
 
         def finish(loaded: LoadedModel) -> LoadedModel:
             self._current.require_idle()

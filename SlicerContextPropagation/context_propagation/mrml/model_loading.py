@@ -11,7 +11,9 @@ from context_propagation.core.model.model_listing import describe_model
 from context_propagation.mrml.session.operation import Operation
 
 
-def loading_operation(folder: str | Path, label: str | int | None, device: str, trust: bool) -> Operation[LoadedModel]:
+def loading_operation(
+    folder: str | Path, label: str | int | None, device: str, trust: bool, orientation: str | None
+) -> Operation[LoadedModel]:
     """Load a bundle or a base model; see `ContextPropagationLogic.load_operation`.
 
     Raises:
@@ -25,6 +27,6 @@ def loading_operation(folder: str | Path, label: str | int | None, device: str, 
             import context_propagation.core.session.session  # noqa: F401  (not on the main thread, when it is first needed)
             from context_propagation.core.bundle.bundle import load_model
 
-            return load_model(folder, label, device, trust)
+            return load_model(folder, label, device, trust, orientation)
 
     return Operation("Load model", compute, lambda loaded: loaded)

@@ -32,6 +32,7 @@ def align_operation(
         UserInputError: A node cannot be read; when it runs, that the images do not overlap.
     """
     ct_of, pet_of = (deferred_source_volume([node]) for node in (ct_node, pet_node))
+    units = pet_node.GetVoxelValueUnits()
     transform_id, name = ct_node.GetTransformNodeID(), f"{pet_node.GetName()} on {ct_node.GetName()}"
 
     def compute(progress: Progress, cancelled: CancelCheck) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -52,6 +53,7 @@ def align_operation(
         node = add_volume(scene, SourceVolume(voxels[None], np.eye(4)), name)
         node.CopyOrientation(ct_node)
         node.SetAndObserveTransformNodeID(transform_id)
+        node.SetVoxelValueUnits(units)
         return node, messages
 
     return Operation("Register PET" if registers else "Resample PET", compute, finish)

@@ -24,6 +24,7 @@ from context_propagation.mrml.nodes.segments import (
     add_own_segment,
     add_segmentation,
     own_segment,
+    segment_labelmap,
     segment_mask,
     segment_name,
 )
@@ -63,6 +64,19 @@ def read_segment(path: Path, name: str, volume: SourceVolume) -> tuple[np.ndarra
         if str(path) in str(error):
             raise
         raise UserInputError(f"Segmentation '{path}' does not fit the image: {error}") from error
+
+
+def other_segments(path: Path, name: str) -> list[tuple[str, int, float]]:
+    """The segments of a file beside the one that a name means: name, voxels, and the volume of a voxel in mm3."""
+    with native_messages_hidden():
+        node = load_segmentation(new_scene(), path)
+    wanted, found = _segment_id(node, name, path), []
+    for segment_id in node.GetSegmentation().GetSegmentIDs():
+        labelmap = segment_labelmap(node, segment_id)
+        if segment_id != wanted and labelmap.filled is not None:
+            voxel_mm3 = float(abs(np.linalg.det(labelmap.ijk_to_ras[:3, :3])))
+            found.append((segment_name(node, segment_id), int(np.count_nonzero(labelmap.filled[1])), voxel_mm3))
+    return found
 
 
 def write_segment(path: Path, mask: np.ndarray, name: str, volume: SourceVolume) -> None:

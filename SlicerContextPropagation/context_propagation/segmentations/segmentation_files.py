@@ -11,8 +11,16 @@ from types import ModuleType
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.own_grid import OwnMask
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.optional_dependency import require
+from context_propagation.files.dicom_seg import has_seg_name, is_dicom_seg, read_segmentation
+from context_propagation.files.dicom_seg_writing import (
+    check_seg_output,
+    write_changed_segmentation,
+    write_new_segmentation,
+)
+from context_propagation.files.dicom_series import DICOM_SEG
 from context_propagation.files.image_files import check_exists
 from context_propagation.files.labelmap_files import (
     LABELMAP_ENDINGS,
@@ -22,11 +30,12 @@ from context_propagation.files.labelmap_files import (
     listed,
     on_image_grid,
     on_own_grid,
+    own_mask,
     plain_or_wanted,
     read_labelmap,
     write_labelmap,
 )
-from context_propagation.files.own_grid_labelmap import labelmap_of, write_on_own_grid
+from context_propagation.files.own_grid_labelmap import changed_on_own_grid, labelmap_of, write_on_own_grid
 from context_propagation.files.rtstruct_reading import (
     RTSTRUCT,
     check_rtstruct_output,
@@ -55,10 +64,12 @@ def check_segmentation_ending(path: Path, images: Sequence[Path] = ()) -> None:
     Raises:
         UserInputError: The name ends in none of the known endings; see also `check_rtstruct_output`.
     """
-    if has_rtstruct_name(path):
+    if has_seg_name(path):
+        check_seg_output(path, images)
+    elif has_rtstruct_name(path):
         check_rtstruct_output(path, images)
     elif not path.name.lower().endswith((SEG_NRRD, *LABELMAP_ENDINGS)):
-        endings = ", ".join((SEG_NRRD, *LABELMAP_ENDINGS, RTSTRUCT))
+        endings = ", ".join((SEG_NRRD, *LABELMAP_ENDINGS, RTSTRUCT, DICOM_SEG))
         raise UserInputError(f"Output '{path}' has an unknown format; end its name in {endings}")
 
 
@@ -88,7 +99,7 @@ def read_together(
     wanted values are read, and one of the files may lack them: the label was erased in it, or not yet drawn.
 
     Args:
-        paths: Labelmap files, `.seg.nrrd` or RT Structure Sets; their grids may differ from the image's.
+        paths: Labelmap files, `.seg.nrrd`, RT Structure Sets, DICOM segmentations; of any grid.
         wanted: Which label, segment or ROI.
         volume: The image.
         images: Its files or DICOM folders; an RT Structure Set needs the folder that it belongs to.
@@ -103,9 +114,12 @@ def read_together(
     values = plain_or_wanted([labelmap for labelmap in opened if labelmap is not None], wanted)
     read = []
     for path, labelmap in zip(paths, opened, strict=True):
-        if is_dicom_file(path):
+        if is_dicom_seg(path):
+            read.append(_read_dicom_seg(path, wanted, volume, images))
+        elif is_dicom_file(path):
             roi = read_roi(path, wanted.name, volume, images)
-            read.append(ReadSegmentation(path, wanted, roi.mask, other_rois=roi.other_names, own_name=roi.name))
+            rest = {"others": roi.others, "contours_beside": roi.contours_beside, "own_name": roi.name}
+            read.append(ReadSegmentation(path, wanted, roi.mask, **rest))
         elif labelmap is None:
             mask, own = _scene_files().read_segment(path, wanted.name, volume)
             read.append(ReadSegmentation(path, wanted, mask, own=own))
@@ -119,7 +133,9 @@ def read_together(
 
 def write_predicted(path: Path, mask: np.ndarray, name: str, volume: SourceVolume, images: Sequence[Path] = ()) -> None:
     """Write a new segmentation of one label, in the format of the name's ending; see `write_propagated`."""
-    if has_rtstruct_name(path):
+    if has_seg_name(path):
+        write_new_segmentation(path, mask, name, volume, images, AUTOMATIC)
+    elif has_rtstruct_name(path):
         write_new_structure_set(path, mask, name, volume, images, AUTOMATIC)
     elif is_seg_nrrd(path):
         _scene_files().write_segment(path, mask, name, volume)
@@ -134,12 +150,14 @@ def write_propagated(
     volume: SourceVolume,
     images: Sequence[Path] = (),
 ) -> int:
-    """Write the result of a propagation, in the format of the name's ending.
+    """Write the result of a propagation, in the format of the name's ending; see also `refuse_losses`.
 
     A `.seg.nrrd` is written through a scene: an edited `.seg.nrrd` keeps its other segments, its grid and its colours.
     A labelmap from an edited labelmap of several labels keeps the other labels, and does not write over them; it lies
     on the grid of the edited one.
     An RT Structure Set from an edited one keeps its other ROIs, and the contours of the slices that did not change.
+    A DICOM segmentation from an edited one keeps its other segments and its grid; from anything else it lies on the
+    slices of the series.
 
     Args:
         path: Where to write.
@@ -151,40 +169,30 @@ def write_propagated(
     Returns:
         Voxels that the segmentation refused to take.
     """
-    if has_rtstruct_name(path) or is_seg_nrrd(path) or edited.other_rois:
-        _warn_of_what_is_left_out(path, edited)
     result = done.segmentation
-    _warn_of_what_lies_off_the_image(path, edited)
+    if has_seg_name(path):
+        _write_propagated_seg(path, edited, done, volume, images)
+        return 0
     if has_rtstruct_name(path):
         _write_propagated_roi(path, edited, result, volume, images)
         return 0
     if is_seg_nrrd(path):
         return int(_scene_files().write_propagated_segment(path, edited, done, volume))
     if edited.own is not None:
-        if is_seg_nrrd(edited.path):
+        if is_seg_nrrd(edited.path) or is_dicom_seg(edited.path):
             return write_on_own_grid(path, *labelmap_of(edited.path, edited.own, volume), (1,), done, volume)
         labelmap, own = read_labelmap(edited.path), edited.own
-        refused = write_on_own_grid(path, labelmap, own, _values(edited), done, volume)
+        refused = write_on_own_grid(path, labelmap, own, _values(edited), done, volume, edited.wanted.outer)
         _warn_of_refused(edited, refused)
         return refused
     if edited.labels is None:
         write_labelmap(path, result, volume)
         return 0
-    labels, refused = labels_with(edited.labels, edited.mask, result, edited.wanted.values[0])
+    wanted = edited.wanted
+    labels, refused = labels_with(edited.labels, edited.mask, result, wanted.values[0], wanted.outer)
     write_labelmap(path, labels, volume)
     _warn_of_refused(edited, refused)
     return refused
-
-
-def _warn_of_what_lies_off_the_image(path: Path, edited: ReadSegmentation) -> None:
-    """A file of another kind than the edited one holds what lies on the image alone."""
-    if edited.own is not None and has_rtstruct_name(path):
-        what = "'%s' has a voxel grid of its own; %s is written as contours on the image's slices, finer detail is lost"
-        logger.warning(what, edited.path, edited.name)
-    same_kind = is_seg_nrrd(path) == is_seg_nrrd(edited.path) and not has_rtstruct_name(path)
-    if edited.own is not None and edited.own.off_image and not same_kind:
-        what = "%d voxels of %s in '%s' lie outside the image and are not written"
-        logger.warning(what, edited.own.off_image, edited.name, edited.path)
 
 
 def _values(edited: ReadSegmentation) -> tuple[int, ...]:
@@ -200,14 +208,28 @@ def _warn_of_refused(edited: ReadSegmentation, refused: int) -> None:
         logger.warning(what, refused, edited.name, listed(edited.other_labels), edited.path)
 
 
-def _warn_of_what_is_left_out(path: Path, edited: ReadSegmentation) -> None:
-    left_out = []
-    if edited.other_labels:
-        left_out.append(f"labels {listed(edited.other_labels)}")
-    if edited.other_rois and not has_rtstruct_name(path):
-        left_out.append("ROIs " + ", ".join(f"'{name}'" for name in edited.other_rois))
-    for others in left_out:
-        logger.warning("only %s is written, not the %s of '%s'", edited.name, others, edited.path)
+def _read_dicom_seg(path: Path, wanted: Wanted, volume: SourceVolume, images: Sequence[Path]) -> ReadSegmentation:
+    given = read_segmentation(path, volume, images)
+    number = given.find(wanted.name)
+    labelmap = given.labelmap(number)
+    mask, _ = on_image_grid(labelmap, (1,), volume)
+    own: OwnMask | None = own_mask(labelmap, (1,), volume)
+    if own is not None and own.grid.is_image_s and not own.off_image:
+        own = None
+    return ReadSegmentation(path, wanted, mask, own=own, others=given.others(number), own_name=given.names[number])
+
+
+def _write_propagated_seg(
+    path: Path, edited: ReadSegmentation, done: Propagated, volume: SourceVolume, images: Sequence[Path]
+) -> None:
+    if not is_dicom_seg(edited.path):
+        write_new_segmentation(path, done.segmentation, edited.name, volume, images, SEMIAUTOMATIC)
+        return
+    given = read_segmentation(edited.path, volume, images)
+    number = given.find(edited.wanted.name)
+    labelmap = given.labelmap(number)
+    labels, start, _ = changed_on_own_grid(labelmap, own_mask(labelmap, (1,), volume), (1,), done, volume)
+    write_changed_segmentation(path, given, number, (labels > 0, start), volume, images)
 
 
 def _write_propagated_roi(
@@ -236,6 +258,6 @@ def _open(path: Path) -> Labelmap | None:
     if not path.is_file():
         kinds = f"a labelmap file, a {SEG_NRRD} or an RT Structure Set"
         raise UserInputError(f"Segmentation '{path}' is a folder; give {kinds}")
-    if is_seg_nrrd(path) or is_dicom_file(path):
+    if is_seg_nrrd(path) or is_dicom_seg(path) or is_dicom_file(path):
         return None
     return read_labelmap(path)

@@ -37,21 +37,21 @@ def probabilities(folder, image):
 
 
 @pytest.mark.parametrize(
-    ("name", "channel", "written", "trained"),
+    ("name", "channel", "written", "trained", "outer"),
     [
-        ("whole", 0, (1, 2, 3), (1, 2, 3, 4)),
-        ("core", 1, (2, 3), (1, 2, 3)),
-        ("enhancing", 2, (3,), (1,)),
+        ("whole", 0, (1, 2, 3), (1, 2, 3, 4), ()),
+        ("core", 1, (2, 3), (1, 2, 3), (1,)),
+        ("enhancing", 2, (3,), (1,), (2, 1)),
     ],
 )
 def test_a_region_is_its_channel_above_one_half_and_is_read_as_nnunet_writes_it(
-    folder, image, probabilities, name, channel, written, trained
+    folder, image, probabilities, name, channel, written, trained, outer
 ):
     model = NnunetModel.load(folder, label=name, device="cpu")
 
     predicted = model.predict(model.prepare(SourceVolume(image, np.eye(4))))
 
-    assert model.target == Target(name, channel, written, trained)
+    assert model.target == Target(name, channel, written, trained, outer)
     assert model.target.truth_values == trained
     assert 0.02 < predicted.mean() < 0.98
     assert np.array_equal(predicted, probabilities[channel] > 0.5)
@@ -64,7 +64,7 @@ def test_values_of_the_order_that_are_the_trainings_own_are_not_told_twice(tmp_p
     with caplog.at_level(logging.INFO):
         model = NnunetModel.load(path, label="core", device="cpu")
 
-    assert model.target == Target("core", 1, (2, 3))
+    assert model.target == Target("core", 1, (2, 3), outer=(1,))
     assert caplog.text == ""
 
 

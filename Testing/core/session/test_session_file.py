@@ -355,7 +355,7 @@ def test_a_session_of_another_format_version_is_refused(tmp_path, model, version
     path = tmp_path / "other.session.json"
     path.write_text(f'{{"format": "context-propagation session {version}"}}', "utf-8")
 
-    with pytest.raises(UserInputError, match=f"session {version}', not 'context-propagation session 4'"):
+    with pytest.raises(UserInputError, match=f"session {version}', not 'context-propagation session 5'"):
         restore_session(path, model, an_image())
 
 
@@ -444,6 +444,15 @@ def test_a_model_loaded_for_another_label_is_refused(tmp_path):
     save_session(session, tmp_path / "s.session.json")
     with pytest.raises(UserInputError, match="refine the label 'GTV', and the model is loaded for 'node'"):
         restore_session(tmp_path / "s.session.json", NnunetModel.load(folder, label="node", device="cpu"), an_image())
+
+
+def test_a_model_loaded_for_another_orientation_is_refused(tmp_path):
+    folder = write_nnunet_folder(tmp_path / "m")
+    session = Session(NnunetModel.load(folder, device="cpu", orientation="LPS"), SETTINGS)
+    session.set_image(an_image(), a_box((6, 12), (5, 12), (3, 10)))
+    save_session(session, tmp_path / "s.session.json")
+    with pytest.raises(UserInputError, match="made with images turned to LPS, and the model is loaded for none; load"):
+        restore_session(tmp_path / "s.session.json", NnunetModel.load(folder, device="cpu"), an_image())
 
 
 # ---- damaged and hostile files

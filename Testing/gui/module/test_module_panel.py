@@ -780,6 +780,74 @@ def test_a_phantom_that_cannot_be_made_leaves_no_word_in_the_status_bar(module, 
     assert module.status == ""
 
 
+@pytest.fixture
+def pet_in_activity(module, tmp_path, monkeypatch):
+    """A PET as Slicer's DICOM module loads it in Bq/ml, and the database that knows its files."""
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.uid import PositronEmissionTomographyImageStorage
+
+    from context_propagation.files.image_files import read_source_volume
+    from context_propagation.mrml.nodes.volume_nodes import add_volume
+    from dicom_files import made, write_ct_series
+
+    voxels = np.random.default_rng(5).integers(0, 20_000, SHAPE).astype(np.int16)
+    about = {"SOPClassUID": PositronEmissionTomographyImageStorage, "Modality": "PT", "Units": "BQML"}
+    about |= {"CorrectedImage": ["DECY"], "DecayCorrection": "ADMIN", "PatientWeight": "80"}
+    dose = made(RadionuclideTotalDose="400000000")
+    series = write_ct_series(tmp_path / "pet", voxels, RadiopharmaceuticalInformationSequence=[dose], **about)
+    files = {pydicom.dcmread(file).SOPInstanceUID: str(file) for file in series.folder.iterdir()}
+    values = {"0008,0060": "PT", "0054,1001": "BQML"}
+    database = SimpleNamespace(
+        fileForInstance=lambda uid: files.get(uid, ""), fileValue=lambda file, tag: values[tag] if file else ""
+    )
+    monkeypatch.setattr(sys.modules["slicer"], "dicomDatabase", database, raising=False)
+    node = add_volume(module.scene, read_source_volume([series.folder]), "PET")
+    node.SetAttribute("DICOM.instanceUIDs", " ".join(files))
+    return node, voxels
+
+
+def test_suv_of_a_pet_in_activity_is_offered_and_made_from_its_files(module, pet_model, pet_in_activity, add_ct):
+    from context_propagation.mrml.nodes.volume_nodes import volume_array
+
+    user, (pet, voxels) = User(module, [pet_model]), pet_in_activity
+    user.choose_model(pet_model)
+    user.ui.firstVolumeSelector.setCurrentNode(add_ct())
+    assert not user.ui.suvButton.isVisible()
+    user.ui.secondVolumeSelector.setCurrentNode(pet)
+    assert user.ui.suvButton.text == "Make SUV of 'PET'"
+
+    user.click("suvButton")
+    user.wait()
+
+    made = user.ui.secondVolumeSelector.currentNode()
+    assert made.GetName() == "PET SUV"
+    assert np.allclose(volume_array(made), voxels * (80_000 / 400e6), rtol=1e-6)
+    assert np.array_equal(volume_array(pet), voxels)
+    assert made.GetVoxelValueUnits().GetCodeValue() == "{SUVbw}g/ml"
+    assert not user.ui.suvButton.isVisible()  # nothing more to convert
+
+
+def test_a_pet_without_what_suv_is_made_of_is_refused_in_words_and_stays_chosen(
+    module, pet_model, pet_in_activity, add_ct
+):
+    import pydicom
+
+    user, (pet, _) = User(module, [pet_model]), pet_in_activity
+    for uid in pet.GetAttribute("DICOM.instanceUIDs").split():
+        file = sys.modules["slicer"].dicomDatabase.fileForInstance(uid)
+        dataset = pydicom.dcmread(file)
+        del dataset.PatientWeight
+        dataset.save_as(file)
+    user.choose_model(pet_model)
+    user.ui.secondVolumeSelector.setCurrentNode(pet)
+
+    user.click("suvButton")
+    user.wait()
+
+    assert "Volume 'PET' cannot become SUV: it has no PatientWeight" in user.application.messages[-1].text
+    assert user.ui.secondVolumeSelector.currentNode() is pet
+
+
 def test_where_the_pet_is_deleted_the_ct_is_not_read_in_its_place(module, pet_model, add_ct):
     user = User(module, [pet_model])
     user.choose_model(pet_model)
@@ -884,7 +952,7 @@ def test_the_state_line_forgets_what_is_gone(ready, ct, module, event):
         assert not getattr(ready.ui, button).enabled, button
 
 
-@pytest.mark.parametrize("chosen", ["segment", "model", "volume", "device"])
+@pytest.mark.parametrize("chosen", ["segment", "model", "volume", "device", "orientation"])
 def test_another_choice_is_told_from_what_is_worked_on(ready, ct, module, add_ct, base, chosen):
     from context_propagation.mrml.nodes.segments import add_segment_from_mask
 
@@ -895,15 +963,60 @@ def test_another_choice_is_told_from_what_is_worked_on(ready, ct, module, add_ct
         ready.choose_model(base)
     elif chosen == "volume":
         ready.ui.firstVolumeSelector.setCurrentNode(add_ct("another CT"))
+    elif chosen == "orientation":
+        ready.ui.orientationSelector.setCurrentText("LPS")
     else:
         from context_propagation.core.device import DEVICES
 
         ready.ui.deviceSelector.setCurrentIndex(DEVICES.index("cuda"))
 
     assert sentence(ready).endswith("on 'CT' is being worked on. Press Predict to work on what is chosen above.")
-    assert (ready.ui.deviceInUse.text == "") == (chosen in ("model", "device"))
+    assert (ready.ui.deviceInUse.text == "") == (chosen in ("model", "device", "orientation"))
     says_nothing = ready.ui.memoryLabel.text == "shown when you press Predict"
     assert says_nothing == (chosen != "segment")
+
+
+def test_a_ct_that_is_stored_upside_down_is_segmented_alike_once_the_orientation_is_said(user, base, module, add_ct):
+    from context_propagation.core.image.axis_map import axes_towards, turned_volume
+    from context_propagation.mrml.nodes.volume_nodes import add_volume, deferred_source_volume
+
+    ct = add_ct()
+    volume = deferred_source_volume([ct])()
+    flipped = add_volume(module.scene, turned_volume(volume, axes_towards(volume, "LPI")), "upside down")
+    user.choose_model(base)
+    masks = {}
+    for said in ("as stored", "LPS"):
+        user.ui.orientationSelector.setCurrentText(said)
+        for node, turned in ((ct, slice(None)), (flipped, slice(None, None, -1))):
+            user.ui.segmentSelector.setCurrentNode(None)
+            user.predict(node)
+            masks[said, node] = user.mask()[turned]
+
+    assert np.array_equal(masks["LPS", ct], masks["as stored", ct])  # which lies so
+    assert np.array_equal(masks["LPS", flipped], masks["LPS", ct])
+    assert masks["as stored", flipped].sum() != masks["as stored", ct].sum()
+
+
+def test_the_orientation_is_kept_with_the_model_and_used_by_the_effect_too(user, bundle, base):
+    from context_propagation.gui.model_list import ModelList
+
+    user.choose_model(base)
+    user.ui.orientationSelector.setCurrentText("RAS")
+    user.choose_model(bundle)
+    assert user.ui.orientationSelector.currentText == "as stored"
+    user.choose_model(base)
+    assert user.ui.orientationSelector.currentText == "RAS"
+
+    said = {model.path: model.orientation for model in ModelList().models()}
+    assert (said[base], said[bundle]) == ("RAS", None)
+    user.ui.orientationSelector.setCurrentText("as stored")
+    assert {model.orientation for model in ModelList().models()} == {None}
+
+
+def test_another_orientation_than_the_models_own_is_refused_in_words(user, bundle, ct):
+    user.ui.orientationSelector.setCurrentText("LPS")
+    user.predict(ct)
+    assert "leave the orientation out (in Slicer: as stored)" in user.application.messages[-1].text
 
 
 def test_the_state_line_follows_drawing_undo_and_redo_in_the_segment_editor(ready):

@@ -74,17 +74,17 @@ def load_model(
             raise UserInputError(f"Bundle '{folder}' has its own checkpoints; leave the checkpoint {checkpoint!r} out")
         model, fusion = load_bundle(folder, device, label, trust)
         _refuse_another_orientation(folder, model, orientation)
-        return LoadedModel(model, fusion, describe_model(folder))
+        return LoadedModel(model, fusion, describe_model(folder), orientation)
     model = load_base_model(folder, label, device, None, orientation, trust, checkpoint)
     _refuse_another_orientation(folder, model, orientation)
-    return LoadedModel(model, None, describe_model(folder))
+    return LoadedModel(model, None, describe_model(folder), orientation)
 
 
 def _refuse_another_orientation(folder: str | Path, model: SegmentationModel, orientation: str | None) -> None:
     if orientation is not None and model.orientation != orientation:
         raise UserInputError(
             f"'{folder}' turns images to {model.orientation or 'no orientation'}, not {orientation}; leave the "
-            "orientation out"
+            "orientation out (in Slicer: as stored)"
         )
 
 

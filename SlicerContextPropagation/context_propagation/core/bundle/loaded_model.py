@@ -23,12 +23,14 @@ class LoadedModel:
         model: The frozen model.
         fusion: The fusion networks made for it, or None: edits reach the near slices only.
         description: What its folder says.
+        orientation: The letters that were named when it was loaded, or None; the model may have its own.
         versions: Of the programs that it was loaded with; to look for them takes time, so it is done with the loading.
     """
 
     model: SegmentationModel
     fusion: Fusion | None
     description: ModelDescription
+    orientation: str | None = None
     versions: dict[str, str] = field(default_factory=installed_versions)
 
     @property

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -71,6 +71,11 @@ class OwnGrid:
         return np.asarray(np.linalg.inv(self.image_from_own_ijk))
 
     @property
+    def voxel_mm3(self) -> float:
+        """The volume of one of its voxels."""
+        return float(abs(np.linalg.det(self.image_from_own_ijk[:3, :3])) * np.prod(self.spacing_kji_mm))
+
+    @property
     def is_image_s(self) -> bool:
         """Whether it is the image's own grid."""
         return self.is_same(OwnGrid.of_image(self.image_shape))
@@ -82,6 +87,19 @@ class OwnGrid:
         corners = np.array(list(itertools.product(*[(0, n) for n in self.shape[::-1]], [1]))).T
         apart = (self.image_from_own_ijk - other.image_from_own_ijk) @ corners
         return bool(np.abs(apart).max() <= SAME_PLACE_VOXELS)
+
+    def start_in(self, other: OwnGrid) -> tuple[int, int, int] | None:
+        """At which voxel (k, j, i) of another grid this one starts, where both place the same lattice alike.
+
+        What rounds a matrix may add a voxel at the edge of a part that is oblique to the image, or take one away. None
+        where a voxel would lie elsewhere, by more than a twentieth of an image voxel.
+        """
+        if self.image_shape != other.image_shape:
+            return None
+        i, j, k = (int(n) for n in np.round((other.own_from_image_ijk @ self.image_from_own_ijk)[:3, 3]))
+        shifted = other.image_from_own_ijk.copy()
+        shifted[:3, 3] += shifted[:3, :3] @ np.array([i, j, k], float)
+        return (k, j, i) if self.is_same(OwnGrid(self.shape, self.image_shape, shifted)) else None
 
     def box_of_lattice(self, lattice_box: Box) -> Box:
         """A box of the lattice in indices of this grid; it may lie outside."""
@@ -122,6 +140,13 @@ class OwnGrid:
             return BoxedMask(self.shape, EMPTY, np.zeros(0, np.uint8))
         index = index_of_array(self.image_from_own_ijk, [start for start, _ in mask.box])
         return BoxedMask.placed(self.shape, box, pull_nearest(mask.inside, index, box))
+
+    def has_voxels_on(self, axis: int, index: int) -> bool:
+        """Whether a voxel of this grid belongs to a slice of the image."""
+        spans = [(index, index + 1) if a == axis else span for a, span in enumerate(whole(self.image_shape))]
+        return not self.from_image(
+            BoxedMask.placed(self.image_shape, box_of(spans), np.ones(_sizes(spans), bool))
+        ).is_empty
 
     def slices_at(self, image_slices: OwnSlices) -> OwnSlices:
         """The slices of this grid at slices of the image, where both lie along the same axes."""
@@ -184,6 +209,33 @@ class OwnMask:
         """Whether every voxel is the same, and lies at the same place."""
         return self is other or (self.grid.is_same(other.grid) and self.mask.is_same(other.mask))
 
+    def on(self, grid: OwnGrid) -> OwnMask | None:
+        """The same voxels on a grid that places them alike, and may start elsewhere; None where it does not."""
+        start = self.grid.start_in(grid)
+        if start is None:
+            return None
+        moved = box_of([(a + s, b + s) for (a, b), s in zip(self.mask.box, start, strict=True)])
+        common = intersection(moved, whole(grid.shape))
+        mask = BoxedMask(grid.shape, EMPTY, np.zeros(0, np.uint8))
+        if common is not None:
+            mask = BoxedMask.placed(grid.shape, common, self.mask.inside[slices_of(inside_of(common, moved))])
+        k, j, i = (own - s for own, s in zip(self.grid.start_kji, start, strict=True))
+        return OwnMask(replace(grid, start_kji=(k, j, i)), mask, self.off_image)
+
+    def as_beside_image(self, other: OwnMask) -> OwnMask:
+        """As it is on the image, and as another one of the grid beside it: what rounding cuts there is no change."""
+        box = self.mask.differs_within(other.mask)
+        if box is None:
+            return self
+        points = np.argwhere(self.mask.over(box) ^ other.mask.over(box)) + [start for start, _ in box]
+        homes = self.grid.homes(points)
+        beside = points[((homes < 0) | (homes >= self.grid.image_shape)).any(axis=1)]
+        if not len(beside):
+            return self
+        voxels = self.mask.mask
+        voxels[tuple(beside.T)] ^= True
+        return OwnMask(self.grid, BoxedMask.of(voxels), self.off_image)
+
     @classmethod
     def of_array(
         cls,
@@ -244,6 +296,10 @@ def _along_axes(matrix: np.ndarray, box: Box) -> np.ndarray:
     snapped = matrix.copy()
     snapped[:3, :3][np.abs(matrix[:3, :3]) * reach < 0.01] = 0.0
     return snapped
+
+
+def _sizes(spans: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    return tuple(stop - start for start, stop in spans)
 
 
 def _rounded(matrix: np.ndarray) -> np.ndarray:

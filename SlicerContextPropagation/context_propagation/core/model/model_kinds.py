@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.model.auto3dseg_files import is_auto3dseg
 
 if TYPE_CHECKING:
     from context_propagation.core.model.segmentation_model import SegmentationModel
@@ -17,7 +18,7 @@ PSNN_FILE = "psnn.json"
 MONAI_CONFIGS = ("metadata.json", "inference.json", "inference.yaml")
 
 
-Kind = Literal["psnn", "monai", "nnunet"]
+Kind = Literal["psnn", "monai", "auto3dseg", "nnunet"]
 
 
 def kind_of(folder: str | Path) -> Kind:
@@ -27,7 +28,7 @@ def kind_of(folder: str | Path) -> Kind:
         return "psnn"
     if any((folder / "configs" / name).is_file() for name in MONAI_CONFIGS):
         return "monai"
-    return "nnunet"
+    return "auto3dseg" if is_auto3dseg(folder) else "nnunet"
 
 
 def load_base_model(
@@ -42,7 +43,8 @@ def load_base_model(
     """Load a trained model of any kind; no code in it is run unless it is trusted.
 
     Args:
-        folder: A trained-model folder of nnU-Net v2, a PSNN (`psnn.json`), or a MONAI bundle (`configs/`).
+        folder: A trained-model folder of nnU-Net v2, a PSNN (`psnn.json`), a MONAI bundle (`configs/`), or a model of
+            MONAI Auto3DSeg (`model.pt` and `labels.csv`).
         label: Name or value of the label to refine; not needed where there is only one.
         device: "auto", "cpu", "cuda" or "mps".
         folds: Folds to average; all by default.
@@ -70,6 +72,10 @@ def load_base_model(
         from context_propagation.core.model.psnn_folder import load_psnn_folder
 
         return load_psnn_folder(folder, label, device, folds, orientation)
+    if kind == "auto3dseg":
+        from context_propagation.core.model.auto3dseg_folder import load_auto3dseg_folder
+
+        return load_auto3dseg_folder(folder, label, device, folds, orientation)
     from context_propagation.core.model.monai_bundle import load_monai_bundle
 
     return load_monai_bundle(folder, label, device, folds, orientation, trust)
@@ -96,6 +102,10 @@ def copy_base_model(source: Path, destination: Path, folds: Sequence[str | int])
         from context_propagation.core.model.psnn_folder import copy_psnn_folder
 
         copy_psnn_folder(source, destination, folds)
+    elif kind == "auto3dseg":
+        from context_propagation.core.model.auto3dseg_folder import copy_auto3dseg_folder
+
+        copy_auto3dseg_folder(source, destination)
     else:
         from context_propagation.core.model.monai_bundle import copy_monai_bundle
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import NEAR_SLICES_ONLY, WHOLE_VOLUME
+from context_propagation.core.model.auto3dseg_files import channel_names, described_config, label_names
 from context_propagation.core.model.model_kinds import PSNN_FILE, Kind, kind_of
 
 MAX_JSON_BYTES = 20_000_000
 
 
-KIND_NAMES: dict[Kind, str] = {"psnn": "PSNN", "monai": "MONAI", "nnunet": "nnU-Net"}
+KIND_NAMES: dict[Kind, str] = {"psnn": "PSNN", "monai": "MONAI", "auto3dseg": "MONAI Auto3DSeg", "nnunet": "nnU-Net"}
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,14 @@ def _base(folder: Path, path: Path) -> ModelDescription:
         architecture, channels, labels = _psnn(_json(folder / PSNN_FILE))
     elif kind == "monai":
         architecture, channels, labels = _monai(folder)
+    elif kind == "auto3dseg":
+        architecture, channels, labels = _auto3dseg(folder)
     elif (folder / "plans.json").is_file() and (folder / "dataset.json").is_file():
         architecture, channels, labels = _nnunet(folder)
     else:
         raise UserInputError(
             f"'{folder}' is not a model's folder; choose one that holds bundle.json, plans.json and dataset.json "
-            "(nnU-Net), psnn.json, or configs/metadata.json (MONAI)"
+            "(nnU-Net), psnn.json, configs/metadata.json (MONAI), or model.pt and labels.csv (MONAI Auto3DSeg)"
         )
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     only = labels[0] if len(labels) == 1 else ""
@@ -136,6 +139,14 @@ def _monai(folder: Path) -> _Facts:
     channels = _channel_def(metadata, "inputs", "image")
     labels = [name for name in _channel_def(metadata, "outputs", "pred") if name.lower() != "background"]
     return str(metadata.get("name", "network")), tuple(channels) or ("image",), tuple(labels) or ("label 1",)
+
+
+def _auto3dseg(folder: Path) -> _Facts:
+    config, names = described_config(folder), label_names(folder)
+    network = config["network"]
+    channels = channel_names(config, int(network.get("in_channels", 1)))
+    name = str(network.get("_target_", "network")).rpartition(".")[2]
+    return name, tuple(channels), tuple(names[value] for value in sorted(names))
 
 
 def _channel_def(metadata: dict[str, Any], side: str, name: str) -> list[str]:

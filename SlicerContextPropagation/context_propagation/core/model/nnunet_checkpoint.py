@@ -82,7 +82,7 @@ def read_checkpoint(file: Path) -> Checkpoint:
     Raises:
         UserInputError: It is damaged, holds code, or is not of nnU-Net v2.
     """
-    content = _load_weights_only(file)
+    content = load_weights_only(file, "nnU-Net v2")
     try:
         weights, init_args = content["network_weights"], content["init_args"]
         configuration, trainer_name = init_args["configuration"], content["trainer_name"]
@@ -98,7 +98,16 @@ def read_checkpoint(file: Path) -> Checkpoint:
     return Checkpoint(file, dict(weights), str(configuration), trainer_name, axes)
 
 
-def _load_weights_only(file: Path) -> Any:
+def load_weights_only(file: Path, maker: str) -> Any:
+    """Read a checkpoint's tensors, plain values and numpy scalars.
+
+    Args:
+        file: The checkpoint.
+        maker: Who writes such files.
+
+    Raises:
+        UserInputError: It is damaged, or holds anything else, which would run as code.
+    """
     damaged = f"'{file}' is truncated or damaged; copy the checkpoint again from the training"
     if not zipfile.is_zipfile(file):
         raise UserInputError(damaged)
@@ -110,7 +119,7 @@ def _load_weights_only(file: Path) -> Any:
         if foreign:
             raise UserInputError(
                 f"'{file}' holds code, not only weights ({', '.join(foreign):.200}); nothing was run. "
-                "Use a checkpoint that nnU-Net v2 wrote"
+                f"Use a checkpoint that {maker} wrote"
             )
         with torch.serialization.safe_globals(safe):
             return torch.load(file, map_location="cpu", weights_only=True)

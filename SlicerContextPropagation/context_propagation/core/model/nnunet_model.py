@@ -297,15 +297,17 @@ def _target(folder: NnunetFolder, label: str | int | None) -> Target:
     _tell_of_region_order(names[number], own, list(members.values())[number + 1 :])
     inside = [order[n] for n, other in enumerate(members.values()) if n != number and set(other) < set(own)]
     written = (order[number], *inside)
+    larger = sorted((len(other), order[n]) for n, other in enumerate(members.values()) if set(other) > set(own))
+    outer = tuple(value for _, value in larger)
     if set(written) == set(own):
-        return Target(names[number], number, written)
+        return Target(names[number], number, written, outer=outer)
     logger.info(
         "in labelmaps %s is read as nnU-Net writes it, where the values are %s; the training's were %s",
         names[number],
         ", ".join(map(str, written)),
         ", ".join(map(str, own)),
     )
-    return Target(names[number], number, written, own)
+    return Target(names[number], number, written, own, outer)
 
 
 def _tell_of_region_order(name: str, own: tuple[int, ...], later: Sequence[tuple[int, ...]]) -> None:

@@ -20,12 +20,14 @@ class Target:
         channel: The network's output channel.
         label: Its value in a predicted labelmap; of a region its own value first, then those of the regions inside it.
         trained: Its values in a labelmap of the training, where they are others than `label`; else empty.
+        outer: The values, in a predicted labelmap, of the regions that this one lies in, the innermost first.
     """
 
     name: str
     channel: int
     label: tuple[int, ...]
     trained: tuple[int, ...] = ()
+    outer: tuple[int, ...] = ()
 
     @property
     def truth_values(self) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from context_propagation.core.image.boxes import around
 from context_propagation.core.image.own_grid import NO_SLICES, OwnGrid, OwnSlices
 from context_propagation.core.image.slices import SliceEdit
 
-FORMAT = "context-propagation session 4"
+FORMAT = "context-propagation session 5"
 MAX_TEXT_BYTES = 500_000_000
 SMALLEST_VOXEL = 1e-3
 """Of a segment's own grid, as a share of an image voxel: smaller ones are taken for damage."""
@@ -68,6 +68,7 @@ class SavedSession:
         model_sha256: Its content hash.
         fusion_sha256: The fusion networks', or None.
         label: The label that it refines.
+        orientation: The letters that the model turned images to, or None.
         device: Where it computed.
         versions: Of the programs.
         image_sha256: Of each channel of the image; see `image_sha256`.
@@ -87,6 +88,7 @@ class SavedSession:
     model_sha256: str
     fusion_sha256: str | None
     label: str
+    orientation: str | None
     device: str
     versions: dict[str, str]
     image_sha256: tuple[str, ...]
@@ -129,9 +131,11 @@ class SavedSession:
         undone = written.any() and np.array_equal(segment.over(box)[written], as_drawn[written])
         return drawn if undone else self.known
 
-    def require_made_with(self, model_sha256: str, fusion_sha256: str | None, label: str) -> None:
+    def require_made_with(
+        self, model_sha256: str, fusion_sha256: str | None, label: str, orientation: str | None
+    ) -> None:
         """Raises:
-        UserInputError: It was made with another model, fusion network or label.
+        UserInputError: It was made with another model, fusion network, label or orientation.
         """
         if self.model_sha256 != model_sha256:
             raise UserInputError(
@@ -142,6 +146,12 @@ class SavedSession:
             raise UserInputError(
                 f"These edits refine the label '{self.label:.100}', and the model is loaded for '{label}'; load it for "
                 "that label"
+            )
+        if self.orientation != orientation:
+            made = f"{self.orientation or 'no orientation':.20}"
+            raise UserInputError(
+                f"These edits were made with images turned to {made}, and the model is loaded for "
+                f"{orientation or 'none'}; load it with the orientation that they were made with"
             )
         if self.fusion_sha256 != fusion_sha256:
             made = f"with the fusion networks {self.fusion_sha256[:12]}" if self.fusion_sha256 else "without fusion"
@@ -169,6 +179,7 @@ def text_of(session: SavedSession) -> str:
                 "sha256": session.model_sha256,
                 "fusion_sha256": session.fusion_sha256,
                 "label": session.label,
+                "orientation": session.orientation,
             },
             "device": session.device,
             "versions": session.versions,
@@ -212,12 +223,14 @@ def session_of(text: str, name: str, shape_kji: tuple[int, int, int]) -> SavedSe
 
 def _session(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> SavedSession:
     model, fusion = content["model"], content["model"]["fusion_sha256"]
+    orientation = model["orientation"]
     grid = _grid(content["grid"], shape_kji)
     return SavedSession(
         model_path=str(model["path"]),
         model_sha256=str(model["sha256"]),
         fusion_sha256=None if fusion is None else str(fusion),
         label=str(model["label"]),
+        orientation=None if orientation is None else str(orientation),
         device=str(content["device"]),
         versions={str(name): str(version) for name, version in content["versions"].items()},
         image_sha256=_hashes(content["image_sha256"]),

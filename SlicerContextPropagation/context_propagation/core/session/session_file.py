@@ -68,7 +68,8 @@ def restore_session(
     except (OSError, UnicodeDecodeError) as error:
         raise UserInputError(f"'{path}' is not a saved session ({error}); choose another file") from error
     saved = session_of(text, path.name, volume.shape_kji)
-    saved.require_made_with(model.content_hash, None if fusion is None else fusion.content_hash, model.target_name)
+    fusion_sha256 = None if fusion is None else fusion.content_hash
+    saved.require_made_with(model.content_hash, fusion_sha256, model.target_name, model.orientation)
     session = Session(model, read_settings(saved.settings, path), fusion)
     replay(saved, session, volume, progress, cancelled)
     return session
@@ -82,6 +83,7 @@ def saved_session(session: Session, model_path: str = "") -> SavedSession:
         model_sha256=session.model.content_hash,
         fusion_sha256=None if session.fusion is None else session.fusion.content_hash,
         label=session.model.target_name,
+        orientation=session.model.orientation,
         device=str(session.model.device),
         versions=installed_versions(),
         image_sha256=image_sha256(volume),

@@ -12,9 +12,10 @@ from slicer.i18n import tr as _
 
 from context_propagation.core.device import DEVICES
 from context_propagation.core.errors import UserInputError
-from context_propagation.gui.model_list import ListedModel, ModelList
+from context_propagation.gui.model_list import ORIENTATIONS, ListedModel, ModelList
 from context_propagation.gui.module.sample_data import Nodes, sample_case_operation, say_added
 from context_propagation.gui.module.segment_choice import chosen_segment
+from context_propagation.gui.module.suv_offer import SuvOffer
 from context_propagation.gui.texts import breakable
 from context_propagation.gui.work.messages import confirmed, show_error
 from context_propagation.gui.work.shared import Shared
@@ -40,17 +41,20 @@ class InputSection:
         self._models: list[ListedModel] = []
         self._filling = True
         ui.deviceSelector.addItems(list(DEVICES))
+        ui.orientationSelector.addItems([letters or _("as stored") for letters in ORIENTATIONS])
         self._fill_models()
         self.show_parameters(parameters)
         ui.modelSelector.connect("currentIndexChanged(int)", self._changed)
         ui.addModelButton.connect("clicked()", self._add_model)
         ui.removeModelButton.connect("clicked()", self._remove_model)
         ui.deviceSelector.connect("currentIndexChanged(int)", self._changed)
+        ui.orientationSelector.connect("currentIndexChanged(int)", self._say_orientation)
         ui.firstVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._changed)
         ui.secondVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._changed)
         ui.segmentSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._changed)
         ui.segmentSelector.connect("currentSegmentChanged(QString)", self._changed)
         ui.alignButton.connect("clicked()", self._align)
+        self._suv_offer = SuvOffer(ui, shared, lambda: self.volume_nodes, self._take_instead)
         ui.sampleButton.connect("clicked()", self._add_sample_case)
 
     # -- what is chosen
@@ -78,7 +82,8 @@ class InputSection:
     def choice(self) -> tuple[Any, ...]:
         """All that is chosen, to be compared by `==`."""
         segmentation, segment = chosen_segment(self._ui.segmentSelector)
-        return self.model.key if self.model else "", self.device, tuple(self.volume_nodes), segmentation, segment
+        model = (self.model.key, self.model.orientation) if self.model else ("", None)
+        return model, self.device, tuple(self.volume_nodes), segmentation, segment
 
     def volumes_are_chosen(self, selection: Selection) -> bool:
         """Whether these volumes are the chosen ones."""
@@ -146,11 +151,14 @@ class InputSection:
             self._ui.sampleButton,
         ):
             widget.enabled = idle
+        self._ui.orientationSelector.enabled = idle and model is not None
+        self._show_orientation()
         set_visible(not _volumes(), self._ui.sampleButton)
         self._ui.removeModelButton.enabled = idle and model is not None
         self._ui.secondVolumeSelector.enabled = idle and two
         self._ui.alignButton.enabled = idle and two and len(self.volume_nodes) == 2
         set_visible(two, self._ui.secondVolumeLabel, self._ui.secondVolumeSelector, self._ui.alignButton)
+        self._suv_offer.update()
         self._ui.modelDescription.text = self._description()
         channels = model.description.channels if model and model.description else ("",)
         self._ui.firstVolumeLabel.text = _("Volume ({name}):").format(name=channels[0])
@@ -158,6 +166,24 @@ class InputSection:
             self._ui.secondVolumeLabel.text = _("Volume ({name}):").format(name=channels[1])
         loaded = self._shared.logic.loaded if self.model_is_loaded() else None
         self._ui.deviceInUse.text = _("in use: {device}").format(device=loaded.model.device) if loaded else ""
+
+    def _show_orientation(self) -> None:
+        """That of the chosen model, where the list has it; the console may have said another."""
+        said = self.model.orientation if self.model else None
+        filling, self._filling = self._filling, True
+        self._ui.orientationSelector.setCurrentIndex(ORIENTATIONS.index(said) if said in ORIENTATIONS else 0)
+        self._filling = filling
+
+    def _say_orientation(self, index: int) -> None:
+        model = self.model
+        if self._filling or model is None:
+            return
+        self.model_list.say_orientation(model.path, ORIENTATIONS[index])
+        chosen, self._filling = self._ui.modelSelector.currentIndex, True
+        self._models = self.model_list.models()
+        self._ui.modelSelector.setCurrentIndex(chosen)
+        self._filling = False
+        self._changed()
 
     def _description(self) -> str:
         model = self.model
@@ -287,6 +313,12 @@ class InputSection:
         node, messages = result
         self._ui.secondVolumeSelector.setCurrentNode(node)
         slicer.util.infoDisplay(_("'{name}' was made.").format(name=node.GetName()) + "\n" + "\n".join(messages))
+
+    def _take_instead(self, node: slicer.vtkMRMLScalarVolumeNode, made: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Choose a volume that was made of a chosen one."""
+        for selector in (self._ui.firstVolumeSelector, self._ui.secondVolumeSelector):
+            if selector.currentNode() is node:
+                selector.setCurrentNode(made)
 
 
 def _volumes() -> list[slicer.vtkMRMLScalarVolumeNode]:

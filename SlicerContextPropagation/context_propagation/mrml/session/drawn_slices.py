@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import numpy as np
 
@@ -40,9 +39,10 @@ class DrawnSlices:
         Raises:
             UserInputError: It was put on another grid.
         """
-        if self.grid.is_same(current.grid):
-            self.grid = replace(self.grid, start_kji=current.grid.start_kji)
-            return current.mask
+        there = current.on(self.grid)
+        if there is not None:
+            self.grid = there.grid
+            return there.mask
         if current.mask.is_empty:  # nothing says any more on which grid it was
             return BoxedMask(self.grid.shape, EMPTY, NO_BITS)
         raise UserInputError(

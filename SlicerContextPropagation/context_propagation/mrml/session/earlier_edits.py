@@ -72,7 +72,8 @@ def to_replay(scene: slicer.vtkMRMLScene, loaded: LoadedModel, selection: Select
     saved = saved_in_scene(scene, selection)
     if saved is None:
         raise UserInputError("The scene holds no edits of this segment; predict, and redraw a slice")
-    saved.require_made_with(loaded.model.content_hash, loaded.fusion_sha256, loaded.model.target_name)
+    model = loaded.model
+    saved.require_made_with(model.content_hash, loaded.fusion_sha256, model.target_name, model.orientation)
     if not is_placed_as(saved.place, selection):
         raise UserInputError(f"{PLACED_OTHERWISE}; put them back, or predict anew")
     return saved
@@ -144,10 +145,8 @@ def _own(selection: Selection) -> OwnMask:
 
 def _known_now(saved: SavedSession, selection: Selection) -> OwnMask | None:
     """What the segment is compared with to find what was redrawn since; None where it lies on another grid now."""
-    current = _own(selection)
-    if not saved.own_grid.is_same(current.grid):
-        return None
-    return OwnMask(current.grid, saved.known_in(current.mask))
+    current = _own(selection).on(saved.own_grid)
+    return None if current is None else OwnMask(current.grid, saved.known_in(current.mask)).as_beside_image(current)
 
 
 def _earlier(
@@ -162,8 +161,8 @@ def _earlier(
         return Earlier(trouble=f"{PLACED_OTHERWISE}. Slices drawn then are not kept.")
     redrawn: tuple[SliceEdit, ...] = ()
     trouble = ""
-    current = _own(selection)
-    if known is not None and known.grid.is_same(current.grid) and not known.mask.is_same(current.mask):
+    current = None if known is None else _own(selection).on(known.grid)
+    if known is not None and current is not None and not known.mask.is_same(current.mask):
         try:
             redrawn = find_drawing(known.grid, known.mask, current.mask, axis).edits
         except UserInputError as error:

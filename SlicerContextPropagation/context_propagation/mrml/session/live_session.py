@@ -155,6 +155,7 @@ class LiveSession:
             model_sha256=loaded.model.content_hash,
             fusion_sha256=loaded.fusion_sha256,
             label=loaded.model.target_name,
+            orientation=loaded.model.orientation,
             device=str(loaded.model.device),
             versions=loaded.versions,
             image_sha256=self._beginning.image_sha256,

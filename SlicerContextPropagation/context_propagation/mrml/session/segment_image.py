@@ -96,7 +96,7 @@ class SegmentImage:
         current = self._reader.read()
         if self.last_known is None:
             return current.mask
-        if not self.drawn.grid.is_same(current.grid) and self._may_move(current):
+        if current.grid.start_in(self.drawn.grid) is None and self._may_move(current):
             self.last_known = self.drawn.begin(OwnMask(current.grid, BoxedMask(current.grid.shape, EMPTY, NO_BITS)))
         return self.drawn.on_known_grid(current)
 
@@ -198,7 +198,10 @@ class SegmentImage:
                 f"{shape} (k, j, i); select the volume that the session was saved with"
             )
         current = self._reader.read()
-        if not known.grid.is_same(current.grid) and known.grid.is_image_s:
+        there = current.on(known.grid)
+        if there is not None and not known.grid.is_same(current.grid):
+            known = known.as_beside_image(there)
+        elif there is None and known.grid.is_image_s:
             known, drawn = OwnMask(current.grid, current.grid.from_image(known.mask)), current.grid.slices_at(drawn)
         self._start(known, drawn)
         self.read()

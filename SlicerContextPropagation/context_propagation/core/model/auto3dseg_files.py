@@ -1,0 +1,103 @@
+"""What a model of Slicer's extension MONAI Auto3DSeg says of itself: read without torch, and nothing in it is run."""
+
+from __future__ import annotations
+
+import csv
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from context_propagation.core.errors import UserInputError
+
+MODEL, LABELS = "model.pt", "labels.csv"
+
+
+MOST_PICKLE_BYTES, MOST_TEXT_BYTES = 20_000_000, 1_000_000
+
+
+AGAIN = "download the model again and unzip it"
+
+
+def is_auto3dseg(folder: Path) -> bool:
+    """Whether a folder holds such a model: the checkpoint of Auto3DSeg's SegResNet and the names of its labels."""
+    return (folder / MODEL).is_file() and (folder / LABELS).is_file()
+
+
+def label_names(folder: Path) -> dict[int, str]:
+    """The names of `labels.csv` by value; the background is not among them.
+
+    Raises:
+        UserInputError: It cannot be read, or a value is no whole number above 0.
+    """
+    file = folder / LABELS
+    try:
+        if file.stat().st_size > MOST_TEXT_BYTES:
+            raise UserInputError(f"'{file}' is too large for a list of labels; {AGAIN}")
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            names = {int(row["LabelValue"]): str(row["Name"]).strip() for row in csv.DictReader(text)}
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, UserInputError):
+            raise
+        raise UserInputError(f"'{file}' is no table with LabelValue and Name ({error!r:.80}); {AGAIN}") from error
+    names.pop(0, None)
+    if not names or min(names) < 1 or not all(names.values()) or len(set(names.values())) < len(names):
+        raise UserInputError(f"'{file}' does not name each label once, with a value above 0; {AGAIN}")
+    return names
+
+
+def channel_names(config: Any, count: int) -> list[str]:
+    """The image channels, as far as a configuration names them."""
+    modality = config.get("modality") if isinstance(config, dict) else None
+    extra = config.get("extra_modalities") if isinstance(config, dict) else None
+    names = [modality.upper() if isinstance(modality, str) else "image", *(extra if isinstance(extra, dict) else ())]
+    return [str(name) for name in names] if len(names) == count else [f"channel {n}" for n in range(count)]
+
+
+def described_config(folder: Path) -> dict[str, Any]:
+    """The configuration in `model.pt`, for a list of models; what is no plain value in it is left out.
+
+    Raises:
+        UserInputError: There is none.
+    """
+    file = folder / MODEL
+    try:
+        with zipfile.ZipFile(file) as archive:
+            (entry,) = (info for info in archive.infolist() if info.filename.endswith("/data.pkl"))
+            if entry.file_size > MOST_PICKLE_BYTES:
+                raise UserInputError(f"'{file}' is too large for a checkpoint's description; {AGAIN}")
+            with archive.open(entry) as stored:
+                config = _Inert(stored).load()["config"]
+    except Exception as error:  # damaged bytes make zip and pickle raise almost anything
+        if isinstance(error, UserInputError):
+            raise
+        raise UserInputError(f"'{file}' is no checkpoint of Auto3DSeg with its configuration; {AGAIN}") from error
+    if not isinstance(config, dict):
+        raise UserInputError(f"'{file}' holds no configuration; {AGAIN}")
+    return config
+
+
+class _Nothing:
+    """In place of everything that a pickle names: made from anything, does nothing."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> _Nothing:
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+
+class _Inert(pickle.Unpickler):
+    """Reads plain values; no name in the file is looked up, so that nothing is run."""
+
+    def __init__(self, file: BinaryIO | Any) -> None:
+        super().__init__(file)
+
+    def find_class(self, module: str, name: str) -> type:
+        return _Nothing
+
+    def persistent_load(self, pid: Any) -> _Nothing:
+        return _Nothing()

@@ -1,0 +1,167 @@
+"""DICOM segmentation objects written: a new one on a series, or a given one with one segment changed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import context_propagation
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.core.optional_dependency import require
+from context_propagation.files.dicom_files import EXTRA, damage_named
+from context_propagation.files.dicom_seg import DicomSegmentation
+from context_propagation.files.dicom_series import framed_folder, read_series, slice_files
+
+if TYPE_CHECKING:
+    from highdicom.seg import SegmentDescription
+    from pydicom import Dataset
+
+MAKER = "slicer-context-propagation"
+
+
+COLOR = (230, 60, 60)
+"""Red, green, blue of a new segment."""
+
+
+TISSUE = ("85756007", "SCT", "Tissue")
+"""What a segment is where nobody says it: no name of a label is a code."""
+
+
+SERIES_NUMBER_AFTER = 900
+"""Added to the image's series number."""
+
+
+def check_seg_output(path: Path, images: Sequence[Path]) -> None:
+    """Refuse, before anything is computed, a DICOM segmentation that cannot be written.
+
+    Raises:
+        UserInputError: No channel is a DICOM folder with a frame of reference, its slices are frames of one file, or
+            `path` is one of them.
+        MissingDependencyError: The extra is not installed.
+    """
+    require("highdicom", extra=EXTRA)
+    folder = framed_folder(path, images)
+    files = slice_files(folder)
+    if len(files) == 1:
+        raise UserInputError(f"DICOM folder '{folder}' holds one multi-frame file; write .dcm, .seg.nrrd or .nii.gz")
+    if path.resolve() in {file.resolve() for file in files}:
+        raise UserInputError(f"Output '{path}' is a slice of the image; choose another name")
+
+
+def write_new_segmentation(
+    path: Path, mask: np.ndarray, name: str, volume: SourceVolume, images: Sequence[Path], algorithm: str
+) -> None:
+    """Write an object of one segment on the slices of a series.
+
+    Args:
+        path: Where to write.
+        mask: bool `[K, J, I]`.
+        name: Of the segment.
+        volume: The image.
+        images: Its files; the first DICOM folder with a frame of reference is the series that it refers to.
+        algorithm: "AUTOMATIC" or "SEMIAUTOMATIC".
+
+    Raises:
+        UserInputError: The series lacks what such an object takes from it, or the file cannot be written.
+    """
+    seg, color = require("highdicom.seg", extra=EXTRA), require("highdicom.color", extra=EXTRA)
+    tissue = require("highdicom.sr", extra=EXTRA).CodedConcept(*TISSUE)
+    description = seg.SegmentDescription(
+        *(1, name[:64], tissue, tissue, algorithm),
+        algorithm_identification=_algorithm(),
+        display_color=color.CIELabColor.from_rgb(*COLOR),
+    )
+    _write(path, mask[None], volume.ijk_to_lps, [description], volume, images)
+
+
+def write_changed_segmentation(
+    path: Path,
+    given: DicomSegmentation,
+    number: int,
+    change: tuple[np.ndarray, Sequence[int]],
+    volume: SourceVolume,
+    images: Sequence[Path],
+) -> None:
+    """Write a given object with one segment changed; the others keep their voxels, names, colours and codes.
+
+    Args:
+        path: Where to write; not the given one.
+        given: The object.
+        number: Which segment changes, counted from 0.
+        change: The segment as it shall be, bool `[K, J, I]` on the object's grid, which may have grown, and at which
+            index (k, j, i) of the object's grid that starts.
+        volume: The image.
+        images: Its files.
+
+    Raises:
+        UserInputError: As `write_new_segmentation`.
+    """
+    mask, start_kji = change
+    masks = np.zeros((len(given.masks), *mask.shape), bool)
+    place = tuple(slice(-start, -start + n) for start, n in zip(start_kji, given.masks.shape[1:], strict=True))
+    masks[(slice(None), *place)] = given.masks
+    masks[number] = mask
+    matrix = given.ijk_to_lps.copy()
+    matrix[:3, 3] += matrix[:3, :3] @ np.array(start_kji[::-1], float)
+    descriptions = [copy.deepcopy(given.dataset.get_segment_description(one)) for one in given.numbers]
+    for n, description in enumerate(descriptions):
+        description.SegmentNumber = n + 1
+    changed = descriptions[number]
+    changed.SegmentAlgorithmType, changed.SegmentAlgorithmName = "SEMIAUTOMATIC", MAKER
+    changed.SegmentationAlgorithmIdentificationSequence = _algorithm()
+    _write(path, masks, matrix, descriptions, volume, images)
+
+
+def _write(
+    path: Path,
+    masks: np.ndarray,
+    ijk_to_lps: np.ndarray,
+    descriptions: Sequence[SegmentDescription],
+    volume: SourceVolume,
+    images: Sequence[Path],
+) -> None:
+    hd, seg = require("highdicom", extra=EXTRA), require("highdicom.seg", extra=EXTRA)
+    folder = framed_folder(path, images)
+    with damage_named(f"DICOM folder '{folder}'"):
+        slices = [_with_missing(header) for header in read_series(folder, volume).slices]
+        voxels = hd.Volume(
+            np.moveaxis(masks, 0, -1).astype(np.uint8),
+            ijk_to_lps[:, [2, 1, 0, 3]],
+            "PATIENT",
+            frame_of_reference_uid=slices[0].FrameOfReferenceUID,
+            channels={"SegmentNumber": [description.segment_number for description in descriptions]},
+        )
+        made: Any = seg.Segmentation(
+            *(slices, voxels, "BINARY", descriptions, hd.UID()),
+            series_number=SERIES_NUMBER_AFTER + int(slices[0].get("SeriesNumber", None) or 0),
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            manufacturer=MAKER,
+            manufacturer_model_name=MAKER,
+            software_versions=context_propagation.__version__,
+            device_serial_number="0",
+        )
+    try:
+        made.save_as(path)
+    except OSError as error:
+        raise UserInputError(f"Output '{path.name}' cannot be written; check that its folder has room") from error
+
+
+def _with_missing(header: Dataset) -> Dataset:
+    """A slice's header with the attributes empty that every DICOM object has and some exports leave out."""
+    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
+                    "StudyID", "AccessionNumber", "ReferringPhysicianName"):  # fmt: skip
+        if keyword not in header:
+            setattr(header, keyword, "")
+    return header
+
+
+def _algorithm() -> Any:
+    hd = require("highdicom", extra=EXTRA)
+    family = require("highdicom.sr", extra=EXTRA).CodedConcept("123110", "DCM", "Artificial Intelligence")
+    return hd.AlgorithmIdentificationSequence(name=MAKER, version=context_propagation.__version__, family=family)
