@@ -15,7 +15,6 @@ import SimpleITK as sitk
 
 from ball_images import SHAPE_KJI, ball_mask, edited_mask, sitk_image
 from context_propagation.cli.main import main
-from nnunet_folders import write_nnunet_folder
 
 
 @pytest.hookimpl(wrapper=True)
@@ -59,6 +58,8 @@ class Files:
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory) -> Files:
+    from nnunet_folders import write_nnunet_folder  # imports nnU-Net, which the process that hands out tests never uses
+
     folder = tmp_path_factory.mktemp("input")
     found = Files(
         folder,

@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib")
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def frame():
     """Two picks, two folds of two cases, 1 to 3 edits, two rows, three scopes, two levels; DSC at random."""
     random = np.random.default_rng(0)
@@ -27,14 +27,24 @@ def frame():
     return pandas.DataFrame(lines)
 
 
+@pytest.fixture(scope="module")
+def edits(frame):
+    return edits_figure(frame)
+
+
+@pytest.fixture(scope="module")
+def rows(frame):
+    return rows_figure(frame)
+
+
 def lines_of(frame, **wanted):
     for column, value in wanted.items():
         frame = frame[frame[column] == value]
     return frame
 
 
-def test_each_line_is_the_mean_over_folds_by_number_of_edits(frame):
-    for axes, pick in zip(edits_figure(frame).axes, ("worst", "largest"), strict=True):
+def test_each_line_is_the_mean_over_folds_by_number_of_edits(frame, edits):
+    for axes, pick in zip(edits.axes, ("worst", "largest"), strict=True):
         assert [line.get_label() for line in axes.get_lines()] == ["update", "fusion"]
         for line in axes.get_lines():
             shown = lines_of(frame, pick=pick, row=line.get_label(), scope="whole", level=2)
@@ -43,11 +53,11 @@ def test_each_line_is_the_mean_over_folds_by_number_of_edits(frame):
             assert list(line.get_ydata()) == pytest.approx(expected)
 
 
-def test_the_picture_of_edits_shows_the_cases_that_have_every_number_of_edits(frame):
+def test_the_picture_of_edits_shows_the_cases_that_have_every_number_of_edits(frame, edits):
     single = lines_of(frame, edits=1, case=0).assign(case="single", dsc=0.99)
     baseline = lines_of(frame, edits=1, row="update").assign(row="baseline")
-    before, after = edits_figure(frame), edits_figure(pandas.concat([frame, single, baseline], ignore_index=True))
-    for expected, axes in zip(before.axes, after.axes, strict=True):
+    after = edits_figure(pandas.concat([frame, single, baseline], ignore_index=True))
+    for expected, axes in zip(edits.axes, after.axes, strict=True):
         assert axes.get_title() == expected.get_title()
         assert axes.get_title().endswith("(cases: 4)")
         assert [line.get_label() for line in axes.get_lines()] == ["update", "fusion"]
@@ -70,15 +80,14 @@ def test_one_fold_has_no_band(frame):
     assert not edits_figure(lines_of(frame, fold=0)).axes[0].collections
 
 
-def test_each_box_is_a_row_s_cases_after_the_first_edit(frame):
-    figure = rows_figure(frame)
-    titles = [axes.get_title() for axes in figure.axes]
+def test_each_box_is_a_row_s_cases_after_the_first_edit(frame, rows):
+    titles = [axes.get_title() for axes in rows.axes]
     assert titles == [
         f"edited slice: {pick}; {scope}"
         for pick in ("worst", "largest")
         for scope in ("whole", "near slices", "far slices")
     ]
-    axes = figure.axes[5]
+    axes = rows.axes[5]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["update", "fusion"]
     medians = [line.get_ydata()[0] for line in axes.get_lines() if line.get_color() == "C1"]
     expected = [
@@ -89,6 +98,7 @@ def test_each_box_is_a_row_s_cases_after_the_first_edit(frame):
 
 
 def test_failed_cases_are_not_drawn(frame):
+    frame = frame.copy()
     shown = lines_of(frame, pick="worst", scope="whole", level=2, edits=1, row="update")
     frame.loc[shown.index[0], "error"] = "failed"
     frame.loc[shown.index[0], "dsc"] = 100.0

@@ -6,8 +6,6 @@ import signal
 import time
 from pathlib import Path
 
-import torch
-
 
 def stay(folder, name, seconds):
     """Leave a file named after this process at the start, and one named after the job at the end."""
@@ -27,6 +25,8 @@ def die_at_first(folder, times):
     if starts <= times:
         time.sleep(1)
         _end_as_if_killed()
+    import torch  # for seconds, which the other jobs' processes need not wait
+
     return starts, torch.get_num_threads()
 
 

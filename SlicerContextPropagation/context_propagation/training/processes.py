@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -17,7 +18,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import SimpleITK as sitk
-import torch
 
 from context_propagation.core.device import select_device
 from context_propagation.core.errors import UserInputError
@@ -126,7 +126,9 @@ def _start_process(parent: int) -> None:
 
     A parent that is killed takes its processes with it, else they would work on for minutes, unseen. nnU-Net starts
     processes of its own; they would be told to start as loky's do, a way that Python knows in loky's processes alone.
+    Torch that a job imports later has the one thread of the environment.
     """
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     multiprocessing.set_start_method("spawn", force=True)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -134,8 +136,9 @@ def _start_process(parent: int) -> None:
 
 
 def _run(number: int, job: Callable[[], Any], started: Path) -> tuple[int, Any]:
-    """A job, on one thread whatever another one left."""
-    torch.set_num_threads(1)
+    """A job, on one thread whatever another one left; a job that needs no torch does not wait for its import."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     (started / str(number)).touch()
     return number, job()
 

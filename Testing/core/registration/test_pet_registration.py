@@ -47,12 +47,18 @@ def found(ct, moved_pet):
     return register_pet(ct, moved_pet, SMALL)
 
 
-def test_a_known_shift_turn_and_deformation_are_found_on_turned_grids(ct, moved_pet, found):
+@pytest.mark.long
+def test_with_all_its_samples_the_rigid_stage_alone_finds_most(ct, moved_pet):
+    found = register_pet(ct, moved_pet, PetRegistrationSettings(deformable=False))
+
+    assert target_errors_mm(found.transform, pet_to_ct()).mean() < 2.6
+
+
+def test_a_known_shift_turn_and_deformation_are_found_on_turned_grids(found):
     truth = pet_to_ct()
-    rigid_only = register_pet(ct, moved_pet, PetRegistrationSettings(deformable=False))
 
     before = target_errors_mm(sitk.Transform(3, sitk.sitkIdentity), truth).mean()
-    rigid = target_errors_mm(rigid_only.transform, truth).mean()
+    rigid = target_errors_mm(found.transform.GetNthTransform(0), truth).mean()
     both = target_errors_mm(found.transform, truth).mean()
 
     assert before > 8.5

@@ -17,6 +17,17 @@ HAS_ENTRY = (  # classes of nodes for which a plug-in makes an entry
 )
 
 
+def segmentations_logic(scene):
+    """The logic of Segmentations on a scene. Slicer has one; each further one adds the conversion rules once more."""
+    factory = slicer.vtkSegmentationConverterFactory.GetInstance()
+    before = factory.GetConverterRules()
+    logic = slicer.vtkSlicerSegmentationsModuleLogic()
+    logic.SetMRMLScene(scene)
+    for rule in factory.GetConverterRules()[len(before) :] if before else ():
+        factory.UnregisterConverterRule(rule)
+    return logic
+
+
 class SceneObserver:
     """Observes until `stop`."""
 

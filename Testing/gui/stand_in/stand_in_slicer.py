@@ -21,7 +21,7 @@ from stand_in_application import LoadedModule, Modules, qSlicerApplication, stan
 from stand_in_changes import Changes, running
 from stand_in_node_widgets import stop_observing
 from stand_in_qt import live_timers, mirror
-from stand_in_scene import DisplayableManagers, SubjectHierarchy
+from stand_in_scene import DisplayableManagers, SubjectHierarchy, segmentations_logic
 from stand_in_segment_editor import SegmentEditorStandIn, close_editors, qSlicerSegmentEditorEffectFactory
 from stand_in_slots import failures
 from stand_in_user import user_functions
@@ -112,8 +112,7 @@ class Application:
         cache = slicer.vtkCacheManager()
         cache.SetRemoteCacheDirectory(str(self.folder / "cache"))
         scene.SetCacheManager(cache)
-        self._segmentations = slicer.vtkSlicerSegmentationsModuleLogic()
-        self._segmentations.SetMRMLScene(scene)
+        self._segmentations = segmentations_logic(scene)
         self._observers = SubjectHierarchy(scene), DisplayableManagers(scene)
         modules = Modules()
         modules.segmentations = LoadedModule("Segmentations", logic=self._segmentations)

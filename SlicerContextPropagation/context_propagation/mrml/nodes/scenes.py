@@ -15,9 +15,14 @@ def prepare_scene(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLScene:
         The same scene.
     """
     if not scene.IsNodeClassRegistered("vtkMRMLSegmentEditorNode"):
+        factory = slicer.vtkSegmentationConverterFactory.GetInstance()
+        before = factory.GetConverterRules()
         logic = slicer.vtkSlicerSegmentationsModuleLogic()
         logic.SetMRMLScene(scene)
         logic.SetMRMLScene(None)
+        if before:  # the logic adds the rules once more, and a conversion tries every combination of all rules
+            for rule in factory.GetConverterRules()[len(before) :]:
+                factory.UnregisterConverterRule(rule)
     return scene
 
 
