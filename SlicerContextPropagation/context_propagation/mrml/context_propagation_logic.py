@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
@@ -95,9 +95,16 @@ class ContextPropagationLogic:
 
     # -- model -------------------------------------------------------------------------------------------------------
 
-    def load_model(self, folder: str | Path, *args: Any, **kwargs: Any) -> LoadedModel:
-        """`load_operation` with the same arguments, run here."""
-        return self.load_operation(folder, *args, **kwargs).run()
+    def load_model(
+        self,
+        folder: str | Path,
+        label: str | int | None = None,
+        device: str = "auto",
+        trust: bool = False,
+        orientation: str | None = None,
+    ) -> LoadedModel:
+        """`load_operation`, run here."""
+        return self.load_operation(folder, label, device, trust, orientation).run()
 
     def load_operation(
         self,
