@@ -36,6 +36,7 @@ def measured(tmp_path_factory):
     return Measured(tmp_path_factory.mktemp("benchmark"))
 
 
+@pytest.mark.long
 def test_each_row_is_there_with_its_median(measured):
     assert measured.found["failures"] == []
     assert {(row["build"], row["what"]) for row in measured.found["rows"]} == ROWS
@@ -44,11 +45,13 @@ def test_each_row_is_there_with_its_median(measured):
         assert row["build"] == "machine" or row["seconds"] == pytest.approx(row["repeats"][0])
 
 
+@pytest.mark.long
 def test_memory_is_measured_where_a_process_is_alone_with_it(measured):
     peaks = {row["what"] for row in measured.found["rows"] if row["mib"] is not None}
     assert peaks == {"forward pass", "prompt", "literal evaluation", "set_image", "set_image again", "edit 1"}
 
 
+@pytest.mark.long
 def test_ratios_are_the_quotients_of_their_own_figures(measured):
     rows = {(row["build"], row["what"]): row for row in measured.found["rows"]}
 
@@ -61,12 +64,14 @@ def test_ratios_are_the_quotients_of_their_own_figures(measured):
             assert ratio["value"] is None
 
 
+@pytest.mark.long
 def test_what_is_written_is_what_is_printed(measured):
     assert measured.printed == report(measured.found)
     for words in ("seed: 0", "hardware: ", "commit: ", "window 16 x 16 x 16, blob 8 x 8 x 8", "measured rates: "):
         assert words in measured.printed
 
 
+@pytest.mark.long
 def test_the_edit_says_how_far_it_came(measured):
     (edit,) = [row for row in measured.found["rows"] if row["what"] == "edit 1"]
 
@@ -79,10 +84,12 @@ def test_the_edit_says_how_far_it_came(measured):
     assert edit["counts"] == (after >= 0.95)
 
 
+@pytest.mark.long
 def test_a_picture_is_drawn(measured):
     assert measured.plot.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_a_trained_network_is_kept(measured, caplog):
     (kept,) = measured.work.iterdir()
     assert kept.name.startswith("plain-3-stages-")

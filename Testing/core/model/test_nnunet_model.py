@@ -249,7 +249,7 @@ def test_an_unknown_label_is_named_with_those_there_are(tmp_path, label):
 @pytest.mark.parametrize("device", ["gpu", "CPU", ""])
 def test_an_unknown_device_is_named(tmp_path, device):
     folder = write_nnunet_folder(tmp_path / "m")
-    with pytest.raises(UserInputError, match=f"device '{device}'; choose auto, cpu or cuda"):
+    with pytest.raises(UserInputError, match=f"device '{device}'; choose auto, cpu, cuda or mps"):
         NnunetModel.load(folder, device=device)
 
 
