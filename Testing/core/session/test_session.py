@@ -526,6 +526,24 @@ def test_undo_before_an_image_is_set_has_nothing_to_do(model):
         _ = Session(model).window_prediction
 
 
+def test_what_a_preview_gives_is_taken_over_without_a_copy_and_read_only(model):
+    session = started(model)
+    before = session.segmentation.copy()
+    preview = session.preview([redrawn(session)])
+    given = preview.segmentation
+
+    session.add(preview.step, given)
+
+    assert session.segmentation is given
+    assert not given.flags.writeable
+    after = given.copy()
+    assert session.undo()
+    assert np.array_equal(session.segmentation, before)
+    assert session.redo()
+    assert np.array_equal(session.segmentation, after)
+    assert np.array_equal(given, after)
+
+
 def test_a_preview_that_is_added_is_a_propagation_and_one_that_is_not_leaves_what_can_be_redone(model):
     session, other = started(model), started(model)
     first, second = redrawn(session), redrawn(session, 0, 9)

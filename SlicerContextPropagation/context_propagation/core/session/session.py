@@ -260,13 +260,19 @@ class Session:
         self.add(preview.step)
         return preview.result
 
-    def add(self, step: Step) -> None:
+    def add(self, step: Step, segmentation: np.ndarray | None = None) -> None:
         """Do what a preview came to; what was undone before can no longer be redone.
 
         Args:
             step: Of a preview of this session, in which nothing was done since.
+            segmentation: bool `[K, J, I]`, what it gives, where that is at hand: it is taken over, read-only from now
+                on, and no copy is made.
         """
-        self._apply(step)
+        if segmentation is None:
+            self._apply(step)
+        else:
+            segmentation.flags.writeable = False
+            self.segmentation, self.records = segmentation, step.after
         self.done.append(step)
         self.undone.clear()
 

@@ -241,7 +241,8 @@ class PropagationLogic:
                 written=None if in_editor else report.flips,
                 in_editor=in_editor,
                 saved=_saved(pending, report),
-            )
+            ),
+            result.segmentation,
         )
         return Propagation(pending.edits, result, report)
 
