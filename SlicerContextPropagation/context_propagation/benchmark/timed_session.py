@@ -234,7 +234,7 @@ def session_steps(job: Job) -> Steps:
     fusion = _fusion(job)
     with np.load(job["case"]) as case:
         images, mask, indices, drawn = (case[name] for name in ("images", "mask", "indices", "drawn"))
-    groups = [[[tuple(span) for span in job["window"]]]] if job["window"] else []
+    groups = [[tuple(tuple(span) for span in job["window"])]] if job["window"] else []
     meter = Meter(job["device"])
     step = 0
     while True:
