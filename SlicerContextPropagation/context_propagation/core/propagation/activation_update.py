@@ -226,8 +226,8 @@ def _run_lbfgs(start: torch.Tensor, search: _Search) -> StopReason:
 def _natural_scale(objective: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
     """The unit of f in which the first step of torch's LBFGS, g / |g|_1, is Polyak's: L g / |g|_2^2 in f.
 
-    That is the step to the minimum 0 of a loss that falls as its gradient says. A step of 1 / |g|_1 of f itself is
-    hundreds of times too short, and costs four evaluations.
+    That is the step to the minimum 0 of a loss that falls as its gradient says. A step of g / |g|_1 in f
+    itself is far too short: the line search would spend the first evaluations on lengthening it.
 
     Source: Polyak, Introduction to Optimization, 1987, section 5.3.
     """
