@@ -17,8 +17,8 @@ class FusionRecipe:
         level: Decoder level of the features that are fused.
         fusion: Variant of the networks, see `FusionSettings`.
         width: Of their hidden layers, as a multiple of f's channels.
-        most_hidden: Hidden channels are no more than this, so that the fusion network of a base network with 128 features
-            and more does not cost more than the rest of an edit.
+        most_hidden: Hidden channels are no more than this, so that the fusion network of a base network with 128
+            features and more does not cost more than the rest of an edit.
         epochs: At most so many passes over the examples.
         averaging: Of the weights over the steps, see `TrainingSettings`.
         edits_per_case: Simulated edits of each training case.
