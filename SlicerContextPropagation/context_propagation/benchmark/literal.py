@@ -70,10 +70,14 @@ class LiteralWindow:
         network: PlainConvUNet or ResidualEncoderUNet without deep supervision, in evaluation mode; it is not changed.
         x: The window, `[1, C, D, H, W]`, preprocessed.
         level: The features enter the last `level` decoder stages.
+        image: The part of the window that is no padding; decoded is this part alone. By default all of it.
     """
 
     @torch.no_grad()
-    def __init__(self, network: nn.Module, x: torch.Tensor, level: int) -> None:
+    def __init__(
+        self, network: nn.Module, x: torch.Tensor, level: int, image: tuple[slice, slice, slice] | None = None
+    ) -> None:
+        self._image = (..., *(image or (slice(None),) * 3))
         decoder = cast(Any, network.decoder)
         skips = cast(Any, network.encoder)(x)
         f, last = skips[-1], len(decoder.stages)
@@ -109,10 +113,10 @@ class LiteralWindow:
                     setattr(parent, name, seen[norm])
 
     def decode(self, f: torch.Tensor) -> torch.Tensor:
-        """Logits `[1, C, D, H, W]` of the whole window; differentiable in `f`."""
+        """Logits `[1, C, D, H, W]` of the whole window, or of the image's part of it; differentiable in `f`."""
         for up, stage, skip in zip(self._up, self._stages, self.skips, strict=True):
             f = stage(torch.cat((up(f), skip), 1))
-        return cast(torch.Tensor, self._head(f))
+        return cast(torch.Tensor, self._head(f)[self._image])
 
     def predicted(self, f: torch.Tensor) -> np.ndarray:
         """The target, bool `[D, H, W]`."""

@@ -26,7 +26,8 @@ from context_propagation.mrml.session.current_session import CurrentSession
 from context_propagation.mrml.session.earlier_edits import Earlier, earlier_of, saved_in_scene, to_replay
 from context_propagation.mrml.session.live_session import SliceUncertainty
 from context_propagation.mrml.session.operation import Operation
-from context_propagation.mrml.session.propagation_logic import PendingPropagation, Propagation, PropagationLogic
+from context_propagation.mrml.session.pending_propagation import PendingPropagation, Propagation
+from context_propagation.mrml.session.propagation_logic import PropagationLogic
 from context_propagation.mrml.session.session_start import SessionStart, own_writer
 from context_propagation.mrml.session.start_check import StartCheck, check_operation
 from context_propagation.mrml.writing.segment_writer import SegmentWriter, WriteReport
@@ -374,8 +375,20 @@ class ContextPropagationLogic:
     # -- end ---------------------------------------------------------------------------------------------------------
 
     def close_session(self) -> None:
-        """Free the cached features; selection, segment and scene stay as they are."""
+        """Free the cached features; selection, segment and scene stay as they are.
+
+        The image as the model sees it stays, so that another session on it begins at once.
+        """
         self._current.close()
+
+    def forget_selection(self) -> None:
+        """What was selected is gone from the scene: free the session, and what the model made of the image."""
+        self.close_session()
+        self.selection = None
+        if self.loaded is not None:
+            from context_propagation.core.session.ready_image import forget_image
+
+            forget_image(self.loaded.model)
 
     def close(self) -> None:
         """Free the session and the model, and forget the selection."""

@@ -11,7 +11,7 @@ from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation.activation_update import UpdateSettings
-from context_propagation.core.session.ready_image import ready_image
+from context_propagation.core.session.ready_image import forget_image, ready_image
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from nnunet_folders import write_nnunet_folder
@@ -113,6 +113,15 @@ def test_a_first_segmentation_of_an_image_that_was_predicted_is_kept(model, call
     session.set_image(image(), given)
     assert np.array_equal(session.initial, given)
     assert calls["predict"] == 1
+
+
+def test_what_was_prepared_is_freed_where_the_image_is_forgotten(model):
+    prepared = weakref.ref(ready_image(model, image()).prepared)
+    gc.collect()
+    assert prepared() is not None
+    forget_image(model)
+    gc.collect()
+    assert prepared() is None
 
 
 def test_what_was_prepared_goes_with_the_model(folder):

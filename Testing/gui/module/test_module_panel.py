@@ -1,7 +1,9 @@
 """The module's panel, driven as a user does: real Qt, real MRML, a real nnU-Net in a bundle."""
 
+import gc
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -644,6 +646,14 @@ def test_a_model_with_several_labels_is_listed_once_for_each(module, ct, tmp_pat
 
     assert module.texts("error") == []
     assert user.shared.logic.loaded.model.target_name == "node"
+
+
+def test_closing_the_scene_frees_what_the_model_made_of_the_image(ready, module):
+    prepared = weakref.ref(ready.shared.logic.session.cache.prepared)
+    module.scene.Clear(0)
+    settle()
+    gc.collect()
+    assert prepared() is None
 
 
 def test_a_loaded_scene_brings_its_choices_into_an_open_panel(ready, ct, module, bundle, tmp_path):

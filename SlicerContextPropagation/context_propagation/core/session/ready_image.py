@@ -62,6 +62,11 @@ def ready_image(model: SegmentationModel, volume: SourceVolume) -> ReadyImage:
     return ReadyImage(volume, known.prepared)
 
 
+def forget_image(model: SegmentationModel) -> None:
+    """Free what a model made of the image that it was given last."""
+    _latest.pop(model, None)
+
+
 def predicted_target(
     model: SegmentationModel, prepared: PreparedImage, progress: Progress, cancelled: CancelCheck
 ) -> np.ndarray:

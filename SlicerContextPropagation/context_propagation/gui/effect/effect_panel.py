@@ -23,7 +23,7 @@ from context_propagation.gui.work.messages import guarded
 from context_propagation.gui.work.shared import shared
 from context_propagation.gui.work.worker import Job
 from context_propagation.mrml.nodes.selection import Selection
-from context_propagation.mrml.session.propagation_logic import PendingPropagation
+from context_propagation.mrml.session.pending_propagation import PendingPropagation
 from context_propagation.mrml.session.session_node import remove_orphaned_sessions
 from context_propagation.mrml.writing.effect_writer import EffectWriter
 
@@ -295,8 +295,7 @@ class EffectPanel:
     def _free_dead_session(self) -> None:
         selection = self._logic.selection
         if selection is not None and not self._runner.busy and not is_there(selection):
-            self._logic.close_session()
-            self._logic.selection = None
+            self._logic.forget_selection()
             self._say(self._said.message)  # that it is gone is said of what is there now
 
     def _notice_selection(self) -> None:

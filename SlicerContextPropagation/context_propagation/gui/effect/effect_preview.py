@@ -15,7 +15,7 @@ from context_propagation.mrml.nodes.preview_node import PropagationPreview
 from context_propagation.mrml.nodes.segments import segment_name
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.nodes.volume_nodes import planes_of_volume
-from context_propagation.mrml.session.propagation_logic import PendingPropagation
+from context_propagation.mrml.session.pending_propagation import PendingPropagation
 from context_propagation.mrml.writing.foreseen_losses import count_refused, lost_by_others
 
 

@@ -31,7 +31,7 @@ from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.nodes.slice_plot import remove_plot, show_in_plot
 from context_propagation.mrml.nodes.volume_nodes import planes_of_volume
 from context_propagation.mrml.session.operation import Operation
-from context_propagation.mrml.session.propagation_logic import PendingPropagation
+from context_propagation.mrml.session.pending_propagation import PendingPropagation
 from context_propagation.mrml.session.start_check import StartCheck
 from context_propagation.mrml.writing.segment_writer import WriteReport
 

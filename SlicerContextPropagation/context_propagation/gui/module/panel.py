@@ -80,8 +80,7 @@ class Panel:
     def _scene_closed(self, caller: vtk.vtkObject, event: str) -> None:
         self._shared.runner.cancel()
         if not self._shared.runner.busy:  # else the run's end frees what it holds
-            self._shared.logic.close_session()
-            self._shared.logic.selection = None
+            self._shared.logic.forget_selection()
         self.inputs.show_parameters(self._parameters_of())
         self.update()
 
@@ -105,8 +104,7 @@ class Panel:
         if any(node.GetScene() is None for node in nodes):
             self._shared.runner.cancel()
             if not self._shared.runner.busy:
-                self._shared.logic.close_session()
-                self._shared.logic.selection = None
+                self._shared.logic.forget_selection()
         self.inputs.choose_only_volume()
         self.update()
 

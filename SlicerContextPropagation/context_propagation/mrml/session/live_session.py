@@ -17,7 +17,8 @@ from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.session.saved_session import SavedPropagation, SavedSession
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.session.operation import Operation
-from context_propagation.mrml.session.propagation_logic import PendingPropagation, Propagation, PropagationLogic
+from context_propagation.mrml.session.pending_propagation import PendingPropagation, Propagation
+from context_propagation.mrml.session.propagation_logic import PropagationLogic
 from context_propagation.mrml.session.session_node import write_session
 
 if TYPE_CHECKING:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +15,8 @@ from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
 from context_propagation.core.image.drawings import Drawing, find_drawing, mask_of_places
 from context_propagation.core.image.own_grid import NO_SLICES, OwnGrid, OwnMask, OwnSlices
 from context_propagation.core.image.slices import SliceEdit
-from context_propagation.core.session.saved_session import SavedPropagation
 from context_propagation.mrml.session.operation import Operation, Result
+from context_propagation.mrml.session.pending_propagation import PendingPropagation, Propagation
 from context_propagation.mrml.session.segment_image import SegmentImage
 from context_propagation.mrml.session.segment_step import SegmentStep, count_missing, segment_steps
 from context_propagation.mrml.writing.editor_logic_writer import EditorLogicWriter
@@ -27,42 +26,6 @@ if TYPE_CHECKING:
     from context_propagation.core.session.session import Session
     from context_propagation.core.session.session_settings import PropagationResult
     from context_propagation.core.session.step import Step
-
-
-@dataclass(frozen=True)
-class Propagation:
-    """What one `propagate` did.
-
-    Attributes:
-        edits: The slices that were found redrawn.
-        result: The engine's `PropagationResult`.
-        report: Voxels written and refused.
-    """
-
-    edits: tuple[SliceEdit, ...]
-    result: PropagationResult
-    report: WriteReport
-
-
-@dataclass(frozen=True)
-class PendingPropagation:
-    """What a propagation came to, not made yet: segment and engine are as they were until `apply`.
-
-    Attributes:
-        edits: The slices that were found redrawn.
-        result: The engine's `PropagationResult`.
-        step: What the engine's history will take.
-        known: The segment before it was redrawn, on its own grid.
-        drawn: The segment as redrawn.
-        drawing: What was drawn, and where it lies on the segment's own grid.
-    """
-
-    edits: tuple[SliceEdit, ...]
-    result: PropagationResult
-    step: Step
-    known: BoxedMask
-    drawn: BoxedMask
-    drawing: Drawing
 
 
 class PropagationLogic:
@@ -240,7 +203,7 @@ class PropagationLogic:
                 drawing=drawing,
                 written=None if in_editor else report.flips,
                 in_editor=in_editor,
-                saved=_saved(pending, report),
+                saved=pending.saved(report),
             ),
             result.segmentation,
         )
@@ -393,9 +356,3 @@ class PropagationLogic:
         if not any(mask is not None and current.is_same(mask) for mask in (self._left, known)):
             name = self._image.node.GetName()
             raise UserInputError(f"'{name}' was edited since the last propagation; undo that edit first")
-
-
-def _saved(pending: PendingPropagation, report: WriteReport) -> SavedPropagation:
-    made_at, result = datetime.now(timezone.utc).isoformat(timespec="seconds"), pending.result
-    said = result.scope, result.changed_per_slice, report.refused
-    return SavedPropagation(pending.edits, pending.drawn, made_at, *said, pending.drawing.own_slices)
