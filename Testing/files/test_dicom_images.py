@@ -13,6 +13,8 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.files.image_files import read_image, read_source_volume
 from context_propagation.files.rtstruct_reading import read_roi
 from context_propagation.files.rtstruct_writing import SEMIAUTOMATIC, write_new_structure_set
+from context_propagation.files.segmentation import Wanted
+from context_propagation.segmentations.segmentation_files import read_together, write_predicted
 
 pydicom = pytest.importorskip("pydicom")
 from dicom_files import GEOMETRIES, Geometry, Series, made, save, write_ct_series  # noqa: E402
@@ -289,6 +291,25 @@ def test_contours_refer_to_the_frames_of_a_multi_frame_series(series, tmp_path):
     assert contour.ContourImageSequence[0].ReferencedFrameNumber == 5  # slice 1 is the last but one of six
     (listed,) = written.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0].RTReferencedSeriesSequence
     assert len(listed.ContourImageSequence) == 1
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [3, 0, 5, 1, 4, 2]])
+def test_a_segmentation_refers_to_the_frames_of_a_multi_frame_series(series, order, tmp_path):
+    pytest.importorskip("highdicom")
+    folder = enhanced(series, order)
+    mask = np.zeros(SHAPE, bool)
+    mask[1, 2:5, 3:7] = True
+    volume = read_source_volume([folder])
+
+    write_predicted(tmp_path / "out.seg.dcm", mask, "GTV", volume, [folder])
+
+    (found,) = read_together([tmp_path / "out.seg.dcm"], Wanted("GTV", (1,)), volume, [folder])
+    assert np.array_equal(found.mask, mask)
+    (frame,) = pydicom.dcmread(tmp_path / "out.seg.dcm").PerFrameFunctionalGroupsSequence
+    (source,) = frame.DerivationImageSequence[0].SourceImageSequence
+    assert source.ReferencedSOPInstanceUID == pydicom.dcmread(folder / "1.dcm").SOPInstanceUID
+    assert source.ReferencedFrameNumber == order.index(1) + 1
+    assert frame.PlanePositionSequence[0].ImagePositionPatient == series.slices[1].ImagePositionPatient
 
 
 def test_frames_at_one_position_are_several_phases(series):

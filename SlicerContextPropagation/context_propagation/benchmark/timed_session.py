@@ -323,6 +323,8 @@ def ct_steps(job: Job) -> Steps:
     meter = Meter(job["device"])
     while True:
         session = _named("Session", "")(model, settings, fusion)
+        image = image.copy()
+        image.flat[0] += 1  # another image: else nothing would be prepared and predicted again
         volume = _named("SourceVolume", "")(image[None], to_lps)
         with meter.measured() as set_image:
             stages = Stages(meter.now)

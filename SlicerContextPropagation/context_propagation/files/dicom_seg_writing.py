@@ -40,15 +40,11 @@ def check_seg_output(path: Path, images: Sequence[Path]) -> None:
     """Refuse, before anything is computed, a DICOM segmentation that cannot be written.
 
     Raises:
-        UserInputError: No channel is a DICOM folder with a frame of reference, its slices are frames of one file, or
-            `path` is one of them.
+        UserInputError: No channel is a DICOM folder with a frame of reference, or `path` is one of its files.
         MissingDependencyError: The extra is not installed.
     """
     require("highdicom", extra=EXTRA)
-    folder = framed_folder(path, images)
-    files = slice_files(folder)
-    if len(files) == 1:
-        raise UserInputError(f"DICOM folder '{folder}' holds one multi-frame file; write .dcm, .seg.nrrd or .nii.gz")
+    files = slice_files(framed_folder(path, images))
     if path.resolve() in {file.resolve() for file in files}:
         raise UserInputError(f"Output '{path}' is a slice of the image; choose another name")
 
@@ -128,17 +124,17 @@ def _write(
     hd, seg = require("highdicom", extra=EXTRA), require("highdicom.seg", extra=EXTRA)
     folder = framed_folder(path, images)
     with damage_named(f"DICOM folder '{folder}'"):
-        slices = [_with_missing(header) for header in read_series(folder, volume).slices]
+        sources = [_with_missing(header) for header in _sources(folder, volume)]
         voxels = hd.Volume(
             np.moveaxis(masks, 0, -1).astype(np.uint8),
             ijk_to_lps[:, [2, 1, 0, 3]],
             "PATIENT",
-            frame_of_reference_uid=slices[0].FrameOfReferenceUID,
+            frame_of_reference_uid=sources[0].FrameOfReferenceUID,
             channels={"SegmentNumber": [description.segment_number for description in descriptions]},
         )
         made: Any = seg.Segmentation(
-            *(slices, voxels, "BINARY", descriptions, hd.UID()),
-            series_number=SERIES_NUMBER_AFTER + int(slices[0].get("SeriesNumber", None) or 0),
+            *(sources, voxels, "BINARY", descriptions, hd.UID()),
+            series_number=SERIES_NUMBER_AFTER + int(sources[0].get("SeriesNumber", None) or 0),
             sop_instance_uid=hd.UID(),
             instance_number=1,
             manufacturer=MAKER,
@@ -146,10 +142,22 @@ def _write(
             software_versions=context_propagation.__version__,
             device_serial_number="0",
         )
+        (measures,) = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+        if "SliceThickness" not in measures:  # taken from a multi-frame image that does not say it; readers ask for it
+            measures.SliceThickness = measures.SpacingBetweenSlices
     try:
         made.save_as(path)
     except OSError as error:
         raise UserInputError(f"Output '{path.name}' cannot be written; check that its folder has room") from error
+
+
+def _sources(folder: Path, volume: SourceVolume) -> list[Dataset]:
+    """The headers of a series' files: one for each slice, or one for all of them."""
+    slices = read_series(folder, volume).slices
+    if "ReferencedFrameNumber" not in slices[0]:
+        return list(slices)
+    del slices[0].ReferencedFrameNumber
+    return [slices[0]]
 
 
 def _with_missing(header: Dataset) -> Dataset:

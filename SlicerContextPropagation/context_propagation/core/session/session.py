@@ -257,8 +257,9 @@ class Session:
         Args, errors: as `preview`.
         """
         preview = self.preview(edits, progress, cancelled, spared)
-        self.add(preview.step)
-        return preview.result
+        result = preview.result
+        self.add(preview.step, result.segmentation)
+        return result
 
     def add(self, step: Step, segmentation: np.ndarray | None = None) -> None:
         """Do what a preview came to; what was undone before can no longer be redone.

@@ -54,7 +54,7 @@ class PropagationResult:
     """What one edit changed.
 
     Attributes:
-        segmentation: bool `[K, J, I]`, the whole result; a copy.
+        segmentation: bool `[K, J, I]`, the whole result; once propagated it is the session's too, and read-only.
         changed: bool `[K, J, I]`, the voxels that propagation changed, the drawing itself not counted.
         axis: Array axis of the edited slices.
         edited_slices: Their indices.
