@@ -39,7 +39,7 @@ def line(**changes) -> dict:
         "fold": 0, "case": "a", "pick": "worst", "level": 2, "edits": 1, "row": "fusion", "scope": "whole", "slice": 5,
         "dsc": 0.8, "hd95_mm": 3.0, "sensitivity": 0.7, "specificity": 0.999, "surface_dice_2mm": 0.9,
         "added_path_length_mm": 120.0, "regressed_slices": 1, "untouched_slices": 10, "far_voxels_changed": 5,
-        "far_voxels": 1000, "drawn_exact": True, "seconds": 1.5, "error": "",
+        "far_voxels": 1000, "new_islands": 0, "seam_mm2": 12.0, "drawn_exact": True, "seconds": 1.5, "error": "",
     }  # fmt: skip
     return {**usual, **changes}
 
@@ -182,7 +182,7 @@ def test_an_oracle_that_gains_nothing_gives_no_share():
 def test_the_regression_rate_sums_slices_over_cases_once_though_scopes_repeat_them():
     lines = [
         line(case=case, scope=scope, regressed_slices=regressed, untouched_slices=untouched, far_voxels_changed=changed,
-             drawn_exact=case == "a", seconds=seconds)
+             new_islands=changed // 10, seam_mm2=changed, drawn_exact=case == "a", seconds=seconds)
         for case, regressed, untouched, changed, seconds in (("a", 1, 10, 5, 1.0), ("b", 3, 30, 25, 3.0))
         for scope in ("whole", "near", "far")
     ]  # fmt: skip
@@ -192,6 +192,7 @@ def test_the_regression_rate_sums_slices_over_cases_once_though_scopes_repeat_th
     assert item.regression_rate == pytest.approx(0.1)
     assert (item.far_voxels_changed, item.far_voxels) == (30, 2000)
     assert item.far_share_changed == pytest.approx(0.015)
+    assert (item.new_islands, item.cases_with_islands, item.mean_seam_mm2) == (2, 1, 15)
     assert item.drawn_exact_percent == pytest.approx(50)
     assert (item.median_seconds, item.cases) == (2.0, 2)
 
@@ -324,6 +325,8 @@ def test_the_safety_table_shows_shares_in_percent():
         "row": "fusion",
         "regression rate": "10.0 %",
         "regressed of untouched slices": "1 of 10",
+        "new islands": "0 in 0 cases",
+        "seam": "12.0 mm²",
         "far voxels changed": "0.5 %",
         "drawn slices exact": "100.0 %",
         "median seconds": "1.50",
@@ -482,6 +485,7 @@ def test_counts_are_whole_numbers_in_the_csv_also_beside_a_failure_that_lacks_th
     expected = {
         "level": ["2", "2"], "edits": ["1", "1"], "slice": ["17", ""], "regressed_slices": ["0", ""],
         "untouched_slices": ["10", ""], "far_voxels_changed": ["1234567", ""], "far_voxels": ["123456789", ""],
+        "new_islands": ["0", ""],
     }  # fmt: skip
     assert {column: list(text[column]) for column in COUNTS} == expected
     assert list(text["dsc"]) == ["0.12346", ""]

@@ -127,7 +127,8 @@ def make_session(model):
     from context_propagation.core.session.session import Session
     from context_propagation.core.session.session_settings import SessionSettings
 
-    settings = SessionSettings(window_border=4, update=UpdateSettings(iterations=4))
+    # without training nearly all that flips is stray: tidied, nothing would be left to write
+    settings = SessionSettings(window_border=4, update=UpdateSettings(iterations=4), tidy=False)
     return lambda fusion=None: Session(model, settings, fusion)
 
 

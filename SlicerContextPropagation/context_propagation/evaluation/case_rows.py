@@ -13,13 +13,15 @@ import numpy as np
 from context_propagation.core.errors import MissingDependencyError
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.measures.accuracy import SCOPES, measure_scopes
+from context_propagation.core.measures.appearance import new_islands, seam_mm2
 from context_propagation.core.measures.regression import far_voxels_changed, regressed_slices
 from context_propagation.core.propagation.fusion_network import Fusion
 from context_propagation.core.session.preview import Preview
 from context_propagation.core.session.session import Session
+from context_propagation.evaluation.calibration import calibrated
 from context_propagation.evaluation.contour_interpolation import STEPS, interpolated_between, load_interpolator
 from context_propagation.evaluation.results import CaseRow
-from context_propagation.evaluation.rows import FUSION, NEEDED_NO_EDIT, PICKS, Pick
+from context_propagation.evaluation.rows import CALIBRATION, FUSION, NEEDED_NO_EDIT, PAPER_PAIR, PICKS, Pick
 from context_propagation.evaluation.simulated_case import FAR_RULES, CaseJob, CaseSession, pasted
 
 
@@ -82,8 +84,10 @@ class _CaseEvaluation(CaseSession):
         preview = self.preview(edit)
         rows["update"] = EditedMask(preview.segmentation, seconds := time.perf_counter() - start)
         for name, fusion in self.fusions.items():
-            fused = _timed(_fused, preview, fusion)
+            composed = replace(preview, tidy=False) if name in PAPER_PAIR else preview
+            fused = _timed(_fused, composed, fusion)
             rows[name] = replace(fused, seconds=seconds + fused.seconds)
+        rows[CALIBRATION] = _timed(calibrated, preview)
         if self.job.interpolation:
             load_interpolator()
         for step in STEPS if self.job.interpolation else ():
@@ -125,6 +129,8 @@ class _CaseEvaluation(CaseSession):
         untouched = [s for s in range(mask.shape[self.axis]) if s not in indices]
         regression = regressed_slices(self.baseline, mask, self.truth, self.axis, untouched)
         changes = far_voxels_changed(self.baseline, mask, self.axis, indices, neighbours)
+        islands = new_islands(pasted(self.baseline, edits), mask, self.axis, indices)
+        seam = seam_mm2(mask, self.truth, self.axis, indices[-1], neighbours, self.volume.spacing_kji_mm)
         exact = row == "baseline" or all(np.array_equal(mask.take(e.index, e.axis), e.mask) for e in edits)
         for scope in SCOPES:
             yield CaseRow(
@@ -141,6 +147,8 @@ class _CaseEvaluation(CaseSession):
                 untouched_slices=regression.untouched,
                 far_voxels_changed=changes.changed,
                 far_voxels=changes.voxels,
+                new_islands=islands,
+                seam_mm2=seam,
                 drawn_exact=exact,
                 seconds=edited.seconds,
             )

@@ -113,6 +113,8 @@ def _safety_table(summary: Summary, here: dict[str, Any]) -> str:
             "regression rate": _percent(item.regression_rate),
             "regressed of untouched slices": f"{item.regressed_slices} of {item.untouched_slices}",
             "far voxels changed": _percent(item.far_share_changed),
+            "new islands": f"{item.new_islands} in {item.cases_with_islands} cases",
+            "seam": f"{item.mean_seam_mm2:.1f} mm²",
             "drawn slices exact": "—" if item.row == "baseline" else _percent(item.drawn_exact_percent / 100),
             "median seconds": "—" if item.median_seconds is None else f"{item.median_seconds:.2f}",
             "cases": str(item.cases),

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-COUNTS = ("level", "edits", "slice", "regressed_slices", "untouched_slices", "far_voxels_changed", "far_voxels")
+COUNTS = (
+    "level",
+    "edits",
+    "slice",
+    "regressed_slices",
+    "untouched_slices",
+    "far_voxels_changed",
+    "far_voxels",
+    "new_islands",
+)
 """Columns that stay whole numbers, also where a failure leaves them empty."""
 
 

@@ -30,6 +30,8 @@ class CaseRow:
         untouched_slices: All slices that were not drawn.
         far_voxels_changed: Voxels on far slices that changed.
         far_voxels: All voxels on far slices.
+        new_islands: See `core.measures.appearance`.
+        seam_mm2: See there; of the slice that was edited last.
         drawn_exact: Whether all drawn slices are exactly as drawn.
         seconds: Of the last edit.
         error: What went wrong, or `NEEDED_NO_EDIT`; empty where the line was measured.
@@ -53,6 +55,8 @@ class CaseRow:
     untouched_slices: int | None = None
     far_voxels_changed: int | None = None
     far_voxels: int | None = None
+    new_islands: int | None = None
+    seam_mm2: float | None = None
     drawn_exact: bool | None = None
     seconds: float | None = None
     error: str = ""
@@ -173,6 +177,9 @@ class RowSafety:
         far_voxels_changed: Voxels on far slices that changed.
         far_voxels: All voxels on far slices.
         far_share_changed: Their ratio; None where no slice is far.
+        new_islands: Connected pieces that the edit made and that no drawn slice runs through.
+        cases_with_islands: Cases with at least one.
+        mean_seam_mm2: How much more the area changes between near and far slices than the truth's own does.
         drawn_exact_percent: Cases whose drawn slices are exactly as drawn, in percent.
         median_seconds: Of one edit; None where it was not measured.
     """
@@ -188,6 +195,9 @@ class RowSafety:
     far_voxels_changed: int
     far_voxels: int
     far_share_changed: float | None
+    new_islands: int
+    cases_with_islands: int
+    mean_seam_mm2: float
     drawn_exact_percent: float
     median_seconds: float | None
 

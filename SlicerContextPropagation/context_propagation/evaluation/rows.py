@@ -11,13 +11,16 @@ from context_propagation.training.fusion.fusion_controls import InputsShown
 FUSION, NO_EDIT, ORACLE = "fusion", "no-edit control", "oracle"
 
 
+CALIBRATION = "calibration control"
+
+
 PAPER_PAIR = ("paper's fusion", "paper's fusion, no-edit control")
 
 
 INTERPOLATIONS = ("contour interpolation ±5", "contour interpolation ±10")
 
 
-ROWS = ("baseline", "paste", "update", FUSION, NO_EDIT, "edit-as-input control", *INTERPOLATIONS, ORACLE)
+ROWS = ("baseline", "paste", "update", FUSION, NO_EDIT, "edit-as-input control", CALIBRATION, *INTERPOLATIONS, ORACLE)
 """Names of the rows in their order; further ones follow in order of appearance."""
 
 

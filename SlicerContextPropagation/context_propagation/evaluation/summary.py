@@ -243,12 +243,17 @@ def _oracle_shares(valid: pd.DataFrame) -> tuple[OracleShare, ...]:
 
 def _safety(valid: pd.DataFrame) -> tuple[RowSafety, ...]:
     counts = ["regressed_slices", "untouched_slices", "far_voxels_changed", "far_voxels"]
-    once = valid[valid["scope"] == "whole"].astype(dict.fromkeys(counts, float))  # the same in every scope
+    once = valid[valid["scope"] == "whole"].astype(
+        dict.fromkeys([*counts, "new_islands", "seam_mm2"], float)
+    )  # the same in every scope
     lines = once.groupby([*SETTING, "row"], observed=True)
     table = lines[counts].sum().astype("int64")
     table["cases"] = lines.size()
     table["regression_rate"] = _ratio(table["regressed_slices"], table["untouched_slices"])
     table["far_share_changed"] = _ratio(table["far_voxels_changed"], table["far_voxels"])
+    table["new_islands"] = lines["new_islands"].sum().astype("int64")
+    table["cases_with_islands"] = lines["new_islands"].agg(lambda of_cases: int((of_cases > 0).sum()))
+    table["mean_seam_mm2"] = lines["seam_mm2"].mean()
     table["drawn_exact_percent"] = 100 * lines["drawn_exact"].mean()
     table["median_seconds"] = lines["seconds"].median()
     return _records(table.reset_index(), RowSafety)

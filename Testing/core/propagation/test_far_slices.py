@@ -138,7 +138,7 @@ def test_where_two_labels_tie_the_lower_one_has_the_voxel(tmp_path, target, wins
 def test_the_margins_are_those_of_the_fused_features_decoded_over_the_window(model):
     """One window larger than the image, 1 mm voxels: every step by hand."""
     fusion = random_fusion(model)
-    session = started(model, fusion, window_border=30)
+    session = started(model, fusion, window_border=30, tidy=False)
     (window,) = session.cache.windows
     features = window.features[0]
     edit = redrawn(session)
@@ -428,7 +428,7 @@ def test_with_a_fusion_network_far_slices_change_and_are_reported(model):
 
 
 def test_near_slices_are_the_same_with_and_without_a_fusion_network(model):
-    with_fusion, without = started(model, random_fusion(model)), started(model, None)
+    with_fusion, without = (started(model, fusion, tidy=False) for fusion in (random_fusion(model), None))
     edit = redrawn(without)
     fused, plain = with_fusion.propagate([edit]), without.propagate([edit])
     assert np.array_equal(fused.segmentation[8:13], plain.segmentation[8:13])

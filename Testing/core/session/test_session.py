@@ -250,7 +250,7 @@ def test_undo_keeps_a_voxel_that_was_changed_by_hand_and_changed_back(model):
 
 
 def test_voxels_that_an_edit_must_spare_are_not_written_by_it(model):
-    reference, session = started(model), started(model)
+    reference, session = started(model, tidy=False), started(model, tidy=False)
     edit = redrawn(reference)
     changed = reference.propagate([edit]).changed
     spared = np.zeros(SHAPE, bool)

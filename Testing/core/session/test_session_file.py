@@ -24,7 +24,7 @@ from nnunet_folders import write_nnunet_folder
 
 SHAPE = (20, 24, 40)
 SETTINGS = SessionSettings(
-    level=1, neighbours=1, update=UpdateSettings(iterations=2, proximal_weight=0.5), window_border=2
+    level=1, neighbours=1, update=UpdateSettings(iterations=2, proximal_weight=0.5), window_border=2, tidy=False
 )
 
 

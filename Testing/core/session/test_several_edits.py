@@ -55,7 +55,7 @@ def ball(radius=5):
 def started(model, mode, fusion=None, iterations=6, far_rule="average"):
     update = UpdateSettings(iterations=iterations)
     session = Session(
-        model, SessionSettings(update=update, neighbours=1, several_edits=mode, far_rule=far_rule), fusion
+        model, SessionSettings(update=update, neighbours=1, several_edits=mode, far_rule=far_rule, tidy=False), fusion
     )
     session.set_image(SourceVolume(smooth_noise(SHAPE)[None], np.eye(4)), ball())
     return session

@@ -484,7 +484,7 @@ def test_a_volume_that_is_deleted_after_the_last_step_was_computed_ends_the_run_
 
     def drain_after_the_deletion():
         if worker.job is not None and worker.job.operation.title.startswith(title) and not deleted:
-            while worker._done.empty():
+            while not worker.has_computed:
                 pass
             deleted.append(worker.job.operation.title)
             module.scene.RemoveNode(user.shared.logic.selection.segmentation_node if run == "measurement" else ct)

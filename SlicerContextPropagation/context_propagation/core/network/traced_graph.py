@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
 
 from context_propagation.core.errors import UserInputError
 
@@ -90,11 +90,10 @@ def trace_known(network: nn.Module, example: torch.Tensor) -> TracedGraph:
     """
     name = type(network).__name__
     traced = _out_of_place(_traced(shell(network), name, set(), None))
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        image = example.new_empty(example.shape)
-        images = [image, torch.cat((image, image), 2)]
-        shapes = [_recorded(traced, image)[1] for image in images]
-    return TracedGraph(name, traced, shapes[0], _factors(shapes, images), example.element_size())
+    recorder = _WithoutData(traced)
+    recorder.run(example.to("meta"))
+    factors = _factors([recorder.shapes] * 2, [example] * 2)  # its layers shrink and grow with any image
+    return TracedGraph(name, traced, recorder.shapes, factors, example.element_size())
 
 
 def trace(network: nn.Module, example: torch.Tensor) -> TracedGraph:
@@ -333,6 +332,15 @@ class _ShapeRecorder(fx.Interpreter):
         if isinstance(result, torch.Tensor):
             self.shapes[n] = tuple(result.shape)
         return result
+
+
+class _WithoutData(_ShapeRecorder):
+    """Of an image on torch's device "meta", where tensors have a shape and no values."""
+
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        module = self.fetch_attr(target)
+        named = [*module.named_parameters(), *module.named_buffers()]
+        return functional_call(module, {name: tensor.to("meta") for name, tensor in named}, args, kwargs)
 
 
 @torch.no_grad()

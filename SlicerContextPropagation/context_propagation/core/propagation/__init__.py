@@ -5,6 +5,7 @@
 | `activation_update.py` | f' by back-propagating the edit, and the loss of the drawn slice | Eq. 2-3, Eq. 5-7 |
 | `fusion_network.py` | the fusion network phi_fusion(f, f') | Fig. 2c |
 | `composition.py` | near and far slices joined, over several edits | Eq. 4 |
+| `stray_voxels.py` | islands, crumbs and one-voxel holes taken back | ours |
 | `drawn_slices.py` | drawn slices in the network's axes, and what a window must decode to | II-B |
 | `slice_update.py`, `updated_features.py` | Eq. 3 on one window, and what is kept of it | II-B |
 | `near_slices.py` | near slices, decoded from updated features | Eq. 4 |

@@ -8,11 +8,12 @@ from functools import cached_property, reduce
 import numpy as np
 
 from context_propagation.core.image.boxed_mask import EMPTY
-from context_propagation.core.image.boxes import Box, around, bounding_box, offset, slices_of
+from context_propagation.core.image.boxes import Box, around, bounding_box, dilate, offset, slices_of, whole
 from context_propagation.core.image.slices import NEAR_SLICES_ONLY, WHOLE_VOLUME, SliceEdit
 from context_propagation.core.propagation.composition import EditRecord, FarRule, compose, composed_box, drawn_voxels
 from context_propagation.core.propagation.edit_propagation import EditPropagation
 from context_propagation.core.propagation.fusion_network import FarThresholds, Fusion
+from context_propagation.core.propagation.stray_voxels import CONTEXT_VOXELS, without_strays
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 from context_propagation.core.session.session_settings import PropagationResult
 from context_propagation.core.session.step import Step
@@ -47,6 +48,7 @@ class Preview:
         propagation: How the edits were propagated.
         features: f' where it differs from f.
         far_rule: Which edits speak for a far voxel.
+        tidy: Whether new islands, crumbs and one-voxel holes are taken back, see `stray_voxels`.
         messages: What the user should know.
         far_thresholds: How sure a network must be before a far voxel changes; without, those of the fusion network.
     """
@@ -58,6 +60,7 @@ class Preview:
     propagation: EditPropagation
     features: tuple[UpdatedFeatures, ...]
     far_rule: FarRule
+    tidy: bool
     messages: tuple[str, ...] = ()
     far_thresholds: FarThresholds | None = None
 
@@ -113,12 +116,13 @@ class Preview:
 
     @cached_property
     def _written(self) -> tuple[Step, Box, np.ndarray]:
-        """The step; and a box with what changes, and in it the voxels that propagation, not the drawing, changes.
+        """The step; and a box around what changes, and in it the voxels that propagation, not the drawing, changes.
 
         Only voxels with R_n != R_(n-1) are written; where R_n is back at R_0, the first segmentation is.
         """
-        masks, box = self.masks, self._box
-        place, shape = slices_of(box), masks.segmentation.shape
+        masks, shape = self.masks, self.masks.segmentation.shape
+        box = dilate(self._box, (CONTEXT_VOXELS,) * 3, whole(shape))
+        place = slices_of(box)
         before, after = self._composed(self.before, box), self._composed(self.after, box)
         drawn = masks.segmentation[place].copy()
         for edit in self.edits:
@@ -126,6 +130,8 @@ class Preview:
         protected = masks.protected[place] | drawn_voxels(shape, self.after, box)
         wanted = np.where(after != masks.window_prediction[place], after, masks.initial[place])
         changed = (before != after) & (wanted != drawn) & ~protected
+        if self.tidy:
+            changed = without_strays(drawn, changed, ~protected, self.record.axis)
         result = drawn ^ changed
         inside = np.nonzero(result != masks.segmentation[place])
         flipped = np.ravel_multi_index([n + start for n, (start, _) in zip(inside, box, strict=True)], shape)

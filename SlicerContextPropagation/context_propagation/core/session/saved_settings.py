@@ -34,6 +34,7 @@ def read_settings(plain: object, file: Path) -> SessionSettings:
         memory_budget_bytes=None if budget is None else entries.whole_number("memory_budget_bytes", 0, 2**63),
         several_edits=cast(SeveralEdits, entries.choice("several_edits", get_args(SeveralEdits))),
         far_rule=cast(FarRule, entries.choice("far_rule", get_args(FarRule))),
+        tidy=entries.truth("tidy"),
     )
     entries.refuse_the_rest()
     return settings

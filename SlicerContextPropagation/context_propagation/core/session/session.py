@@ -241,6 +241,7 @@ class Session:
             propagation=self.propagation,
             features=propagated.features,
             far_rule=self.settings.far_rule,
+            tidy=self.settings.tidy,
             messages=messages,
         )
 

@@ -28,6 +28,7 @@ class SessionSettings:
         several_edits: "joint" optimises a further edit together with the drawn slices of the same axis, from the last
             f'; "one at a time" (the paper) optimises each edit alone from the untouched features.
         far_rule: "average" (the paper) or "latest": which edits speak for a far voxel.
+        tidy: Take back new islands, crumbs and one-voxel holes (`stray_voxels`); False leaves Eq. 4 as it stands.
     """
 
     level: int = 2
@@ -37,6 +38,7 @@ class SessionSettings:
     memory_budget_bytes: int | None = None
     several_edits: SeveralEdits = "joint"
     far_rule: FarRule = "average"
+    tidy: bool = True
 
     def __post_init__(self) -> None:
         if self.level not in (1, 2, 3):

@@ -23,7 +23,7 @@ TICK_MS = 5
 
 SHARE_SECONDS = 0.03
 """Slicer's event loop holds Python's lock while it waits: other threads compute only while Python runs on the main one.
-So each tick sleeps in Python, which lets go of the lock; far below what anyone notices."""
+So each tick waits in Python, which lets go of the lock; far below what anyone notices."""
 
 
 TELL_SECONDS = 0.2
@@ -117,7 +117,7 @@ class Runner:
         elif time.monotonic() - self._told > TELL_SECONDS:
             self.tell()
         else:
-            time.sleep(SHARE_SECONDS)
+            self._worker.await_computed(SHARE_SECONDS)
 
     def _hand_over(self) -> None:
         try:

@@ -65,7 +65,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._todo: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._done = threading.Event()
         self._thread: threading.Thread | None = None
         self.job: Job | None = None
 
@@ -77,7 +77,11 @@ class Worker:
     @property
     def has_computed(self) -> bool:
         """Whether `drain` would hand over a result, or an error."""
-        return not self._done.empty()
+        return self._done.is_set()
+
+    def await_computed(self, seconds: float) -> None:
+        """Let other threads work until there is something to hand over, at most so long."""
+        self._done.wait(seconds)
 
     def submit(
         self,
@@ -102,10 +106,9 @@ class Worker:
 
     def drain(self) -> bool:
         """Finish the operation whose computation has ended, and call its callback; True where there was one."""
-        try:
-            self._done.get_nowait()
-        except queue.Empty:
+        if not self._done.is_set():
             return False
+        self._done.clear()
         job, self.job = self.job, None
         assert job is not None  # one was done
         (computed, error), job.outcome, job.finished = job.outcome, (None, None), True
@@ -128,7 +131,7 @@ class Worker:
         end = time.monotonic() + seconds
         while self.busy and time.monotonic() < end:
             if not self.drain():
-                time.sleep(IDLE_WAIT_SECONDS)
+                self.await_computed(IDLE_WAIT_SECONDS)
         return not self.busy
 
     def close(self, seconds: float = 10.0) -> None:
@@ -147,4 +150,4 @@ class Worker:
         while (job := todo.get()) is not None:
             job.compute()
             del job  # the other thread holds the last reference: what it leads to is not freed on this one
-            done.put(True)
+            done.set()

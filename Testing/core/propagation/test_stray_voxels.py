@@ -1,0 +1,100 @@
+"""A propagation leaves no island of its own, no crumb and no hole of one voxel; what was there before stays."""
+
+import numpy as np
+import pytest
+
+from context_propagation.core.propagation.stray_voxels import without_strays
+
+SHAPE = (9, 12, 12)
+
+
+def block(k, j, i) -> np.ndarray:
+    mask = np.zeros(SHAPE, bool)
+    mask[slice(*k), slice(*j), slice(*i)] = True
+    return mask
+
+
+TARGET = block((2, 7), (3, 8), (3, 8))
+
+
+def result(before, changed, fixed=None, axis=0) -> np.ndarray:
+    free = np.ones(SHAPE, bool) if fixed is None else ~fixed
+    return before ^ without_strays(before, changed, free, axis)
+
+
+def test_a_new_piece_that_touches_nothing_that_was_there_is_not_added():
+    island, grown = block((4, 6), (10, 12), (10, 12)), block((4, 5), (8, 9), (3, 8))
+
+    assert np.array_equal(result(TARGET, island | grown), TARGET | grown)
+
+
+def test_a_new_piece_that_touches_the_target_at_a_corner_is_added():
+    corner = block((7, 8), (8, 9), (8, 9))
+
+    assert np.array_equal(result(TARGET, corner), TARGET | corner)
+
+
+def test_a_piece_that_was_there_before_stays_and_may_grow():
+    other, more = block((0, 1), (10, 11), (10, 11)), block((0, 1), (10, 11), (11, 12))
+
+    assert np.array_equal(result(TARGET | other, more), TARGET | other | more)
+
+
+def test_a_crumb_that_is_cut_off_is_removed_too():
+    neck, crumb = block((5, 6), (8, 9), (5, 6)), block((5, 6), (9, 11), (5, 6))
+
+    assert np.array_equal(result(TARGET | neck | crumb, neck), TARGET)
+
+
+def test_a_large_piece_that_is_cut_off_stays():
+    neck, large = block((4, 6), (8, 9), (4, 6)), block((3, 7), (9, 11), (3, 8))
+
+    assert np.array_equal(result(TARGET | neck | large, neck), TARGET | large)
+
+
+@pytest.mark.parametrize("fixed", [block((5, 6), (10, 11), (5, 6)), block((5, 6), (0, 12), (0, 12))])
+def test_a_crumb_with_voxels_that_were_drawn_or_changed_by_hand_stays(fixed):
+    neck, crumb = block((4, 5), (8, 9), (5, 6)), block((4, 6), (9, 11), (5, 6))
+
+    assert np.array_equal(result(TARGET | neck | crumb, neck, fixed), TARGET | crumb)
+
+
+def test_a_piece_that_goes_on_beyond_the_changes_is_no_crumb():
+    neck, tail = block((4, 5), (8, 9), (5, 6)), block((4, 5), (9, 12), (5, 6))
+
+    assert np.array_equal(result(TARGET | neck | tail, neck), TARGET | tail)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_new_hole_of_one_voxel_in_its_slice_is_filled(axis):
+    hole = block((4, 5), (5, 6), (5, 6))
+
+    assert np.array_equal(result(TARGET, hole, axis=axis), TARGET)
+
+
+def test_a_new_ring_is_filled_where_propagation_may_write():
+    middle = block((4, 5), (5, 6), (5, 6))
+    ring = block((4, 5), (4, 7), (4, 7)) & ~middle
+    before = TARGET & ~ring & ~middle
+
+    assert np.array_equal(result(before, ring), before | ring | middle)
+    assert np.array_equal(result(before, ring, fixed=middle), before | ring)
+
+
+def test_a_hole_that_was_there_before_stays():
+    hole, changed = block((4, 5), (5, 6), (5, 6)), block((4, 5), (8, 9), (3, 8))
+    before = TARGET & ~hole
+
+    assert np.array_equal(result(before, changed), before | changed)
+
+
+def test_a_larger_hole_is_left():
+    hole = block((4, 5), (5, 6), (4, 6))
+
+    assert np.array_equal(result(TARGET, hole), TARGET & ~hole)
+
+
+def test_without_changes_nothing_is_done():
+    strange = TARGET & ~block((4, 5), (5, 6), (5, 6)) | block((0, 1), (0, 1), (0, 1))
+
+    assert not without_strays(strange, np.zeros(SHAPE, bool), np.ones(SHAPE, bool), 0).any()

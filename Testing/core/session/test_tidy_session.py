@@ -1,0 +1,57 @@
+"""A session's result has no stray voxels of its own, and Eq. 4 as it stands where that is asked for."""
+
+import numpy as np
+import pytest
+
+from ball_images import ball_mask
+from context_propagation.core.image.slices import SliceEdit
+from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.core.measures.appearance import new_islands
+from context_propagation.core.model.nnunet_model import NnunetModel
+from context_propagation.core.propagation.activation_update import UpdateSettings
+from context_propagation.core.session.session import Session
+from context_propagation.core.session.session_settings import SessionSettings
+from nnunet_folders import write_nnunet_folder
+
+QUICK = UpdateSettings(iterations=3)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return NnunetModel.load(write_nnunet_folder(tmp_path_factory.mktemp("model")), device="cpu")
+
+
+def propagated(model, tidy: bool, hand=None):
+    """Random weights: an edit flips single voxels all over the near slices."""
+    first = ball_mask()
+    session = Session(model, SessionSettings(update=QUICK, tidy=tidy))
+    noise = np.random.default_rng(0).normal(size=first.shape).astype(np.float32)
+    session.set_image(SourceVolume(noise[None], np.eye(4)), first)
+    if hand is not None:
+        session.accept_manual_changes(first ^ hand)
+    index = first.shape[0] // 2
+    drawn = np.roll(session.segmentation[index], 3, axis=0)
+    before = session.segmentation.copy()
+    before[index] = drawn
+    return session, before, index, session.propagate([SliceEdit(0, index, drawn)])
+
+
+def test_an_edit_leaves_no_new_island_where_eq_4_alone_leaves_some(model):
+    _, before, index, untidy = propagated(model, tidy=False)
+    session, _, _, tidy = propagated(model, tidy=True)
+
+    assert new_islands(before, untidy.segmentation, 0, [index]) > 0
+    assert new_islands(before, tidy.segmentation, 0, [index]) == 0
+    assert tidy.changed.any()
+    assert np.array_equal(tidy.segmentation[index], before[index])
+    assert np.array_equal(tidy.segmentation ^ before, tidy.changed)
+    session.undo()
+    assert np.array_equal(session.segmentation, ball_mask())
+
+
+def test_an_island_that_was_drawn_by_hand_stays(model):
+    hand = np.zeros(ball_mask().shape, bool)
+    hand[1, 1, 1] = True
+    *_, result = propagated(model, tidy=True, hand=hand)
+
+    assert result.segmentation[1, 1, 1]
