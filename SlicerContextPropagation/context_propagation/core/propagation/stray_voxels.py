@@ -63,7 +63,8 @@ def _islands(after: np.ndarray, before: np.ndarray) -> np.ndarray:
     old = np.zeros(count + 1, bool)
     old[pieces[before]] = True
     old[0] = True
-    return ~old[pieces]
+    island: np.ndarray = ~old[pieces]
+    return island
 
 
 def _crumbs(after: np.ndarray, before: np.ndarray, fixed: np.ndarray) -> np.ndarray:
