@@ -53,6 +53,7 @@ def write_nnunet_folder(
     patch_size: Sequence[int] = (16, 16, 16),
     spacing: Sequence[float] = (1.0, 1.0, 1.0),
     features: Sequence[int] = (4, 8, 8),
+    convolutions: int = 1,
     strides: Sequence[Sequence[int]] | None = None,
     image_reader: str = "SimpleITKIO",
     transpose_forward: Sequence[int] = (0, 1, 2),
@@ -73,6 +74,7 @@ def write_nnunet_folder(
         patch_size: In the network's axes (after `transpose_forward`).
         spacing: Of the network's grid in mm, in the network's axes.
         features: Channels per stage; its length is the number of stages.
+        convolutions: Of each stage of a PlainConvUNet's encoder; nnU-Net's plans have 2, as the decoder has here.
         strides: Per stage; default 1 for the first and 2 for the others.
         image_reader: nnU-Net's reader-writer class.
         transpose_forward: As in `plans.json`.
@@ -87,9 +89,12 @@ def write_nnunet_folder(
     labels = {"background": 0, "GTV": 1} if labels is None else labels
     strides = [[1] * 3] + [[2] * 3] * (len(features) - 1) if strides is None else [list(s) for s in strides]
     dataset = _dataset(channels, channel_name, labels, regions_class_order)
-    full = _configuration("3d_fullres", architecture, channels, patch_size, spacing, features, strides, channel_name)
+    full = _configuration(
+        "3d_fullres", architecture, channels, patch_size, spacing, features, convolutions, strides, channel_name
+    )
     flat = _configuration(
-        "2d", architecture, channels, patch_size[1:], spacing[1:], features, [s[1:] for s in strides], channel_name
+        *("2d", architecture, channels, patch_size[1:], spacing[1:], features, convolutions),
+        *([s[1:] for s in strides], channel_name),
     )
     plans = _plans({"2d": flat, "3d_fullres": full}, channels, spacing, patch_size, image_reader, transpose_forward)
     path.mkdir(parents=True, exist_ok=True)
@@ -180,6 +185,7 @@ def _configuration(
     patch_size: Sequence[int],
     spacing: Sequence[float],
     features: Sequence[int],
+    convolutions: int,
     strides: Sequence[Sequence[int]],
     channel_name: str,
 ) -> dict[str, Any]:
@@ -198,17 +204,17 @@ def _configuration(
         "resampling_fn_seg_kwargs": {"is_seg": True, "order": 1, **RESAMPLING},
         "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
         "resampling_fn_probabilities_kwargs": {"is_seg": False, "order": 1, **RESAMPLING},
-        "architecture": _architecture(architecture, len(patch_size), features, strides),
+        "architecture": _architecture(architecture, len(patch_size), features, convolutions, strides),
         "batch_dice": name == "2d",
     }
 
 
 def _architecture(
-    architecture: str, dimensions: int, features: Sequence[int], strides: Sequence[Sequence[int]]
+    architecture: str, dimensions: int, features: Sequence[int], convolutions: int, strides: Sequence[Sequence[int]]
 ) -> dict[str, Any]:
     stages = len(features)
     residual = architecture == "ResidualEncoderUNet"
-    blocks = {"n_blocks_per_stage": [1] * stages} if residual else {"n_conv_per_stage": [2] * stages}
+    blocks = {"n_blocks_per_stage": [1] * stages} if residual else {"n_conv_per_stage": [convolutions] * stages}
     return {
         "network_class_name": ARCHITECTURES + architecture,
         "arch_kwargs": {

@@ -66,9 +66,7 @@ def encoder_runs(model):
 
 def test_the_window_decodes_what_the_network_predicts_when_it_covers_the_image(tmp_path):
     """A window as large as the patch is nnU-Net's single tile; nnU-Net sums tiles in half precision, hence .999."""
-    one_tile = NnunetModel.load(
-        write_nnunet_folder(tmp_path, patch_size=(24, 24, 24), features=(4, 8, 8)), device="cpu"
-    )
+    one_tile = NnunetModel.load(write_nnunet_folder(tmp_path, patch_size=(24, 24, 24), convolutions=2), device="cpu")
     session = Session(one_tile)
     session.set_image(volume())
     assert session.initial.any()

@@ -38,7 +38,9 @@ def _one_thread():
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return NnunetModel.load(write_nnunet_folder(tmp_path_factory.mktemp("m"), folds=(0, 1)), device="cpu")
+    return NnunetModel.load(
+        write_nnunet_folder(tmp_path_factory.mktemp("m"), folds=(0, 1), convolutions=2), device="cpu"
+    )
 
 
 def an_image(seed=0) -> SourceVolume:
@@ -300,7 +302,7 @@ def test_another_model_is_refused(file, tmp_path):
 
 
 def test_fewer_folds_of_the_same_model_are_refused(file, tmp_path, model):
-    folder = write_nnunet_folder(tmp_path / "same", folds=(0, 1))
+    folder = write_nnunet_folder(tmp_path / "same", folds=(0, 1), convolutions=2)
     assert NnunetModel.load(folder, device="cpu").content_hash == model.content_hash
 
     with pytest.raises(UserInputError, match="load that model to go on with them"):

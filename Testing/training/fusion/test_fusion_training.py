@@ -28,7 +28,7 @@ ARCHITECTURE = FusionSettings("residual", 8, 0.5)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return NnunetModel.load(write_nnunet_folder(tmp_path_factory.mktemp("model"), features=(4, 8, 8)), device="cpu")
+    return NnunetModel.load(write_nnunet_folder(tmp_path_factory.mktemp("model"), convolutions=2), device="cpu")
 
 
 def far_of(*near):

@@ -50,49 +50,48 @@ def without_strays(before: np.ndarray, changed: np.ndarray, free: np.ndarray, ax
 
 def _tidied(before: np.ndarray, changed: np.ndarray, free: np.ndarray, axis: int) -> np.ndarray:
     after = before ^ changed
-    after &= ~_islands(after, before)
-    after &= ~(_crumbs(after, before, ~free) & free)
+    pieces, sizes = _pieces(after)
+    stray = _are_islands(pieces, sizes, before) | _are_crumbs(pieces, sizes, before, ~free)
+    after &= ~(stray[pieces] & free)
     after |= _holes(after, axis) & ~_holes(before, axis) & free
     flipped: np.ndarray = after != before
     return flipped
 
 
-def _islands(after: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """Pieces that are all new."""
-    pieces, count = _pieces(after)
-    old = np.zeros(count + 1, bool)
-    old[pieces[before]] = True
-    old[0] = True
-    island: np.ndarray = ~old[pieces]
-    return island
+def _are_islands(pieces: np.ndarray, sizes: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """For each piece, whether it is all new."""
+    new = np.ones(sizes.shape, bool)
+    new[pieces[before]] = False
+    new[0] = False
+    return new
 
 
-def _crumbs(after: np.ndarray, before: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """Small pieces that were one with a larger one before; none that fixed voxels or the faces of the box hold."""
-    pieces, count = _pieces(after)
-    if count < 2:
-        return np.zeros(after.shape, bool)
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-    held = np.zeros(count + 1, bool)
-    held[pieces[fixed]] = True
-    for face in _faces(pieces):
-        held[face] = True
-    earlier, earlier_count = _pieces(before)
-    both = after & before
-    together = np.unique(np.stack((earlier[both], pieces[both])), axis=1)
-    largest = np.zeros(earlier_count + 1, sizes.dtype)
-    np.maximum.at(largest, together[0], sizes[together[1]])
-    small = np.zeros(count + 1, bool)
-    small[together[1]] = sizes[together[1]] < CRUMB * largest[together[0]]
-    crumb: np.ndarray = (small & ~held)[pieces] & (pieces > 0)
-    return crumb
+def _are_crumbs(pieces: np.ndarray, sizes: np.ndarray, before: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """For each piece, whether it is small, and was one with a larger one before.
+
+    None is that fixed voxels are in, or that reaches the faces of the box.
+    """
+    crumbs = np.zeros(sizes.shape, bool)
+    if len(sizes) < 3:  # one piece beside the background
+        return crumbs
+    earlier, earlier_sizes = _pieces(before)
+    both = before & (pieces > 0)
+    together = np.unique(earlier[both].astype(np.int64) * len(sizes) + pieces[both])
+    was, now = np.divmod(together, len(sizes))
+    largest = np.zeros(earlier_sizes.shape, sizes.dtype)
+    np.maximum.at(largest, was, sizes[now])
+    crumbs[now] = sizes[now] < CRUMB * largest[was]
+    for held in (pieces[fixed], *_faces(pieces)):
+        crumbs[held] = False
+    crumbs[0] = False
+    return crumbs
 
 
-def _pieces(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """The number of each voxel's connected piece, from 1, and how many there are."""
+def _pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The number of each voxel's connected piece, from 1, and the voxels of each number."""
     labels = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)
     pieces = sitk.GetArrayFromImage(labels)
-    return pieces, int(pieces.max(initial=0))
+    return pieces, np.bincount(pieces.ravel())
 
 
 def _faces(array: np.ndarray) -> list[np.ndarray]:
