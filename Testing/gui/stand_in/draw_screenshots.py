@@ -1,14 +1,13 @@
 """Draw the pictures of docs/: `python Testing/gui/stand_in/draw_screenshots.py docs/images`.
 
-The panel and the effect's options are driven as a user does, in the stand-in for Slicer that the tests use: real Qt,
-real MRML, the shipped bundle and the phantom of Sample Data. Slicer's own style and icons differ.
+The panel is driven as a user does, in the stand-in for Slicer that the tests use: real Qt, real MRML, the shipped bundle
+and the phantom of Sample Data. Slicer's own style and icons differ. The effect's options are a picture of the application.
 """
 
 import os
 import sys
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 
 from as_a_user import click, process_events, screenshot, settle
 from stand_in_slicer import Application
@@ -16,7 +15,6 @@ from stand_in_slicer import Application
 SHIPPED = Path(__file__).parents[3] / "SlicerContextPropagation"
 WIDTH = 540
 """Of the pictures of widgets: a usual one of Slicer's module panel."""
-EFFECT = "Propagate Edit"
 
 
 class Session:
@@ -96,29 +94,6 @@ def draw_first_edit(session, index, before, truth, path):
     write_figure(path, volume, before, session.logic.segment_mask(), [SliceEdit(0, index, truth[index])], truth)
 
 
-def draw_effect_options(session, folder):
-    """The effect's options with an open preview."""
-    node = session.application.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Segmentation")
-    node.CreateDefaultDisplayNodes()
-    node.SetReferenceImageGeometryParameterFromVolumeNode(session.volume)
-    segment_id = node.GetSegmentation().AddEmptySegment("gtv", "GTV")
-    editor = session.application.segment_editor()
-    editor.setSegmentation(node)
-    editor.setVolume(session.volume)
-    editor.selectSegment(segment_id)
-    editor.setActiveEffect(EFFECT)
-    widgets = editor.effects[EFFECT].self().panel.widgets
-    settle()
-    click(widgets.start)
-    session.wait()
-    truth = session.truth()
-    index = largest_slice(truth)
-    session.redraw(editor, index, truth[index])
-    click(widgets.propagate)
-    session.wait()
-    draw_widget(SimpleNamespace(_qt=editor.options), folder / "effect-options.png")
-
-
 def draw_widget(widget, path):
     """Save a picture of a widget, as high as it needs to be."""
     real = widget._qt
@@ -153,8 +128,7 @@ def main():
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for draw in (draw_module_panel, draw_effect_options):
-        in_an_application(draw, folder)
+    in_an_application(draw_module_panel, folder)
 
 
 if __name__ == "__main__":
