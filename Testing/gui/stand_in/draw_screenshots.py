@@ -1,7 +1,7 @@
 """Draw the pictures of docs/: `python Testing/gui/stand_in/draw_screenshots.py docs/images`.
 
-The panel is driven as a user does, in the stand-in for Slicer that the tests use: real Qt, real MRML, the shipped bundle
-and the phantom of Sample Data. Slicer's own style and icons differ. The effect's options are a picture of the application.
+The panel is driven as a user does, in the stand-in for Slicer that the tests use: real Qt, real MRML, the shipped
+bundle and the phantom of Sample Data. Slicer's own style and icons differ. `effect-options.png` is of the application.
 """
 
 import os
