@@ -163,7 +163,7 @@ def table(level: int, cases: list[Compared]) -> dict[str, object]:
 def holds(cases: list[Compared]) -> bool:
     """Whether the shortcuts change no more than they may."""
     means = [np.mean([getattr(one, scope)[1] - getattr(one, scope)[2] for one in cases]) for scope in ("whole", "near")]
-    small = all(max(one.loss, one.gradient) <= MOST_RELATIVE and one.exact for one in cases)
+    small = all(one.loss <= MOST_RELATIVE and one.gradient <= MOST_RELATIVE and one.exact for one in cases)
     return small and max(map(abs, means)) <= MOST_DSC
 
 

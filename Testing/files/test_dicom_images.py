@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.files.dicom_seg_writing import check_seg_output
 from context_propagation.files.image_files import read_image, read_source_volume
 from context_propagation.files.rtstruct_reading import read_roi
 from context_propagation.files.rtstruct_writing import SEMIAUTOMATIC, write_new_structure_set
@@ -310,6 +311,22 @@ def test_a_segmentation_refers_to_the_frames_of_a_multi_frame_series(series, ord
     assert source.ReferencedSOPInstanceUID == pydicom.dcmread(folder / "1.dcm").SOPInstanceUID
     assert source.ReferencedFrameNumber == order.index(1) + 1
     assert frame.PlanePositionSequence[0].ImagePositionPatient == series.slices[1].ImagePositionPatient
+
+
+@pytest.mark.parametrize("keyword", ["PlaneOrientationSequence", "PixelMeasuresSequence"])
+def test_a_multi_frame_series_that_a_segmentation_cannot_refer_to_is_refused_before_anything_is_computed(
+    series, keyword, tmp_path
+):
+    pytest.importorskip("highdicom")
+    file = enhanced(series, [0, 1, 2, 3, 4, 5]) / "1.dcm"
+    dataset = pydicom.dcmread(file)
+    moved = dataset.SharedFunctionalGroupsSequence[0].pop(keyword)
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        frame[keyword] = moved
+    dataset.save_as(file)
+
+    with pytest.raises(UserInputError, match="not said once for all its frames.*write .dcm, .seg.nrrd or .nii.gz"):
+        check_seg_output(tmp_path / "out.seg.dcm", [file.parent])
 
 
 def test_frames_at_one_position_are_several_phases(series):

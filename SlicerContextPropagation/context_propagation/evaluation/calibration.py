@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import SimpleITK as sitk
 
-from context_propagation.core.image.boxes import Box, slices_of
+from context_propagation.core.image.boxes import Box, slices_of, whole
 from context_propagation.core.image.slices import SliceEdit, near_indices
 from context_propagation.core.measures.regression import slice_dsc
+from context_propagation.core.propagation.stray_voxels import without_strays
 from context_propagation.core.session.preview import Preview
 
 LOGITS = np.linspace(-4.0, 4.0, 17)
@@ -52,7 +53,11 @@ def calibrated(preview: Preview) -> np.ndarray:
         if start <= index < stop:
             np.moveaxis(flipped, edit.axis, 0)[index - start] = False
     part[flipped] = found[flipped]
-    return result
+    pasted = preview.masks.segmentation.copy()
+    pasted[edit.place] = edit.mask
+    free = np.ones(result.shape, bool)
+    free[edit.place] = False
+    return pasted ^ without_strays(pasted, pasted ^ result, free, edit.axis, whole(result.shape), result.shape)
 
 
 def best_fit(margins: np.ndarray, edit: SliceEdit, box: Box, spacing_kji_mm: Sequence[float]) -> np.ndarray:

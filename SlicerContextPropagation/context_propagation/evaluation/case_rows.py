@@ -87,7 +87,8 @@ class _CaseEvaluation(CaseSession):
             composed = replace(preview, tidy=False) if name in PAPER_PAIR else preview
             fused = _timed(_fused, composed, fusion)
             rows[name] = replace(fused, seconds=seconds + fused.seconds)
-        rows[CALIBRATION] = _timed(calibrated, preview)
+        moved = _timed(calibrated, preview)
+        rows[CALIBRATION] = replace(moved, seconds=seconds + moved.seconds)
         if self.job.interpolation:
             load_interpolator()
         for step in STEPS if self.job.interpolation else ():
@@ -129,7 +130,8 @@ class _CaseEvaluation(CaseSession):
         untouched = [s for s in range(mask.shape[self.axis]) if s not in indices]
         regression = regressed_slices(self.baseline, mask, self.truth, self.axis, untouched)
         changes = far_voxels_changed(self.baseline, mask, self.axis, indices, neighbours)
-        islands = new_islands(pasted(self.baseline, edits), mask, self.axis, indices)
+        before = self.baseline if row == "baseline" else pasted(self.baseline, edits)
+        islands = new_islands(before, mask, self.axis, indices)
         seam = seam_mm2(mask, self.truth, self.axis, indices[-1], neighbours, self.volume.spacing_kji_mm)
         exact = row == "baseline" or all(np.array_equal(mask.take(e.index, e.axis), e.mask) for e in edits)
         for scope in SCOPES:

@@ -179,7 +179,7 @@ class RowSafety:
         far_share_changed: Their ratio; None where no slice is far.
         new_islands: Connected pieces that the edit made and that no drawn slice runs through.
         cases_with_islands: Cases with at least one.
-        mean_seam_mm2: How much more the area changes between near and far slices than the truth's own does.
+        mean_seam_mm2: How far the change of area between near and far slices is from the truth's own change.
         drawn_exact_percent: Cases whose drawn slices are exactly as drawn, in percent.
         median_seconds: Of one edit; None where it was not measured.
     """

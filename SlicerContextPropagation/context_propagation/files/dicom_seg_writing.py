@@ -13,7 +13,7 @@ import context_propagation
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.optional_dependency import require
-from context_propagation.files.dicom_files import EXTRA, damage_named
+from context_propagation.files.dicom_files import EXTRA, damage_named, read_dicom
 from context_propagation.files.dicom_seg import DicomSegmentation
 from context_propagation.files.dicom_series import framed_folder, read_series, slice_files
 
@@ -40,11 +40,18 @@ def check_seg_output(path: Path, images: Sequence[Path]) -> None:
     """Refuse, before anything is computed, a DICOM segmentation that cannot be written.
 
     Raises:
-        UserInputError: No channel is a DICOM folder with a frame of reference, or `path` is one of its files.
+        UserInputError: No channel is a DICOM folder with a frame of reference, its one multi-frame file does not say
+            orientation and pixel sizes once for all frames, or `path` is one of its files.
         MissingDependencyError: The extra is not installed.
     """
     require("highdicom", extra=EXTRA)
-    files = slice_files(framed_folder(path, images))
+    folder = framed_folder(path, images)
+    files = slice_files(folder)
+    if len(files) == 1 and not _refers_to_frames(read_dicom(files[0], with_voxels=False)):
+        raise UserInputError(
+            f"DICOM folder '{folder}' holds one file whose orientation and pixel sizes are not said once for all its "
+            "frames, which a DICOM segmentation refers to; write .dcm, .seg.nrrd or .nii.gz"
+        )
     if path.resolve() in {file.resolve() for file in files}:
         raise UserInputError(f"Output '{path}' is a slice of the image; choose another name")
 
@@ -149,6 +156,14 @@ def _write(
         made.save_as(path)
     except OSError as error:
         raise UserInputError(f"Output '{path.name}' cannot be written; check that its folder has room") from error
+
+
+def _refers_to_frames(header: Dataset) -> bool:
+    """Whether highdicom takes a file: one of several frames must share orientation and pixel sizes."""
+    if int(header.get("NumberOfFrames", None) or 1) == 1:
+        return True
+    shared = (header.get("SharedFunctionalGroupsSequence", None) or [{}])[0]
+    return all(keyword in shared for keyword in ("PlaneOrientationSequence", "PixelMeasuresSequence"))
 
 
 def _sources(folder: Path, volume: SourceVolume) -> list[Dataset]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from context_propagation.core.image.boxes import whole
 from context_propagation.core.propagation.stray_voxels import without_strays
 
 SHAPE = (9, 12, 12)
@@ -19,7 +20,7 @@ TARGET = block((2, 7), (3, 8), (3, 8))
 
 def result(before, changed, fixed=None, axis=0) -> np.ndarray:
     free = np.ones(SHAPE, bool) if fixed is None else ~fixed
-    return before ^ without_strays(before, changed, free, axis)
+    return before ^ without_strays(before, changed, free, axis, whole(SHAPE), SHAPE)
 
 
 def test_a_new_piece_that_touches_nothing_that_was_there_is_not_added():
@@ -59,10 +60,33 @@ def test_a_crumb_with_voxels_that_were_drawn_or_changed_by_hand_stays(fixed):
     assert np.array_equal(result(TARGET | neck | crumb, neck, fixed), TARGET | crumb)
 
 
-def test_a_piece_that_goes_on_beyond_the_changes_is_no_crumb():
-    neck, tail = block((4, 5), (8, 9), (5, 6)), block((4, 5), (9, 12), (5, 6))
+NECK, TAIL = block((4, 5), (8, 9), (5, 6)), block((4, 5), (9, 12), (5, 6))
 
-    assert np.array_equal(result(TARGET | neck | tail, neck), TARGET | tail)
+
+def test_a_piece_that_goes_on_beyond_the_box_is_no_crumb():
+    before, free = TARGET | NECK | TAIL, np.ones(SHAPE, bool)
+
+    inner = without_strays(before, NECK, free, 0, whole(SHAPE), (9, 20, 12))
+
+    assert np.array_equal(before ^ inner, TARGET | TAIL)
+
+
+def test_a_crumb_at_the_image_s_edge_is_removed_as_anywhere():
+    assert np.array_equal(result(TARGET | NECK | TAIL, NECK), TARGET)
+
+
+@pytest.mark.parametrize("first", ["the target", "the other piece"])
+def test_a_piece_with_all_of_one_that_was_there_before_stays_whatever_it_is_joined_with(first):
+    """A crumb of the target is bridged to another small piece."""
+    target, neck, crumb = block((2, 7), (3, 7), (3, 8)), block((4, 5), (7, 8), (5, 6)), block((4, 5), (8, 9), (5, 6))
+    bridge, other = block((4, 5), (9, 10), (5, 6)), block((4, 5), (10, 11), (5, 7))
+    arrays = [target | neck | crumb | other, neck | bridge]
+    if first == "the other piece":
+        arrays = [array[:, ::-1].copy() for array in arrays]
+
+    after = arrays[0] ^ without_strays(*arrays, np.ones(SHAPE, bool), 0, whole(SHAPE), SHAPE)
+
+    assert np.array_equal(after, arrays[0] ^ arrays[1])
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -97,4 +121,4 @@ def test_a_larger_hole_is_left():
 def test_without_changes_nothing_is_done():
     strange = TARGET & ~block((4, 5), (5, 6), (5, 6)) | block((0, 1), (0, 1), (0, 1))
 
-    assert not without_strays(strange, np.zeros(SHAPE, bool), np.ones(SHAPE, bool), 0).any()
+    assert np.array_equal(result(strange, np.zeros(SHAPE, bool)), strange)

@@ -55,3 +55,21 @@ def test_an_island_that_was_drawn_by_hand_stays(model):
     *_, result = propagated(model, tidy=True, hand=hand)
 
     assert result.segmentation[1, 1, 1]
+
+
+def test_what_was_taken_back_is_looked_at_anew_by_the_next_edit(model):
+    """After each edit: Eq. 4 of all edits, tidied once against what was there before; nothing of it is forgotten."""
+    session, _, index, first = propagated(model, tidy=True)
+    untidy, *_ = propagated(model, tidy=False)
+    assert (first.segmentation != untidy.segmentation).any()
+
+    session.settings = untidy.settings  # the next edit takes nothing back
+    drawn = np.roll(session.segmentation[index + 2], 3, axis=1)
+    for one in (session, untidy):
+        one.propagate([SliceEdit(0, index + 2, drawn)])
+
+    assert np.array_equal(session.segmentation, untidy.segmentation)
+    session.undo()
+    assert np.array_equal(session.segmentation, first.segmentation)
+    session.redo()
+    assert np.array_equal(session.segmentation, untidy.segmentation)

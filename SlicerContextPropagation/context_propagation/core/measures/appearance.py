@@ -33,7 +33,7 @@ def new_islands(before: np.ndarray, after: np.ndarray, axis: int, drawn: Sequenc
 def seam_mm2(
     mask: np.ndarray, truth: np.ndarray, axis: int, index: int, neighbours: int, spacing_kji_mm: Sequence[float]
 ) -> float:
-    """How much more the area changes from the last near slice to the first far one than the truth's own does.
+    """How far the change of area from the last near slice to the first far one is from the truth's own change.
 
     The mean over both sides, s + n | s + n + 1 and s - n | s - n - 1, of those that lie in the volume.
 

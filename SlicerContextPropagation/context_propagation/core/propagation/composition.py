@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Literal
 
@@ -24,6 +24,9 @@ from context_propagation.core.propagation.updated_features import UpdatedFeature
 
 FarRule = Literal["latest", "average"]
 """Which edits speak for a far voxel: the last one, or the mean of all."""
+
+
+NO_VOXELS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class EditRecord:
         drawn_at: When each slice was drawn: later drawings have larger numbers. Without, 0.
         features: f' where it differs from f, to start the next joint update from.
         far: What the fused features say; None without a fusion network or where nothing had to be updated.
+        strays: Flat indices of the image's voxels where the segmentation is not as the edits so far have it, because
+            strays were taken back; the next edit looks at them anew.
     """
 
     edits: tuple[SliceEdit, ...]
@@ -64,6 +69,7 @@ class EditRecord:
     drawn_at: tuple[int, ...] = ()
     features: tuple[UpdatedFeatures, ...] = ()
     far: Margins | None = None
+    strays: np.ndarray = field(default_factory=lambda: NO_VOXELS)
 
     @property
     def axis(self) -> int:

@@ -8,9 +8,26 @@ from functools import cached_property, reduce
 import numpy as np
 
 from context_propagation.core.image.boxed_mask import EMPTY
-from context_propagation.core.image.boxes import Box, around, bounding_box, dilate, offset, slices_of, whole
+from context_propagation.core.image.boxes import (
+    Box,
+    around,
+    bounding_box,
+    box_of,
+    box_shape,
+    dilate,
+    offset,
+    slices_of,
+    whole,
+)
 from context_propagation.core.image.slices import NEAR_SLICES_ONLY, WHOLE_VOLUME, SliceEdit
-from context_propagation.core.propagation.composition import EditRecord, FarRule, compose, composed_box, drawn_voxels
+from context_propagation.core.propagation.composition import (
+    NO_VOXELS,
+    EditRecord,
+    FarRule,
+    compose,
+    composed_box,
+    drawn_voxels,
+)
 from context_propagation.core.propagation.edit_propagation import EditPropagation
 from context_propagation.core.propagation.fusion_network import FarThresholds, Fusion
 from context_propagation.core.propagation.stray_voxels import CONTEXT_VOXELS, without_strays
@@ -129,19 +146,30 @@ class Preview:
             edit.draw_into(drawn, box)
         protected = masks.protected[place] | drawn_voxels(shape, self.after, box)
         wanted = np.where(after != masks.window_prediction[place], after, masks.initial[place])
-        changed = (before != after) & (wanted != drawn) & ~protected
+        departed = self._departed(box)
+        changed = asked = ((before != after) | departed) & (wanted != drawn) & ~protected
         if self.tidy:
-            changed = without_strays(drawn, changed, ~protected, self.record.axis)
+            changed = without_strays(drawn, asked, ~protected, self.record.axis, box, shape)
         result = drawn ^ changed
-        inside = np.nonzero(result != masks.segmentation[place])
-        flipped = np.ravel_multi_index([n + start for n, (start, _) in zip(inside, box, strict=True)], shape)
-        return Step(self.edits, self.before, self.after, flipped, result[inside]), box, changed
+        strays = _flat((changed != asked) | (departed & (wanted != result) & ~protected), box, shape)
+        written = result != masks.segmentation[place]
+        earlier = (replace(record, strays=NO_VOXELS) for record in self.after[:-1])
+        records = (*earlier, replace(self.record, strays=strays))
+        return Step(self.edits, self.before, records, _flat(written, box, shape), result[written]), box, changed
+
+    def _departed(self, box: Box) -> np.ndarray:
+        """Bool, the box's shape: where strays were taken back before."""
+        departed, shape = np.zeros(box_shape(box), bool), self.masks.segmentation.shape
+        for record in self.before:
+            departed[tuple(np.array(np.unravel_index(record.strays, shape)) - [[start] for start, _ in box])] = True
+        return departed
 
     @property
     def _box(self) -> Box:
         """A box with all that changes; empty where nothing does."""
         masks = self.masks
         boxes = [composed_box(masks.window_prediction, records) for records in (self.before, self.after)]
+        boxes += [_box_of(record.strays, masks.segmentation.shape) for record in self.before]
         boxes += [edit.differs_within(masks.segmentation) for edit in self.edits]
         return reduce(around, [box for box in boxes if box is not None], EMPTY)
 
@@ -149,3 +177,16 @@ class Preview:
         fusion = self.propagation.fusion
         of_network = FarThresholds() if fusion is None else fusion.far_thresholds
         return compose(self.masks.window_prediction, records, self.far_thresholds or of_network, self.far_rule, box)
+
+
+def _flat(mask: np.ndarray, box: Box, shape: tuple[int, ...]) -> np.ndarray:
+    """Flat indices in an image of that shape of a box's True voxels."""
+    inside = np.nonzero(mask)
+    return np.ravel_multi_index([n + start for n, (start, _) in zip(inside, box, strict=True)], shape)
+
+
+def _box_of(flat: np.ndarray, shape: tuple[int, ...]) -> Box | None:
+    """The box around flat indices; None around none."""
+    if not flat.size:
+        return None
+    return box_of([(int(places.min()), int(places.max()) + 1) for places in np.unravel_index(flat, shape)])
