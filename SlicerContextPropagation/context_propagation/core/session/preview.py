@@ -135,8 +135,8 @@ class Preview:
     def _written(self) -> tuple[Step, Box, np.ndarray]:
         """The step; and a box around what changes, and in it the voxels that propagation, not the drawing, changes.
 
-        Written are voxels with R_n != R_(n-1), where R_n is back at R_0 as in the first segmentation, less the strays; and
-        those at which strays were taken back before.
+        Written are voxels with R_n != R_(n-1), less the strays, and those at which strays were taken back before; where
+        R_n is back at R_0, as in the first segmentation.
         """
         masks, shape = self.masks, self.masks.segmentation.shape
         box = dilate(self._box, (CONTEXT_VOXELS,) * 3, whole(shape))
