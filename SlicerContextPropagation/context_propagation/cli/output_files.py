@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -100,12 +100,13 @@ def _check_destination(path: Path) -> None:
 
 
 def _temporary_folder(path: Path, stack: ExitStack) -> Path:
+    folder = path.parent / f".context-propagation-{uuid.uuid4().hex}"
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)  # before it is made: Ctrl-C may come in between
     try:
-        folder = tempfile.mkdtemp(prefix=".context-propagation-", dir=path.parent)
+        folder.mkdir(mode=0o700)
     except OSError as error:
         raise UserInputError(f"Output '{path}' cannot be written ({error.strerror}); choose another folder") from error
-    stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
+    return folder
 
 
 def _kept(staged: Path) -> Path:

@@ -135,8 +135,8 @@ class Preview:
     def _written(self) -> tuple[Step, Box, np.ndarray]:
         """The step; and a box around what changes, and in it the voxels that propagation, not the drawing, changes.
 
-        Written are voxels with R_n != R_(n-1), less the strays, and those at which strays were taken back before; where
-        R_n is back at R_0, as in the first segmentation.
+        Written are voxels with R_n != R_(n-1), less the strays; where there are any, also those at which strays were
+        taken back before. Where R_n is back at R_0, they are as in the first segmentation.
         """
         masks, shape = self.masks, self.masks.segmentation.shape
         box = dilate(self._box, (CONTEXT_VOXELS,) * 3, whole(shape))
@@ -147,8 +147,9 @@ class Preview:
             edit.draw_into(drawn, box)
         protected = masks.protected[place] | drawn_voxels(shape, self.after, box)
         wanted = np.where(after != masks.window_prediction[place], after, masks.initial[place])
-        departed = self._departed(box)
-        changed = asked = ((before != after) | departed) & (wanted != drawn) & ~protected
+        departed, moved = self._departed(box), (before != after) & ~protected
+        asked = ((moved | departed) if moved.any() else moved) & (wanted != drawn) & ~protected
+        changed = asked
         if self.tidy:
             changed = without_strays(drawn, asked, ~protected, self.record.axis, box, shape)
         result = drawn ^ changed
