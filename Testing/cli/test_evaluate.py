@@ -94,7 +94,7 @@ def test_every_row_is_measured_for_every_case_pick_and_scope(place):
 
     assert set(single["row"]) == {
         *("baseline", "paste", "update", "fusion", "no-edit control", "edit-as-input control"),
-        *("paper's fusion", "paper's fusion, no-edit control"),
+        *("paper's fusion", "paper's fusion, no-edit control", "calibration control"),
         *("contour interpolation ±5", "contour interpolation ±10"),
     }
     assert (single.groupby(["case", "pick", "row"])["scope"].nunique() == 3).all()
@@ -126,7 +126,15 @@ def test_a_protocol_trains_the_rows_that_it_names_with_the_network_that_it_names
 
     frame = pd.read_csv(tmp_path / "out" / "cases.csv")
     single = set(frame[frame["edits"] == 1]["row"])
-    assert single == {"baseline", "paste", "update", "fusion", "contour interpolation ±5", "contour interpolation ±10"}
+    assert single == {
+        "baseline",
+        "paste",
+        "update",
+        "fusion",
+        "calibration control",
+        "contour interpolation ±5",
+        "contour interpolation ±10",
+    }
     (weights,) = (tmp_path / "work").rglob("networks/*.safetensors")
     assert "query.weight" in load_file(weights)
 

@@ -30,7 +30,7 @@ def labels_of_nnunet(folder, image: np.ndarray, folds) -> np.ndarray:
 @pytest.mark.parametrize("architecture", ["PlainConvUNet", "ResidualEncoderUNet"])
 @pytest.mark.parametrize("folds", [(0,), (0, 1), ("all",)])
 def test_nnunet_s_own_predictor_gives_equal_labels_with_the_copy(tmp_path, architecture, folds):
-    folder = write_nnunet_folder(tmp_path / "model", architecture=architecture, folds=folds)
+    folder = write_nnunet_folder(tmp_path / "model", architecture=architecture, folds=folds, convolutions=2)
     copy_for_inference(folder, tmp_path / "copy")
     image = np.random.default_rng(0).normal(size=(1, 20, 18, 16)).astype(np.float32)
 

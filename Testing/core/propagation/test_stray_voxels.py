@@ -60,6 +60,13 @@ def test_a_crumb_with_voxels_that_were_drawn_or_changed_by_hand_stays(fixed):
     assert np.array_equal(result(TARGET | neck | crumb, neck, fixed), TARGET | crumb)
 
 
+def test_slices_on_which_nothing_is_changed_stay_as_they_are():
+    """A crumb behind a neck that runs through the slices; and a hole that is one only since the slice below changed."""
+    neck, crumb = block((7, 8), (5, 6), (5, 6)), block((8, 9), (5, 6), (5, 6))
+
+    assert np.array_equal(result(TARGET | neck | crumb, neck), TARGET | crumb)
+
+
 NECK, TAIL = block((4, 5), (8, 9), (5, 6)), block((4, 5), (9, 12), (5, 6))
 
 

@@ -33,6 +33,8 @@ def without_strays(
     - A background voxel whose four neighbours in its slice are target is filled, unless it was such a hole before or
       may not be written.
 
+    On slices on which the propagation changes nothing, nothing is changed here either: what reaches them stays.
+
     Voxels are connected where they touch, also at edges and corners.
 
     Args:
@@ -69,6 +71,7 @@ def _tidied(
     before: np.ndarray, changed: np.ndarray, free: np.ndarray, axis: int, faces: Sequence[tuple[int, int]]
 ) -> np.ndarray:
     after = before ^ changed
+    free = free & changed.any(axis=tuple(a for a in range(3) if a != axis), keepdims=True)
     pieces, sizes = _pieces(after)
     held = [pieces[~free], *(pieces.take(end, of) for of, end in faces)]
     stray = _are_islands(pieces, sizes, before) | _are_crumbs(pieces, sizes, before, held)
