@@ -125,6 +125,13 @@ def test_preprocessing_leaves_the_volume_as_it_was(tmp_path):
     assert np.array_equal(volume.channels, before)
 
 
+def test_an_image_of_which_resampling_leaves_no_voxel_is_refused_with_the_voxel_size(tmp_path):
+    model = NnunetModel.load(write_nnunet_folder(tmp_path / "m", spacing=(1.0, 1.0, 1000.0)), device="cpu")
+
+    with pytest.raises(UserInputError, match="voxels of 1 x 1 x 1000 mm leaves no voxel of it; check the voxel sizes"):
+        model.prepare(source_volume(smooth_channels((16, 16, 16))))
+
+
 def test_the_grid_of_a_prepared_image_is_in_network_order(tmp_path):
     folder = write_nnunet_folder(tmp_path / "m", transpose_forward=(2, 0, 1), spacing=(2.0, 1.0, 1.0))
     channels = np.zeros((1, 12, 14, 20), np.float32)

@@ -126,7 +126,7 @@ class NnunetModel:
     def _prepare(self, volume: SourceVolume) -> PreparedImage:
         plans, configuration = self._folder.plans_manager, self._folder.configuration_manager
         preprocessor = configuration.preprocessor_class(verbose=False)
-        self._refuse_huge_grid(volume)
+        self._check_grid(volume)
         properties: dict[str, Any] = {"spacing": list(volume.spacing_kji_mm)}
         try:
             with nnunet_fills_holes_so(), out_of_memory_reported("Preparing the image"):
@@ -143,11 +143,11 @@ class NnunetModel:
         network_input = torch.as_tensor(data, dtype=torch.float32)
         return PreparedImage(network_input, axes, axes.per_axis(volume.shape_kji), GridMap(crop, (d, h, w)), properties)
 
-    def _refuse_huge_grid(self, volume: SourceVolume) -> None:
+    def _check_grid(self, volume: SourceVolume) -> None:
         """What resampling would allocate is asked for before it begins; a voxel size may be wrong by powers of ten."""
         spacing_mm = self._folder.configuration_manager.spacing
         shape = [
-            max(1, round(n * mm / wanted))
+            round(n * mm / wanted)
             for n, mm, wanted in zip(
                 self._transposed.per_axis(volume.shape_kji),
                 self._transposed.per_axis(volume.spacing_kji_mm),
@@ -156,6 +156,8 @@ class NnunetModel:
             )
         ]
         resampled = f"Resampling the image to the network's voxels of {' x '.join(f'{mm:g}' for mm in spacing_mm)} mm"
+        if 0 in shape:
+            raise UserInputError(f"{resampled} leaves no voxel of it; check the voxel sizes of image and model")
         bytes_per_voxel = 8 * self.channels + 4 * self._folder.label_manager.num_segmentation_heads
         refuse_without_memory(
             math.prod(shape) * bytes_per_voxel,
