@@ -1,6 +1,6 @@
 """A real MRML scene with an anisotropic, oblique volume, and ways to put segments on other grids into it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -127,9 +127,8 @@ def make_session(model):
     from context_propagation.core.session.session import Session
     from context_propagation.core.session.session_settings import SessionSettings
 
-    # without training nearly all that flips is stray: tidied, nothing would be left to write
-    settings = SessionSettings(window_border=4, update=UpdateSettings(iterations=4), tidy=False)
-    return lambda fusion=None: Session(model, settings, fusion)
+    settings = SessionSettings(window_border=4, update=UpdateSettings(iterations=4))
+    return lambda fusion=None, tidy=True: Session(model, replace(settings, tidy=tidy), fusion)
 
 
 @pytest.fixture(scope="module")

@@ -52,10 +52,10 @@ def ball(radius=5):
     return sum((g - n // 2) ** 2 for g, n in zip(np.indices(SHAPE), SHAPE, strict=True)) <= radius**2
 
 
-def started(model, mode, fusion=None, iterations=6, far_rule="average"):
+def started(model, mode, fusion=None, iterations=6, far_rule="average", tidy=True):
     update = UpdateSettings(iterations=iterations)
     session = Session(
-        model, SessionSettings(update=update, neighbours=1, several_edits=mode, far_rule=far_rule, tidy=False), fusion
+        model, SessionSettings(update=update, neighbours=1, several_edits=mode, far_rule=far_rule, tidy=tidy), fusion
     )
     session.set_image(SourceVolume(smooth_noise(SHAPE)[None], np.eye(4)), ball())
     return session
@@ -210,7 +210,7 @@ def test_one_at_a_time_leaves_near_slices_to_the_earlier_edit(model):
 
 @pytest.mark.parametrize("far_rule", ["average", "latest"])
 def test_far_slices_average_the_edits_so_far_or_follow_the_latest(model, fusion, far_rule):
-    session = started(model, "one at a time", fusion, far_rule=far_rule)
+    session = started(model, "one at a time", fusion, far_rule=far_rule, tidy=False)
     edits = [moved(session, 2), moved(session, 14, by=4)]
     for edit in edits:
         session.propagate([edit])

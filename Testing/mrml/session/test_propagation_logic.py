@@ -189,14 +189,14 @@ def test_an_undo_and_redo_in_the_segment_editor_are_followed(case, session, segm
     assert len(session.done) == 1
 
 
-def test_refused_voxels_are_reported_and_are_no_edit_later(case, session, segment_id, drawn):
+def test_refused_voxels_are_reported_and_are_no_edit_later(case, make_session, segment_id, drawn):
     area = np.zeros(SHAPE, bool)
     area[:8] = True
     editor = case.scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
     editor.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)
     editor.SetMaskSegmentID(case.add(area, "Area"))
     writer = EditorLogicWriter(case.scene, case.segmentation, case.volume, lambda: editor)
-    logic = PropagationLogic(case.scene, session, [case.volume], case.segmentation, segment_id, writer)
+    logic = PropagationLogic(case.scene, make_session(tidy=False), [case.volume], case.segmentation, segment_id, writer)
     set_image(logic)
     case.paint(segment_id, drawn)
 

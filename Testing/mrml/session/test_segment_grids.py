@@ -301,14 +301,15 @@ GRIDS = {
 }
 
 
+@pytest.mark.parametrize("tidy", [True, False])
 @pytest.mark.parametrize("name", GRIDS)
-def test_what_is_drawn_on_a_grid_of_its_own_stays_and_the_rest_is_refined(name, make_case, make_session):
+def test_what_is_drawn_on_a_grid_of_its_own_stays_and_the_rest_is_refined(name, tidy, make_case, make_session):
     by_effect = list(GRIDS).index(name) % 2 == 1
 
-    walk = Walk(GRIDS[name], make_case, make_session(), by_effect)
+    walk = Walk(GRIDS[name], make_case, make_session(tidy=tidy), by_effect)
     written = walk.go()
 
-    assert written > 0
+    assert written > 0 or (tidy and name == "four times coarser")  # there all that flips without training is stray
     assert walk.thin_voxels > 0 or "finer along k" not in name
 
 
