@@ -12,6 +12,7 @@ LEAST_DSC = 0.95
 
 
 FORWARD, PROMPT, SET_IMAGE, AGAIN, EVALUATION = "forward pass", "prompt", "set_image", "set_image again", "evaluation"
+BEYOND = "set_image beyond nnU-Net's own preprocessing, network and resampling"
 LITERAL, LITERAL_UPDATE, DEEPER = "literal evaluation", "literal update", "update, twice as deep"
 ROOFLINE = "roofline of "
 
@@ -135,6 +136,8 @@ def session_rows(place: Row, steps: Sequence[dict[str, Any]], least_dsc: float =
         rows[0] = replace(rows[0], remarks=f"predicted: DSC {said['dsc']:.3f} with the blob, {said['pieces']} piece(s)")
     if steps[0].get("again"):
         rows.append(median_row(replace(place, what=AGAIN), [step["again"] for step in steps]))
+    if "beyond" in steps[0]:
+        rows.append(median_row(replace(place, what=BEYOND), [step["beyond"] for step in steps]))
     for number in range(len(steps[0]["edits"])):
         rows += _edit_rows(place, f"edit {number + 1}", [step["edits"][number] for step in steps], least_dsc)
     return rows
@@ -199,6 +202,7 @@ PAIRS: tuple[tuple[tuple[str, str], tuple[str, str], Literal["seconds", "mib"]],
     (("against", "edit 1"), ("this", "edit 1"), "seconds"),
     (("against", "edit 1: update"), ("this", "edit 1: update"), "seconds"),
     (("against", SET_IMAGE), ("this", SET_IMAGE), "seconds"),
+    (("against", BEYOND), ("this", BEYOND), "seconds"),
     (("torch", FORWARD), ("machine", ROOFLINE + FORWARD), "seconds"),
     (("this", f"edit 1: {EVALUATION}"), ("machine", ROOFLINE + EVALUATION), "seconds"),
     (("this", "edit 1"), ("torch", FORWARD), "mib"),

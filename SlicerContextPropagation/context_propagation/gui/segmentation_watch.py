@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import slicer
 import vtk
 
@@ -170,8 +169,8 @@ def segment_content(selection: Selection) -> Any:
         labelmap = segment_labelmap(selection.segmentation_node, selection.segment_id)
     except UserInputError:  # no voxels any more, as after a change to surfaces
         return None
-    filled = labelmap.filled
-    if filled is None:
+    mask = labelmap.mask
+    if mask.is_empty:
         return ()
-    box, voxels = filled
-    return box, hash(np.packbits(voxels).tobytes()), labelmap.ijk_to_ras.tobytes()
+    start = [own + begin for own, (begin, _) in zip(labelmap.start_kji, mask.box, strict=True)]
+    return start, mask.box, hash(mask.bits.tobytes()), labelmap.ijk_to_ras.tobytes()

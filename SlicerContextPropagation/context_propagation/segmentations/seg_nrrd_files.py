@@ -73,9 +73,10 @@ def other_segments(path: Path, name: str) -> list[tuple[str, int, float]]:
     wanted, found = _segment_id(node, name, path), []
     for segment_id in node.GetSegmentation().GetSegmentIDs():
         labelmap = segment_labelmap(node, segment_id)
-        if segment_id != wanted and labelmap.filled is not None:
+        voxels = labelmap.mask.count
+        if segment_id != wanted and voxels:
             voxel_mm3 = float(abs(np.linalg.det(labelmap.ijk_to_ras[:3, :3])))
-            found.append((segment_name(node, segment_id), int(np.count_nonzero(labelmap.filled[1])), voxel_mm3))
+            found.append((segment_name(node, segment_id), voxels, voxel_mm3))
     return found
 
 

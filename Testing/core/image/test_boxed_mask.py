@@ -89,6 +89,8 @@ def test_what_is_asked_of_a_box_is_what_the_whole_mask_says(seed):
     assert boxed.is_empty == (not mask.any())
     flat = np.arange(0, mask.size, 3)
     assert np.array_equal(boxed.at(flat), mask.reshape(-1)[flat])
+    assert np.array_equal(boxed.at(flat[::-1]), mask.reshape(-1)[flat[::-1]])
+    assert boxed.is_same(BoxedMask.of_points(mask.shape, np.argwhere(mask)))
     assert boxed.is_same(BoxedMask.placed(mask.shape, ((0, 5), (0, 7), (0, 9)), mask))
     assert boxed.is_same(BoxedMask.of(other)) == np.array_equal(mask, other)
 
@@ -106,6 +108,7 @@ def test_the_box_of_a_difference_holds_every_voxel_that_differs(seed):
 
     box = first.differs_within(second)
 
+    assert first.differences(second).tolist() == np.argwhere(mask ^ other).tolist()
     if box is None:
         assert np.array_equal(mask, other)
     else:
@@ -130,3 +133,15 @@ def test_a_mask_that_somebody_saved_in_a_wider_box_is_the_same():
     wide = BoxedMask(mask.shape, ((0, 3), (0, 4), (0, 8)), np.packbits(mask))
 
     assert BoxedMask.from_plain(wide.plain(), mask.shape).is_same(BoxedMask.of(mask))
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("by", [(0, 0, 0), (1, 2, 0), (-2, 3, -4), (9, 0, 0)])
+def test_a_moved_mask_has_its_voxels_at_other_indices_and_loses_those_outside(seed, by):
+    mask, _ = masks(seed)
+    moved = np.zeros((6, 8, 10), bool)
+    for voxel in np.argwhere(mask) + by:
+        if (voxel >= 0).all() and (voxel < moved.shape).all():
+            moved[tuple(voxel)] = True
+
+    assert BoxedMask.of(mask).moved(moved.shape, by).is_same(BoxedMask.of(moved))

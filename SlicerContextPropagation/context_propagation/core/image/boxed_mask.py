@@ -6,6 +6,7 @@ import base64
 import binascii
 import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,6 +24,7 @@ from context_propagation.core.image.boxes import (
     intersection,
     offset,
     slices_of,
+    whole,
 )
 
 EMPTY: Box = ((0, 0), (0, 0), (0, 0))
@@ -62,6 +64,17 @@ class BoxedMask:
             return cls(shape, EMPTY, np.packbits(voxels[:0]))
         return cls(shape, offset(tight, box), np.packbits(voxels[slices_of(tight)]))
 
+    @classmethod
+    def of_points(cls, shape: tuple[int, int, int], points_kji: np.ndarray) -> BoxedMask:
+        """The mask of some voxels (k, j, i), int `[N, 3]`."""
+        if not len(points_kji):
+            return cls(shape, EMPTY, np.zeros(0, np.uint8))
+        starts = points_kji.min(axis=0)
+        stops = points_kji.max(axis=0) + 1
+        voxels = np.zeros(stops - starts, bool)
+        voxels[tuple((points_kji - starts).T)] = True
+        return cls(shape, box_of(list(zip(starts.tolist(), stops.tolist(), strict=True))), np.packbits(voxels))
+
     @property
     def mask(self) -> np.ndarray:
         """The mask again, bool `[K, J, I]`; only memory inside the box is touched."""
@@ -82,7 +95,17 @@ class BoxedMask:
     @property
     def count(self) -> int:
         """How many voxels are True."""
-        return int(np.count_nonzero(self.inside))
+        return int(np.count_nonzero(np.unpackbits(self.bits)))
+
+    def moved(self, shape: tuple[int, int, int], by_kji: Sequence[int]) -> BoxedMask:
+        """The same voxels at other indices, in a mask of another shape; those outside it are left out."""
+        box = box_of([(start + by, stop + by) for (start, stop), by in zip(self.box, by_kji, strict=True)])
+        common = intersection(box, whole(shape))
+        if common is None:
+            return BoxedMask(shape, EMPTY, np.zeros(0, np.uint8))
+        if common == box:
+            return BoxedMask(shape, box, self.bits)
+        return BoxedMask.placed(shape, common, self.inside[slices_of(inside_of(common, box))])
 
     def over(self, box: Box) -> np.ndarray:
         """The voxels of a box inside `shape`, bool."""
@@ -98,12 +121,12 @@ class BoxedMask:
 
     def at(self, flat: np.ndarray) -> np.ndarray:
         """The voxels at flat indices (C order over `[K, J, I]`), bool."""
-        if not flat.size:
-            return np.zeros(flat.shape, bool)
-        _, height, width = self.shape
-        first, last = (int(index) // (height * width) for index in (flat.min(), flat.max()))
-        slab = self.over(((first, last + 1), (0, height), (0, width)))
-        return np.asarray(slab.reshape(-1)[flat - first * height * width])
+        points = np.stack(np.unravel_index(flat, self.shape), axis=-1).reshape(-1, 3)
+        starts, stops = np.array(self.box).T
+        values = ((points >= starts) & (points < stops)).all(axis=1)
+        bit = np.ravel_multi_index(tuple((points[values] - starts).T), box_shape(self.box))
+        values[values] = self.bits[bit // 8] >> (7 - bit % 8) & 1
+        return np.asarray(values)
 
     def differs_within(self, other: BoxedMask) -> Box | None:
         """A box with all voxels in which two masks of one shape differ; not the smallest one. None for equal masks."""
@@ -116,6 +139,20 @@ class BoxedMask:
         plane = (rows[1] - rows[0]) * (columns[1] - columns[0])
         first, last = 8 * int(bytes_[0]) // plane, (8 * int(bytes_[-1]) + 7) // plane
         return (start + first, min(start + last + 1, stop)), rows, columns
+
+    def differences(self, other: BoxedMask) -> np.ndarray:
+        """The voxels (k, j, i) in which two masks of one shape differ, int `[N, 3]`, in C order."""
+        box = self.differs_within(other)
+        if box is None:
+            return np.zeros((0, 3), int)
+        (start, stop), rows, columns = box
+        found = []
+        for k in range(start, stop):  # slice by slice, as few of them differ as a rule
+            plane = (k, k + 1), rows, columns
+            differs = self.over(plane) ^ other.over(plane)
+            if differs.any():
+                found.append(np.argwhere(differs) + np.array([k, rows[0], columns[0]]))
+        return np.concatenate(found) if found else np.zeros((0, 3), int)
 
     def _planes(self, start: int, stop: int) -> np.ndarray:
         """Some slices of the box along its first axis, bool."""

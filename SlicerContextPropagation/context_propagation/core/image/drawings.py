@@ -135,10 +135,7 @@ def find_drawing(grid: OwnGrid, before: BoxedMask, after: BoxedMask, axis: int |
 
 def _changes(grid: OwnGrid, before: BoxedMask, after: BoxedMask) -> tuple[np.ndarray, np.ndarray]:
     """The voxels that differ, and the image voxels that they belong to: (k, j, i), int `[N, 3]` each."""
-    box = before.differs_within(after)
-    if box is None:
-        raise UserInputError(NOTHING_REDRAWN)
-    points = np.argwhere(before.over(box) ^ after.over(box)) + [start for start, _ in box]
+    points = before.differences(after)
     homes = grid.homes(points)
     on_image = ((homes >= 0) & (homes < grid.image_shape)).all(axis=1)
     if not on_image.any():
@@ -236,6 +233,8 @@ def _slice_on_image(
     spans = list(whole(grid.image_shape))
     spans[axis] = (index, index + 1)
     slab = box_of(spans)
+    if grid.is_image_s:
+        return np.asarray(mask.over(slab).take(0, axis))
     plain = grid.to_image(mask, slab).over(slab)
     box = None if mask.is_empty else intersection(_grown(grid.box_on_image(mask.box)), slab)
     if own_axis is not None and box is not None:

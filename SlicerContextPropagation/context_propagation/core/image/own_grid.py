@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
-from context_propagation.core.image.boxes import Box, box_of, inside_of, intersection, slices_of, whole
+from context_propagation.core.image.boxes import Box, box_of, intersection, whole
 from context_propagation.core.image.nearest_pull import (
     TIE_DECIMALS,
     index_of_array,
@@ -105,13 +105,9 @@ class OwnGrid:
         """A box of the lattice in indices of this grid; it may lie outside."""
         return box_of([(a - s, b - s) for (a, b), s in zip(lattice_box, self.start_kji, strict=True)])
 
-    def placed(self, lattice_box: Box, voxels: np.ndarray) -> BoxedMask:
-        """A mask of this grid from voxels of a box of the lattice, bool; what lies off the image is left out."""
-        box = self.box_of_lattice(lattice_box)
-        common = intersection(box, whole(self.shape))
-        if common is None:
-            return BoxedMask(self.shape, EMPTY, np.zeros(0, np.uint8))
-        return BoxedMask.placed(self.shape, common, voxels[slices_of(inside_of(common, box))])
+    def placed(self, mask: BoxedMask, start_kji: Sequence[int]) -> BoxedMask:
+        """A mask of this grid from one that starts at a voxel of the lattice; what lies off the image is left out."""
+        return mask.moved(self.shape, [start - own for start, own in zip(start_kji, self.start_kji, strict=True)])
 
     def homes(self, points_kji: np.ndarray) -> np.ndarray:
         """The image voxel (k, j, i) that each voxel (k, j, i), int `[N, 3]`, belongs to; some may lie off the image."""
@@ -214,20 +210,12 @@ class OwnMask:
         start = self.grid.start_in(grid)
         if start is None:
             return None
-        moved = box_of([(a + s, b + s) for (a, b), s in zip(self.mask.box, start, strict=True)])
-        common = intersection(moved, whole(grid.shape))
-        mask = BoxedMask(grid.shape, EMPTY, np.zeros(0, np.uint8))
-        if common is not None:
-            mask = BoxedMask.placed(grid.shape, common, self.mask.inside[slices_of(inside_of(common, moved))])
         k, j, i = (own - s for own, s in zip(self.grid.start_kji, start, strict=True))
-        return OwnMask(replace(grid, start_kji=(k, j, i)), mask, self.off_image)
+        return OwnMask(replace(grid, start_kji=(k, j, i)), self.mask.moved(grid.shape, start), self.off_image)
 
     def as_beside_image(self, other: OwnMask) -> OwnMask:
         """As it is on the image, and as another one of the grid beside it: what rounding cuts there is no change."""
-        box = self.mask.differs_within(other.mask)
-        if box is None:
-            return self
-        points = np.argwhere(self.mask.over(box) ^ other.mask.over(box)) + [start for start, _ in box]
+        points = self.mask.differences(other.mask)
         homes = self.grid.homes(points)
         beside = points[((homes < 0) | (homes >= self.grid.image_shape)).any(axis=1)]
         if not len(beside):
@@ -246,8 +234,14 @@ class OwnMask:
     ) -> OwnMask:
         """From voxels, bool `[K, J, I]`, and the matrix from their indices (i, j, k) to the image's."""
         grid = OwnGrid.on_lattice(image_from_array_ijk, image_shape, spacing_kji_mm)
-        mask = grid.placed(whole(voxels.shape), voxels)
-        return cls(grid, mask, int(np.count_nonzero(voxels)) - mask.count)
+        return cls.placed(grid, BoxedMask.of(voxels), (0, 0, 0))
+
+    @classmethod
+    def placed(cls, grid: OwnGrid, mask: BoxedMask, start_kji: Sequence[int]) -> OwnMask:
+        """See `OwnGrid.placed`; what is left out is counted."""
+        on_grid = grid.placed(mask, start_kji)
+        lost = 0 if on_grid.bits is mask.bits else mask.count - on_grid.count
+        return cls(grid, on_grid, lost)
 
 
 @dataclass(frozen=True)

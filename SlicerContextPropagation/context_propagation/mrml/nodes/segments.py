@@ -9,7 +9,7 @@ import slicer
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
-from context_propagation.core.image.boxes import Box, intersection, whole
+from context_propagation.core.image.boxes import Box, intersection, offset, whole
 from context_propagation.core.image.nearest_pull import index_of_array, mapped_box, pull_nearest
 from context_propagation.core.image.own_grid import OwnGrid, OwnMask
 from context_propagation.mrml.nodes.labelmap_images import Labelmap, image_from_mask, labelmap_from_image
@@ -101,13 +101,11 @@ def own_segment(
     labelmap = segment_labelmap(segmentation_node, segment_id)
     matrix = segment_grid(segmentation_node, segment_id, volume_node).volume_from_segment_ijk
     grid = OwnGrid.on_lattice(matrix, volume_shape_kji(volume_node), spacing_kji_mm(volume_node))
-    filled = labelmap.filled
-    if filled is None:
-        return OwnMask(grid, BoxedMask(grid.shape, EMPTY, np.zeros(0, np.uint8)))
-    mask = grid.placed(*filled)
-    if mask.is_empty:
+    mask = labelmap.mask
+    segment = OwnMask.placed(grid, mask, labelmap.start_kji)
+    if segment.mask.is_empty and not mask.is_empty:
         raise _elsewhere(segmentation_node, segment_id, volume_node)
-    return OwnMask(grid, mask, int(np.count_nonzero(filled[1])) - mask.count)
+    return segment
 
 
 def part_of_segment(
@@ -130,17 +128,17 @@ def _part_of(
     segmentation_node: slicer.vtkMRMLSegmentationNode,
     volume_node: slicer.vtkMRMLScalarVolumeNode,
 ) -> BoxedMask:
-    shape, filled = volume_shape_kji(volume_node), labelmap.filled
+    shape, mask = volume_shape_kji(volume_node), labelmap.mask
     nothing = BoxedMask(shape, EMPTY, np.zeros(0, np.uint8))
-    if filled is None:
+    if mask.is_empty:
         return nothing
-    own_box, voxels = filled
+    own_box = offset(mask.box, labelmap.box)
     mapping = grid_mapping(segmentation_node, labelmap.ijk_to_ras, volume_node)
     box = intersection(mapped_box(own_box, mapping.volume_from_segment_ijk), whole(shape))
     if box is None:
         return nothing
     index_from_volume = index_of_array(mapping.segment_from_volume_ijk, [start for start, _ in own_box])
-    return BoxedMask.placed(shape, box, pull_nearest(voxels, index_from_volume, box, back=True))
+    return BoxedMask.placed(shape, box, pull_nearest(mask.inside, index_from_volume, box, back=True))
 
 
 def segment_labelmap(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> Labelmap:

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
-from context_propagation.core.image.boxes import box_shape
+from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.drawings import Drawing
 from context_propagation.core.session.saved_session import SavedPropagation
 from context_propagation.core.session.step import Step
@@ -50,19 +49,15 @@ class SegmentStep(Step):
     @cached_property
     def _wrote(self) -> tuple[np.ndarray, np.ndarray]:
         """Flat indices (C order over `[K, J, I]`) of the voxels that propagation changed; what they became."""
-        box = self.drawn.differs_within(self.propagated) or EMPTY
-        places = np.flatnonzero(self.drawn.over(box) ^ self.propagated.over(box))
-        inside = np.unravel_index(places, box_shape(box))
-        starts = [start for start, _ in box]
-        at = [index + start for index, start in zip(inside, starts, strict=True)]
-        flat = np.ravel_multi_index(at, self.propagated.shape)
+        points = self.drawn.differences(self.propagated)
+        flat = np.ravel_multi_index(tuple(points.T), self.propagated.shape)
         return flat, self.propagated.at(flat)
 
     def drawn_in(self, segment: BoxedMask) -> BoxedMask:
         """The voxels that were redrawn for it, and still are in a segment as they were drawn."""
-        box = self.known.differs_within(self.drawn) or EMPTY
-        drawn = self.drawn.over(box)
-        return BoxedMask.placed(segment.shape, box, (self.known.over(box) ^ drawn) & (segment.over(box) == drawn))
+        points = self.known.differences(self.drawn)
+        flat = np.ravel_multi_index(tuple(points.T), segment.shape)
+        return BoxedMask.of_points(segment.shape, points[segment.at(flat) == self.drawn.at(flat)])
 
     @property
     def wrote_nothing(self) -> bool:
