@@ -111,6 +111,19 @@ def test_the_network_sees_four_images_as_channels_of_one(tmp_path, mode, spacing
     assert torch.allclose(found, expected, atol=1e-4)
 
 
+def test_channels_that_the_configuration_does_not_tell_apart_are_one_image_whatever_the_name(tmp_path):
+    changes = BRATS | NAMED | {"resample_resolution": [2.0, 2.0, 3.5]}
+    folders = [
+        write_auto3dseg_folder(tmp_path / "m", network=FOUR, **changes),
+        a_brats_folder(tmp_path, **changes, extra_modalities={"t1": "pet", "t2": "pet", "t3": "none"}),
+    ]
+
+    found = [load_base_model(one, "et", "cpu").prepare(a_flipped_image()).network_input for one in folders]
+
+    expected = brats_steps("meanstd", [2.0, 2.0, 3.5])({"image": as_monai_loads(a_flipped_image())})["image"]
+    assert all(torch.allclose(one, expected.as_tensor(), atol=1e-4) for one in found)
+
+
 def test_each_region_is_predicted_as_by_the_extension_whose_labelmap_is_read_rightly(tmp_path):
     folder, steps = a_brats_folder(tmp_path, resample_resolution=None), brats_steps()
     image = steps({"image": as_monai_loads(a_flipped_image())})["image"]
