@@ -16,7 +16,7 @@ from context_propagation.files.segmentation import Wanted
 from context_propagation.segmentations.segmentation_files import read_together
 
 pydicom = pytest.importorskip("pydicom")
-from dicom_files import Roi, Series, save, write_ct_series, write_structure_set  # noqa: E402
+from dicom_files import Geometry, Roi, Series, save, write_ct_series, write_structure_set  # noqa: E402
 
 SHAPE = (6, 20, 26)
 
@@ -187,9 +187,7 @@ def test_contours_beyond_the_slices_stay_in_the_file_and_those_on_the_image_are_
     before = read(path, series)
 
     assert np.flatnonzero(before.any(axis=(1, 2))).tolist() == [0, 1, 2]
-    assert (
-        "lies partly beside the image: 3 of its 6 contours beyond the slices, 0 reaching over the edge" in caplog.text
-    )
+    assert "beside the image, by up to 6.25 mm: 3 of its 6 contours beyond the slices, 0 reaching over" in caplog.text
     after = before.copy()
     after[1] = voxels(APART)
     written, given = propagated(path, series, before, after), pydicom.dcmread(path)
@@ -221,6 +219,15 @@ def test_what_reaches_over_the_edge_of_a_changed_slice_stays(series, caplog):
     assert np.array_equal(np.argwhere(beside).max(0), [10, 4])
     assert beside.sum() == 6 * 5
     assert len(written.ROIContourSequence[0].ContourSequence) >= 1
+
+
+def test_how_far_contours_reach_beside_the_image_is_told_in_mm(tmp_path, caplog):
+    thin = write_ct_series(tmp_path / "thin", np.zeros(SHAPE, np.int16), Geometry(spacing_ji=(0.8, 1.5)))
+
+    read(structure_set(thin, Roi("GTV", [(2, box((-4, 3), (20, 30)))])), thin)  # 4 rows, 5 columns
+    read(structure_set(thin, Roi("GTV", [(0, SQUARE), (7, SQUARE)]), references=False), thin)  # the last slice is 5
+
+    assert [line.split(": ")[0].rpartition("by ")[2] for line in caplog.messages] == ["up to 7.50 mm", "up to 3.75 mm"]
 
 
 # Bytes that are not the target's

@@ -112,7 +112,7 @@ def test_rois_and_contours_beside_the_image_are_counted(tmp_path):
 
     assert list(losses(tmp_path / "out.nrrd", edited, volume)) == [
         "the ROI 'Cord' (2 contours)",
-        "1 contour of GTV, in whole or part beside the image",
+        "1 contour of GTV, in whole or part beside the image, by up to 3.00 mm",
     ]
     assert not list(losses(tmp_path / "out.dcm", edited, volume))
 

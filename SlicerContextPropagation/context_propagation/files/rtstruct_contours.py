@@ -135,9 +135,10 @@ def warn_of_contours(
     beyond, beside = beside_image(contours, volume)
     if beyond or beside:
         logger.warning(
-            "ROI '%s' of '%s' lies partly beside the image: %d of its %d contours beyond the slices, %d reaching over "
-            "the edge of theirs; what lies on the image is read, and a structure set that is written keeps the rest",
-            *(own_name, path, beyond, len(contours), beside),
+            "ROI '%s' of '%s' lies partly beside the image, by up to %.2f mm: %d of its %d contours beyond the slices, "
+            "%d reaching over the edge of theirs; what lies on the image is read, and a structure set that is written "
+            "keeps the rest",
+            *(own_name, path, mm_beside_image(contours, volume), beyond, len(contours), beside),
         )
     _warn_of_other_series(structure_set, contours)
 
@@ -167,6 +168,17 @@ def beside_image(contours: Sequence[PlanarContour], volume: SourceVolume) -> tup
     """How many contours lie beyond the image's slices, and how many reach over the edge of theirs."""
     beyond = sum(contour.k is None for contour in contours)
     return beyond, sum(contour.k is not None and leaves(contour, volume.shape_kji[1:]) for contour in contours)
+
+
+def mm_beside_image(contours: Sequence[PlanarContour], volume: SourceVolume) -> float:
+    """How far the outermost point of all contours lies from the image, whose outer voxels' halves belong to it."""
+    slice_mm, *spacing_ji = volume.spacing_kji_mm
+    ends = np.array(volume.shape_kji[1:]) - 0.5
+    farthest = 0.0
+    for contour in contours:
+        over_edge = np.maximum(-0.5 - contour.points_ji, contour.points_ji - ends) * spacing_ji
+        farthest = max(farthest, (abs(contour.offset) - 0.5) * slice_mm if contour.k is None else 0.0, over_edge.max())
+    return float(farthest)
 
 
 def leaves(contour: PlanarContour, shape_ji: Sequence[int]) -> bool:

@@ -30,6 +30,7 @@ from context_propagation.files.rtstruct_contours import (
     beside_image,
     contours_of,
     mask_of,
+    mm_beside_image,
     planar_contours,
     referenced_series,
     roi_name,
@@ -63,12 +64,14 @@ class ReadRoi:
         name: Its own name.
         others: The other ROIs that have contours, for a message.
         contours_beside: How many of its contours lie beside the image in whole or part, where they are not read.
+        mm_beside: How far the outermost of them reaches.
     """
 
     mask: np.ndarray
     name: str
     others: tuple[str, ...]
     contours_beside: int
+    mm_beside: float
 
 
 def has_rtstruct_name(path: Path) -> bool:
@@ -124,7 +127,8 @@ def read_roi(path: Path, name: str, volume: SourceVolume, images: Sequence[Path]
         own_name = roi_name(structure_set.dataset, roi)
         warn_of_contours(structure_set, roi, name, contours, volume)
         beside = sum(beside_image(contours, volume))
-        return ReadRoi(mask_of(contours, volume, path, own_name), own_name, _others(structure_set.dataset, roi), beside)
+        mask, others = mask_of(contours, volume, path, own_name), _others(structure_set.dataset, roi)
+        return ReadRoi(mask, own_name, others, beside, mm_beside_image(contours, volume))
 
 
 def _others(dataset: Dataset, roi: Dataset) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ class ReadSegmentation:
         own: The same on the grid that the file has; None where that is the image's, or where the file has none.
         others: The ROIs or segments of a DICOM object that were not looked for, for a message.
         contours_beside: How many contours of an ROI lie beside the image in whole or part.
+        mm_beside: How far the outermost of them reaches.
         own_name: The ROI's or segment's own name, which `wanted` may name by its number; empty for other files.
     """
 
@@ -55,6 +56,7 @@ class ReadSegmentation:
     own: OwnMask | None = None
     others: tuple[str, ...] = ()
     contours_beside: int = 0
+    mm_beside: float = 0.0
     own_name: str = ""
 
     @property

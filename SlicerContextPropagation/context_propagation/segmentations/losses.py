@@ -63,7 +63,8 @@ def losses(output: Path, edited: ReadSegmentation, volume: SourceVolume) -> Iter
         if has_rtstruct_name(output) or has_seg_name(output):
             yield from _finer_detail(edited.name, edited.own)
     if edited.contours_beside:
-        yield f"{counted(edited.contours_beside, 'contour')} of {edited.name}, in whole or part beside the image"
+        contours, mm = counted(edited.contours_beside, "contour"), edited.mm_beside
+        yield f"{contours} of {edited.name}, in whole or part beside the image, by up to {mm:.2f} mm"
 
 
 def _kind(path: Path) -> str:

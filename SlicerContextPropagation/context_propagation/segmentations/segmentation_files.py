@@ -118,8 +118,8 @@ def read_together(
             read.append(_read_dicom_seg(path, wanted, volume, images))
         elif is_dicom_file(path):
             roi = read_roi(path, wanted.name, volume, images)
-            rest = {"others": roi.others, "contours_beside": roi.contours_beside, "own_name": roi.name}
-            read.append(ReadSegmentation(path, wanted, roi.mask, **rest))
+            beside = (roi.contours_beside, roi.mm_beside)
+            read.append(ReadSegmentation(path, wanted, roi.mask, None, None, roi.others, *beside, roi.name))
         elif labelmap is None:
             mask, own = _scene_files().read_segment(path, wanted.name, volume)
             read.append(ReadSegmentation(path, wanted, mask, own=own))

@@ -14,6 +14,7 @@ from monai.inferers import SlidingWindowInfererAdapt
 from monai.networks.nets import SegResNetDS
 from monai.transforms import (
     Compose,
+    ConcatItemsd,
     CropForegroundd,
     Lambdad,
     NormalizeIntensityd,
@@ -133,12 +134,24 @@ def test_two_modalities_are_normalised_each_in_its_way(tmp_path):
     )
     model = load_base_model(folder, 1, "cpu")
 
+    images = an_image(channels=2).channels
+
     found = model.prepare(an_image(channels=2)).network_input
 
     assert model.channel_names == ["CT", "pet"]
-    expected = [by_the_script(an_image(), mode, (-150, 250)).as_tensor()[0] for mode in ("range", "pet")]
-    assert torch.allclose(found[0], expected[0], atol=1e-5)
-    assert found[1].min() >= 0.5  # a sigmoid of what is above the smallest value
+    affine = torch.from_numpy(np.diag([-1.0, -1.0, 1.0, 1.0]) @ an_image().ijk_to_lps)
+    ct, pet = (MetaTensor(torch.from_numpy(c.transpose(2, 1, 0).copy())[None], affine=affine) for c in images)
+    script = [
+        ScaleIntensityRanged("image1", -150, 250, -1, 1, clip=False),
+        Lambdad("image1", torch.sigmoid),
+        Lambdad("image2", lambda x: torch.sigmoid((x - x.min()) / x.std())),
+        ConcatItemsd(["image1", "image2"], "image"),
+        Orientationd("image", axcodes="RAS"),
+        CropForegroundd("image", source_key="image1", margin=10, allow_smaller=True),
+    ]
+    expected = Compose(script)({"image1": ct, "image2": pet})["image"].as_tensor()
+    assert found.shape[1:] == SHAPE[::-1]  # all of the first image is above 0 after its sigmoid
+    assert torch.allclose(found, expected, atol=1e-5)
 
 
 def test_code_in_the_checkpoint_is_neither_run_nor_listed(tmp_path):
@@ -177,7 +190,7 @@ def changed(folder, change) -> None:
         ({"resample_resolution": [1.0, float("nan"), 1.0]}, "resample_resolution .*, not three numbers above 0"),
         ({"labels": LABELS.replace("2,Spleen", "3,Spleen")}, r"has 2 labels and labels\.csv names 1, 3; correct it"),
         ({"labels": "Value,Name\n1,Liver\n"}, "is no table with LabelValue and Name"),
-        ({"sigmoid": True}, r"regions that overlap \(sigmoid\), and labels\.csv does not say which channel"),
+        ({"normalize_mode": None}, "normalizes 1 channels by None; known are none, range"),
     ],
 )
 def test_what_is_not_known_is_refused_by_name(tmp_path, changes, message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,6 +12,18 @@ from typing import Any, BinaryIO
 from context_propagation.core.errors import UserInputError
 
 MODEL, LABELS = "model.pt", "labels.csv"
+
+
+KIND = "auto3dseg_kind.txt"
+"""Written into a copy: the kind that the model's folder was named after."""
+
+
+BRATS, WHOLE_HEAD = "brats", "whole-head"
+"""Two kinds of model that the extension's script treats in ways of its own; it knows them by the name of the folder."""
+
+
+BRATS_IMAGES = ("T2F", "T1C", "T1N", "T2W")
+"""The extension's order of the images, as it asks for them."""
 
 
 MOST_PICKLE_BYTES, MOST_TEXT_BYTES = 20_000_000, 1_000_000
@@ -22,6 +35,22 @@ AGAIN = "download the model again and unzip it"
 def is_auto3dseg(folder: Path) -> bool:
     """Whether a folder holds such a model: the checkpoint of Auto3DSeg's SegResNet and the names of its labels."""
     return (folder / MODEL).is_file() and (folder / LABELS).is_file()
+
+
+def kind_in_extension(folder: Path) -> str:
+    """`BRATS` or `WHOLE_HEAD` where the folder's name has it, or the one around has it with a version; else empty.
+
+    Raises:
+        UserInputError: The folder is a copy, and what it says of this cannot be read.
+    """
+    file, kinds = folder / KIND, (BRATS, WHOLE_HEAD)
+    if not file.exists():
+        own, around = folder.resolve().name.lower(), folder.resolve().parent.name.lower()
+        return next((kind for kind in kinds if kind in own or re.fullmatch(rf"{kind}-.*v\d+\.\d+\.\d+", around)), "")
+    kind = file.read_bytes()[:100].decode(errors="replace").strip() if file.is_file() else None
+    if kind not in (*kinds, ""):
+        raise UserInputError(f"'{file}' holds {kind!r:.60}, not {' or '.join(kinds)} or nothing; copy the model again")
+    return str(kind)
 
 
 def label_names(folder: Path) -> dict[int, str]:
@@ -46,8 +75,10 @@ def label_names(folder: Path) -> dict[int, str]:
     return names
 
 
-def channel_names(config: Any, count: int) -> list[str]:
-    """The image channels, as far as a configuration names them."""
+def channel_names(config: Any, count: int, kind: str) -> list[str]:
+    """The image channels, as far as a configuration names them, or the extension for its models of a kind."""
+    if kind == BRATS and count == len(BRATS_IMAGES):
+        return list(BRATS_IMAGES)
     modality = config.get("modality") if isinstance(config, dict) else None
     extra = config.get("extra_modalities") if isinstance(config, dict) else None
     names = [modality.upper() if isinstance(modality, str) else "image", *(extra if isinstance(extra, dict) else ())]

@@ -9,7 +9,13 @@ from typing import Any
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import NEAR_SLICES_ONLY, WHOLE_VOLUME
-from context_propagation.core.model.auto3dseg_files import channel_names, described_config, label_names
+from context_propagation.core.model.auto3dseg_files import (
+    channel_names,
+    described_config,
+    kind_in_extension,
+    label_names,
+)
+from context_propagation.core.model.auto3dseg_regions import read_regions
 from context_propagation.core.model.model_kinds import PSNN_FILE, Kind, kind_of
 
 MAX_JSON_BYTES = 20_000_000
@@ -142,11 +148,13 @@ def _monai(folder: Path) -> _Facts:
 
 
 def _auto3dseg(folder: Path) -> _Facts:
-    config, names = described_config(folder), label_names(folder)
+    config, names, kind = described_config(folder), label_names(folder), kind_in_extension(folder)
     network = config["network"]
-    channels = channel_names(config, int(network.get("in_channels", 1)))
-    name = str(network.get("_target_", "network")).rpartition(".")[2]
-    return name, tuple(channels), tuple(names[value] for value in sorted(names))
+    channels = channel_names(config, int(network.get("in_channels", 1)), kind)
+    labels = tuple(names[value] for value in sorted(names))
+    if config.get("sigmoid", False):
+        labels = read_regions(folder, config, names, int(network.get("out_channels", 2)), kind).names
+    return str(network.get("_target_", "network")).rpartition(".")[2], tuple(channels), labels
 
 
 def _channel_def(metadata: dict[str, Any], side: str, name: str) -> list[str]:

@@ -40,11 +40,13 @@ class Output:
         labels: The name of each output channel; with "softmax" the first is the background.
         target: The name of the one that is refined.
         activation: "softmax" where labels exclude each other, "sigmoid" where each channel is a region of its own.
+        region: The target, where its value in a labelmap is not its number or it lies in others; else None.
     """
 
     labels: tuple[str, ...]
     target: str
     activation: Literal["softmax", "sigmoid"] = "softmax"
+    region: Target | None = None
 
     def __post_init__(self) -> None:
         if self.activation not in ("softmax", "sigmoid"):
@@ -85,7 +87,9 @@ class Output:
 
     @property
     def chosen(self) -> Target:
-        """The target; its value in a labelmap is its number among the foreground labels, from 1."""
+        """The target; in a labelmap it is `region`, or has its number among the foreground labels, from 1."""
+        if self.region is not None:
+            return self.region
         number = chosen_label(*self._foreground, self.target)
         return Target(self._foreground[0][number], number + self._first, (number + 1,))
 
