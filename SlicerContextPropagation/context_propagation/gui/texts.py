@@ -72,7 +72,7 @@ def translated(words: str) -> str:
 
 def progress_words(job: Job) -> list[str]:
     """What runs, its stage, and whether it is being stopped."""
-    stopping = [_("stopping")] if job.cancelled else []
+    stopping = [_("stopping")] if job.cancelled else [_("taking the best so far")] if job.settled else []
     stage = [translated(job.stage[0])] if job.stage[0] else []
     return [translated(job.operation.title), *stage, *stopping]
 

@@ -118,6 +118,30 @@ def test_cancel_is_honoured_within_one_evaluation_and_leaves_the_best_iterate(op
     assert quadratic(f) <= 9.0
 
 
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("asked_after", [0, 1, 3])
+def test_enough_ends_the_search_once_it_has_something_better_than_the_start(optimizer, asked_after):
+    evaluations = []
+
+    def quartic(f):
+        loss = ((f - 3) ** 4).sum()
+        evaluations.append(loss.item())
+        return loss
+
+    settings = UpdateSettings(optimizer=optimizer, iterations=100, proximal_weight=0.0)
+    f, report = update_features(
+        torch.zeros(1, 1, 1, 1, 1), quartic, 1, settings, enough=lambda: len(evaluations) >= asked_after
+    )
+
+    assert report.stop_reason == "stopped"
+    assert ((f - 3) ** 4).item() == min(evaluations) < evaluations[0]
+    assert (
+        len(evaluations)
+        == report.evaluations
+        == next(n for n in range(1, 99) if n >= asked_after and min(evaluations[:n]) < evaluations[0])
+    )
+
+
 def test_cancel_before_the_first_evaluation_returns_the_features_untouched():
     f0 = torch.ones(1, 1, 1, 1, 1)
     f, report = update_features(f0, quadratic, 1, UpdateSettings(), cancelled=lambda: True)

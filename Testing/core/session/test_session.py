@@ -270,6 +270,23 @@ def test_cancelling_changes_nothing(model):
     assert not session.undo()
 
 
+def test_what_is_enough_is_propagated_with_the_best_so_far_and_said(model):
+    whole, short = started(model), started(model)
+    edit = redrawn(whole)
+    usual = whole.propagate([edit])
+
+    result = short.propagate([edit], enough=lambda: True)
+
+    (report,) = result.updates
+    assert report.stop_reason == "stopped"
+    assert report.evaluations < usual.updates[0].evaluations
+    assert report.loss_after < report.loss_before
+    assert np.array_equal(result.segmentation[edit.index], edit.mask)
+    assert result.changed.any()
+    assert [message for message in result.messages if message.startswith("Stopped early")]
+    assert not [message for message in usual.messages if message.startswith("Stopped early")]
+
+
 def test_cancelling_set_image_keeps_the_image_that_was_set(model):
     session = started(model)
     before = session.segmentation.copy()

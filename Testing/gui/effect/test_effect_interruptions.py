@@ -252,6 +252,22 @@ def test_the_module_may_be_reloaded(modules_as_before, bench, situation, monkeyp
     bench.close()
 
 
+def test_stop_here_shows_the_best_so_far_as_a_preview(bench):
+    propagating(bench)
+    drawn = bench.voxels()
+    assert not bench.widgets.enough.isHidden()
+
+    click(bench.widgets.enough)
+    bench.wait()
+
+    assert len(bench.previews()) == 1
+    assert bench.widgets.enough.isHidden()
+    assert np.array_equal(bench.voxels(), drawn)
+    bench.apply()
+    assert "Stopped early" in bench.status
+    assert np.array_equal(bench.voxels()[SLICE], drawn[SLICE])
+
+
 @pytest.mark.parametrize("situation", RUNS)
 def test_cancel_changes_nothing_and_the_next_run_works(bench, situation):
     situation(bench)

@@ -218,6 +218,34 @@ def test_cancel_stops_a_run_and_nothing_is_changed(ready):
     assert not ready.ui.cancelButton.visible
 
 
+def test_stop_here_writes_the_best_so_far_and_says_so(ready):
+    ready.redraw(7, a_slice())
+    drawn = ready.mask()
+    assert not ready.ui.enoughButton.visible
+    ready.click("propagateButton")
+    assert ready.ui.enoughButton.visible
+
+    ready.click("enoughButton")
+    assert "taking the best so far" in ready.ui.stateLabel.text
+    assert not ready.ui.enoughButton.visible
+    ready.wait()
+
+    assert "Stopped early, with the best result so far" in ready.ui.stateLabel.text
+    assert np.array_equal(ready.mask()[7], drawn[7])
+    assert not ready.ui.enoughButton.visible
+    ready.click("undoButton")
+    assert np.array_equal(ready.mask(), drawn)
+
+
+def test_only_a_propagation_can_be_stopped_with_its_best(user, ct):
+    seen = []
+    user.shared.runner.listeners.append(lambda job: seen.append(user.ui.enoughButton.visible) if job else None)
+    user.predict(ct)
+
+    assert seen
+    assert not any(seen)
+
+
 def test_a_base_model_says_near_slices_only(user, base, ct):
     user.choose_model(base)
 

@@ -20,7 +20,9 @@ from context_propagation.core.callbacks import CancelCheck, never_cancelled
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.model.segmentation_model import Loss
 
-StopReason = Literal["threshold", "iterations", "no improvement", "converged", "cancelled", "already satisfied"]
+StopReason = Literal[
+    "threshold", "iterations", "no improvement", "converged", "cancelled", "stopped", "already satisfied"
+]
 
 
 DICE_SMOOTHING = 1.0
@@ -78,7 +80,7 @@ class UpdateReport:
             Dice counted as 1 - Dice).
         loss_after: Loss of the features kept.
         evaluations: Number of loss evaluations.
-        stop_reason: Why it stopped.
+        stop_reason: Why it stopped; "stopped" where it was told that what it had was enough.
     """
 
     loss_before: float
@@ -122,6 +124,7 @@ class _Search:
     slice_size: int
     settings: UpdateSettings
     cancelled: CancelCheck
+    enough: CancelCheck
     progress: Callable[[float], None]
     losses: list[float] = field(default_factory=list)
     best_objective: float = math.inf
@@ -133,6 +136,8 @@ class _Search:
         """The objective at f, with gradients in `f.grad`; raises `_Stop`."""
         if self.cancelled():
             raise _Stop("cancelled")
+        if self.best_at > 1 and self.enough():  # the first one is where it began
+            raise _Stop("stopped")
         f.grad = None
         loss = self.data_loss(f)
         proximal = ((f - self.f0) ** 2).sum() / self.slice_size
@@ -161,6 +166,7 @@ def update_features(
     progress: Callable[[float], None] = lambda fraction: None,
     cancelled: CancelCheck = never_cancelled,
     start: torch.Tensor | None = None,
+    enough: CancelCheck = never_cancelled,
 ) -> tuple[torch.Tensor, UpdateReport]:
     """Minimise a loss over features; no weight is touched (Eq. 3, with a term that holds f near f_0).
 
@@ -176,13 +182,14 @@ def update_features(
         progress: Called with the fraction done after each evaluation.
         cancelled: Asked before each evaluation.
         start: Where to start, of f0's shape; f0 itself by default.
+        enough: Asked before each evaluation, once something is better than the start: whether to end with the best.
 
     Returns:
         f' (the best iterate; the start where nothing was better) and the report.
 
     Source: Chao et al., Eq. 3; proximal term: ours, see docs/activation-update.md.
     """
-    search = _Search(f0.detach(), data_loss, slice_size, settings, cancelled, progress)
+    search = _Search(f0.detach(), data_loss, slice_size, settings, cancelled, enough, progress)
     start = f0 if start is None else start
     run = {"lbfgs": _run_lbfgs, "adam": _run_adam}[settings.optimizer]
     try:

@@ -22,6 +22,8 @@ from context_propagation.core.propagation.near_slices import decode_near
 from context_propagation.core.propagation.slice_update import update_window
 from context_propagation.core.propagation.updated_features import UpdatedFeatures, with_updates
 
+STOPPED = "Stopped early, with the best result so far: slices near the drawn ones may be less exact"
+
 
 @dataclass(frozen=True)
 class Propagated:
@@ -38,6 +40,11 @@ class Propagated:
     far: Margins | None
     features: tuple[UpdatedFeatures, ...]
     updates: tuple[UpdateReport, ...]
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """What the user should know."""
+        return (STOPPED,) if any(report.stop_reason == "stopped" for report in self.updates) else ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ class EditPropagation:
         progress: Progress = no_progress,
         cancelled: CancelCheck = never_cancelled,
         start: Sequence[UpdatedFeatures] = (),
+        enough: CancelCheck = never_cancelled,
     ) -> Propagated:
         """Update the features for edits of one axis, jointly, and decode near and far slices.
 
@@ -72,6 +80,7 @@ class EditPropagation:
             progress: Called with stage and fraction.
             cancelled: Asked before each evaluation, window and fold.
             start: f' to start from; untouched features by default.
+            enough: See `update_features`.
 
         Returns:
             What near and far slices become; nothing of either where the untouched features decode to the drawing
@@ -83,7 +92,7 @@ class EditPropagation:
         edit = self.network_edit(edits)
         if edit.is_satisfied():
             return Propagated((), None, (), (UpdateReport(0.0, 0.0, 0, "already satisfied"),))
-        features, updates = self.updated_features(edit, progress, cancelled, start)
+        features, updates = self.updated_features(edit, progress, cancelled, start, enough)
         near = self.near_labels(edit, edits[0].axis, features, progress)
         far = None
         if self.fusion is not None and features:  # else the model sees nothing of the edit, and has nothing to add
@@ -105,6 +114,7 @@ class EditPropagation:
         progress: Progress = no_progress,
         cancelled: CancelCheck = never_cancelled,
         start: Sequence[UpdatedFeatures] = (),
+        enough: CancelCheck = never_cancelled,
     ) -> tuple[tuple[UpdatedFeatures, ...], tuple[UpdateReport, ...]]:
         """Update each fold of each window that has a part in the edit: f' where it differs from f, and reports."""
         pieces: list[UpdatedFeatures] = []
@@ -116,7 +126,7 @@ class EditPropagation:
 
         for number, target in targets.items():
             for fold in range(folds):
-                piece, report = self._updated_fold(number, fold, target, of_all, cancelled, start)
+                piece, report = self._updated_fold(number, fold, target, of_all, cancelled, start, enough)
                 pieces.append(piece)
                 reports.append(report)
         return tuple(pieces), tuple(reports)
@@ -180,6 +190,7 @@ class EditPropagation:
         progress: Callable[[float], None],
         cancelled: CancelCheck,
         start: Sequence[UpdatedFeatures],
+        enough: CancelCheck,
     ) -> tuple[UpdatedFeatures, UpdateReport]:
         window, model = self.cache.windows[number], self.cache.model
         f, f_box, report = update_window(
@@ -193,6 +204,7 @@ class EditPropagation:
             progress,
             cancelled,
             with_updates(window.features[fold].f, number, fold, start),
+            enough,
         )
         if report.stop_reason == "cancelled":
             raise Cancelled

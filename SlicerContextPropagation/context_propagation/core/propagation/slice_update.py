@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from context_propagation.core.callbacks import CancelCheck
+from context_propagation.core.callbacks import CancelCheck, never_cancelled
 from context_propagation.core.image.boxes import Box, box_of, box_shape, inside_of, offset, slices_of
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.model.segmentation_model import SegmentationModel
@@ -59,6 +59,7 @@ def update_window(
     progress: Callable[[float], None],
     cancelled: CancelCheck,
     start: torch.Tensor | None = None,
+    enough: CancelCheck = never_cancelled,
 ) -> tuple[torch.Tensor, Box, UpdateReport]:
     """Move one fold's features so that they decode to the drawn slices.
 
@@ -82,6 +83,7 @@ def update_window(
         progress,
         cancelled,
         None if start is None else torch.cat([start[piece.place] for piece in pieces], along),
+        enough,
     )
     spans = list(pieces[0].local.f_box)
     spans[target.axis] = (spans[target.axis][0], pieces[-1].local.f_box[target.axis][1])

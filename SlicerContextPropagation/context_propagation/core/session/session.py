@@ -207,6 +207,7 @@ class Session:
         progress: Progress = no_progress,
         cancelled: CancelCheck = never_cancelled,
         spared: np.ndarray | None = None,
+        enough: CancelCheck = never_cancelled,
     ) -> Preview:
         """What redrawn slices would give; windows that they need are encoded and stay cached, all else is unchanged.
 
@@ -215,6 +216,8 @@ class Session:
             progress: Called with stage and fraction.
             cancelled: Asked before each evaluation and each fusion.
             spared: bool `[K, J, I]`, voxels that these edits must not write, beside those that none may.
+            enough: Asked before each evaluation: whether to go on with the best features so far, once they are better
+                than those that it began with.
 
         Raises:
             UserInputError: No edits, several axes, an index or a mask that does not fit the image, or little memory.
@@ -231,7 +234,7 @@ class Session:
         joined = self._joined(kept, edits)
         drawings = self._drawings(edits, joined)
         start = [piece for record in joined for piece in record.features]
-        propagated = self.propagation.propagate([edit for _, edit in drawings], progress, cancelled, start)
+        propagated = self.propagation.propagate([edit for _, edit in drawings], progress, cancelled, start, enough)
         left = tuple(old for old in kept if not any(old is other for other in joined))
         return Preview(
             edits=edits,
@@ -242,7 +245,7 @@ class Session:
             features=propagated.features,
             far_rule=self.settings.far_rule,
             tidy=self.settings.tidy,
-            messages=messages,
+            messages=(*messages, *propagated.messages),
         )
 
     @out_of_memory_reported("Propagating the edit")
@@ -252,12 +255,13 @@ class Session:
         progress: Progress = no_progress,
         cancelled: CancelCheck = never_cancelled,
         spared: np.ndarray | None = None,
+        enough: CancelCheck = never_cancelled,
     ) -> PropagationResult:
         """Propagate redrawn slices. Several slices are optimised jointly; see `several_edits` for further ones.
 
         Args, errors: as `preview`.
         """
-        preview = self.preview(edits, progress, cancelled, spared)
+        preview = self.preview(edits, progress, cancelled, spared, enough)
         result = preview.result
         self.add(preview.step, result.segmentation)
         return result

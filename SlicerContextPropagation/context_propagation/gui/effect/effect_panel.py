@@ -70,6 +70,7 @@ class EffectPanel:
         widgets.propagate.connect("clicked()", self._guarded(self._propagate))
         widgets.apply.connect("clicked()", self._guarded(self._apply))
         widgets.discard.connect("clicked()", self._guarded(self._discard))
+        widgets.enough.connect("clicked()", self._runner.settle)
         widgets.cancel.connect("clicked()", self._cancel)
         widgets.show.connect("toggled(bool)", self._show_preview)
         widgets.auto.connect("toggled(bool)", self._auto_toggled)

@@ -115,6 +115,10 @@ class EffectWidgets:
         )
         self.discard = _button(_("Discard"), _("Drop the preview. What was drawn stays."))
         self.cancel = _button(_("Cancel"), _("Stop at the next step of the network. Nothing is changed."))
+        self.enough = _button(
+            _("Stop here"),
+            _("Take the best result so far, where the network needs long. It is a preview, as any other."),
+        )
         self.show = _check_box(
             _("Show result"), _("On: green would be added, red removed. Off: the segment as it was drawn.")
         )
@@ -133,7 +137,7 @@ class EffectWidgets:
         self._add_row(self.start, self.propagate)
         self._add_row(self.apply, self.discard)
         self._add_row(self.show, self.auto)
-        self._add_row(self.progress, self.cancel)
+        self._add_row(self.progress, self.enough, self.cancel)
         self._form.addRow(self.status)
         scripted_effect.addOptionsWidget(self._frame)
 
@@ -166,10 +170,13 @@ class EffectWidgets:
         self.discard.enabled = idle and possible.pending
         self.show.enabled = idle and possible.preview
         set_visible(possible.busy, self.progress, self.cancel)
+        if not possible.busy:
+            set_visible(False, self.enough)
 
     def show_progress(self, job: Job, memory: MemoryForecast | None) -> None:
         """Show what runs, its stage, how much of that is done, and the memory that caching needs."""
         show_fraction(self.progress, job.stage[1])
+        set_visible(job.settles, self.enough)
         lines = [": ".join(progress_words(job))]
         if memory is not None:
             lines.append(_("Memory: {text}.").format(text=memory_text(memory)))

@@ -73,6 +73,7 @@ class EditSection:
         ui.predictButton.connect("clicked()", self._guarded(self.predict))
         ui.propagateButton.connect("clicked()", self._guarded(self.propagate))
         ui.cancelButton.connect("clicked()", shared.runner.cancel)
+        ui.enoughButton.connect("clicked()", shared.runner.settle)
         ui.undoButton.connect("clicked()", self._guarded(self.undo))
         ui.redoButton.connect("clicked()", self._guarded(self.redo))
         ui.goToButton.connect("clicked()", self._guarded(self.go_to_suggested))
@@ -290,6 +291,8 @@ class EditSection:
         ui.plotButton.enabled = ui.goToButton.enabled = idle and bool(ui.suggestionLabel.text)
         set_visible(not idle, ui.cancelButton, ui.progressBar)
         if idle:
+            set_visible(False, ui.enoughButton)
+        if idle:
             waits = propagation is not None and propagation.pending is not None
             preview = _("A preview waits in the Segment Editor: apply or discard it there.")
             ui.stateLabel.text = self._said.text(self._now()) or (preview if waits else self._next())
@@ -303,6 +306,7 @@ class EditSection:
             return
         set_visible(True, self._ui.progressBar, self._ui.cancelButton)
         self._ui.cancelButton.enabled = not job.cancelled
+        set_visible(job.settles, self._ui.enoughButton)
         show_fraction(self._ui.progressBar, job.stage[1])
         self._ui.stateLabel.text = ": ".join(progress_words(job))
         self._show_memory()

@@ -95,6 +95,12 @@ class Runner:
             self._worker.job.cancel()
             self.tell()
 
+    def settle(self) -> None:
+        """Ask what runs to go on with the best that it has, where it can."""
+        if self._worker.job is not None:
+            self._worker.job.settle()
+            self.tell()
+
     def close(self) -> None:
         """Cancel what runs, wait for it, and end the thread."""
         self._timer.close()

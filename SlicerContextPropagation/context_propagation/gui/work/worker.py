@@ -25,6 +25,7 @@ class Job:
         on_failed: Called with the exception; `Cancelled` where the user cancelled.
         stage: The stage's name and the fraction of it that is done.
         finished: Whether one of the callbacks was called.
+        settled: Whether it was asked to go on with the best that it has.
         outcome: What the computation gave, and what it raised; there until it is handed over.
     """
 
@@ -33,6 +34,7 @@ class Job:
     on_failed: Callable[[BaseException], None]
     stage: tuple[str, float] = ("", 0.0)
     finished: bool = False
+    settled: bool = False
     outcome: tuple[Any, BaseException | None] = (None, None)
     _cancel: threading.Event = field(default_factory=threading.Event)
 
@@ -43,6 +45,17 @@ class Job:
     @property
     def cancelled(self) -> bool:
         return self._cancel.is_set()
+
+    @property
+    def settles(self) -> bool:
+        """Whether it can be asked to go on with the best that it has."""
+        return self.operation.settle is not None and not self.settled and not self.cancelled
+
+    def settle(self) -> None:
+        """Ask for that."""
+        if self.operation.settle is not None:
+            self.operation.settle()
+            self.settled = True
 
     def show(self, stage: str, fraction: float) -> None:
         """The progress callback of the computation."""

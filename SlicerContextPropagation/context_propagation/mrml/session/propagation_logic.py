@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -159,6 +160,7 @@ class PropagationLogic:
         drawn = self.follow_segment(current)
         known = self.known
         drawing = self._find(known, drawn, axis, plane)
+        enough = threading.Event()
         shape, waiting = self._image.drawn.grid.image_shape, self._image.drawn.waiting(self.steps, drawing)
 
         def begin() -> None:
@@ -167,7 +169,7 @@ class PropagationLogic:
 
         def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Step, PropagationResult]:
             spared = mask_of_places(shape, waiting)
-            preview = self._session.preview(drawing.edits, progress, cancelled, spared)
+            preview = self._session.preview(drawing.edits, progress, cancelled, spared, enough.is_set)
             return preview.step, preview.result
 
         def finish(computed: tuple[Step, PropagationResult]) -> PendingPropagation:
@@ -175,7 +177,7 @@ class PropagationLogic:
             self.pending = PendingPropagation(drawing.edits, result, step, known, drawn, drawing)
             return self.pending
 
-        return self._exclusive(Operation("Propagate", compute, finish, begin=begin))
+        return self._exclusive(Operation("Propagate", compute, finish, begin=begin, settle=enough.set))
 
     def apply(self, pending: PendingPropagation) -> Propagation:
         """Write what a propagation changed into the segment, as one step of the history.
