@@ -80,7 +80,9 @@ class AppTestCase(unittest.TestCase):
         finally:
             self._in_step = False
             seconds = time.monotonic() - start
-            report().ended(Row(row.test, row.step, row.state, seconds, holds.longest, holds.held_by, row.why))
+            report().ended(
+                Row(row.test, row.step, row.state, seconds, holds.longest, holds.own, holds.held_by, row.why)
+            )
             report().picture(slicer.util.mainWindow(), f"{test} {name}")
             self.dialogs.unexpected.clear()
 

@@ -27,6 +27,7 @@ class Row:
         state: Passed, failed or skipped.
         seconds: How long it took.
         hold: The longest time, in seconds, that one action or one turn of the event loop held the main thread.
+        own: The longest time of our own functions in one action or turn.
         held_by: What did so, where it was longer than a tenth of a second.
         why: Why it failed or was skipped.
     """
@@ -36,6 +37,7 @@ class Row:
     state: str
     seconds: float = 0.0
     hold: float = 0.0
+    own: float = 0.0
     held_by: str = ""
     why: str = ""
 
@@ -82,17 +84,17 @@ class Report:
 
 def table(rows):
     """The rows as text, a line each, and a line on all of them."""
-    lines = [f"{'step':80} {'seconds':>8} {'hold ms':>8}  state"]
+    lines = [f"{'step':80} {'seconds':>8} {'hold ms':>8} {'ours':>5}  state"]
     for row in rows:
         name = f"{row['test'].rpartition('.')[2]}: {row['step']}"[:80]
         reason = row["why"].splitlines()[0][:150] if row["why"] else ""
         state = f"{row['state']}{': ' if reason else ''}{reason}"
-        lines.append(f"{name:80} {row['seconds']:8.1f} {1000 * row['hold']:8.0f}  {state}")
+        lines.append(f"{name:80} {row['seconds']:8.1f} {1000 * row['hold']:8.0f} {1000 * row['own']:5.0f}  {state}")
     states = [row["state"] for row in rows]
     counts = ", ".join(f"{states.count(state)} {state}" for state in (PASSED, FAILED, SKIPPED))
     longest = sorted((row for row in rows if row["held_by"]), key=lambda row: -row["hold"])[:20]
     lines += ["", f"{len(rows)} steps: {counts}", "", "What held the main thread longest:"]
-    lines += [f"{1000 * row['hold']:6.0f} ms  {row['step']}: {row['held_by']}" for row in longest]
+    lines += [f"{row['step']}: {row['held_by']}" for row in longest]
     return "\n".join(lines)
 
 

@@ -22,7 +22,9 @@ assert "--additional-module-paths" in sys.argv and os.environ["XDG_CONFIG_HOME"]
 report().say(f"ENDS {{script}}: 1 tests")
 """
 ONE_STEP = "report().began(script, 'press Predict')\n"
-PASSES = ONE_STEP + "report().ended(Row(script, 'press Predict', PASSED, 1.0, 0.25, 'click; in gui/panel.py:1 run'))"
+PASSES = (
+    ONE_STEP + "report().ended(Row(script, 'press Predict', PASSED, 1.0, 0.25, 0.05, 'click: 250 ms, 50 of them ours'))"
+)
 
 
 def run(tmp_path, what, *more):
@@ -40,7 +42,7 @@ def test_a_run_without_failures_ends_with_0_and_a_table(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "press Predict" in done.stdout
     assert "1 steps: 1 passed, 0 FAILED, 0 skipped" in done.stdout
-    assert "250 ms  press Predict: click; in gui/panel.py:1 run" in done.stdout
+    assert "press Predict: click: 250 ms, 50 of them ours" in done.stdout
     assert (tmp_path / "out" / "table.txt").is_file()
 
 
