@@ -10,14 +10,17 @@ EXTRAS := nnunet,monai,mrml,cli,dicom,evaluation,test,dev
 demo: $(STAMP)
 	$(BIN)/context-propagation demo --output output/demo
 
-# A process per core with one thread each: faster than the same processes fighting over threads. Files in their order, as those with few tests
-# take longest.
+# A process per core with one thread each, torch's and ITK's: faster than the same processes fighting over threads. What Python compiles is kept for
+# the next process, also where the environment says otherwise. Files in their order, as those with few tests take longest.
+PYTEST = OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 PYTHONDONTWRITEBYTECODE= \
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20
+
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20 -m "not long"
+	$(PYTEST) -m "not long"
 
 # Whole protocols, trainings and walks.
 test-long: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 20 -m long
+	$(PYTEST) -m long
 
 # In a real Slicer: make test-slicer SLICER=/path/to/Slicer [MODULE_PATHS=/folder/of/PyTorch's/module]
 # It installs nothing and needs no .venv; see Testing/app/README.md.
