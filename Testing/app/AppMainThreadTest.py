@@ -50,6 +50,7 @@ class AppMainThreadTest(AppTestCase):
             volume = add_large_ct(shape)
             before = contoured(volume, shape)
             show(volume)
+            process_events(3.0)  # a person looks at it; meanwhile the imports after start-up are done
         with self.step("open the module and choose the CT"):
             open_module(MODULE)
             ui = panel_widgets()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,11 @@ LIBRARIES = (
     ("SimpleITK", "_SimpleITK*.so", "RTLD_LOCAL"),
 )
 """Large ones: the package, where in it, and how the system loads it. None runs Python when it is loaded."""
+
+
+WITH_FIRST_OPTIMISER = "torch._dynamo"
+"""torch imports this, for two seconds, when the first optimiser is made: the first propagation would wait for it.
+nnU-Net imports it as well."""
 
 
 @contextmanager
@@ -39,6 +45,7 @@ def long_imports() -> Iterator[None]:
     try:
         load_libraries()
         yield
+        importlib.import_module(WITH_FIRST_OPTIMISER)
         gc.freeze()
     finally:
         if collects:

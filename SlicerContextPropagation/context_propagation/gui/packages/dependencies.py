@@ -5,15 +5,16 @@ Nothing happens at import, and the network is used in `DependencyInstaller.insta
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from context_propagation.core.errors import Cancelled, UserInputError
@@ -48,11 +49,24 @@ class InstalledPackage:
 
     Attributes:
         version: Its version.
-        needs: Canonical names of what it needs here.
+        requires: What it requires, as its metadata have it, for extras and other systems too.
     """
 
     version: str
-    needs: frozenset[str] = frozenset()
+    requires: tuple[str, ...] = ()
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Canonical names of what it needs here; to find out takes longer than to read the metadata."""
+        return frozenset(_needs(self.requires))
+
+
+def _needs(requires: Iterable[str]) -> Iterator[str]:
+    for line in requires:
+        with contextlib.suppress(InvalidRequirement):
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                yield canonicalize_name(requirement.name)
 
 
 class Packages(Protocol):

@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
-from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -205,12 +204,4 @@ class _Tee:
 
 
 def _installed_package(distribution: importlib.metadata.Distribution) -> InstalledPackage:
-    return InstalledPackage(distribution.version, frozenset(_needs(distribution.requires or [])))
-
-
-def _needs(lines: list[str]) -> Iterator[str]:
-    for line in lines:
-        with contextlib.suppress(InvalidRequirement):
-            requirement = Requirement(line)
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                yield canonicalize_name(requirement.name)
+    return InstalledPackage(distribution.version, tuple(distribution.requires or ()))

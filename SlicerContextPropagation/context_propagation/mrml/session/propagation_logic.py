@@ -267,11 +267,12 @@ class PropagationLogic:
         if step.in_editor:
             raise UserInputError(f"Cannot {word} this here; use {word.capitalize()} of the Segment Editor")
         if step.written is not None:
-            self._require_unedited(known if back else None)
+            current = self._image.read()
+            self._require_unedited(current, known if back else None)
             flips = step.written if back else step.taken_back
             if flips is None:
                 raise UserInputError("The Segment Editor took this back; use its Redo")
-            where, current = (self._image.node, self._image.segment_id), self._image.read()
+            where = self._image.node, self._image.segment_id
             drawn_since = [later.drawn_in(current) for later in segment_steps(self._session.undone)] if back else []
             box = self._image.drawn.grid.box_of_lattice(flips.box)
             for drawn in drawn_since:
@@ -352,9 +353,8 @@ class PropagationLogic:
         if self.pending is not None:
             raise UserInputError("A propagation waits to be applied or discarded; do that first")
 
-    def _require_unedited(self, known: BoxedMask | None) -> None:
+    def _require_unedited(self, current: BoxedMask, known: BoxedMask | None) -> None:
         """The segment is as we left it last, or as the Segment Editor brought it back after a propagation."""
-        current = self._image.read()
         if not any(mask is not None and current.is_same(mask) for mask in (self._left, known)):
             name = self._image.node.GetName()
             raise UserInputError(f"'{name}' was edited since the last propagation; undo that edit first")

@@ -157,6 +157,8 @@ def write_changed_voxels(
     writer.save_state()
     _write(writer, segmentation_node, segment_id, flips)
     refused = flips.possible_in(segment_labelmap(segmentation_node, segment_id)).all
+    if not refused.any():
+        return WriteReport(written=int(np.count_nonzero(flips.all)), flips=flips)
     written = flips.among(~refused)
     return WriteReport(
         written=int(np.count_nonzero(written.all)),
@@ -221,7 +223,7 @@ def _wanted_flips(
     box = mapped_box(volume_box, mapping.segment_from_volume_ijk)
     index = index_of_array(mapping.volume_from_segment_ijk, [start for start, _ in volume_box])
     written = pull_nearest(to_write[slices_of(volume_box)], index, box)
-    new = pull_nearest(wanted[slices_of(volume_box)], index, box)
+    new = written if wanted is to_write else pull_nearest(wanted[slices_of(volume_box)], index, box)
     old = labelmap.over(box)
     flips = written & (old ^ new)
     if spared is not None:
