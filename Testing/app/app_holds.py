@@ -1,8 +1,9 @@
 """How long the main thread was held, and how much of it was ours.
 
 A person feels each click, stroke and turn of the event loop that takes longer than a tenth of a second. Python tells of
-every function that it enters and leaves: so the time in our own functions is known, less what they spend in methods of
-VTK objects, which is Slicer's. Slicer's Qt classes cannot be told apart from our own code: calls to them count as ours.
+every function that it enters and leaves: so the time in our own functions is known, less what they spend in Slicer's
+Python functions and in methods of VTK objects. Slicer's Qt classes cannot be told apart from our own code: calls to
+them count as ours.
 """
 
 import sys
@@ -14,6 +15,7 @@ import vtk
 GOAL = 0.1
 """Seconds: nobody feels less."""
 
+SLICERS = "/bin/Python/slicer/"
 OURS = ("context_propagation", "ContextPropagation.py", "SegmentEditorPropagateEditLib")
 
 
@@ -26,7 +28,7 @@ class OwnTime:
     Attributes:
         seconds: In all of them.
         functions: In each function that was entered from outside, and in those that it called.
-        slicer_calls: In each method of a VTK object that ours called.
+        slicer_calls: In each function of Slicer's, and method of a VTK object, that ours called.
     """
 
     def __init__(self, clock=time.perf_counter):
@@ -54,8 +56,11 @@ class OwnTime:
 
     def _event(self, frame, event, argument):
         if event == "call":
-            if is_ours(frame.f_code.co_filename) and not self._in_ours():
-                self._push(self.functions, place(frame), frame)
+            if is_ours(frame.f_code.co_filename):
+                if not self._in_ours():
+                    self._push(self.functions, place(frame), frame)
+            elif self._in_ours() and SLICERS in frame.f_code.co_filename:
+                self._push(self.slicer_calls, frame.f_code.co_name, frame)
         elif event == "return":
             if self._stack and self._stack[-1][2] is frame:
                 self._pop()

@@ -18,6 +18,12 @@ def look(clock, notifier):
 """
 
 
+SLICERS = """
+def loadUI(clock):
+    clock.now += 7
+"""
+
+
 class Clock:
     now = 0
 
@@ -78,6 +84,18 @@ def test_what_a_vtk_object_does_when_ours_calls_it_is_not_ours_but_what_it_calls
     assert own.seconds == 2 + 10 + 1
     assert own.slicer_calls == {"Modified": 50}
     assert own.functions == {"gui/look.py look": 3, "gui/look.py work": 10}
+
+
+def test_what_a_function_of_slicers_does_is_not_ours(clock, ours):
+    names = {}
+    exec(compile(SLICERS, "/opt/Slicer/bin/Python/slicer/util.py", "exec"), names)
+    ours["load"] = names["loadUI"]
+    exec(compile("def setup(clock): load(clock); clock.now += 1", "/a/ContextPropagation.py", "exec"), ours)
+
+    own = spent(clock, lambda: ours["setup"](clock))
+
+    assert own.seconds == 1
+    assert own.slicer_calls == {"loadUI": 7}
 
 
 def test_an_error_in_ours_ends_its_time(clock, ours):

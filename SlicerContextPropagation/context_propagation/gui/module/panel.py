@@ -111,5 +111,4 @@ class Panel:
     def _job_changed(self, job: Job | None) -> None:
         self.edits.show_progress(job)
         if job is None:
-            self._soon.start()
-            self.update()
+            self._soon.start()  # in a turn of its own: handing over a result may have taken long
