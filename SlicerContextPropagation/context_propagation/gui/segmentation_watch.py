@@ -10,6 +10,7 @@ import slicer
 import vtk
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxes import offset
 from context_propagation.gui.work.timer import Timer
 from context_propagation.mrml.nodes.segments import segment_labelmap
 from context_propagation.mrml.nodes.selection import Selection
@@ -172,5 +173,4 @@ def segment_content(selection: Selection) -> Any:
     mask = labelmap.mask
     if mask.is_empty:
         return ()
-    start = [own + begin for own, (begin, _) in zip(labelmap.start_kji, mask.box, strict=True)]
-    return start, mask.box, hash(mask.bits.tobytes()), labelmap.ijk_to_ras.tobytes()
+    return offset(mask.box, labelmap.box), hash(mask.bits.tobytes()), labelmap.ijk_to_ras.tobytes()

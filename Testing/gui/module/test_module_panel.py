@@ -777,9 +777,11 @@ def test_a_panel_without_slicers_module_widget_around_it_is_set_up(module):
 def coarse_phantom(monkeypatch):
     """The shipped phantom in voxels of 6 mm, which are made in a tenth of the time."""
     from context_propagation.core.phantom import unseen_phantoms
+    from context_propagation.mrml import phantom_scene
 
     coarse = replace(unseen_phantoms.UNSEEN, spacing_ijk_mm=(6.0, 6.0, 6.0))
-    monkeypatch.setattr(unseen_phantoms, "UNSEEN", coarse)
+    for module in (unseen_phantoms, phantom_scene):  # the second has a name of its own for it
+        monkeypatch.setattr(module, "UNSEEN", coarse)
 
 
 @pytest.mark.usefixtures("coarse_phantom")
