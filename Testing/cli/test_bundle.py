@@ -39,11 +39,11 @@ def test_a_bundle_changes_far_slices_and_says_whole_volume(run, propagate_argume
     description = json.loads((made / "bundle.json").read_text())
     changed = {k for k, n in enumerate((result ^ edited_mask()).sum(axis=(1, 2))) if n}
     assert (outcome.code, outcome.err) == (0, "")
-    assert "(whole volume)" in outcome.out
+    assert "(whole volume (trained for this model))" in outcome.out
     assert changed - set(NEAR)
     assert np.array_equal(result[EDITED_SLICE], edited_mask()[EDITED_SLICE])
     assert set(map(int, report["voxels_changed_per_slice"])) == changed
-    assert report["scope"] == "whole volume"
+    assert report["scope"] == "whole volume (trained for this model)"
     assert report["fusion_sha256"] == description["fusion_sha256"]
     assert report["model_sha256"] == description["base"]["sha256"]
     assert (report["settings"]["level"], report["settings"]["label"]) == (1, "GTV")

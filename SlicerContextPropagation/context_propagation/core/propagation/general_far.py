@@ -11,6 +11,7 @@ import torch
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled
 from context_propagation.core.image.boxes import Box, dilate, inside_of, slices_of
+from context_propagation.core.image.slices import WHOLE_VOLUME_GENERAL
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.far_box import far_box, grown_box
 from context_propagation.core.propagation.far_evidence import EvidenceContext, far_evidence
@@ -34,6 +35,8 @@ class GeneralFar:
     network: GeneralFarNetwork
     far_thresholds: FarThresholds
     content_hash: str
+
+    reach = WHOLE_VOLUME_GENERAL
 
     @property
     def networks(self) -> tuple[GeneralFarNetwork, ...]:

@@ -19,7 +19,7 @@ from context_propagation.core.image.boxes import (
     slices_of,
     whole,
 )
-from context_propagation.core.image.slices import NEAR_SLICES_ONLY, WHOLE_VOLUME, SliceEdit
+from context_propagation.core.image.slices import NEAR_SLICES_ONLY, SliceEdit
 from context_propagation.core.propagation.composition import (
     NO_VOXELS,
     EditRecord,
@@ -128,7 +128,7 @@ class Preview:
             changed_per_slice={start + int(s): int(per_slice[s]) for s in np.flatnonzero(per_slice)},
             changed_box_kji=None if tight is None else offset(tight, box),
             updates=self.record.updates,
-            scope=NEAR_SLICES_ONLY if self.propagation.fusion is None else WHOLE_VOLUME,
+            scope=NEAR_SLICES_ONLY if self.propagation.fusion is None else self.propagation.fusion.reach,
             messages=self.messages,
         )
 

@@ -16,15 +16,18 @@ from context_propagation.core.phantom.phantom import PhantomSettings, make_phant
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.edit_propagation import EditPropagation
 from context_propagation.core.propagation.far_evidence import EvidenceContext, FarEvidence, far_evidence
+from context_propagation.core.propagation.updated_features import UpdatedFeatures
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.training.fusion.contour_styles import contour_styles
 from context_propagation.training.fusion.simulated_edit import edit_schedule
+from context_propagation.training.general.general_controls import without_drawing
 from context_propagation.training.general.general_example import GeneralExample, save_examples
 from context_propagation.training.general.hard_images import hard_image
 from context_propagation.training.labelled_cases import ModelSource
 
-BORDER_VOXELS = 8
+BORDER_VOXELS = 5
+"""Around ground truth and prediction, where the loss counts."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,7 @@ def _example(propagation: EditPropagation, edit: SliceEdit, truth: np.ndarray) -
         return None
     updated, _ = propagation.updated_features(drawn)
     seen = _evidence(propagation, drawn, updated, box)
-    copied = NetworkEdit(drawn.axis, drawn.indices, cache.window_prediction, cache.window_prediction)
-    blind = _evidence(propagation, copied, (), box)
+    blind = _evidence(propagation, without_drawing(drawn), (), box)
     if seen is None or blind is None:
         return None
     near = near_indices(drawn.indices, propagation.neighbours, truth_net.shape[drawn.axis])
@@ -120,7 +122,9 @@ def _example(propagation: EditPropagation, edit: SliceEdit, truth: np.ndarray) -
     )
 
 
-def _evidence(propagation: EditPropagation, edit: NetworkEdit, updated: Sequence, box: Box) -> FarEvidence | None:
+def _evidence(
+    propagation: EditPropagation, edit: NetworkEdit, updated: Sequence[UpdatedFeatures], box: Box
+) -> FarEvidence | None:
     spacing = propagation.network_spacing_mm
     context = EvidenceContext.of(propagation.cache, edit, spacing)
     return None if context is None else far_evidence(propagation.cache, 0, edit, updated, context, spacing, box)

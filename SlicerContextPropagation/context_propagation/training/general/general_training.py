@@ -21,7 +21,7 @@ Shown = Literal["edit", "no edit"]
 """What of an edit a network sees; "no edit": where a slice was drawn, and in place of the drawing the prediction."""
 
 
-HARM_WEIGHT = 2.0
+HARM_WEIGHT = 4.0
 """Of the soft DSC that slices lose against the untouched logit, in the loss."""
 
 
