@@ -20,7 +20,7 @@ import SimpleITK as sitk
 from scipy.stats import wilcoxon
 from tqdm import tqdm
 
-from context_propagation.core.bundle.general_file import CONTROL, load_general_far
+from context_propagation.core.bundle.general_file import load_general_far
 from context_propagation.core.bundle.shipped_bundle import shipped_bundle
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
@@ -33,14 +33,15 @@ from context_propagation.core.phantom.unseen_phantoms import FIRST_UNSEEN, UNSEE
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.evaluation.calibration import calibrated
+from context_propagation.evaluation.rows import CALIBRATION, GENERAL_PAIR
 from context_propagation.evaluation.variants import drawn_in_style, shifted_image, style_of
 from context_propagation.training.fusion.simulated_edit import largest_slice, redrawn_as, worst_slice
-from context_propagation.training.general.general_controls import BlindGeneralFar
+from context_propagation.training.general.general_controls import shipped_pair
 from hippocampus_cases import TEST_FOLD, data_folder, trained_model, unseen_cases
 from provenance import provenance
 
 CASES, AXIS = 20, 0
-GENERAL, CONTROL_ROW, CALIBRATION = "general", "general, no-edit control", "calibration control"
+GENERAL, CONTROL_ROW = GENERAL_PAIR
 
 
 def main() -> int:
@@ -99,8 +100,7 @@ def _lines(data: str, case: str, session: Session, truth: np.ndarray) -> Iterato
         edit = redrawn_as(truth, AXIS, index)
         preview, pasted = session.preview([edit]), before.copy()
         pasted[edit.place] = edit.mask
-        general, control = load_general_far(), load_general_far(weights=CONTROL)
-        blind = BlindGeneralFar(control.network, general.far_thresholds, control.content_hash)
+        general, blind = shipped_pair()
         rows = {
             "baseline": before,
             "paste": pasted,

@@ -65,7 +65,12 @@ class PhantomRequest:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
     add = parser.add_argument
-    add("--kind", choices=get_args(Kind), required=True, help="nasopharynx: CT; oesophagus: CT and PET; organ: a small MR")
+    add(
+        "--kind",
+        choices=get_args(Kind),
+        required=True,
+        help="nasopharynx: CT; oesophagus: CT and PET; organ: a small MR",
+    )
     add("--count", type=int, required=True, metavar="N", help="number of cases")
     add("--output", type=Path, required=True, metavar="DIR", help="a new or empty folder")
     add("--first", type=int, default=0, metavar="N", help="number of the first case")

@@ -1,13 +1,19 @@
 """The general far network in sessions: what it may change, and what stays."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from context_propagation.core.errors import Cancelled
+from context_propagation.core.bundle.general_file import load_general_far
+from context_propagation.core.bundle.loaded_model import LoadedModel
+from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.boxes import box_of, inside_of, slices_of, whole
-from context_propagation.core.image.slices import SliceEdit
+from context_propagation.core.image.slices import WHOLE_VOLUME_GENERAL, SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.core.model.model_listing import ModelDescription
 from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation.activation_update import UpdateSettings
 from context_propagation.core.propagation.far_evidence import MAPS, NUMBERS
@@ -15,7 +21,9 @@ from context_propagation.core.propagation.fusion_network import FarThresholds
 from context_propagation.core.propagation.general_far import GeneralFar
 from context_propagation.core.propagation.general_network import MOST_CORRECTION, REACH, GeneralFarNetwork
 from context_propagation.core.session.session import Session
+from context_propagation.core.session.session_file import restore_session, save_session
 from context_propagation.core.session.session_settings import SessionSettings
+from fusion_networks import random_fusion
 from nnunet_folders import write_nnunet_folder
 
 SHAPE = (22, 20, 18)
@@ -130,3 +138,31 @@ def test_a_cancelled_edit_changes_nothing(model):
         )
     assert np.array_equal(session.segmentation, ball())
     assert session.records == ()
+
+
+def test_a_result_says_that_its_far_slices_are_the_general_network_s(model):
+    session = started(model, general())
+    assert session.propagate([redrawn(session)]).scope == WHOLE_VOLUME_GENERAL
+
+
+def test_what_ships_is_used_where_it_is_switched_on_and_a_bundle_s_own_network_before_it(model):
+    description = ModelDescription(Path("m"), "nnU-Net", "", (), (), "", 0, "", "")
+    alone = LoadedModel(model, None, description)
+    assert (alone.far, alone.fusion_sha256) == (None, None)
+    switched_on = alone.with_general_far()
+    shipped = load_general_far()
+    assert switched_on.far is shipped
+    assert switched_on.session().fusion is shipped
+    assert switched_on.fusion_sha256 == shipped.content_hash
+    own = random_fusion(model)
+    assert replace(switched_on, fusion=own).session().fusion is own
+
+
+def test_a_saved_session_goes_on_with_the_same_far_network_alone(model, tmp_path):
+    session = started(model, general())
+    session.propagate([redrawn(session)])
+    save_session(session, tmp_path / "s.session.json", "model")
+    restored = restore_session(tmp_path / "s.session.json", model, session.volume, fusion=general())
+    assert np.array_equal(restored.segmentation, session.segmentation)
+    with pytest.raises(UserInputError, match="there are none now"):
+        restore_session(tmp_path / "s.session.json", model, session.volume)

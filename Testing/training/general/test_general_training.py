@@ -120,6 +120,14 @@ def test_training_learns_what_the_evidence_says_on_far_slices():
     assert not network.training
 
 
+def test_an_epoch_that_gains_little_is_the_last_and_its_weights_are_not_kept():
+    still = replace(QUICK, learning_rate=1e-9, epochs=4)
+    network, log = train_general(still, MADE_UP[:5], MADE_UP[5:])
+    assert [round(line["validation_dsc"], 3) for line in log] == [0.667, 0.667]
+    expected, _ = train_general(replace(still, epochs=1), MADE_UP[:5], MADE_UP[5:])
+    assert torch.equal(network.layers[0].weight, expected.layers[0].weight)
+
+
 def test_the_control_cannot_learn_it():
     _, log = train_general(replace(QUICK, shown="no edit"), MADE_UP[:5], MADE_UP[5:])
     assert max(line["validation_dsc"] for line in log) < 0.85

@@ -78,7 +78,7 @@ def _spread(width: int, dilation: int) -> nn.Sequential:
     """Convolutions of 3 voxels along each axis in turn."""
     along = []
     for axis in range(3):
-        size, padding, dilations = [1, 1, 1], [0, 0, 0], [1, 1, 1]
-        size[axis], padding[axis], dilations[axis] = 3, dilation, dilation
-        along.append(nn.Conv3d(width, width, tuple(size), padding=tuple(padding), dilation=tuple(dilations)))
+        d, h, w = (axis == 0, axis == 1, axis == 2)
+        size, padding = (1 + 2 * d, 1 + 2 * h, 1 + 2 * w), (dilation * d, dilation * h, dilation * w)
+        along.append(nn.Conv3d(width, width, size, padding=padding, dilation=dilation))  # of 1 voxel it is of no effect
     return nn.Sequential(*along)

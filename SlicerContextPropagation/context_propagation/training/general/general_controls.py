@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from context_propagation.core.bundle.general_file import CONTROL, load_general_far
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.general_far import GeneralFar
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
@@ -19,6 +20,16 @@ class BlindGeneralFar(GeneralFar):
         """See `GeneralFar`."""
         del updated
         return without_drawing(edit), ()
+
+
+def shipped_pair() -> tuple[GeneralFar, BlindGeneralFar]:
+    """The network that ships and its control, with the same far thresholds.
+
+    Raises:
+        UserInputError: Something of them is missing or damaged.
+    """
+    general, control = load_general_far(), load_general_far(weights=CONTROL)
+    return general, BlindGeneralFar(control.network, general.far_thresholds, control.content_hash)
 
 
 def without_drawing(edit: NetworkEdit) -> NetworkEdit:

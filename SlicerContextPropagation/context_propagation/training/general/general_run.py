@@ -63,7 +63,7 @@ class TrainGeneralRequest:
     phantoms: int = 50
     base_cases: int = 10
     base_epochs: int = 5
-    epochs: int = 8
+    epochs: int = 5
     width: int = 16
     seed: int = 0
     allowed_regression: float = ALLOWED_REGRESSION

@@ -28,6 +28,11 @@ HARM_WEIGHT = 4.0
 AVERAGING = 0.98
 
 
+LEAST_GAIN = 0.005
+"""Of the validation DSC, by an epoch: one that gains less is the last, and the one before it is kept. What is gained
+beyond is gained on phantoms alone."""
+
+
 @dataclass(frozen=True)
 class GeneralTrainingSettings:
     """All that decides the weights, with the examples.
@@ -40,7 +45,7 @@ class GeneralTrainingSettings:
         shown: What of the edit is seen.
     """
 
-    epochs: int = 8
+    epochs: int = 5
     learning_rate: float = 2e-3
     width: int = 16
     seed: int = 0
@@ -54,7 +59,7 @@ def train_general(
     checkpoint: Path | None = None,
     cancelled: CancelCheck = never_cancelled,
 ) -> tuple[GeneralFarNetwork, list[LogLine]]:
-    """Train with Adam, one example a step; the weights are a moving average's, of the epoch with the best DSC.
+    """Train with Adam, one example a step; the weights are a moving average's, of the last epoch that gained.
 
     Args:
         settings: Epochs, learning rate, width, seed, and what is seen.
@@ -134,13 +139,14 @@ class _GeneralTraining:
             far_dsc(example, corrected_logit(network, example, self.settings.shown)) for example in self.validation
         ]
         dsc = sum(found) / len(found)
-        if dsc > self.best.dsc:
+        if dsc > self.best.dsc + LEAST_GAIN:
             self.best.dsc = dsc
             self.best.weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
         return {"epoch": epoch + 1, "training_loss": mean_loss, "validation_dsc": dsc}
 
     def has_stalled(self, log: Sequence[LogLine]) -> bool:
-        return False
+        """Whether the last epoch gained too little; see `LEAST_GAIN`."""
+        return bool(log) and self.best.dsc != log[-1]["validation_dsc"]
 
 
 class _Turn:
