@@ -146,7 +146,8 @@ class _GeneralTraining:
 
     def has_stalled(self, log: Sequence[LogLine]) -> bool:
         """Whether the last epoch gained too little; see `LEAST_GAIN`."""
-        return bool(log) and self.best.dsc != log[-1]["validation_dsc"]
+        *earlier, last = [line["validation_dsc"] for line in log] or [1.0]
+        return bool(earlier) and last <= max(earlier) + LEAST_GAIN
 
 
 class _Turn:
