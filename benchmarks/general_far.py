@@ -2,7 +2,7 @@
 
 `python benchmarks/general_far.py [--cases N]` redraws the worst and the largest slice from the truth: on unseen
 hippocampi as they are, in the style of an observer, and shifted (the protocols' variants), by a model trained on clean
-ones; and on phantoms that the shipped bundle never saw. No network here has seen a hippocampus but the base model.
+ones; and on phantoms that the shipped bundle never saw. No weight but the base model's has seen a hippocampus.
 `--skip` leaves cases out, so that a choice made on the first ones can be measured on others.
 """
 
