@@ -85,6 +85,7 @@ def general_margins(
     context = EvidenceContext.of(cache, edit, spacing_mm)
     if context is None:
         return None
+    network = general.network.to(cache.model.device)
     parts = []
     for number in range(len(cache.windows)):
         box, known = far_box(cache, number, edit, spacing_mm), None
@@ -92,7 +93,7 @@ def general_margins(
             if cancelled():
                 raise Cancelled
             progress("fuse", number / len(cache.windows))
-            known = _corrected(cache, number, general.network, edit, updated, context, spacing_mm, box)
+            known = _corrected(cache, number, network, edit, updated, context, spacing_mm, box)
             box = grown_box(cache, number, known, spacing_mm)
         parts += [] if known is None else [known]
     progress("fuse", 1.0)
