@@ -43,9 +43,16 @@ ARROWS = {
     "training": (*ENGINE, "files", "segmentations"),
     "training/base": (*ENGINE, "files", "segmentations", "training"),
     "training/fusion": (*ENGINE, "files", "segmentations", "training"),
-    "evaluation": (*ENGINE, "files", "segmentations", "training", "training/base", "training/fusion"),
+    "training/general": (*ENGINE, "files", "segmentations", "training", "training/base", "training/fusion"),
+    "evaluation": (
+        *(*ENGINE, "files", "segmentations"),
+        *("training", "training/base", "training/fusion", "training/general"),
+    ),
     "benchmark": ENGINE,
-    "cli": ("", *ENGINE, "benchmark", "files", "segmentations", "training", "training/base", "evaluation"),
+    "cli": (
+        *("", *ENGINE, "benchmark", "files", "segmentations"),
+        *("training", "training/base", "training/general", "evaluation"),
+    ),
     "gui/work": ("core", "mrml", "mrml/session"),
     "gui": (*ENGINE, *MRML, "files", "gui/work"),
     "gui/packages": ("core", "core/storage", "gui/work"),

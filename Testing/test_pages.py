@@ -49,7 +49,7 @@ def test_the_examples_do_what_they_say(run):
     readme, bundle = run(ROOT / "README.md"), run(ROOT / "docs" / "bundle.md")
 
     assert np.array_equal(readme["result"].segmentation[24], readme["drawn"])
-    assert readme["result"].scope == "whole volume"
+    assert readme["result"].scope == "whole volume (trained for this model)"
     assert load_model(bundle["tmp"] / "BUNDLE").fusion_sha256 == bundle["loaded"].fusion_sha256
 
 

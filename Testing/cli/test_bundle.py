@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from ball_images import EDITED_SLICE, ball_mask, edited_mask, sitk_image
 from bundles import write_bundle
+from context_propagation.core.bundle.general_file import load_general_far
 from nnunet_folders import edit_json, write_nnunet_folder
 
 NEAR = range(EDITED_SLICE - 1, EDITED_SLICE + 2)
@@ -39,11 +40,11 @@ def test_a_bundle_changes_far_slices_and_says_whole_volume(run, propagate_argume
     description = json.loads((made / "bundle.json").read_text())
     changed = {k for k, n in enumerate((result ^ edited_mask()).sum(axis=(1, 2))) if n}
     assert (outcome.code, outcome.err) == (0, "")
-    assert "(whole volume)" in outcome.out
+    assert "(whole volume (trained for this model))" in outcome.out
     assert changed - set(NEAR)
     assert np.array_equal(result[EDITED_SLICE], edited_mask()[EDITED_SLICE])
     assert set(map(int, report["voxels_changed_per_slice"])) == changed
-    assert report["scope"] == "whole volume"
+    assert report["scope"] == "whole volume (trained for this model)"
     assert report["fusion_sha256"] == description["fusion_sha256"]
     assert report["model_sha256"] == description["base"]["sha256"]
     assert (report["settings"]["level"], report["settings"]["label"]) == (1, "GTV")
@@ -58,6 +59,19 @@ def test_the_base_model_alone_reaches_near_slices_only(run, propagate_arguments,
     assert (report["scope"], report["fusion_sha256"]) == ("near slices only", None)
     assert set(map(int, report["voxels_changed_per_slice"])) <= set(range(EDITED_SLICE - 2, EDITED_SLICE + 3))
     assert report["model_sha256"] == json.loads((made / "bundle.json").read_text())["base"]["sha256"]
+
+
+def test_the_general_far_network_reaches_far_slices_with_the_base_model_alone(run, propagate_arguments, made, tmp_path):
+    arguments = propagate_arguments(model=made / "model", level=1, report=tmp_path / "report.json")
+    outcome = run(*arguments, "--general-far")
+
+    report = json.loads((tmp_path / "report.json").read_text())
+    result = voxels(tmp_path / "out.nii.gz").astype(bool)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "(whole volume (general))" in outcome.out
+    assert report["scope"] == "whole volume (general)"
+    assert report["fusion_sha256"] == load_general_far().content_hash
+    assert np.array_equal(result[EDITED_SLICE], edited_mask()[EDITED_SLICE])
 
 
 def test_a_copied_and_renamed_bundle_gives_the_same_result(run, propagate_arguments, made, bundle, tmp_path):

@@ -50,7 +50,7 @@ def test_the_demo_leaves_segmentation_report_figure_and_table(shown):
     assert (shown / "refined.seg.nrrd").stat().st_size > 1000
     assert (shown / "figure.png").stat().st_size > 10_000
     report = json.loads((shown / "report.json").read_text())
-    assert report["scope"] == "whole volume"
+    assert report["scope"] == "whole volume (trained for this model)"
     assert len(report["edited_slices"]) == 1
 
 

@@ -95,6 +95,7 @@ def test_every_row_is_measured_for_every_case_pick_and_scope(place):
     assert set(single["row"]) == {
         *("baseline", "paste", "update", "fusion", "no-edit control", "edit-as-input control"),
         *("paper's fusion", "paper's fusion, no-edit control", "calibration control"),
+        *("general", "general, no-edit control"),
         *("contour interpolation ±5", "contour interpolation ±10"),
     }
     assert (single.groupby(["case", "pick", "row"])["scope"].nunique() == 3).all()
@@ -132,6 +133,8 @@ def test_a_protocol_trains_the_rows_that_it_names_with_the_network_that_it_names
         "update",
         "fusion",
         "calibration control",
+        "general",
+        "general, no-edit control",
         "contour interpolation ±5",
         "contour interpolation ±10",
     }

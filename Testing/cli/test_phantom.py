@@ -98,3 +98,9 @@ def test_a_folder_with_files_in_it_is_left_alone(tmp_path, capsys):
     assert command(tmp_path) == 2
     assert "is not an empty folder; give a new one" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_organ_is_no_ct_and_is_not_written_as_one(tmp_path, capsys):
+    assert command(tmp_path / "out", "--layout", "dicom", kind="organ") == 2
+    assert "choose nifti or nnunet" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

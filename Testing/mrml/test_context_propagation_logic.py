@@ -96,7 +96,7 @@ def test_a_slice_drawn_from_a_script_is_propagated_and_kept(ready, case, target,
     result = ready.segment_mask()
     assert [edit.index for edit in done.edits] == [7]
     assert np.array_equal(result[7], redrawn)
-    assert done.result.scope == "whole volume"
+    assert done.result.scope == "whole volume (trained for this model)"
     assert done.report.written == (result ^ target)[np.arange(16) != 7].sum() > 0
 
 

@@ -27,7 +27,7 @@ class PhantomRequest:
     """What to generate.
 
     Attributes:
-        kind: "nasopharynx" or "oesophagus".
+        kind: "nasopharynx", "oesophagus" or "organ".
         count: Number of cases.
         output: Folder; new or empty.
         first: Number of the first case; a case is the same in whatever series it is generated.
@@ -65,7 +65,12 @@ class PhantomRequest:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
     add = parser.add_argument
-    add("--kind", choices=get_args(Kind), required=True, help="nasopharynx: CT; oesophagus: CT and PET")
+    add(
+        "--kind",
+        choices=get_args(Kind),
+        required=True,
+        help="nasopharynx: CT; oesophagus: CT and PET; organ: a small MR",
+    )
     add("--count", type=int, required=True, metavar="N", help="number of cases")
     add("--output", type=Path, required=True, metavar="DIR", help="a new or empty folder")
     add("--first", type=int, default=0, metavar="N", help="number of the first case")
@@ -87,6 +92,8 @@ def generate_phantoms(request: PhantomRequest) -> str:
     """
     settings = request.settings()
     if request.layout == "dicom":
+        if request.kind == "organ":
+            raise UserInputError("--layout dicom is for CT and PET, and an organ is an MR; choose nifti or nnunet")
         require("pydicom", EXTRA)
     output = request.output.resolve()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):

@@ -69,6 +69,7 @@ class PropagateRequest:
         checkpoint: File name of the checkpoint in each fold of an nnU-Net model; None for the final one.
         suv: Whether a DICOM PET among the channels becomes SUV.
         allow_loss: Whether the output may lose what its kind of file cannot hold.
+        general_far: Whether the general far network serves a model without fusion networks.
     """
 
     model: Path
@@ -92,6 +93,7 @@ class PropagateRequest:
     checkpoint: str | None = None
     suv: bool = False
     allow_loss: bool = False
+    general_far: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,6 +120,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write an output that cannot hold all of the edited segmentation; what is lost is said",
     )
+    add("--general-far", action="store_true", help="far slices too where the model has no fusion network; see the docs")
     add("--report", type=Path, metavar="OUT.json", help="what was done, as JSON")
     add("--figure", type=Path, metavar="OUT.png", help="three planes, before and after")
 
@@ -185,6 +188,7 @@ def propagate(request: PropagateRequest) -> str:
     with OutputFiles(destinations, inputs, request.model) as outputs, progress_bars() as progress:
         with meter.stage("load model"):
             loaded = load_requested(request)
+            loaded = loaded.with_general_far() if request.general_far else loaded
             settings = _settings(request, loaded)
         with meter.stage("read files"):
             case = _read_case(request, loaded.model)
@@ -232,7 +236,7 @@ def _session(
         session = loaded.session(settings)
         session.set_image(case.volume, case.initial, progress)
         return session
-    session = restore_session(request.session, loaded.model, case.volume, progress, fusion=loaded.fusion)
+    session = restore_session(request.session, loaded.model, case.volume, progress, fusion=loaded.far)
     changed = int((session.segmentation ^ case.initial).sum())
     if changed:
         said = "%d voxels of '%s' are not as '%s' left them; they are kept as they are, as if changed by hand"

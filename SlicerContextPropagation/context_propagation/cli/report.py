@@ -27,7 +27,7 @@ class Report:
         edited_slices: Their indices, from 0, along the image's array axis.
         voxels_changed_per_slice: Slice index along the same axis to voxels that the result has changed.
         updates: The optimisations, for each window and fold: loss before and after, evaluations, stop reason.
-        scope: Which slices could be reached: "near slices only", or "whole volume" with a bundle.
+        scope: Which slices could be reached, and by what: see `PropagationResult`.
         refused_voxels: Voxels that the segmentation's masks refused to take.
         messages: What the engine told the user: the memory it predicted, windows shrunk, tiled or added.
         stages: Seconds and peak memory.

@@ -15,14 +15,23 @@ from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.measures.accuracy import SCOPES, measure_scopes
 from context_propagation.core.measures.appearance import new_islands, seam_mm2
 from context_propagation.core.measures.regression import far_voxels_changed, regressed_slices
-from context_propagation.core.propagation.fusion_network import Fusion
+from context_propagation.core.propagation.general_far import FarNetworks
 from context_propagation.core.session.preview import Preview
 from context_propagation.core.session.session import Session
 from context_propagation.evaluation.calibration import calibrated
 from context_propagation.evaluation.contour_interpolation import STEPS, interpolated_between, load_interpolator
 from context_propagation.evaluation.results import CaseRow
-from context_propagation.evaluation.rows import CALIBRATION, FUSION, NEEDED_NO_EDIT, PAPER_PAIR, PICKS, Pick
+from context_propagation.evaluation.rows import (
+    CALIBRATION,
+    FUSION,
+    GENERAL_PAIR,
+    NEEDED_NO_EDIT,
+    PAPER_PAIR,
+    PICKS,
+    Pick,
+)
 from context_propagation.evaluation.simulated_case import FAR_RULES, CaseJob, CaseSession, pasted
+from context_propagation.training.general.general_controls import shipped_pair
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,9 @@ class _CaseEvaluation(CaseSession):
         for name, fusion in self.fusions.items():
             composed = replace(preview, tidy=False) if name in PAPER_PAIR else preview
             fused = _timed(_fused, composed, fusion)
+            rows[name] = replace(fused, seconds=seconds + fused.seconds)
+        for name, general in zip(GENERAL_PAIR, shipped_pair(), strict=True):
+            fused = _timed(_fused, preview, general)
             rows[name] = replace(fused, seconds=seconds + fused.seconds)
         moved = _timed(calibrated, preview)
         rows[CALIBRATION] = replace(moved, seconds=seconds + moved.seconds)
@@ -156,7 +168,7 @@ class _CaseEvaluation(CaseSession):
             )
 
 
-def _fused(preview: Preview, fusion: Fusion) -> np.ndarray:
+def _fused(preview: Preview, fusion: FarNetworks) -> np.ndarray:
     return preview.fused_by(fusion).segmentation
 
 

@@ -30,7 +30,7 @@ class EvaluationPlan(FusionRecipe):
         name: Of the protocol, for titles.
         data: Folder with images/, labels/ and folds.json, relative to the protocol file, or of that name in
             CONTEXT_PROPAGATION_DATA; empty for phantoms.
-        phantom: Kind of the phantoms that are generated instead, "nasopharynx" or "oesophagus"; else empty.
+        phantom: Kind of the phantoms that are generated instead, "nasopharynx", "oesophagus" or "organ"; else empty.
         difficulty: Of the phantoms: "lower", "middle" or "higher".
         phantom_cases: How many phantoms there are.
         model: The base model: "nnU-Net" or "PSNN"; the latter is the two-stream chain where there is a PET.

@@ -12,6 +12,7 @@ FUSION, NO_EDIT, ORACLE = "fusion", "no-edit control", "oracle"
 
 
 CALIBRATION = "calibration control"
+GENERAL_PAIR = ("general", "general, no-edit control")
 
 
 PAPER_PAIR = ("paper's fusion", "paper's fusion, no-edit control")
@@ -20,7 +21,18 @@ PAPER_PAIR = ("paper's fusion", "paper's fusion, no-edit control")
 INTERPOLATIONS = ("contour interpolation ±5", "contour interpolation ±10")
 
 
-ROWS = ("baseline", "paste", "update", FUSION, NO_EDIT, "edit-as-input control", CALIBRATION, *INTERPOLATIONS, ORACLE)
+ROWS = (
+    "baseline",
+    "paste",
+    "update",
+    FUSION,
+    NO_EDIT,
+    "edit-as-input control",
+    *GENERAL_PAIR,
+    CALIBRATION,
+    *INTERPOLATIONS,
+    ORACLE,
+)
 """Names of the rows in their order; further ones follow in order of appearance."""
 
 

@@ -52,7 +52,8 @@ _WORDS = {
     "sagittal": _("sagittal"),
     "coronal": _("coronal"),
     "near slices only": _("near slices only"),
-    "whole volume": _("whole volume"),
+    "whole volume (trained for this model)": _("whole volume (trained for this model)"),
+    "whole volume (general)": _("whole volume (general)"),
 }
 
 

@@ -13,7 +13,7 @@ from context_propagation.core.phantom.phantom import GENERATOR, Kind, Phantom, P
 from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.training.labelled_cases import LabelledCase, NnunetTask
 
-CHANNELS: dict[Kind, tuple[str, ...]] = {"nasopharynx": ("CT",), "oesophagus": ("CT", "PET")}
+CHANNELS: dict[Kind, tuple[str, ...]] = {"nasopharynx": ("CT",), "oesophagus": ("CT", "PET"), "organ": ("MR",)}
 
 
 PLANNED_MEMORY_GB = 0.1

@@ -22,7 +22,7 @@ def test_a_bundle_says_how_far_it_reaches_and_how_it_was_validated():
     described = describe_model(shipped_bundle())
 
     assert (described.kind, described.architecture, described.channels) == ("nnU-Net", "PlainConvUNet", ("CT",))
-    assert (described.label, described.reach) == ("GTV", "whole volume")
+    assert (described.label, described.reach) == ("GTV", "whole volume (trained for this model)")
     assert "baseline" in described.validation
     assert "no-edit control" in described.validation
     assert 1e6 < described.size_bytes < 8e6

@@ -12,8 +12,9 @@ from context_propagation.core.phantom.anatomy import DIFFICULTIES, Style
 from context_propagation.core.phantom.phantom import ANATOMIES, Phantom, PhantomSettings, make_phantom
 from context_propagation.core.phantom.space import Space, blended, both, either
 
-COARSE = {"nasopharynx": (4.0, 4.0, 3.0), "oesophagus": (5.0, 5.0, 4.0)}
+COARSE = {"nasopharynx": (4.0, 4.0, 3.0), "oesophagus": (5.0, 5.0, 4.0), "organ": (4.0, 4.0, 4.0)}
 KINDS = tuple(ANATOMIES)
+TUMOURS = ("nasopharynx", "oesophagus")
 
 
 def settings(of_kind: str, **changes) -> PhantomSettings:
@@ -44,7 +45,7 @@ def test_another_seed_number_or_difficulty_gives_another_case(kind, change, some
     assert not np.array_equal(other.gtv, some[kind][2].gtv)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TUMOURS)
 def test_there_are_60_to_160_slices_of_anisotropic_voxels(kind):
     plain = PhantomSettings(kind)
     assert 60 <= plain.size_ijk[2] <= 160
@@ -52,11 +53,11 @@ def test_there_are_60_to_160_slices_of_anisotropic_voxels(kind):
 
 
 def test_only_the_oesophagus_has_a_pet(some):
-    assert all(phantom.pet is None for phantom in some["nasopharynx"])
+    assert all(phantom.pet is None for kind in ("nasopharynx", "organ") for phantom in some[kind])
     assert all(phantom.pet.shape == phantom.ct.shape for phantom in some["oesophagus"])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TUMOURS)
 def test_hounsfield_units_are_those_of_a_patient_in_air(kind, some):
     for phantom in some[kind]:
         middle = phantom.ct[len(phantom.ct) // 2]
@@ -65,13 +66,22 @@ def test_hounsfield_units_are_those_of_a_patient_in_air(kind, some):
         assert ((phantom.ct > 0) & (phantom.ct < 100)).mean() > 0.05
 
 
-@pytest.mark.parametrize(("kind", "least_ml", "most_ml"), [("nasopharynx", 1, 80), ("oesophagus", 5, 150)])
+@pytest.mark.parametrize(
+    ("kind", "least_ml", "most_ml"), [("nasopharynx", 1, 80), ("oesophagus", 5, 150), ("organ", 2, 80)]
+)
 def test_tumours_have_the_volume_of_tumours_and_do_not_touch_the_border(kind, least_ml, most_ml, some):
     for phantom in some[kind]:
         ml = phantom.gtv.sum() * np.prod(phantom.spacing_ijk_mm) / 1000
         assert least_ml < ml < most_ml
         for axis in range(3):
             assert not np.take(phantom.gtv, [0, -1], axis).any()
+
+
+def test_an_organ_is_brighter_than_the_tissue_around_it_but_not_than_all_of_it(some):
+    for phantom in some["organ"]:
+        inside, outside = phantom.ct[phantom.gtv].mean(), phantom.ct[~phantom.gtv]
+        assert inside > outside.mean()
+        assert (outside > inside).any()
 
 
 def test_the_oesophageal_tumour_is_long(some):

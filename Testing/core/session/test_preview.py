@@ -79,7 +79,7 @@ def test_another_fusion_network_gives_what_a_session_with_it_gives(model, severa
 
     expected = started(model, fusion).propagate([redrawn(session)])
     assert np.array_equal(fused.segmentation, expected.segmentation)
-    assert fused.result.scope == expected.scope == "whole volume"
+    assert fused.result.scope == expected.scope == "whole volume (trained for this model)"
     assert not np.array_equal(fused.segmentation, preview.segmentation)
 
 

@@ -181,7 +181,7 @@ def test_the_preview_shows_what_changes_and_the_segment_stays_as_drawn(previewed
     assert previewed.status == (
         f"Redrawn: axial slice {SLICE}; kept exactly as drawn.\n"
         f"Would change {len(slices)} slices ({slices[0]} to {slices[-1]}): "
-        f"{added.sum()} voxels more, {removed.sum()} less; whole volume."
+        f"{added.sum()} voxels more, {removed.sum()} less; whole volume (trained for this model)."
     )
 
 

@@ -79,7 +79,7 @@ def test_far_slices_that_a_fusion_network_changes_are_written_and_taken_back(
 
     done = propagate(logic)
 
-    assert done.result.scope == "whole volume"
+    assert done.result.scope == "whole volume (trained for this model)"
     assert set(done.result.changed_per_slice) - {5, 6, 7, 8, 9}
     assert np.array_equal(case.read(segment_id), session.segmentation)
     assert np.array_equal(session.segmentation[7], drawn[7])

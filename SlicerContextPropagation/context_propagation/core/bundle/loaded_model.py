@@ -11,6 +11,7 @@ from context_propagation.core.provenance import installed_versions
 if TYPE_CHECKING:
     from context_propagation.core.model.segmentation_model import SegmentationModel
     from context_propagation.core.propagation.fusion_network import Fusion
+    from context_propagation.core.propagation.general_far import FarNetworks, GeneralFar
     from context_propagation.core.session.session import Session
     from context_propagation.core.session.session_settings import SessionSettings
 
@@ -21,10 +22,11 @@ class LoadedModel:
 
     Attributes:
         model: The frozen model.
-        fusion: The fusion networks made for it, or None: edits reach the near slices only.
+        fusion: The fusion networks made for it, or None.
         description: What its folder says.
         orientation: The letters that were named when it was loaded, or None; the model may have its own.
         versions: Of the programs that it was loaded with; to look for them takes time, so it is done with the loading.
+        general: The general far network, where it is switched on; used where there are no fusion networks.
     """
 
     model: SegmentationModel
@@ -32,11 +34,27 @@ class LoadedModel:
     description: ModelDescription
     orientation: str | None = None
     versions: dict[str, str] = field(default_factory=installed_versions)
+    general: GeneralFar | None = None
+
+    @property
+    def far(self) -> FarNetworks | None:
+        """What decides far slices; None: edits reach the near slices only."""
+        return self.general if self.fusion is None else self.fusion
+
+    def with_general_far(self) -> LoadedModel:
+        """The same with the general far network that ships, which serves models without fusion networks.
+
+        Raises:
+            UserInputError: It is missing or damaged.
+        """
+        from context_propagation.core.bundle.general_file import load_general_far
+
+        return replace(self, general=load_general_far())
 
     @property
     def fusion_sha256(self) -> str | None:
-        """Of the fusion networks, if there are any."""
-        return None if self.fusion is None else self.fusion.content_hash
+        """Of what decides far slices, if anything does."""
+        return None if self.far is None else self.far.content_hash
 
     def settings(self, settings: SessionSettings | None = None) -> SessionSettings:
         """Settings with the decoder level and the neighbours that the fusion networks, if any, were trained for.
@@ -62,4 +80,4 @@ class LoadedModel:
         """
         from context_propagation.core.session.session import Session
 
-        return Session(self.model, self.settings(settings), self.fusion)
+        return Session(self.model, self.settings(settings), self.far)

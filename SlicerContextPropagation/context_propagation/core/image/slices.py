@@ -163,10 +163,15 @@ def mask_of_slices(shape_kji: tuple[int, int, int], slices: Iterable[SliceEdit])
 
 
 NEAR_SLICES_ONLY = "near slices only"
-"""Without a fusion network."""
+"""Without a network for far slices."""
 
 
-WHOLE_VOLUME = "whole volume"
+WHOLE_VOLUME = "whole volume (trained for this model)"
+"""With a fusion network."""
+
+
+WHOLE_VOLUME_GENERAL = "whole volume (general)"
+"""With the general far network, which serves any model."""
 
 
 def near_indices(indices: Iterable[int], neighbours: int, slices: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Seeded phantoms: a CT, or a CT and a PET, with a gross tumour volume (GTV) and the style of its observer."""
+"""Seeded phantoms: a CT, a CT and a PET, or an MR, with a gross tumour volume (GTV) and the style of its observer."""
 
 from __future__ import annotations
 
@@ -13,21 +13,31 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.phantom.anatomy import DIFFICULTIES, Anatomy, Difficulty, DifficultyName
 from context_propagation.core.phantom.nasopharynx import nasopharynx
 from context_propagation.core.phantom.oesophagus import oesophagus
+from context_propagation.core.phantom.organ import organ
 from context_propagation.core.phantom.space import Space, Triple
 
-Kind = Literal["nasopharynx", "oesophagus"]
+Kind = Literal["nasopharynx", "oesophagus", "organ"]
 
 
 ANATOMIES: dict[Kind, Callable[[Space, np.random.Generator, Difficulty], Anatomy]] = {
     "nasopharynx": nasopharynx,
     "oesophagus": oesophagus,
+    "organ": organ,
 }
 
 
-SPACINGS_IJK_MM: dict[Kind, Triple] = {"nasopharynx": (2.0, 2.0, 3.0), "oesophagus": (2.5, 2.5, 4.0)}
+SPACINGS_IJK_MM: dict[Kind, Triple] = {
+    "nasopharynx": (2.0, 2.0, 3.0),
+    "oesophagus": (2.5, 2.5, 4.0),
+    "organ": (2.0, 2.0, 2.0),
+}
 
 
-FIELD_OF_VIEW_MM: dict[Kind, Triple] = {"nasopharynx": (176, 176, 192), "oesophagus": (230, 190, 256)}
+FIELD_OF_VIEW_MM: dict[Kind, Triple] = {
+    "nasopharynx": (176, 176, 192),
+    "oesophagus": (230, 190, 256),
+    "organ": (96, 96, 96),
+}
 """Lengths along i, j, k."""
 
 
@@ -57,7 +67,7 @@ class PhantomSettings:
     """All that decides a case, bit for bit.
 
     Attributes:
-        kind: "nasopharynx": CT; "oesophagus": CT and PET.
+        kind: "nasopharynx": CT; "oesophagus": CT and PET; "organ": a small MR volume.
         seed: Of the series.
         number: Of the case in the series, from 0.
         difficulty: "lower", "middle" or "higher".
@@ -104,7 +114,7 @@ class Phantom:
     """A case; all arrays on one grid.
 
     Attributes:
-        ct: int16 `[K, J, I]`, HU.
+        ct: int16 `[K, J, I]`, HU; of an MR its signal.
         pet: float32 `[K, J, I]`, SUV, on the CT's grid; None for a kind without PET.
         gtv: Bool `[K, J, I]`.
         hidden_truth: The observer's style, each number -1 to 1; see `Style.numbers`.

@@ -11,6 +11,8 @@
 | `near_slices.py` | near slices, decoded from updated features | Eq. 4 |
 | `fusion_inputs.py`, `edit_description.py` | what the fusion network takes | II-C, ours |
 | `far_slices.py`, `far_box.py` | far slices, decoded from fused features where labels may flip | Fig. 3 |
+| `general_far.py`, `general_network.py` | far slices of a model without a fusion network | ours |
+| `far_evidence.py`, `slice_readers.py`, `slice_probe.py`, `drawn_samples.py` | what that one takes | ours |
 | `margins.py` | how sure a decode is, in a box | ours |
 | `window.py`, `feature_cache.py` | what of the image is cached | II-A |
 | `edit_propagation.py` | one edit, through all of these | Fig. 2 |

@@ -16,7 +16,7 @@ from context_propagation.core.propagation.composition import NearLabels
 from context_propagation.core.propagation.drawn_slices import NetworkEdit, SliceTarget
 from context_propagation.core.propagation.far_slices import far_margins
 from context_propagation.core.propagation.feature_cache import FeatureCache
-from context_propagation.core.propagation.fusion_network import Fusion
+from context_propagation.core.propagation.general_far import FarNetworks, GeneralFar, general_margins
 from context_propagation.core.propagation.margins import Margins
 from context_propagation.core.propagation.near_slices import decode_near
 from context_propagation.core.propagation.slice_update import update_window
@@ -56,14 +56,14 @@ class EditPropagation:
         neighbours: N(s) is s and so many image slices on each side.
         update: The optimisation of the features.
         spacing_kji_mm: Voxel size of the volume.
-        fusion: The trained fusion networks; without, far slices are not touched.
+        fusion: The trained fusion networks, or the general far network; without, far slices are not touched.
     """
 
     cache: FeatureCache
     neighbours: int
     update: UpdateSettings
     spacing_kji_mm: tuple[float, float, float]
-    fusion: Fusion | None = None
+    fusion: FarNetworks | None = None
 
     def propagate(
         self,
@@ -160,7 +160,7 @@ class EditPropagation:
         self,
         edit: NetworkEdit,
         features: Sequence[UpdatedFeatures],
-        fusion: Fusion,
+        fusion: FarNetworks,
         progress: Progress = no_progress,
         cancelled: CancelCheck = never_cancelled,
     ) -> Margins | None:
@@ -169,7 +169,10 @@ class EditPropagation:
         Returns:
             The margins in the volume's own orientation; None where there is no such place.
         """
-        margins = far_margins(self.cache, fusion, edit, features, self.network_spacing_mm, progress, cancelled)
+        if isinstance(fusion, GeneralFar):
+            margins = general_margins(self.cache, fusion, edit, features, self.network_spacing_mm, progress, cancelled)
+        else:
+            margins = far_margins(self.cache, fusion, edit, features, self.network_spacing_mm, progress, cancelled)
         return None if margins is None else margins.undone(self.cache.prepared.axes, self.cache.owner.shape)
 
     @property

@@ -18,6 +18,7 @@ from torch import nn
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import Box, Span, box_of, dilate, inside_of, slices_of, whole
+from context_propagation.core.image.slices import WHOLE_VOLUME
 from context_propagation.core.network.direct_convolution import DirectConvolution
 from context_propagation.core.propagation.edit_description import DESCRIPTION_SIZE
 from context_propagation.core.propagation.fusion_inputs import FusionInputs
@@ -342,6 +343,8 @@ class Fusion:
     neighbours: int
     far_thresholds: FarThresholds
     content_hash: str
+
+    reach = WHOLE_VOLUME
 
 
 @dataclass(frozen=True)

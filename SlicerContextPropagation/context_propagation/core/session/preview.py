@@ -19,7 +19,7 @@ from context_propagation.core.image.boxes import (
     slices_of,
     whole,
 )
-from context_propagation.core.image.slices import NEAR_SLICES_ONLY, WHOLE_VOLUME, SliceEdit
+from context_propagation.core.image.slices import NEAR_SLICES_ONLY, SliceEdit
 from context_propagation.core.propagation.composition import (
     NO_VOXELS,
     EditRecord,
@@ -29,7 +29,8 @@ from context_propagation.core.propagation.composition import (
     drawn_voxels,
 )
 from context_propagation.core.propagation.edit_propagation import EditPropagation
-from context_propagation.core.propagation.fusion_network import FarThresholds, Fusion
+from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.propagation.general_far import FarNetworks
 from context_propagation.core.propagation.stray_voxels import CONTEXT_VOXELS, without_strays
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 from context_propagation.core.session.session_settings import PropagationResult
@@ -86,7 +87,7 @@ class Preview:
         """Of the edits: near slices, margins of the far ones."""
         return self.after[-1]
 
-    def fused_by(self, fusion: Fusion) -> Preview:
+    def fused_by(self, fusion: FarNetworks) -> Preview:
         """The same edits with the far slices of another fusion network; the features are not updated again."""
         record = self.record
         if self.features:  # else the model sees nothing of the edit, and has nothing to add
@@ -127,7 +128,7 @@ class Preview:
             changed_per_slice={start + int(s): int(per_slice[s]) for s in np.flatnonzero(per_slice)},
             changed_box_kji=None if tight is None else offset(tight, box),
             updates=self.record.updates,
-            scope=NEAR_SLICES_ONLY if self.propagation.fusion is None else WHOLE_VOLUME,
+            scope=NEAR_SLICES_ONLY if self.propagation.fusion is None else self.propagation.fusion.reach,
             messages=self.messages,
         )
 

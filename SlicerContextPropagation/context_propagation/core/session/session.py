@@ -18,6 +18,7 @@ from context_propagation.core.propagation.composition import EditRecord, superse
 from context_propagation.core.propagation.edit_propagation import EditPropagation, Propagated
 from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.fusion_network import Fusion
+from context_propagation.core.propagation.general_far import FarNetworks
 from context_propagation.core.propagation.window import WindowPlan
 from context_propagation.core.session.preview import Preview, SessionMasks
 from context_propagation.core.session.ready_image import ReadyImage, predicted_target, ready_image
@@ -39,15 +40,15 @@ class Session:
     Args:
         model: The frozen model.
         settings: Level, neighbours, optimiser, memory.
-        fusion: The model's trained fusion networks; without, edits reach near slices only. The networks are moved to
-            the model's device and set to evaluation mode.
+        fusion: The model's trained fusion networks, or the general far network; without, edits reach near slices only.
+            The networks are moved to the model's device and set to evaluation mode.
 
     Raises:
         UserInputError: The level is beyond the model's decoder, or the fusion networks do not fit.
     """
 
     def __init__(
-        self, model: SegmentationModel, settings: SessionSettings | None = None, fusion: Fusion | None = None
+        self, model: SegmentationModel, settings: SessionSettings | None = None, fusion: FarNetworks | None = None
     ) -> None:
         self.model = model
         self.settings = settings or SessionSettings()
@@ -59,7 +60,8 @@ class Session:
                     f"{split.max_level} stages; choose a smaller level"
                 )
         if fusion is not None:
-            check_fusion(fusion, self.settings.level, model)
+            if isinstance(fusion, Fusion):
+                check_fusion(fusion, self.settings.level, model)
             for network in fusion.networks:
                 network.to(model.device).eval()
         self.plan: WindowPlan | None = None
@@ -127,12 +129,12 @@ class Session:
     def _plan(self, plan: WindowPlan | None) -> None:
         self.plan = plan
 
-    def restarted(self, settings: SessionSettings, fusion: Fusion | None = None) -> Session:
+    def restarted(self, settings: SessionSettings, fusion: FarNetworks | None = None) -> Session:
         """Another session of the same image, cache and first segmentation, without edits.
 
         Args:
             settings: Of the other session; its decoder level is this one's.
-            fusion: Its fusion networks.
+            fusion: Its fusion networks, or the general far network.
 
         Raises:
             UserInputError: Another decoder level, no image, or see `Session`.

@@ -12,7 +12,7 @@ from context_propagation.core.image.image_hash import image_sha256
 from context_propagation.core.image.slices import mask_of_slices
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.propagation.fusion_network import Fusion
+from context_propagation.core.propagation.general_far import FarNetworks
 from context_propagation.core.provenance import installed_versions
 from context_propagation.core.session.ready_image import ReadyImage
 from context_propagation.core.session.saved_session import SavedPropagation, SavedSession, session_of, text_of
@@ -46,7 +46,7 @@ def restore_session(
     volume: SourceVolume,
     progress: Progress = no_progress,
     cancelled: CancelCheck = never_cancelled,
-    fusion: Fusion | None = None,
+    fusion: FarNetworks | None = None,
 ) -> Session:
     """Restore a saved session: the image is cached again, and the edits are computed again.
 

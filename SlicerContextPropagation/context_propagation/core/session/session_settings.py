@@ -63,7 +63,8 @@ class PropagationResult:
         changed_per_slice: Voxels changed per slice along `axis`; slices without a change are left out.
         changed_box_kji: The box around the changed voxels, or None.
         updates: A report for each window and fold.
-        scope: "whole volume", or "near slices only" without a fusion network.
+        scope: Whose far slices these are: "whole volume (trained for this model)", "whole volume (general)", or "near
+            slices only".
         messages: What the user should know, e.g. that the window was extended.
     """
 

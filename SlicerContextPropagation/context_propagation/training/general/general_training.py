@@ -1,0 +1,206 @@
+"""Training of the general far network: corrections of the logit on far slices, none of which may become worse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from context_propagation.core.callbacks import CancelCheck, never_cancelled
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.propagation.activation_update import segmentation_loss
+from context_propagation.core.propagation.general_network import GeneralFarNetwork
+from context_propagation.training.general.general_example import GeneralExample
+from context_propagation.training.training_loop import LogLine, run_training
+
+Shown = Literal["edit", "no edit"]
+"""What of an edit a network sees; "no edit": where a slice was drawn, and in place of the drawing the prediction."""
+
+
+HARM_WEIGHT = 4.0
+"""Of the soft DSC that slices lose against the untouched logit, in the loss."""
+
+
+AVERAGING = 0.98
+
+
+LEAST_GAIN = 0.005
+"""Of the validation DSC, by an epoch: one that gains less is the last, and the one before it is kept. What is gained
+beyond is gained on phantoms alone."""
+
+
+@dataclass(frozen=True)
+class GeneralTrainingSettings:
+    """All that decides the weights, with the examples.
+
+    Attributes:
+        epochs: Passes over the examples.
+        learning_rate: Of Adam at the start.
+        width: Channels of the hidden layers.
+        seed: Of the weights, the order of the examples and their flips.
+        shown: What of the edit is seen.
+    """
+
+    epochs: int = 5
+    learning_rate: float = 2e-3
+    width: int = 16
+    seed: int = 0
+    shown: Shown = "edit"
+
+
+def train_general(
+    settings: GeneralTrainingSettings,
+    training: Sequence[GeneralExample],
+    validation: Sequence[GeneralExample],
+    checkpoint: Path | None = None,
+    cancelled: CancelCheck = never_cancelled,
+) -> tuple[GeneralFarNetwork, list[LogLine]]:
+    """Train with Adam, one example a step; the weights are a moving average's, of the last epoch that gained.
+
+    Args:
+        settings: Epochs, learning rate, width, seed, and what is seen.
+        training: What is learned from.
+        validation: Of other phantoms; chooses the epoch.
+        checkpoint: File that keeps the state after each epoch; read first where it exists.
+        cancelled: Asked before each step.
+
+    Returns:
+        The network in evaluation mode, and a line for each epoch.
+
+    Raises:
+        UserInputError: No examples, or a checkpoint of another training.
+        Cancelled: The checkpoint holds the last finished epoch.
+    """
+    if not training or not validation:
+        raise UserInputError("There are no examples to train or to validate on; ask for more phantoms")
+    run = _GeneralTraining(settings, training, validation)
+    log = run_training(run, checkpoint, lambda fraction: None, cancelled=cancelled)
+    run.network.load_state_dict(run.best.weights)
+    return run.network.eval().requires_grad_(False), log
+
+
+class _Best:
+    """The weights of the best epoch so far."""
+
+    def __init__(self) -> None:
+        self.weights: dict[str, torch.Tensor] = {}
+        self.dsc = -1.0
+
+    def state_dict(self) -> dict[str, object]:
+        return {"weights": self.weights, "dsc": self.dsc}
+
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        self.weights, self.dsc = state_dict["weights"], state_dict["dsc"]  # type: ignore[assignment]
+
+
+class _GeneralTraining:
+    """One training; see `Training`."""
+
+    falls_each_step = True
+
+    def __init__(
+        self,
+        settings: GeneralTrainingSettings,
+        training: Sequence[GeneralExample],
+        validation: Sequence[GeneralExample],
+    ) -> None:
+        self.settings, self.training, self.validation = settings, training, validation
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.network = GeneralFarNetwork(settings.width)
+        averaged = get_ema_multi_avg_fn(AVERAGING)  # type: ignore[no-untyped-call]
+        self.average, self.best = AveragedModel(self.network, multi_avg_fn=averaged), _Best()
+        self.parts = {"weights": self.network, "average": self.average, "best": self.best}
+        self.identity = {"settings": asdict(settings)}
+        self.epochs, self.steps, self.learning_rate = settings.epochs, len(training), settings.learning_rate
+
+    def parameters(self) -> Iterable[torch.nn.Parameter]:
+        return self.network.parameters()
+
+    def loss(self, epoch: int, step: int) -> torch.Tensor:
+        """Of an example, flipped and turned about the normal at random."""
+        generator = torch.Generator().manual_seed(1000 * self.settings.seed + epoch)
+        number = int(torch.randperm(self.steps, generator=generator)[step])
+        example, shown = self.training[number], self.settings.shown
+        turn = _Turn(torch.Generator().manual_seed(self.steps * epoch + step))
+        corrected = turn.back(correction_of(self.network, example, shown, turn))
+        return far_loss(example, corrected)
+
+    def after_step(self) -> None:
+        self.average.update_parameters(self.network)
+
+    def after_epoch(self, epoch: int, mean_loss: float) -> LogLine:
+        network = cast(GeneralFarNetwork, self.average.module)
+        found = [
+            far_dsc(example, corrected_logit(network, example, self.settings.shown)) for example in self.validation
+        ]
+        dsc = sum(found) / len(found)
+        if dsc > self.best.dsc + LEAST_GAIN:
+            self.best.dsc = dsc
+            self.best.weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        return {"epoch": epoch + 1, "training_loss": mean_loss, "validation_dsc": dsc}
+
+    def has_stalled(self, log: Sequence[LogLine]) -> bool:
+        """Whether the last epoch gained too little; see `LEAST_GAIN`."""
+        *earlier, last = [line["validation_dsc"] for line in log] or [1.0]
+        return bool(earlier) and last <= max(earlier) + LEAST_GAIN
+
+
+class _Turn:
+    """A flip along each axis, and an exchange of the axes across the normal, at random."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        flips = torch.rand(4, generator=generator) < 0.5
+        self.axes = [axis - 3 for axis in range(3) if flips[axis]]
+        self.exchanged = bool(flips[3])
+
+    def __call__(self, maps: torch.Tensor) -> torch.Tensor:
+        turned = maps.flip(self.axes)
+        return turned.transpose(-1, -2) if self.exchanged else turned
+
+    def back(self, values: torch.Tensor) -> torch.Tensor:
+        turned = values.transpose(-1, -2) if self.exchanged else values
+        return turned.flip(self.axes)
+
+
+def correction_of(
+    network: GeneralFarNetwork, example: GeneralExample, shown: Shown, turn: _Turn | None = None
+) -> torch.Tensor:
+    """Of an example, turned where asked: `[D, H, W]`."""
+    blind = shown == "no edit"
+    maps = (example.blind_maps if blind else example.maps).float()
+    numbers = example.blind_numbers if blind else example.numbers
+    correction: torch.Tensor = network((maps if turn is None else turn(maps))[None], numbers[None])[0]
+    return correction
+
+
+@torch.no_grad()
+def corrected_logit(network: GeneralFarNetwork, example: GeneralExample, shown: Shown) -> torch.Tensor:
+    """`[D, H, W]`."""
+    network.eval()
+    return example.logit.float() + correction_of(network, example, shown)
+
+
+def far_loss(example: GeneralExample, correction: torch.Tensor) -> torch.Tensor:
+    """Dice and cross-entropy of the far slices, and the soft DSC that any of them loses."""
+    before = example.logit.float()[example.far]
+    after, truth = before + correction[example.far], example.truth[example.far].float()
+    harm = torch.relu(_slice_dsc(before, truth) - _slice_dsc(after, truth)).mean()
+    return segmentation_loss(after, truth, "dice and cross-entropy") + HARM_WEIGHT * harm
+
+
+def _slice_dsc(logit: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Soft, of each slice; near 1 where nothing is there and nothing predicted."""
+    p = torch.sigmoid(logit)
+    return (2 * (p * truth).sum((1, 2)) + 1) / (p.sum((1, 2)) + truth.sum((1, 2)) + 1)
+
+
+def far_dsc(example: GeneralExample, logit: torch.Tensor) -> float:
+    """Of the far slices; 1 where both are empty."""
+    found, truth = (logit > 0)[example.far], example.truth[example.far]
+    total = int(found.sum() + truth.sum())
+    return 2 * int((found & truth).sum()) / total if total else 1.0
