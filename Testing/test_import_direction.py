@@ -73,6 +73,10 @@ IMPORTERS = ("require", "import_module", "importlib.import_module", "__import__"
 HEAVY = ("nnunetv2", "monai", "matplotlib", "slicer", "vtk")
 
 
+parsed = cache(ast.parse)
+"""Files are looked at for several reasons."""
+
+
 def room_of(file: Path) -> str:
     return "" if file.parent == PACKAGE else file.parent.relative_to(PACKAGE).as_posix()
 
@@ -122,7 +126,7 @@ def module_of(name: str) -> str | None:
 def rooms_imported(source: str) -> dict[str, str]:
     """Room to the name by which a source imports it."""
     found = {}
-    for name in imported(ast.parse(source)):
+    for name in imported(parsed(source)):
         module = module_of(name)
         if module is not None:
             is_room = (PACKAGE / module / "__init__.py").is_file()
@@ -135,7 +139,7 @@ def forbidden_rooms(source: str, room: str) -> dict[str, str]:
 
 
 def forbidden_outside(source: str, room: str) -> list[str]:
-    tree, names = ast.parse(source), OUTSIDE.get(room.partition("/")[0], ())
+    tree, names = parsed(source), OUTSIDE.get(room.partition("/")[0], ())
     used = [*imported(tree), *chains(tree)]
     return [u for u in used if any(u == name or u.startswith(name + ".") for name in names)]
 
@@ -143,7 +147,7 @@ def forbidden_outside(source: str, room: str) -> list[str]:
 def test_every_room_has_its_arrows_and_says_what_lives_in_it():
     assert {room_of(f) for f in files()} == set(ARROWS)
     for room in ARROWS:
-        tree = ast.parse((PACKAGE / room / "__init__.py").read_text("utf-8"))
+        tree = parsed((PACKAGE / room / "__init__.py").read_text("utf-8"))
         assert ast.get_docstring(tree), f"{room}/__init__.py does not say what lives there"
 
 
@@ -173,7 +177,7 @@ def test_no_file_imports_itself_by_a_detour():
     graph = {}
     for file in files():
         module = file.relative_to(PACKAGE).with_suffix("").as_posix()
-        names = set(imported(ast.parse(file.read_text("utf-8"))))
+        names = set(imported(parsed(file.read_text("utf-8"))))
         graph[module] = {m for name in names if (m := module_of(name)) and m != module}
 
     def circle(module: str, path: tuple[str, ...]) -> tuple[str, ...] | None:

@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,12 +26,14 @@ GUARDED = {
     ("training/processes.py", "os.sched_getaffinity"): "asked for with `hasattr`; else the number of processors",
 }
 """File and name, or "text" for a path in a string, and why it may stand there."""
+parsed = cache(ast.parse)
+"""Files are looked at for several reasons."""
 LONGEST_PATH = 200
 """Windows takes 260 characters, and a user's folder comes before."""
 
 
 def names_of_one_system(source: str) -> set[str]:
-    tree, found = ast.parse(source), set()
+    tree, found = parsed(source), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             found.add(f"{node.value.id}.{node.attr}")
@@ -46,7 +49,7 @@ def names_of_one_system(source: str) -> set[str]:
 
 
 def has_path_of_one_system(source: str) -> bool:
-    texts = (n.value for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    texts = (n.value for n in ast.walk(parsed(source)) if isinstance(n, ast.Constant) and isinstance(n.value, str))
     return any(re.match(r"/(proc|dev|sys|etc|tmp|usr)/|[A-Z]:\\", text) or text == "fork" for text in texts) or bool(
         re.search(r"\"[\w/*]+\.so\"", source)
     )

@@ -69,6 +69,12 @@ TRAINING = 8 * MADE_UP[:5]
 QUICK = GeneralTrainingSettings(epochs=3, learning_rate=0.02, width=4)
 
 
+@pytest.fixture(scope="module")
+def learnt():
+    """A network that was trained on what the evidence says, and its log."""
+    return train_general(replace(QUICK, epochs=4), TRAINING, MADE_UP[5:])
+
+
 def test_an_example_holds_the_evidence_with_the_slices_first_and_which_of_them_are_far(examples):
     assert len(examples) == 2
     example = examples[0]
@@ -93,7 +99,7 @@ def test_another_observer_s_edit_is_an_example_with_that_observer_s_truth(exampl
 
 
 def test_examples_are_kept_on_disk(base, tmp_path):
-    case = GeneralCase(base, COARSE, 2, 1, 1, 0)
+    case = GeneralCase(base, replace(COARSE, spacing_ijk_mm=(6.0, 6.0, 6.0)), 2, 1, 1, 0)
     path = cached_examples(case, tmp_path)
     (example,) = load_examples(path)
     written = path.stat().st_mtime_ns
@@ -114,8 +120,8 @@ def test_hard_images_are_the_same_each_time_and_unlike_the_image():
     assert np.abs(found[2] - found[1]).mean() > 0.1
 
 
-def test_training_learns_what_the_evidence_says_on_far_slices():
-    network, log = train_general(replace(QUICK, epochs=4), TRAINING, MADE_UP[5:])
+def test_training_learns_what_the_evidence_says_on_far_slices(learnt):
+    network, log = learnt
     assert far_dsc(MADE_UP[5], MADE_UP[5].logit.float()) == pytest.approx(2 * 12 / (12 + 24))
     assert log[-1]["validation_dsc"] > 0.9
     assert not network.training
@@ -174,8 +180,8 @@ def test_thresholds_change_nothing_where_every_change_is_for_the_worse():
     assert figures["regression_rate"] == 0
 
 
-def test_thresholds_let_through_what_is_for_the_better():
-    network, _ = train_general(replace(QUICK, epochs=4), TRAINING, MADE_UP[5:])
+def test_thresholds_let_through_what_is_for_the_better(learnt):
+    network, _ = learnt
     thresholds, figures = choose_general_thresholds(network, MADE_UP[5:], 0.02)
     assert thresholds.add < 1
     assert figures["dsc"] > figures["untouched_dsc"] + 0.1
