@@ -173,4 +173,5 @@ def segment_content(selection: Selection) -> Any:
     mask = labelmap.mask
     if mask.is_empty:
         return ()
-    return offset(mask.box, labelmap.box), hash(mask.bits.tobytes()), labelmap.ijk_to_ras.tobytes()
+    place = labelmap.ijk_to_ras.round(6) + 0.0  # Slicer's own copies differ in the last digit
+    return offset(mask.box, labelmap.box), hash(mask.bits.tobytes()), place.tobytes()

@@ -273,7 +273,8 @@ def test_a_session_with_a_fusion_network_goes_on_as_if_never_saved(fused, restor
 def test_a_session_made_without_a_fusion_network_is_refused_with_one(file, model):
     fusion = random_fusion(model, level=1)
     with pytest.raises(
-        UserInputError, match="made without fusion, and this model's networks are 0{12}; choose one without fusion"
+        UserInputError,
+        match="made without fusion, and this model's networks are 0{12}; choose a model without fusion network",
     ):
         restore_session(file, model, an_image(), fusion=fusion)
 

@@ -84,6 +84,31 @@ def test_progress_can_be_read_while_it_runs_and_cancelling_abandons_it(worker):
     assert log[-1] == ("abandoned on", threading.current_thread().name)
 
 
+def test_only_in_its_stages_an_operation_is_asked_for_the_best_so_far(worker):
+    asked, told = [], []
+    go_on = threading.Event()
+
+    def compute(progress, cancelled):
+        for stage in ("update", "decode"):
+            progress(stage, 0.0)
+            told.append(stage)
+            assert go_on.wait(5)
+            go_on.clear()
+
+    job = worker.submit(
+        Operation("Propagate", compute, lambda _: None, settle=lambda: asked.append(1), settles_in=("update",))
+    )
+    for stage, settles in (("update", True), ("decode", False)):
+        while told[-1:] != [stage]:
+            time.sleep(0.001)
+        job.settled = False
+        assert job.settles is settles
+        job.settle()
+        go_on.set()
+    assert worker.wait(5)
+    assert asked == [1]
+
+
 def test_cancelling_what_has_ended_but_was_not_finished_abandons_it_too(worker):
     log, results, failures = [], [], []
     job = worker.submit(counting(log), results.append, failures.append)

@@ -26,6 +26,16 @@ BRATS_IMAGES = ("T2F", "T1C", "T1N", "T2W")
 """The extension's order of the images, as it asks for them."""
 
 
+USED = (
+    *("network", "modality", "extra_modalities", "normalize_mode", "intensity_bounds", "crop_foreground"),
+    *("orientation_ras", "resample_resolution", "roi_size", "sigmoid", "class_index", "class_names"),
+)
+"""Entries of a configuration that decide on anything here."""
+
+
+SWITCHES = ("crop_foreground", "orientation_ras", "sigmoid")
+
+
 MOST_PICKLE_BYTES, MOST_TEXT_BYTES = 20_000_000, 1_000_000
 
 
@@ -64,15 +74,52 @@ def label_names(folder: Path) -> dict[int, str]:
         if file.stat().st_size > MOST_TEXT_BYTES:
             raise UserInputError(f"'{file}' is too large for a list of labels; {AGAIN}")
         with file.open(encoding="utf-8-sig", newline="") as text:
-            names = {int(row["LabelValue"]): str(row["Name"]).strip() for row in csv.DictReader(text)}
+            rows = [(int(row["LabelValue"]), str(row["Name"]).strip()) for row in csv.DictReader(text)]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         if isinstance(error, UserInputError):
             raise
         raise UserInputError(f"'{file}' is no table with LabelValue and Name ({error!r:.80}); {AGAIN}") from error
+    names = dict(rows)
+    twice = len(names) < len(rows)
     names.pop(0, None)
-    if not names or min(names) < 1 or not all(names.values()) or len(set(names.values())) < len(names):
+    if twice or not names or min(names) < 1 or not all(names.values()) or len(set(names.values())) < len(names):
         raise UserInputError(f"'{file}' does not name each label once, with a value above 0; {AGAIN}")
     return names
+
+
+def require_plain(config: dict[str, Any], file: Path) -> None:
+    """What is used of a configuration is plain: numbers, texts, lists and tables of them.
+
+    Raises:
+        UserInputError: It is not; the message names the entry.
+    """
+    for key in USED:
+        value = config.get(key)
+        if not _is_plain(value):
+            raise UserInputError(f"'{file}': '{key}' of its configuration is no plain value ({value!r:.60}); {AGAIN}")
+    for key in SWITCHES:
+        if config.get(key) not in (None, True, False):
+            raise UserInputError(f"'{file}': '{key}' is {config[key]!r:.60}, neither true nor false; {AGAIN}")
+
+
+def _is_plain(value: Any, deepest: int = 8) -> bool:
+    if isinstance(value, (list, tuple)):
+        return deepest > 0 and all(_is_plain(one, deepest - 1) for one in value)
+    if isinstance(value, dict):
+        return all(isinstance(key, str) for key in value) and _is_plain(list(value.values()), deepest)
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def channel_count(network: Any, key: str, usual: int, file: Path) -> int:
+    """A number of channels in the description of the network.
+
+    Raises:
+        UserInputError: It is no whole number above 0.
+    """
+    count = network.get(key, usual) if isinstance(network, dict) else usual
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise UserInputError(f"'{file}': {key} of the network is {count!r:.60}, no whole number above 0; {AGAIN}")
+    return count
 
 
 def channel_names(config: Any, count: int, kind: str) -> list[str]:

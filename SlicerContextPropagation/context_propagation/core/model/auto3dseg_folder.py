@@ -23,9 +23,11 @@ from context_propagation.core.model.auto3dseg_files import (
     LABELS,
     MODEL,
     WHOLE_HEAD,
+    channel_count,
     channel_names,
     kind_in_extension,
     label_names,
+    require_plain,
 )
 from context_propagation.core.model.auto3dseg_preprocessing import read_transforms, three
 from context_propagation.core.model.auto3dseg_regions import read_regions
@@ -88,14 +90,14 @@ def load_auto3dseg_folder(
     file, kind = folder / MODEL, kind_in_extension(folder)
     config, weights = _read(file)
     described = _network_arguments(config, file)
-    channels = channel_names(config, int(described.get("in_channels", 1)), kind)
-    output = _output(folder, config, int(described.get("out_channels", 2)), kind, label)
+    channels = channel_names(config, channel_count(described, "in_channels", 1, file), kind)
+    output = _output(folder, config, channel_count(described, "out_channels", 2, file), kind, label)
     d, h, w = (int(n) for n in three(config, "roi_size", file))
     network = _network(described, weights, file).to(chosen)
     transforms = read_transforms(config, len(channels), kind == BRATS, file)
     generator = torch.Generator().manual_seed(0)
     example = torch.rand((1, len(channels), d, h, w), generator=generator).to(chosen)
-    texts = {"config": json.dumps(config, sort_keys=True, default=str).encode(), LABELS: (folder / LABELS).read_bytes()}
+    texts = {"config": _as_text(config, file), LABELS: (folder / LABELS).read_bytes()}
     if kind:
         texts[KIND] = kind.encode()
     return NetworkModel(
@@ -127,10 +129,18 @@ def _read(file: Path) -> tuple[dict[str, Any], Mapping[str, torch.Tensor]]:
         raise UserInputError(
             f"'{file}' is no checkpoint of Auto3DSeg's SegResNet: it lacks config or state_dict; {AGAIN}"
         )
+    require_plain(config, file)
     if not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise UserInputError(f"The network weights in '{file}' are not tensors; {AGAIN}")
     refuse_unsound_weights(file, weights, AGAIN)
     return config, weights
+
+
+def _as_text(config: dict[str, Any], file: Path) -> bytes:
+    try:
+        return json.dumps(config, sort_keys=True, default=str).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserInputError(f"The configuration in '{file}' is no plain table ({_line(error)}); {AGAIN}") from error
 
 
 def _network_arguments(config: Mapping[str, Any], file: Path) -> dict[str, Any]:
@@ -146,7 +156,9 @@ def _network_arguments(config: Mapping[str, Any], file: Path) -> dict[str, Any]:
         raise UserInputError(f"'{file}': the network's arguments {odd:.100} are not known or are expressions; {AGAIN}")
     refuse_huge_numbers(described, f"'{file}': the network")
     if described.get("spatial_dims", 3) != 3:
-        raise UserInputError(f"'{file}' holds a network of {described['spatial_dims']} dimensions; give a 3D one")
+        raise UserInputError(
+            f"'{file}' holds a network of spatial_dims {described['spatial_dims']!r:.60}; give one of 3"
+        )
     if str(described.get("norm", "")).upper() == "INSTANCE_NVFUSER":
         described["norm"] = ("INSTANCE", {"affine": True})  # the same, written for one kind of GPU
     return described

@@ -10,6 +10,7 @@ from typing import Any
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import NEAR_SLICES_ONLY, WHOLE_VOLUME
 from context_propagation.core.model.auto3dseg_files import (
+    channel_count,
     channel_names,
     described_config,
     kind_in_extension,
@@ -150,10 +151,10 @@ def _monai(folder: Path) -> _Facts:
 def _auto3dseg(folder: Path) -> _Facts:
     config, names, kind = described_config(folder), label_names(folder), kind_in_extension(folder)
     network = config["network"]
-    channels = channel_names(config, int(network.get("in_channels", 1)), kind)
+    channels = channel_names(config, channel_count(network, "in_channels", 1, folder), kind)
     labels = tuple(names[value] for value in sorted(names))
     if config.get("sigmoid", False):
-        labels = read_regions(folder, config, names, int(network.get("out_channels", 2)), kind).names
+        labels = read_regions(folder, config, names, channel_count(network, "out_channels", 2, folder), kind).names
     return str(network.get("_target_", "network")).rpartition(".")[2], tuple(channels), labels
 
 

@@ -29,6 +29,15 @@ class Target:
     trained: tuple[int, ...] = ()
     outer: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        try:
+            self.name.encode()
+        except UnicodeEncodeError:
+            shown = ascii(self.name)
+            raise UserInputError(
+                f"The model's label {shown:.60} holds half a character, which no file can store; correct its name"
+            ) from None
+
     @property
     def truth_values(self) -> tuple[int, ...]:
         """Its values in a labelmap as the training had them."""

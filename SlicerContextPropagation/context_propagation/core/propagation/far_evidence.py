@@ -165,7 +165,7 @@ def _brightness(samples: DrawnSamples) -> tuple[torch.Tensor, torch.Tensor]:
     weights, thresholds = (torch.zeros(samples.image.shape[1], device=samples.image.device) for _ in range(2))
     if min(int(drawn.sum()), int((~drawn).sum())) < 2:
         return weights, thresholds
-    inside, outside = samples.image[drawn], samples.image[~drawn]
+    inside, outside = samples.image[drawn].double(), samples.image[~drawn].double()
     between = inside.mean(0) - outside.mean(0)
     spread = (inside.var(0, correction=0) + outside.var(0, correction=0) + 1e-12).sqrt()
     channels = samples.image.shape[1] // 3

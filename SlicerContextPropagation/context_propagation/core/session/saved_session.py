@@ -23,6 +23,12 @@ SMALLEST_VOXEL = 1e-3
 """Of a segment's own grid, as a share of an image voxel: smaller ones are taken for damage."""
 
 
+WITH_FAR = (
+    "load the bundle that they were made with, or switch the general far network on (--general-far) as it was then"
+)
+WITHOUT_FAR = "choose a model without fusion network, and leave the general far network off"
+
+
 @dataclass(frozen=True)
 class SavedPropagation:
     """One propagation.
@@ -156,7 +162,7 @@ class SavedSession:
         if self.fusion_sha256 != fusion_sha256:
             made = f"with the fusion networks {self.fusion_sha256[:12]}" if self.fusion_sha256 else "without fusion"
             given = "there are none now" if fusion_sha256 is None else f"this model's networks are {fusion_sha256[:12]}"
-            remedy = "load the bundle that they were made with" if self.fusion_sha256 else "choose one without fusion"
+            remedy = WITH_FAR if self.fusion_sha256 else WITHOUT_FAR
             raise UserInputError(f"These edits were made {made}, and {given}; {remedy}")
 
     def require_image(self, image_sha256: tuple[str, ...]) -> None:

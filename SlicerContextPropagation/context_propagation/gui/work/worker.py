@@ -49,11 +49,11 @@ class Job:
     @property
     def settles(self) -> bool:
         """Whether it can be asked to go on with the best that it has."""
-        return self.operation.settle is not None and not self.settled and not self.cancelled
+        return self.stage[0] in self.operation.settles_in and not self.settled and not self.cancelled
 
     def settle(self) -> None:
         """Ask for that."""
-        if self.operation.settle is not None:
+        if self.settles:
             self.operation.settle()
             self.settled = True
 

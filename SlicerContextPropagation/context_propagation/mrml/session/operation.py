@@ -28,7 +28,8 @@ class Operation(Generic[Result]):
         abandon: Called on that thread in place of `finish` where `compute` failed or was cancelled.
         begin: Called on that thread before `compute`; from then to `finish` or `abandon` nothing else is done with what
             the operation is about. Raises UserInputError where something else is, or was since this was made.
-        settle: Asks `compute`, from any thread, to go on with the best that it has; None where it cannot.
+        settle: Asks `compute`, from any thread, to go on with the best that it has.
+        settles_in: The stages of `compute`'s progress in which it can be asked; "" before the first one.
     """
 
     title: str
@@ -36,7 +37,8 @@ class Operation(Generic[Result]):
     finish: Callable[[Any], Result]
     abandon: Callable[[], None] = _nothing
     begin: Callable[[], None] = _nothing
-    settle: Callable[[], None] | None = None
+    settle: Callable[[], None] = _nothing
+    settles_in: tuple[str, ...] = ()
 
     def run(self, progress: Progress = no_progress, cancelled: CancelCheck = never_cancelled) -> Result:
         """Run all parts here: for scripts and the console.

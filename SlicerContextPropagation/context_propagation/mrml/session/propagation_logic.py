@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from context_propagation.core.session.step import Step
 
 
+BEFORE_DECODING = ("", "encode", "update")
+"""Stages of a propagation in which the best so far can be asked for."""
+
+
 class PropagationLogic:
     """One segment, its source volume, and the engine's session, kept in step.
 
@@ -177,7 +181,9 @@ class PropagationLogic:
             self.pending = PendingPropagation(drawing.edits, result, step, known, drawn, drawing)
             return self.pending
 
-        return self._exclusive(Operation("Propagate", compute, finish, begin=begin, settle=enough.set))
+        return self._exclusive(
+            Operation("Propagate", compute, finish, begin=begin, settle=enough.set, settles_in=BEFORE_DECODING)
+        )
 
     def apply(self, pending: PendingPropagation) -> Propagation:
         """Write what a propagation changed into the segment, as one step of the history.
