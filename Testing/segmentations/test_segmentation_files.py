@@ -285,3 +285,14 @@ def test_a_label_that_lies_beside_the_image_for_the_most_part_is_refused(tmp_pat
         UserInputError, match=r"does not overlap the image \(40 of 60 voxels of the label lie beside it\)"
     ):
         read_mask(save(tmp_path / "long.nrrd", long), Wanted("GTV", (1,)), VOLUME)
+
+
+def test_a_labelmap_with_the_trainings_values_is_refused_where_they_are_others(tmp_path):
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[2, 3, 4], labels[2, 3, 5] = 1, 4
+    core = Wanted("Core", (1, 3), (2,), training=(4,))
+
+    with pytest.raises(UserInputError, match=r"holds 4, the model's training's value for a part of Core.* is 1, 3 in"):
+        read_mask(save(tmp_path / "training.nrrd", labels), core, VOLUME)
+    labels[labels == 4] = 3
+    assert read_mask(save(tmp_path / "changed.nrrd", labels), core, VOLUME).sum() == 2

@@ -247,7 +247,9 @@ def _session(
 
 def _read_case(request: PropagateRequest, model: SegmentationModel) -> _Case:
     volume = read_image_for(model, request.image, request.suv)
-    wanted = Wanted(request.segment or model.target.name, model.target.label, model.target.outer)
+    wanted = Wanted(
+        request.segment or model.target.name, model.target.label, model.target.outer, model.target.only_trained
+    )
     initial, edited = read_together([request.initial, request.edited], wanted, volume, request.image)
     refuse_losses(request.output, edited, volume, request.allow_loss)
     chosen = choose_edits(initial, edited, volume, request.plane, request.slices)

@@ -114,6 +114,12 @@ def plain_or_wanted(labelmaps: Sequence[Labelmap], wanted: Wanted) -> list[int] 
 def _check_wanted(labelmaps: Sequence[Labelmap], found: Sequence[int], wanted: Wanted) -> None:
     """Refuse labelmaps without the wanted values; where one holds them, warn of the other that does not."""
     asked = f"{listed(wanted.values)} ({wanted.name})"
+    of_training = sorted(set(found) & set(wanted.training))
+    if of_training:
+        raise UserInputError(
+            f"{files_hold(labelmaps)} {listed(of_training)}, the model's training's value for a part of {wanted.name}, "
+            f"which is {listed(wanted.values)} in labelmaps that are read and written here; change the values"
+        )
     if not set(wanted.values) & set(found):
         raise UserInputError(
             f"{files_hold(labelmaps)} the labels {listed(found)}, not {asked}; choose another label with --label, "

@@ -25,11 +25,14 @@ class Wanted:
         values: The label's values in a labelmap of several labels; a region has several.
         outer: The values of the regions that it lies in, the innermost first: they take what leaves it, and give it
             voxels.
+        training: Values that only the training's labelmaps have for it: a labelmap of several labels that holds one is
+            refused, as it may be such a labelmap.
     """
 
     name: str
     values: tuple[int, ...]
     outer: tuple[int, ...] = ()
+    training: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,11 @@ class Target:
             ) from None
 
     @property
+    def only_trained(self) -> tuple[int, ...]:
+        """Values that it has in labelmaps of the training alone."""
+        return tuple(value for value in self.trained if value not in self.label)
+
+    @property
     def truth_values(self) -> tuple[int, ...]:
         """Its values in a labelmap as the training had them."""
         return self.trained or self.label
