@@ -292,7 +292,9 @@ def test_a_labelmap_with_the_trainings_values_is_refused_where_they_are_others(t
     labels[2, 3, 4], labels[2, 3, 5] = 1, 4
     core = Wanted("Core", (1, 3), (2,), training=(4,))
 
-    with pytest.raises(UserInputError, match=r"holds 4, the model's training's value for a part of Core.* is 1, 3 in"):
+    with pytest.raises(
+        UserInputError, match=r"holds the value 4, which labelmaps of the model's training have in Core; .*are 1, 3"
+    ):
         read_mask(save(tmp_path / "training.nrrd", labels), core, VOLUME)
     labels[labels == 4] = 3
     assert read_mask(save(tmp_path / "changed.nrrd", labels), core, VOLUME).sum() == 2

@@ -117,8 +117,8 @@ def _check_wanted(labelmaps: Sequence[Labelmap], found: Sequence[int], wanted: W
     of_training = sorted(set(found) & set(wanted.training))
     if of_training:
         raise UserInputError(
-            f"{files_hold(labelmaps)} {listed(of_training)}, the model's training's value for a part of {wanted.name}, "
-            f"which is {listed(wanted.values)} in labelmaps that are read and written here; change the values"
+            f"{files_hold(labelmaps)} the value {listed(of_training)}, which labelmaps of the model's training have in "
+            f"{wanted.name}; here its values are {listed(wanted.values)}: change them in the file"
         )
     if not set(wanted.values) & set(found):
         raise UserInputError(

@@ -37,7 +37,7 @@ class ModelDescription:
         labels: Names of the labels that can be refined.
         label: The label that a bundle refines; empty where one has to be chosen.
         size_bytes: Of all files in the folder.
-        reach: "whole volume" with a fusion network, else "near slices only".
+        reach: "whole volume (trained for this model)" with a fusion network, else "near slices only".
         validation: A line with the figures that a bundle's training left, or empty.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 import numpy as np
@@ -25,6 +25,30 @@ from context_propagation.core.propagation.margins import Margins
 
 FAR_BORDER_MM = 6.0
 """Around prediction and drawing. On phantoms no label flips more than 4 mm away from them."""
+
+
+def margins_where_labels_flip(
+    cache: FeatureCache, edit: NetworkEdit, spacing_mm: Sequence[float], decode: Callable[[int, Box], Margins]
+) -> Margins | None:
+    """The margins in each window's `far_box`, grown for as long as labels flip at its border.
+
+    Args:
+        cache: The image's features.
+        edit: All drawn slices of the propagation.
+        spacing_mm: The image's voxel size along the network's axes.
+        decode: Gives the margins in a box of image voxels of a window, by its number.
+
+    Returns:
+        In network axis order; None where nothing is decoded.
+    """
+    parts = []
+    for number in range(len(cache.windows)):
+        box, known = far_box(cache, number, edit, spacing_mm), None
+        while box is not None and (known is None or box != known.box):
+            known = decode(number, box)
+            box = grown_box(cache, number, known, spacing_mm)
+        parts += [] if known is None else [known]
+    return Margins.together(parts)
 
 
 def far_box(cache: FeatureCache, number: int, edit: NetworkEdit, spacing_mm: Sequence[float]) -> Box | None:

@@ -10,7 +10,7 @@ from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled
 from context_propagation.core.image.boxes import Box, inside_of, offset
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
-from context_propagation.core.propagation.far_box import far_box, grown_box
+from context_propagation.core.propagation.far_box import margins_where_labels_flip
 from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.fusion_inputs import EditContext, FusionInputs, fusion_inputs
 from context_propagation.core.propagation.fusion_network import Fusion, FusionNetwork
@@ -53,7 +53,7 @@ def far_margins(
 ) -> Margins | None:
     """Decode the fused features of all windows where an edit may flip labels, folds averaged.
 
-    That is in `far_box`, grown for as long as labels flip at its border.
+    See `margins_where_labels_flip`.
 
     Args:
         cache: The image's features.
@@ -70,23 +70,18 @@ def far_margins(
     Raises:
         Cancelled: The user cancelled.
     """
-    parts = []
     context = EditContext.of(cache, edit, spacing_mm)
-    for number in range(len(cache.windows)):
-        box = far_box(cache, number, edit, spacing_mm)
-        if box is None:
-            continue
-        known: Margins | None = None
-        while known is None or box != known.box:
-            decoded = []
-            for fold, network in enumerate(fusion.networks):
-                if cancelled():
-                    raise Cancelled
-                progress("fuse", (number + fold / len(fusion.networks)) / len(cache.windows))
-                inputs = fusion_inputs(cache, number, fold, updated, context)
-                decoded.append(decode_fused(cache, number, fold, network, inputs, box))
-            known = cache.owned_margins(number, box, [logits for logits, _ in decoded], decoded[0][1])
-            box = grown_box(cache, number, known, spacing_mm)
-        parts.append(known)
+
+    def decode(number: int, box: Box) -> Margins:
+        decoded = []
+        for fold, network in enumerate(fusion.networks):
+            if cancelled():
+                raise Cancelled
+            progress("fuse", (number + fold / len(fusion.networks)) / len(cache.windows))
+            inputs = fusion_inputs(cache, number, fold, updated, context)
+            decoded.append(decode_fused(cache, number, fold, network, inputs, box))
+        return cache.owned_margins(number, box, [logits for logits, _ in decoded], decoded[0][1])
+
+    margins = margins_where_labels_flip(cache, edit, spacing_mm, decode)
     progress("fuse", 1.0)
-    return Margins.together(parts)
+    return margins

@@ -13,7 +13,7 @@ from context_propagation.core.errors import Cancelled
 from context_propagation.core.image.boxes import Box, dilate, inside_of, slices_of
 from context_propagation.core.image.slices import WHOLE_VOLUME_GENERAL
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
-from context_propagation.core.propagation.far_box import far_box, grown_box
+from context_propagation.core.propagation.far_box import margins_where_labels_flip
 from context_propagation.core.propagation.far_evidence import EvidenceContext, far_evidence
 from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.fusion_network import FarThresholds, Fusion
@@ -86,18 +86,16 @@ def general_margins(
     if context is None:
         return None
     network = general.network.to(cache.model.device)
-    parts = []
-    for number in range(len(cache.windows)):
-        box, known = far_box(cache, number, edit, spacing_mm), None
-        while box is not None and (known is None or box != known.box):
-            if cancelled():
-                raise Cancelled
-            progress("fuse", number / len(cache.windows))
-            known = _corrected(cache, number, network, edit, updated, context, spacing_mm, box)
-            box = grown_box(cache, number, known, spacing_mm)
-        parts += [] if known is None else [known]
+
+    def decode(number: int, box: Box) -> Margins:
+        if cancelled():
+            raise Cancelled
+        progress("fuse", number / len(cache.windows))
+        return _corrected(cache, number, network, edit, updated, context, spacing_mm, box)
+
+    margins = margins_where_labels_flip(cache, edit, spacing_mm, decode)
     progress("fuse", 1.0)
-    return Margins.together(parts)
+    return margins
 
 
 def _corrected(
