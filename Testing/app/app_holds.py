@@ -2,8 +2,8 @@
 
 A person feels each click, stroke and turn of the event loop that takes longer than a tenth of a second. Python tells of
 every function that it enters and leaves: so the time in our own functions is known, less what they spend in Slicer's
-Python functions and in methods of VTK objects. Slicer's Qt classes cannot be told apart from our own code: calls to
-them count as ours.
+Python functions and in methods of VTK objects. Python tells nothing of calls to Slicer's Qt classes: they count as
+ours, but for the functions in `INTO_QT`, which do little else than make one such call.
 """
 
 import sys
@@ -18,6 +18,9 @@ GOAL = 0.1
 SLICERS = "/bin/Python/slicer/"
 OURS = ("context_propagation", "ContextPropagation.py", "SegmentEditorPropagateEditLib")
 
+INTO_QT = ("writing/effect_writer.py modify", "writing/effect_writer.py save_state")
+"""The Segment Editor effect writes the labelmap, and saves the segmentation for its undo."""
+
 
 class OwnTime:
     """Seconds in our functions, on the thread that calls `started`, until `stopped`.
@@ -28,7 +31,7 @@ class OwnTime:
     Attributes:
         seconds: In all of them.
         functions: In each function that was entered from outside, and in those that it called.
-        slicer_calls: In each function of Slicer's, and method of a VTK object, that ours called.
+        slicer_calls: In each function of Slicer's, method of a VTK object and function of `INTO_QT` that ours called.
     """
 
     def __init__(self, clock=time.perf_counter):
@@ -42,11 +45,10 @@ class OwnTime:
 
     def stopped(self):
         sys.setprofile(None)
-        self._turn()
+        self._turn(self._clock())
 
-    def _turn(self):
+    def _turn(self, now):
         """What was on top until now gets the time since the last turn."""
-        now = self._clock()
         if self._stack:
             of, name, _ = self._stack[-1]
             of[name] = of.get(name, 0.0) + now - self._since
@@ -55,31 +57,33 @@ class OwnTime:
         self._since = now
 
     def _event(self, frame, event, argument):
+        """Python tells of a call or a return; the time that this takes is nobody's."""
+        now = self._clock()
         if event == "call":
-            if is_ours(frame.f_code.co_filename):
-                if not self._in_ours():
-                    self._push(self.functions, place(frame), frame)
-            elif self._in_ours() and SLICERS in frame.f_code.co_filename:
-                self._push(self.slicer_calls, frame.f_code.co_name, frame)
-        elif event == "return":
-            if self._stack and self._stack[-1][2] is frame:
-                self._pop()
+            self._called(frame, now)
         elif event == "c_call":
             if self._in_ours() and isinstance(getattr(argument, "__self__", None), vtk.vtkObjectBase):
-                self._push(self.slicer_calls, argument.__name__, argument)
-        elif self._stack and self._stack[-1][2] is argument:  # c_return, c_exception
-            self._pop()
+                self._push(self.slicer_calls, argument.__name__, argument, now)
+        elif self._stack and self._stack[-1][2] is (frame if event == "return" else argument):
+            self._turn(now)
+            self._stack.pop()
+        self._since += self._clock() - now
+
+    def _called(self, frame, now):
+        if is_ours(frame.f_code.co_filename):
+            if not self._in_ours():
+                self._push(self.functions, place(frame), frame, now)
+            elif place(frame) in INTO_QT:
+                self._push(self.slicer_calls, place(frame), frame, now)
+        elif self._in_ours() and SLICERS in frame.f_code.co_filename:
+            self._push(self.slicer_calls, frame.f_code.co_name, frame, now)
 
     def _in_ours(self):
         return bool(self._stack) and self._stack[-1][0] is self.functions
 
-    def _push(self, of, name, what):
-        self._turn()
+    def _push(self, of, name, what, now):
+        self._turn(now)
         self._stack.append((of, name, what))
-
-    def _pop(self):
-        self._turn()
-        self._stack.pop()
 
 
 class Holds:
@@ -91,7 +95,12 @@ class Holds:
 
     def forget(self):
         """Start anew."""
-        self.longest, self.own, self.held_by = 0.0, 0.0, ""
+        self.longest, self.own, self._held_by, self._owned_by = 0.0, 0.0, "", ""
+
+    @property
+    def held_by(self):
+        """What held longest, and what did so with the most of our own time, where that is another."""
+        return " | ".join(dict.fromkeys(filter(None, (self._held_by, self._owned_by))))
 
     def waited_for_an_answer(self):
         """A question was open during this action: its time says nothing."""
@@ -114,8 +123,11 @@ class Holds:
                 self._keep(what, time.perf_counter() - since, own)
 
     def _keep(self, what, seconds, own):
-        if (seconds > self.longest and seconds > GOAL) or (own.seconds > self.own and own.seconds > GOAL):
-            self.held_by = f"{what}: {1000 * seconds:.0f} ms, {1000 * own.seconds:.0f} of them ours{told(own)}"
+        said = f"{what}: {1000 * seconds:.0f} ms, {1000 * own.seconds:.0f} of them ours{told(own)}"
+        if seconds > max(self.longest, GOAL):
+            self._held_by = said
+        if own.seconds > max(self.own, GOAL):
+            self._owned_by = said
         self.longest, self.own = max(self.longest, seconds), max(self.own, own.seconds)
 
 

@@ -84,7 +84,7 @@ def test_a_ct_is_predicted_and_edited_with_the_bundle_that_ships(tmp_path):
 
     (edit,) = step["edits"]
     assert 0 < step["beyond"]["seconds"] < step["set_image"]["seconds"]
-    assert {"update", "decode", "rest"} <= set(edit["stages"])
+    assert {"update", "decode", "rest", "write to MRML"} <= set(edit["stages"])
     assert edit["drawn_voxels"] > 0
     assert edit["dsc_before"] <= edit["dsc_after"] <= 1
 

@@ -5,7 +5,9 @@ import pytest
 import vtk
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "app"))
-from app_holds import OwnTime, is_ours
+from app_holds import INTO_QT, OwnTime, is_ours
+
+SHIPPED = Path(__file__).parents[2] / "SlicerContextPropagation"
 
 OURS = """
 def work(clock, seconds):
@@ -15,6 +17,20 @@ def look(clock, notifier):
     work(clock, 2)
     notifier.Modified()
     work(clock, 1)
+"""
+
+
+WRITERS = """
+def mask(clock):
+    clock.now += 4
+
+def modify(clock, write):
+    mask(clock)
+    write()
+
+def other(clock, write):
+    modify(clock, write)
+    write()
 """
 
 
@@ -110,3 +126,34 @@ def test_an_error_in_ours_ends_its_time(clock, ours):
 def test_only_files_of_the_extension_are_ours():
     assert is_ours("/a/qt-scripted-modules/context_propagation/gui/panel.py")
     assert not is_ours("/a/qt-scripted-modules/SegmentEditorEffects/AbstractScriptedSegmentEditorEffect.py")
+
+
+def test_a_call_into_slicers_qt_is_not_ours_in_the_functions_that_are_one(clock):
+    names = {}
+    exec(compile(WRITERS, "/slicer/context_propagation/mrml/writing/effect_writer.py", "exec"), names)
+
+    own = spent(clock, lambda: names["other"](clock, lambda: work_elsewhere(clock, 30)))
+
+    assert own.slicer_calls == {"writing/effect_writer.py modify": 30}
+    assert own.seconds == 34, "its own helper's, and a call of a function that is not listed"
+
+
+def test_the_functions_that_are_one_call_into_slicers_qt_exist():
+    for place in INTO_QT:
+        file, function = place.split()
+        found = list((SHIPPED / "context_propagation").rglob(file.split("/")[1]))
+        assert [f.parent.name for f in found] == [file.split("/")[0]]
+        assert f"def {function}(" in found[0].read_text()
+
+
+def test_the_time_that_measuring_takes_is_nobodys(ours):
+    class CostlyClock(Clock):
+        def __call__(self):
+            self.now += 100  # as if each look at it took so long
+            return super().__call__()
+
+    clock = CostlyClock()
+
+    own = spent(clock, lambda: ours["work"](clock, 2))
+
+    assert own.seconds == 2 + 100, "its work, and the look at the clock that ends it"

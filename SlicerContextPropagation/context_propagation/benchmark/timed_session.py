@@ -265,6 +265,37 @@ def _fusion(job: Job) -> Any:
     return fusion_of([network], job["level"], 2, thresholds)
 
 
+def _write_of() -> Callable[[Any, Any, Any, Meter], float] | None:
+    """Times what the module does with the result of an edit: it goes into a segmentation node.
+
+    Returns:
+        Takes the image, the segment before (bool `[K, J, I]`), the edit's result and the clock; gives seconds. None
+        without Slicer's MRML library, and in an older checkout with other names.
+    """
+    try:
+        new_scene = _named("new_scene", "mrml.nodes.scenes")
+        add_volume = _named("add_volume", "mrml.nodes.volume_nodes")
+        add_segmentation, add_segment = (
+            _named(name, "mrml.nodes.segments") for name in ("add_segmentation", "add_segment_from_mask")
+        )
+        writer_of = _named("EditorLogicWriter", "mrml.writing.editor_logic_writer")
+        write = _named("write_changed_voxels", "mrml.writing.segment_writer")
+    except ImportError:
+        return None
+
+    def written(volume: Any, shown: Any, result: Any, meter: Meter) -> float:
+        scene = new_scene()
+        image = add_volume(scene, volume, "CT")
+        node = add_segmentation(scene, image, "Segmentation")
+        segment = add_segment(node, shown, image, "GTV")
+        writer, within = writer_of(scene, node, image), result.changed_box_kji
+        begun = meter.now()
+        write(writer, node, segment, image, result.segmentation, result.changed, within=within)
+        return meter.now() - begun
+
+    return written
+
+
 # ---- one window with a blob
 
 
@@ -281,6 +312,7 @@ def session_steps(job: Job) -> Steps:
     with np.load(job["case"]) as case:
         images, mask, indices, drawn = (case[name] for name in ("images", "mask", "indices", "drawn"))
     groups = [[tuple(tuple(span) for span in job["window"])]] if job["window"] else []
+    write = _write_of()
     meter = Meter(job["device"])
     step = 0
     while True:
@@ -289,7 +321,7 @@ def session_steps(job: Job) -> Steps:
         with meter.measured() as set_image:
             session.set_image(volume, mask, window_groups=groups)
         again = dict(_again(session, volume, mask, groups, meter)) if job["again"] else {}
-        edits = [_edit(session, index, mask2d, meter) for index, mask2d in zip(indices, drawn, strict=True)]
+        edits = [_edit(session, volume, *one, meter, write) for one in zip(indices, drawn, strict=True)]
         yield {"set_image": set_image, "again": again, "edits": edits, "prediction": _likeness(session, mask)}
         del session
         step += 1
@@ -302,7 +334,7 @@ def _again(session: Any, volume: Any, mask: Any, groups: Any, meter: Meter) -> d
     return found
 
 
-def _edit(session: Any, index: int, mask: Any, meter: Meter) -> dict[str, Any]:
+def _edit(session: Any, volume: Any, index: int, mask: Any, meter: Meter, write: Any) -> dict[str, Any]:
     edit = _named("SliceEdit", "")(0, int(index), mask)
     before = session.window_prediction[index]
     shown = session.segmentation.copy()
@@ -310,6 +342,8 @@ def _edit(session: Any, index: int, mask: Any, meter: Meter) -> dict[str, Any]:
         stages = Stages(meter.now)
         result = session.propagate([edit], progress=stages)
         seconds = stages.end(fusing.seconds)
+    if write is not None:
+        seconds["write to MRML"] = write(volume, shown, result, meter)
     changed = result.changed.sum(axis=(1, 2))
     near = slice(max(0, int(index) - 2), int(index) + 3)
     return {
@@ -366,6 +400,7 @@ def ct_steps(job: Job) -> Steps:
     settings = _named("SessionSettings", "")(level=fusion.level, neighbours=fusion.neighbours)
     with np.load(job["case"]) as case:
         image, to_lps, index, drawn = (case[name] for name in ("image", "to_lps", "index", "drawn"))
+    write = _write_of()
     meter = Meter(job["device"])
     while True:
         session = _named("Session", "")(model, settings, fusion)
@@ -376,7 +411,7 @@ def ct_steps(job: Job) -> Steps:
             stages = Stages(meter.now)
             session.set_image(volume, progress=stages)
             set_image_stages = stages.end(0.0)
-        edit = _edit(session, int(index), drawn, meter)
+        edit = _edit(session, volume, int(index), drawn, meter, write)
         yield {
             "set_image": {**set_image, "stages": set_image_stages},
             "beyond": {"seconds": set_image["seconds"] - nnunets_own.seconds},

@@ -24,6 +24,18 @@ def test_the_installed_packages_are_those_of_this_python():
     assert "pre-commit" not in installed["nnunetv2"].needs, "only an extra needs it"
 
 
+def test_what_an_old_egg_needs_is_read_from_a_file_beside_its_metadata(tmp_path, monkeypatch):
+    egg = tmp_path / "aged-1.2.egg-info"
+    egg.mkdir()
+    (egg / "PKG-INFO").write_text("Metadata-Version: 1.1\nName: aged\nVersion: 1.2\n")
+    (egg / "requires.txt").write_text("numpy>=1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    aged = SlicerPackages(nothing, nothing, SlicerProcesses()).installed(["aged"])["aged"]
+
+    assert (aged.version, aged.needs) == ("1.2", {"numpy"})
+
+
 def test_what_a_failed_removal_left_behind_is_not_installed(tmp_path, monkeypatch):
     left = tmp_path / "~orch-1.0.dist-info"
     left.mkdir()

@@ -16,8 +16,10 @@ from context_propagation.gui.packages.dependencies import DependencyInstaller, S
 from context_propagation.gui.packages.installation_plan import (
     MONAI_REQUIREMENTS,
     REQUIREMENTS,
+    TORCH,
     MissingPackage,
     plan_installation,
+    read_requirements,
 )
 from context_propagation.gui.packages.pip_progress import PipProgress
 from context_propagation.gui.packages.slicer_packages import PyTorchExtension, SlicerPackages, imported
@@ -57,7 +59,6 @@ class PackageSection:
     ) -> None:
         self._ui, self._shared, self._on_changed, self._installer_of = ui, shared, on_changed, installer_of
         self._missing: tuple[MissingPackage, ...] | None = None
-        self._prevents: bool | None = None
         self._shown = False
         self._running: DependencyInstaller | None = None
         self._pip, self._step = PipProgress(), 0
@@ -74,15 +75,11 @@ class PackageSection:
         return self._missing
 
     def prevents_running(self) -> bool:
-        """Whether something is missing without which no model runs; measuring needs more. Looked up once, as it takes
-        a fraction of a second.
-        """
-        if self._prevents is None:
-            try:
-                self._prevents = bool(self._installer_of().missing(REQUIREMENTS)) if self.missing else False
-            except UserInputError:
-                self._prevents = True
-        return self._prevents
+        """Whether something is missing without which no model runs; measuring needs more."""
+        try:
+            return any(package.requirement.name in _needed_names() for package in self.missing)
+        except UserInputError:
+            return True
 
     def update(self) -> None:
         """Bring the widgets in step."""
@@ -158,7 +155,7 @@ class PackageSection:
         try:
             return act(installer)
         finally:
-            self._running, self._missing, self._prevents = None, None, None
+            self._running, self._missing = None, None
             self._on_changed()
 
     def _show_step(self, step: StepProgress) -> None:
@@ -185,3 +182,7 @@ class PackageSection:
         )
         if names and trusted(question.format(names=", ".join(names))):
             slicer.util.restart()
+
+
+def _needed_names() -> set[str]:
+    return {requirement.name for requirement in (TORCH, *read_requirements(REQUIREMENTS))}

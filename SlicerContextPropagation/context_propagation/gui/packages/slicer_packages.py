@@ -204,4 +204,6 @@ class _Tee:
 
 
 def _installed_package(distribution: importlib.metadata.Distribution) -> InstalledPackage:
-    return InstalledPackage(distribution.version, tuple(distribution.requires or ()))
+    metadata = distribution.metadata  # read from the file at each look: so once for both
+    requires = metadata.get_all("Requires-Dist") or distribution.requires or ()  # an egg's are in a file of their own
+    return InstalledPackage(metadata["Version"], tuple(requires))

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 TICK_MS = 5
 
 
-SHARE_SECONDS = 0.03
+SHARE_SECONDS = 0.02
 """Slicer's event loop holds Python's lock while it waits: other threads compute only while Python runs on the main one.
 So each tick waits in Python, which lets go of the lock; far below what anyone notices."""
 
