@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.bundle.shipped_bundle import FOLDER
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.slices import NEAR_SLICES_ONLY, WHOLE_VOLUME_GENERAL
 from context_propagation.core.image.source_volume import is_orientation
 from context_propagation.core.model.model_listing import ModelDescription, describe_model
 from context_propagation.gui.work.messages import trusted
@@ -21,6 +22,9 @@ KEY = "ContextPropagation/ModelFolders"
 
 
 ORIENTATIONS_KEY = "ContextPropagation/ModelOrientations"
+
+
+GENERAL_FAR_KEY = "ContextPropagation/ModelsWithGeneralFarNetwork"
 
 
 ORIENTATIONS = (None, "LPS", "RPS", "LAS", "RAS", "LPI", "RPI", "LAI", "RAI")
@@ -38,6 +42,7 @@ class ListedModel:
         description: What it says about itself; None where it cannot be read any more.
         trouble: Why not, or empty.
         orientation: Letters that the training's arrays ran towards, as the user said; None where nobody did.
+        general_far: Whether the user lets the general far network change its far slices.
     """
 
     path: Path
@@ -46,6 +51,20 @@ class ListedModel:
     description: ModelDescription | None
     trouble: str = ""
     orientation: str | None = None
+    general_far: bool = False
+
+    @property
+    def has_own_far_network(self) -> bool:
+        """Whether far slices are changed by a fusion network that was trained for it."""
+        return self.description is not None and self.description.reach != NEAR_SLICES_ONLY
+
+    @property
+    def summary(self) -> str:
+        """What it says about itself, and how far its edits reach; or why it cannot be read."""
+        if self.description is None:
+            return self.trouble
+        general = self.general_far and not self.has_own_far_network
+        return replace(self.description, reach=WHOLE_VOLUME_GENERAL).summary if general else self.description.summary
 
     @property
     def key(self) -> str:
@@ -53,12 +72,13 @@ class ListedModel:
         return f"{self.path}#{self.label}"
 
     def is_loaded(self, loaded: LoadedModel | None, device: str = "auto") -> bool:
-        """Whether the logic holds this model, for this label and orientation and on this device."""
+        """Whether the logic holds this model as it is to be used, for this label and on this device."""
         return (
             loaded is not None
             and loaded.description.path == self.path
             and self.label in ("", loaded.model.target_name)
             and self.orientation == loaded.orientation
+            and self.general_far == (loaded.general is not None)
             and device in ("auto", loaded.model.device.type)
         )
 
@@ -73,7 +93,7 @@ class ListedModel:
             "Do you trust the source of this MONAI bundle? Yes: code in its configuration may run. No: none runs."
         )
         trust = monai and trusted(question)
-        return logic.load_operation(self.path, self.label or None, device, trust, self.orientation)
+        return logic.load_operation(self.path, self.label or None, device, trust, self.orientation, self.general_far)
 
 
 class ModelList:
@@ -83,8 +103,11 @@ class ModelList:
         """The shipped bundle first, then those added, in their order."""
         shipped = _listed(FOLDER, _("Phantom demo (nasopharynx)")) if FOLDER.is_dir() else []
         models = [*shipped, *(model for folder in self._added() for model in _listed(folder, folder.name))]
-        said = self._orientations()
-        return [replace(model, orientation=said.get(str(model.path))) for model in models]
+        said, general = self._orientations(), _strings(GENERAL_FAR_KEY)
+        return [
+            replace(model, orientation=said.get(str(model.path)), general_far=str(model.path) in general)
+            for model in models
+        ]
 
     def say_orientation(self, folder: Path, orientation: str | None) -> None:
         """Keep which way a model's training arrays ran; None: as the images are stored."""
@@ -92,6 +115,11 @@ class ModelList:
         if orientation is not None:
             said[str(folder)] = orientation
         qt.QSettings().setValue(ORIENTATIONS_KEY, [f"{letters} {path}" for path, letters in said.items()])
+
+    def say_general_far(self, folder: Path, on: bool) -> None:
+        """Keep whether the general far network changes far slices of a model."""
+        others = [path for path in _strings(GENERAL_FAR_KEY) if path != str(folder)]
+        qt.QSettings().setValue(GENERAL_FAR_KEY, [*others, str(folder)] if on else others)
 
     def _orientations(self) -> dict[str, str]:
         """Letters by folder."""

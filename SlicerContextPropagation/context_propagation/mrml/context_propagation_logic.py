@@ -103,9 +103,10 @@ class ContextPropagationLogic:
         device: str = "auto",
         trust: bool = False,
         orientation: str | None = None,
+        general_far: bool = False,
     ) -> LoadedModel:
         """`load_operation`, run here."""
-        return self.load_operation(folder, label, device, trust, orientation).run()
+        return self.load_operation(folder, label, device, trust, orientation, general_far).run()
 
     def load_operation(
         self,
@@ -114,6 +115,7 @@ class ContextPropagationLogic:
         device: str = "auto",
         trust: bool = False,
         orientation: str | None = None,
+        general_far: bool = False,
     ) -> Operation[LoadedModel]:
         """Load a bundle or a base model; the session with the earlier one is closed.
 
@@ -123,12 +125,13 @@ class ContextPropagationLogic:
             device: "auto", "cpu", "cuda" or "mps".
             trust: Let a MONAI bundle's own expressions run.
             orientation: Letters that the training's arrays ran towards, where the model does not say them; as "LPS".
+            general_far: Let the general far network change far slices, where the folder has no fusion network.
 
         Raises:
             UserInputError: The folder cannot be used, now or when it is loaded.
         """
         self._current.require_idle()
-        loading = loading_operation(folder, label, device, trust, orientation)
+        loading = loading_operation(folder, label, device, trust, orientation, general_far)
 
         def finish(loaded: LoadedModel) -> LoadedModel:
             self._current.require_idle()

@@ -12,7 +12,12 @@ from context_propagation.mrml.session.operation import Operation
 
 
 def loading_operation(
-    folder: str | Path, label: str | int | None, device: str, trust: bool, orientation: str | None
+    folder: str | Path,
+    label: str | int | None,
+    device: str,
+    trust: bool,
+    orientation: str | None,
+    general_far: bool,
 ) -> Operation[LoadedModel]:
     """Load a bundle or a base model; see `ContextPropagationLogic.load_operation`.
 
@@ -27,6 +32,7 @@ def loading_operation(
             import context_propagation.core.session.session  # noqa: F401  (not on the main thread, when it is first needed)
             from context_propagation.core.bundle.bundle import load_model
 
-            return load_model(folder, label, device, trust, orientation)
+            loaded = load_model(folder, label, device, trust, orientation)
+            return loaded.with_general_far() if general_far else loaded
 
     return Operation("Load model", compute, lambda loaded: loaded)

@@ -1064,6 +1064,32 @@ def test_the_orientation_is_kept_with_the_model_and_used_by_the_effect_too(user,
     assert {model.orientation for model in ModelList().models()} == {None}
 
 
+def test_far_slices_follow_without_training_once_the_user_says_so_for_a_model(user, bundle, base, ct):
+    from context_propagation.gui.model_list import ModelList
+
+    user.choose_model(bundle)
+    assert not user.ui.generalFarBox.enabled, "it has a fusion network of its own"
+    user.choose_model(base)
+    assert (user.ui.generalFarBox.enabled, user.ui.generalFarBox.checked) == (True, False)
+    assert "edits reach: near slices only" in user.ui.modelDescription.text
+    user.predict(ct)
+    user.ui.generalFarBox.checked = True
+    assert "edits reach: whole volume (general)" in user.ui.modelDescription.text
+    assert "Press Predict to work on what is chosen above." in sentence(user)
+
+    user.ui.segmentSelector.setCurrentNode(None)
+    user.predict(ct)
+    user.redraw(7, a_slice())
+    user.click("propagateButton")
+    user.wait()
+
+    assert "whole volume (general)" in user.ui.stateLabel.text
+    said = {model.path: model.general_far for model in ModelList().models()}
+    assert (said[base], said[bundle]) == (True, False), "which the effect's list shows too"
+    user.ui.generalFarBox.checked = False
+    assert not any(model.general_far for model in ModelList().models())
+
+
 def test_another_orientation_than_the_models_own_is_refused_in_words(user, bundle, ct):
     user.ui.orientationSelector.setCurrentText("LPS")
     user.predict(ct)

@@ -49,6 +49,7 @@ class InputSection:
         ui.removeModelButton.connect("clicked()", self._remove_model)
         ui.deviceSelector.connect("currentIndexChanged(int)", self._changed)
         ui.orientationSelector.connect("currentIndexChanged(int)", self._say_orientation)
+        ui.generalFarBox.connect("toggled(bool)", self._say_general_far)
         ui.firstVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._changed)
         ui.secondVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._changed)
         ui.segmentSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._changed)
@@ -82,8 +83,9 @@ class InputSection:
     def choice(self) -> tuple[Any, ...]:
         """All that is chosen, to be compared by `==`."""
         segmentation, segment = chosen_segment(self._ui.segmentSelector)
-        model = (self.model.key, self.model.orientation) if self.model else ("", None)
-        return model, self.device, tuple(self.volume_nodes), segmentation, segment
+        model = self.model
+        how = (model.key, model.orientation, model.general_far) if model else None
+        return how, self.device, tuple(self.volume_nodes), segmentation, segment
 
     def volumes_are_chosen(self, selection: Selection) -> bool:
         """Whether these volumes are the chosen ones."""
@@ -152,7 +154,8 @@ class InputSection:
         ):
             widget.enabled = idle
         self._ui.orientationSelector.enabled = idle and model is not None
-        self._show_orientation()
+        self._ui.generalFarBox.enabled = idle and model is not None and not model.has_own_far_network
+        self._show_how_it_is_used()
         set_visible(not _volumes(), self._ui.sampleButton)
         self._ui.removeModelButton.enabled = idle and model is not None
         self._ui.secondVolumeSelector.enabled = idle and two
@@ -167,11 +170,13 @@ class InputSection:
         loaded = self._shared.logic.loaded if self.model_is_loaded() else None
         self._ui.deviceInUse.text = _("in use: {device}").format(device=loaded.model.device) if loaded else ""
 
-    def _show_orientation(self) -> None:
-        """That of the chosen model, where the list has it; the console may have said another."""
-        said = self.model.orientation if self.model else None
+    def _show_how_it_is_used(self) -> None:
+        """The chosen model's orientation and general far network, as the list has them; the console may say others."""
+        model = self.model
+        said = model.orientation if model else None
         filling, self._filling = self._filling, True
         self._ui.orientationSelector.setCurrentIndex(ORIENTATIONS.index(said) if said in ORIENTATIONS else 0)
+        self._ui.generalFarBox.checked = model is not None and model.general_far
         self._filling = filling
 
     def _say_orientation(self, index: int) -> None:
@@ -179,6 +184,17 @@ class InputSection:
         if self._filling or model is None:
             return
         self.model_list.say_orientation(model.path, ORIENTATIONS[index])
+        self._read_list_again()
+
+    def _say_general_far(self, on: bool) -> None:
+        model = self.model
+        if self._filling or model is None:
+            return
+        self.model_list.say_general_far(model.path, bool(on))
+        self._read_list_again()
+
+    def _read_list_again(self) -> None:
+        """The same models; one of them is to be used otherwise."""
         chosen, self._filling = self._ui.modelSelector.currentIndex, True
         self._models = self.model_list.models()
         self._ui.modelSelector.setCurrentIndex(chosen)
@@ -189,13 +205,11 @@ class InputSection:
         model = self.model
         if model is None:
             return _("No model; add one.")
-        if model.description is None:
-            return breakable(model.trouble)
-        if len(model.description.channels) > 2:
+        if model.description is not None and len(model.description.channels) > 2:
             return _("This model reads {count} volumes; the module takes two. Use the command line.").format(
                 count=len(model.description.channels)
             )
-        return model.description.summary
+        return model.summary if model.description is not None else breakable(model.trouble)
 
     def _channel_count(self) -> int:
         model = self.model
