@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
+import numpy as np
 import torch
 
-from context_propagation.core.measures.regression import DSC_FALL
+from context_propagation.core.measures.regression import RegressionCount, regressed_slices, slice_dsc
 from context_propagation.core.propagation.fusion_network import FarThresholds
 from context_propagation.core.propagation.general_network import GeneralFarNetwork
 from context_propagation.training.general.general_example import GeneralExample
@@ -35,8 +36,8 @@ def choose_general_thresholds(
     """
     counted = {pair: _Count() for pair in product(ADD, REMOVE)}
     for example in examples:
-        margin = torch.tanh(corrected_logit(network, example, "edit") / 2)[example.far]
-        before, truth = (example.logit > 0)[example.far], example.truth[example.far]
+        margin = torch.tanh(corrected_logit(network, example, "edit") / 2)[example.far].numpy()
+        before, truth = (example.logit > 0)[example.far].numpy(), example.truth[example.far].numpy()
         for (add, remove), count in counted.items():
             count.include(before, (before & (margin >= -remove)) | (margin > add), truth)
     best, best_dsc = (1.0, 1.0), -1.0
@@ -53,13 +54,12 @@ class _Count:
 
     def __init__(self) -> None:
         self.dscs: list[float] = []
-        self.regressed = self.slices = 0
+        self.regressions: list[RegressionCount] = []
 
-    def include(self, before: torch.Tensor, after: torch.Tensor, truth: torch.Tensor) -> None:
-        self.dscs.append(float(_dsc(after[None].flatten(1), truth[None].flatten(1))))
-        fall = _dsc(before.flatten(1), truth.flatten(1)) - _dsc(after.flatten(1), truth.flatten(1))
-        self.regressed += int((fall > DSC_FALL + 1e-6).sum())
-        self.slices += len(before)
+    def include(self, before: np.ndarray, after: np.ndarray, truth: np.ndarray) -> None:
+        of_all = (voxels.reshape(1, 1, -1) for voxels in (after, truth))
+        self.dscs.append(float(slice_dsc(*of_all, axis=0)[0]))
+        self.regressions.append(regressed_slices(before, after, truth, 0, range(len(before))))
 
     @property
     def dsc(self) -> float:
@@ -67,10 +67,6 @@ class _Count:
 
     @property
     def regression(self) -> float:
-        return self.regressed / max(1, self.slices)
-
-
-def _dsc(found: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Of each row; 1 where both are empty."""
-    total = found.sum(1) + truth.sum(1)
-    return torch.where(total > 0, 2 * (found & truth).sum(1) / total.clamp(min=1), 1.0)
+        return RegressionCount(
+            sum(count.regressed for count in self.regressions), sum(count.untouched for count in self.regressions)
+        ).rate
