@@ -24,6 +24,7 @@ from context_propagation.gui.work.busy_cursor import busy_cursor
 from context_propagation.gui.work.messages import guarded, show_error
 from context_propagation.gui.work.progress_bar import show_fraction
 from context_propagation.gui.work.shared import Shared
+from context_propagation.gui.work.timer import Timer
 from context_propagation.gui.work.visibility import set_visible
 from context_propagation.gui.work.worker import Job
 from context_propagation.mrml.nodes.segments import segment_name
@@ -64,6 +65,8 @@ class EditSection:
         self._content: Any = None
         self._chart: Any = None
         self._said = Said()
+        self._report = WriteReport()
+        self._soon = Timer(0, guarded(self._show_prediction, lambda: None), once=True)
         self._watch = SegmentationWatch(self._segment_changed, self._segment_changed, lambda: None, lambda: None)
         self._in_3d = ShowIn3D(ui.show3dBox, ui.segmentSelector)
         ui.editsTable.setHorizontalHeaderLabels([_("Plane"), _("Slice"), _("State")])
@@ -89,6 +92,7 @@ class EditSection:
     def close(self) -> None:
         """Stop following the segment."""
         self._shown = False
+        self._soon.close()
         self._watch.close()
         self._in_3d.close()
         if self._chart is not None and self._chart.GetScene() is not None:
@@ -199,6 +203,14 @@ class EditSection:
     # -- what comes back
 
     def _predicted(self, report: WriteReport) -> None:
+        self._report = report
+        self._soon.start()  # in a turn of its own: writing the prediction may have taken long
+
+    def _show_prediction(self) -> None:
+        """Say how much was predicted, and go to the slice that is most in doubt."""
+        report = self._report
+        if self._session_there() is None:
+            return  # it went meanwhile, which is said
         if not report.written:
             self._say("")
             return

@@ -68,7 +68,10 @@ class Labelmap:
 
     def over(self, box: Box) -> np.ndarray:
         """The voxels of another box of the same grid, bool; `False` outside the labelmap."""
-        result, common = np.zeros(box_shape(box), bool), intersection(box, self.box)
+        common = intersection(box, self.box)
+        if common == box:
+            return self._are_inside(self.crop(box))
+        result = np.zeros(box_shape(box), bool)
         if common is not None:
             result[slices_of(inside_of(common, box))] = self._are_inside(self.crop(common))
         return result

@@ -11,7 +11,7 @@ import numpy as np
 import slicer
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxes import Box, bounding_box, offset, slices_of, whole
+from context_propagation.core.image.boxes import Box, bounding_box, box_shape, offset, slices_of, whole
 from context_propagation.core.image.nearest_pull import index_of_array, mapped_box, nearest_index, pull_nearest
 from context_propagation.mrml.nodes.labelmap_images import Labelmap, image_from_mask
 from context_propagation.mrml.nodes.segments import GridMapping, segment_grid, segment_labelmap, segment_name
@@ -55,14 +55,15 @@ class Flips:
     Attributes:
         ijk_to_ras: `[4, 4]`, from indices of the segment's own grid to the segmentation's own RAS.
         box: A box of that grid.
-        remove: bool `[K, J, I]`, the voxels of the box that leave the segment.
-        add: Those that come to it.
+        remove: bool `[K, J, I]`, the voxels of the box that leave the segment; None where none does, which is not
+            looked through then: it may be a prediction all over a large volume.
+        add: Those that come to it; None likewise.
     """
 
     ijk_to_ras: np.ndarray
     box: Box
-    remove: np.ndarray
-    add: np.ndarray
+    remove: np.ndarray | None
+    add: np.ndarray | None
 
     @property
     def backwards(self) -> Flips:
@@ -72,16 +73,20 @@ class Flips:
     @property
     def all(self) -> np.ndarray:
         """Removed and added ones, bool `[K, J, I]`."""
+        if self.remove is None or self.add is None:
+            either = self.add if self.remove is None else self.remove
+            return np.zeros(box_shape(self.box), bool) if either is None else either
         return np.asarray(self.remove | self.add)
 
     def among(self, voxels: np.ndarray) -> Flips:
         """Those that are among voxels of the box, bool `[K, J, I]`."""
-        return replace(self, remove=self.remove & voxels, add=self.add & voxels)
+        return replace(self, remove=_both(self.remove, voxels), add=_both(self.add, voxels))
 
     def possible_in(self, labelmap: Labelmap) -> Flips:
         """Those that a labelmap of this grid does not have yet."""
         inside = labelmap.over(self.box)
-        return replace(self, remove=self.remove & inside, add=self.add & ~inside)
+        add = None if self.add is None else self.add > inside  # one pass, where `add & ~inside` takes two
+        return replace(self, remove=_both(self.remove, inside), add=add)
 
 
 @dataclass(frozen=True)
@@ -200,8 +205,8 @@ def _write(
     writer: SegmentWriter, segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str, flips: Flips
 ) -> None:
     for mode, voxels in ((WriteMode.REMOVE, flips.remove), (WriteMode.ADD, flips.add)):
-        tight = bounding_box(voxels)
-        if tight is not None:
+        tight = None if voxels is None else bounding_box(voxels)
+        if voxels is not None and tight is not None:
             modifier = image_from_mask(voxels[slices_of(tight)], offset(tight, flips.box), flips.ijk_to_ras)
             writer.modify(segment_id, modifier, mode)
     _mark_modified(segmentation_node, segment_id)
@@ -225,14 +230,19 @@ def _wanted_flips(
     written = pull_nearest(to_write[slices_of(volume_box)], index, box)
     new = written if wanted is to_write else pull_nearest(wanted[slices_of(volume_box)], index, box)
     old = labelmap.over(box)
-    flips = written & (old ^ new)
+    flips = new > old if written is new else written & (old ^ new)
     if spared is not None:
-        flips &= ~spared(box)
+        flips = flips > spared(box)
     tight = bounding_box(flips)
     if tight is None:
         return None
     flips, old = flips[slices_of(tight)], old[slices_of(tight)]
-    return Flips(mapping.segment_ijk_to_ras, offset(tight, box), remove=flips & old, add=flips & ~old)
+    remove, add = (flips & old, flips > old) if old.any() else (None, flips)
+    return Flips(mapping.segment_ijk_to_ras, offset(tight, box), remove, add)
+
+
+def _both(some: np.ndarray | None, others: np.ndarray) -> np.ndarray | None:
+    return None if some is None else some & others
 
 
 def _mark_modified(segmentation_node: slicer.vtkMRMLSegmentationNode, segment_id: str) -> None:
