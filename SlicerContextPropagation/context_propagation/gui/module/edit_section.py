@@ -65,8 +65,8 @@ class EditSection:
         self._content: Any = None
         self._chart: Any = None
         self._said = Said()
-        self._report = WriteReport()
-        self._soon = Timer(0, guarded(self._show_prediction, lambda: None), once=True)
+        self._to_say = "", False
+        self._soon = Timer(0, guarded(self._say_it, lambda: None), once=True)
         self._watch = SegmentationWatch(self._segment_changed, self._segment_changed, lambda: None, lambda: None)
         self._in_3d = ShowIn3D(ui.show3dBox, ui.segmentSelector)
         ui.editsTable.setHorizontalHeaderLabels([_("Plane"), _("Slice"), _("State")])
@@ -203,20 +203,26 @@ class EditSection:
     # -- what comes back
 
     def _predicted(self, report: WriteReport) -> None:
-        self._report = report
-        self._soon.start()  # in a turn of its own: writing the prediction may have taken long
+        text = _("The segment was filled with the prediction ({count} voxels). Redraw a slice in the Segment Editor.")
+        self._say_soon(text.format(count=report.written) if report.written else "", goes_there=bool(report.written))
 
-    def _show_prediction(self) -> None:
-        """Say how much was predicted, and go to the slice that is most in doubt."""
-        report = self._report
+    def _say_soon(self, message: str, goes_there: bool = False) -> None:
+        """Say it in a turn of its own, as what was done may have taken long.
+
+        Args:
+            message: What was done.
+            goes_there: Whether to show the slice that is most in doubt.
+        """
+        self._to_say = message, goes_there
+        self._soon.start()
+
+    def _say_it(self) -> None:
         if self._session_there() is None:
             return  # it went meanwhile, which is said
-        if not report.written:
-            self._say("")
-            return
-        text = _("The segment was filled with the prediction ({count} voxels). Redraw a slice in the Segment Editor.")
-        self._say(text.format(count=report.written))
-        self.go_to_suggested()
+        message, goes_there = self._to_say
+        self._say(message)
+        if goes_there:
+            self.go_to_suggested()
 
     def _restored(self, saved: SavedSession) -> None:
         self._say(_("{count} edit(s) replayed; the segment was not changed.").format(count=len(saved.propagations)))
@@ -225,7 +231,7 @@ class EditSection:
         with busy_cursor():
             done = self._shared.logic.apply(pending)
         slices = len(done.result.changed_per_slice)
-        self._say(
+        self._say_soon(
             "\n".join(
                 [
                     _("On {count} slices ({scope}): {report}.").format(
