@@ -181,7 +181,7 @@ def test_callables_that_do_not_fit_are_refused(encode, decode, said):
 
 def test_the_hash_tells_weights_and_preprocessing_apart():
     def hashed(network, preprocessing=PREPROCESSING):
-        return from_network(network, preprocessing, OUTPUT, PATCH, device="cpu").content_hash
+        return from_network(network, preprocessing, OUTPUT, (16, 16, 16), device="cpu").content_hash
 
     same = hashed(free_network("UNet"))
 

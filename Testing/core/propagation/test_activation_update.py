@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -179,7 +180,9 @@ def folder(request, tmp_path_factory):
     return write_nnunet_folder(tmp_path_factory.mktemp("slab"), architecture=request.param, features=(4, 6, 8))
 
 
+@cache
 def window_of(folder, dtype, level=2):
+    """No test changes them."""
     model = NnunetModel.load(folder, device="cpu")
     for split in model.splits:
         split.graph.module.to(dtype)
