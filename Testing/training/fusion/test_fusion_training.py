@@ -513,13 +513,13 @@ def test_a_training_that_died_is_done_again_at_a_third_of_the_learning_rate(mode
 
     def first_wrong_then_good():
         reads.append(1)
-        return wrong if len(reads) <= 20 else good
+        return wrong if len(reads) <= 12 else good
 
-    trained = train(model, [first_wrong_then_good] * 10, readers(good), learning_rate=0.03)
+    trained = train(model, [first_wrong_then_good] * 6, readers(good), learning_rate=0.03)
 
-    assert len(reads) == 40
+    assert len(reads) == 24
     assert "The training died" in caplog.text
-    again = train(model, readers(good) * 10, readers(good), learning_rate=0.03 / 3)
+    again = train(model, readers(good) * 6, readers(good), learning_rate=0.03 / 3)
     assert same(weights_of(trained), weights_of(again))
 
 
