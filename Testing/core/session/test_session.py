@@ -13,7 +13,7 @@ from context_propagation.core.session.session_settings import SessionSettings
 from nnunet_folders import write_nnunet_folder
 
 SHAPE = (24, 22, 20)
-QUICK = UpdateSettings(iterations=4)
+QUICK = UpdateSettings(iterations=2)
 
 
 @pytest.fixture(scope="module")
