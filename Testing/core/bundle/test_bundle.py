@@ -47,8 +47,19 @@ def made(base, tmp_path_factory) -> Path:
     return write_bundle(tmp_path_factory.mktemp("made") / "bundle", base, folds=[1, 0])
 
 
+@pytest.fixture(scope="module")
+def made_of_one_fold(base, tmp_path_factory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("made") / "bundle", base, folds=[0])
+
+
 @pytest.fixture
-def bundle(made, tmp_path) -> Path:
+def bundle(made_of_one_fold, tmp_path) -> Path:
+    """A copy that a test may damage."""
+    return shutil.copytree(made_of_one_fold, tmp_path / "bundle")
+
+
+@pytest.fixture
+def bundle_of_two_folds(made, tmp_path) -> Path:
     """A copy that a test may damage."""
     return shutil.copytree(made, tmp_path / "bundle")
 
@@ -254,7 +265,8 @@ def test_a_missing_file_is_named(bundle, name):
     assert f"'{path}' is missing" in refusal(bundle)
 
 
-def test_a_missing_checkpoint_is_named_with_the_bundle(bundle):
+def test_a_missing_checkpoint_is_named_with_the_bundle(bundle_of_two_folds):
+    bundle = bundle_of_two_folds
     (bundle / "model" / "fold_1" / "checkpoint_final.pth").unlink()
     message = refusal(bundle)
     assert f"The base model of bundle '{bundle}' cannot be used: Fold '1' has no checkpoint_final.pth" in message
@@ -284,7 +296,8 @@ def test_a_base_model_with_other_plans_is_refused(bundle):
     assert "put back the model that it was made for" in refusal(bundle)
 
 
-def test_swapped_folds_are_refused(bundle):
+def test_swapped_folds_are_refused(bundle_of_two_folds):
+    bundle = bundle_of_two_folds
     edit_json(bundle / "bundle.json", "folds", value=["0", "1"])
     assert "put back the model that it was made for" in refusal(bundle)
 
