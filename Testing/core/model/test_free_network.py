@@ -45,7 +45,7 @@ def propagated(model, level=2, axis=0, index=20, volume=None, **settings):
     return before, edit, session.propagate([edit])
 
 
-@pytest.mark.quick(name=("UNet", "DynUNet", "PlainConvUNet"))
+@pytest.mark.quick(name=("UNet", "DynUNet"))
 @pytest.mark.parametrize("name", BUILD)
 def test_an_edit_of_one_slice_goes_through_any_network(name):
     model = from_network(free_network(name), PREPROCESSING, OUTPUT, PATCH, device="cpu")
