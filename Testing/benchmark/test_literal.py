@@ -11,7 +11,6 @@ from context_propagation.core.model.nnunet_folder import load_nnunet_folder
 from nnunet_folders import write_nnunet_folder
 
 EDGE, INDEX = 16, 7
-ARCHITECTURES = ("PlainConvUNet", "ResidualEncoderUNet")
 
 
 def drawing() -> np.ndarray:
@@ -49,7 +48,14 @@ class Both:
         return f.grad
 
 
-@pytest.fixture(scope="module", params=[(a, level) for a in ARCHITECTURES for level in (1, 2)], ids=str)
+CASES = [
+    ("PlainConvUNet", 2),
+    ("ResidualEncoderUNet", 1),
+    *(pytest.param(case, marks=pytest.mark.long) for case in (("PlainConvUNet", 1), ("ResidualEncoderUNet", 2))),
+]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=str)
 def both(request, tmp_path_factory):
     architecture, level = request.param
     folder = write_nnunet_folder(tmp_path_factory.mktemp("model"), architecture=architecture, channel_name="CT")

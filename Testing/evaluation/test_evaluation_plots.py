@@ -15,14 +15,18 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @pytest.fixture(scope="module")
 def frame():
-    """Two picks, two folds of two cases, 1 to 3 edits, two rows, three scopes, two levels; DSC at random."""
+    """Two picks, two folds of two cases, 1 to 3 edits, two rows, two levels, three scopes; DSC at random.
+
+    Later edits have the one scope that a picture shows of them.
+    """
     random = np.random.default_rng(0)
     lines = [
         dict.fromkeys(COLUMNS, 0)
         | {"fold": fold, "case": f"{fold}-{case}", "pick": pick, "level": level, "edits": edits, "row": row,
            "scope": scope, "dsc": random.random(), "error": ""}
         for fold in (0, 1) for case in (0, 1) for pick in ("worst", "largest") for level in (1, 2)
-        for edits in (1, 2, 3) for row in ("fusion", "update") for scope in ("whole", "near", "far")
+        for edits in (1, 2, 3) for row in ("fusion", "update")
+        for scope in (("whole", "near", "far") if edits == 1 else ("whole",))
     ]  # fmt: skip
     return pandas.DataFrame(lines)
 

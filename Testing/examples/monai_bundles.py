@@ -56,7 +56,7 @@ def configuration(**changes: Any) -> dict[str, Any]:
         "network_def": dict(NETWORK),
         "network": "$@network_def.to(@device)",
         "preprocessing": {"_target_": "Compose", "transforms": [dict(item) for item in PREPROCESSING]},
-        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [32, 32, 32], "sw_batch_size": 4, "overlap": 0.5},
+        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [16, 16, 16], "sw_batch_size": 4, "overlap": 0.5},
         "postprocessing": {"_target_": "Compose", "transforms": [dict(item) for item in POSTPROCESSING]},
         "evaluator": {"_target_": "SupervisedEvaluator", "network": "@network", "amp": True},
     }

@@ -78,12 +78,15 @@ class Body:
         return filled(grid, np.maximum(self._values(points, 2.0, 0, 1, 1) + 0.1 * noise / noise.std(), 0))
 
     def _values(self, points: np.ndarray, blur_mm: float, air: float, soft: float, column: int) -> np.ndarray:
-        out = np.full(len(points), float(air))
+        out, squares = np.full(len(points), float(air)), points**2
         shapes = [(np.zeros(3), RADII_MM, soft), *zip(self.centres, self.radii, self.tissues[:, column], strict=True)]
         for centre, radii, value in shapes:
-            depth = (1 - np.linalg.norm((points - centre) / radii, axis=1)) * radii.min()
+            inverse = radii**-2.0
+            distance_squared = squares @ inverse - points @ (2 * centre * inverse) + centre**2 @ inverse
+            (near,) = np.nonzero(distance_squared < (1 + 30 * blur_mm / radii.min()) ** 2)
+            depth = (1 - np.sqrt(np.maximum(distance_squared[near], 0))) * radii.min()
             weight = 1 / (1 + np.exp(-np.clip(depth / blur_mm, -30, 30)))
-            out = out * (1 - weight) + weight * value
+            out[near] = out[near] * (1 - weight) + weight * value
         return out
 
 

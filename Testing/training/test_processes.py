@@ -67,7 +67,7 @@ def done_in(folder):
 
 
 def test_results_are_in_the_order_of_the_jobs(tmp_path):
-    jobs = [partial(stay, tmp_path, name, seconds) for name, seconds in (("slow", 1), ("quick", 0), ("last", 0))]
+    jobs = [partial(stay, tmp_path, name, seconds) for name, seconds in (("slow", 0.3), ("quick", 0), ("last", 0))]
     assert run_in_parallel(jobs, "jobs", 2) == ["slow", "quick", "last"]
     assert run_in_parallel(jobs, "jobs", 1) == ["slow", "quick", "last"]
     assert run_in_parallel([], "jobs", 2) == []

@@ -6,7 +6,7 @@ cases.csv. A line with a text in `error` counts nowhere else: it is a failure, o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,6 +44,8 @@ from context_propagation.evaluation.rows import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    Paired = list[tuple[tuple[Any, ...], pd.DataFrame]]
+
 
 Record = TypeVar("Record")
 
@@ -67,16 +69,17 @@ def summarise(frame: pd.DataFrame) -> Summary:
     """
     valid = successful(frame)
     measures = measure_summaries(valid)
+    paired = _paired(valid)
     return Summary(
         measures,
-        _comparisons(valid),
-        _oracle_shares(valid),
+        _comparisons(paired),
+        _oracle_shares(paired),
         _safety(valid),
         _better(measures),
         _failed(frame),
         measure_summaries(on_common_cases(valid, "level")),
         measure_summaries(on_common_cases(valid, "edits")),
-        _relative_gains(valid),
+        _relative_gains(paired),
         _needed_no_edit(frame),
     )
 
@@ -132,6 +135,8 @@ def successful(frame: pd.DataFrame) -> pd.DataFrame:
 
 def measure_summaries(valid: pd.DataFrame) -> tuple[MeasureSummary, ...]:
     """Mean and standard deviation over folds of every measure and row, of what `successful` gives."""
+    if valid.empty:
+        return ()
     pandas = require("pandas", extra="evaluation")
     key = [*SETTING, "scope", "row", "measure"]
     long = valid.melt([*key[:-1], "fold", "case"], list(MEASURES), var_name="measure")
@@ -179,16 +184,16 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _paired(valid: pd.DataFrame) -> Iterable[tuple[tuple[Any, ...], pd.DataFrame]]:
+def _paired(valid: pd.DataFrame) -> Paired:
     """For each setting and compared scope the DSC, cases × rows; a failed one is NaN."""
     compared = valid[valid["scope"].isin(SCOPES)]
-    for key, lines in compared.groupby([*SETTING, "scope"], observed=True):
-        yield key, lines.pivot(index=["fold", "case"], columns="row", values="dsc")
+    groups = compared.groupby([*SETTING, "scope"], observed=True)
+    return [(key, lines.pivot(index=["fold", "case"], columns="row", values="dsc")) for key, lines in groups]
 
 
-def _comparisons(valid: pd.DataFrame) -> tuple[Comparison, ...]:
+def _comparisons(paired: Paired) -> tuple[Comparison, ...]:
     found = []
-    for key, dsc in _paired(valid):
+    for key, dsc in paired:
         for of, row in _pairs_of_rows(str(key[-1]), list(dsc.columns)):
             pairs = dsc[[of, row]].dropna()
             difference = (pairs[of] - pairs[row]).to_numpy()
@@ -207,9 +212,9 @@ def _pairs_of_rows(scope: str, rows: list[str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _relative_gains(valid: pd.DataFrame) -> tuple[RelativeGain, ...]:
+def _relative_gains(paired: Paired) -> tuple[RelativeGain, ...]:
     found = []
-    for key, dsc in _paired(valid):
+    for key, dsc in paired:
         for row in ("update", FUSION) if key[-1] == "whole" and "baseline" in dsc else ():
             if row in dsc:
                 mean = (pairs := dsc[["baseline", row]].dropna()).mean()
@@ -229,9 +234,9 @@ def _wilcoxon_p(difference: np.ndarray) -> float:
     return float(require("scipy.stats", extra="evaluation").wilcoxon(difference).pvalue)
 
 
-def _oracle_shares(valid: pd.DataFrame) -> tuple[OracleShare, ...]:
+def _oracle_shares(paired: Paired) -> tuple[OracleShare, ...]:
     found = []
-    for key, dsc in _paired(valid):
+    for key, dsc in paired:
         if key[-1] == "near" or not {FUSION, NO_EDIT, ORACLE} <= set(dsc.columns):
             continue
         mean = (cases := dsc[[FUSION, NO_EDIT, ORACLE]].dropna()).mean()

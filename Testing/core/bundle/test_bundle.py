@@ -47,8 +47,19 @@ def made(base, tmp_path_factory) -> Path:
     return write_bundle(tmp_path_factory.mktemp("made") / "bundle", base, folds=[1, 0])
 
 
+@pytest.fixture(scope="module")
+def made_of_one_fold(base, tmp_path_factory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("made") / "bundle", base, folds=[0])
+
+
 @pytest.fixture
-def bundle(made, tmp_path) -> Path:
+def bundle(made_of_one_fold, tmp_path) -> Path:
+    """A copy that a test may damage."""
+    return shutil.copytree(made_of_one_fold, tmp_path / "bundle")
+
+
+@pytest.fixture
+def bundle_of_two_folds(made, tmp_path) -> Path:
     """A copy that a test may damage."""
     return shutil.copytree(made, tmp_path / "bundle")
 
@@ -83,6 +94,7 @@ def everything_below(folder: Path) -> dict[str, bytes]:
 # ---- round trip
 
 
+@pytest.mark.quick(variant="residual")
 @pytest.mark.parametrize("variant", ["paper", "residual"])
 def test_a_loaded_bundle_fuses_features_as_the_saved_networks_do(tmp_path, base, variant):
     fusion = random_fusion(folds=2, variant=variant, far_thresholds=0.25, neighbours=3)
@@ -191,6 +203,7 @@ def test_a_trained_model_folder_loads_without_a_fusion(base):
     assert loaded.fusion is None
 
 
+@pytest.mark.quick(label=(None, "1"))
 @pytest.mark.parametrize("label", [None, "GTV", "1", 1])
 def test_a_bundle_s_label_may_be_named_and_need_not_be(made, label):
     assert load_model(made, label, device="cpu").model.target_name == "GTV"
@@ -252,7 +265,8 @@ def test_a_missing_file_is_named(bundle, name):
     assert f"'{path}' is missing" in refusal(bundle)
 
 
-def test_a_missing_checkpoint_is_named_with_the_bundle(bundle):
+def test_a_missing_checkpoint_is_named_with_the_bundle(bundle_of_two_folds):
+    bundle = bundle_of_two_folds
     (bundle / "model" / "fold_1" / "checkpoint_final.pth").unlink()
     message = refusal(bundle)
     assert f"The base model of bundle '{bundle}' cannot be used: Fold '1' has no checkpoint_final.pth" in message
@@ -282,7 +296,8 @@ def test_a_base_model_with_other_plans_is_refused(bundle):
     assert "put back the model that it was made for" in refusal(bundle)
 
 
-def test_swapped_folds_are_refused(bundle):
+def test_swapped_folds_are_refused(bundle_of_two_folds):
+    bundle = bundle_of_two_folds
     edit_json(bundle / "bundle.json", "folds", value=["0", "1"])
     assert "put back the model that it was made for" in refusal(bundle)
 
@@ -566,6 +581,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, base, size, copy_base):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.quick(reason=KeyboardInterrupt)
 @pytest.mark.parametrize("step", ["copy_base_model", "write_network", "write_description", "_swap"])
 @pytest.mark.parametrize("reason", [KeyboardInterrupt, OSError(28, "No space left on device")])
 def test_a_save_that_fails_at_any_step_leaves_the_older_bundle(bundle, base, monkeypatch, step, reason):
@@ -607,12 +623,13 @@ def test_the_hash_in_the_description_is_the_one_that_is_reported(made):
     assert description["base"]["sha256"] == model.content_hash
 
 
+@pytest.mark.quick(ending="partial")
 @pytest.mark.parametrize("ending", ["partial", "replaced"])
 def test_a_folder_beside_the_bundle_that_is_somebody_s_own_is_not_touched(base, tmp_path, ending):
     (tmp_path / f"bundle.{ending}").mkdir()
     (tmp_path / f"bundle.{ending}" / "thesis.txt").write_text("mine")
 
-    write_bundle(tmp_path / "bundle", base, folds=[0, 1])
+    write_bundle(tmp_path / "bundle", base, folds=[0])
 
     assert (tmp_path / f"bundle.{ending}" / "thesis.txt").read_text() == "mine"
     load_bundle(tmp_path / "bundle", device="cpu")

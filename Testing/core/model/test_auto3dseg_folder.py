@@ -66,6 +66,7 @@ def by_the_script(volume, mode, bounds, spacing=None):
     return Compose(steps)({"image": tensor, "raw": tensor.clone()})["image"]
 
 
+@pytest.mark.quick(spacing="spacing1")
 @pytest.mark.parametrize("mode", ["range", "meanstd", "meanstdtanh", "pet", "none"])
 @pytest.mark.parametrize("spacing", [None, [2.0, 2.0, 3.0]])
 def test_the_network_sees_what_the_extension_shows_it(tmp_path, mode, spacing):

@@ -65,7 +65,7 @@ def test_a_bundle_is_told_by_its_files_and_read(bundle, model):
     assert load_base_model(bundle, device="cpu").content_hash == model.content_hash
     assert model.target == Target("spleen", 1, (1,))
     assert model.channel_names == ["CT"]
-    assert model.patch_size == (32, 32, 32)
+    assert model.patch_size == (16, 16, 16)
     assert (model.sliding_window.overlap, model.sliding_window.weights) == ((0.5, 0.5, 0.5), "constant")
     assert model.orientation == "RAS"
     assert (model.folds, model.loss) == (("all",), "dice and cross-entropy")

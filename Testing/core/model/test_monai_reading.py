@@ -56,6 +56,7 @@ def inferer(**arguments):
 # ---- the inferer
 
 
+@pytest.mark.quick(arguments=("reflected", "a value around it", "a Gaussian of each axis"))
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -66,7 +67,7 @@ def inferer(**arguments):
         {"mode": "gaussian", "sigma_scale": 0.05},
         {"mode": "gaussian", "sigma_scale": [0.3, 0.1, 0.2], "overlap": [0.25, 0.5, 0.75]},
     ],
-    ids=str,
+    ids=["replicated", "reflected", "circular", "a value around it", "a Gaussian", "a Gaussian of each axis"],
 )
 def test_windows_are_put_together_as_the_bundles_own_inferer_does(bundle, loaded, arguments):
     from safetensors.torch import load_file

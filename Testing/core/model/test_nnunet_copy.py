@@ -26,7 +26,7 @@ def labels_of_nnunet(folder, image: np.ndarray, folds) -> np.ndarray:
     return predictor.predict_single_npy_array(image, {"spacing": [1.0, 1.0, 1.0]})
 
 
-@pytest.mark.quick(architecture="ResidualEncoderUNet")
+@pytest.mark.quick(architecture="ResidualEncoderUNet", folds=((0, 1), ("all",)))
 @pytest.mark.parametrize("architecture", ["PlainConvUNet", "ResidualEncoderUNet"])
 @pytest.mark.parametrize("folds", [(0,), (0, 1), ("all",)])
 def test_nnunet_s_own_predictor_gives_equal_labels_with_the_copy(tmp_path, architecture, folds):

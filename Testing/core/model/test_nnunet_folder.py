@@ -444,12 +444,15 @@ def paths_to_values(content: dict[str, Any]) -> list[tuple[str, ...]]:
     return paths
 
 
-@pytest.mark.quick(value=3)
+@pytest.mark.quick(value=3, every=3)
+@pytest.mark.parametrize("every", [1, 3])
 @pytest.mark.parametrize("value", [None, 3, []], ids=repr)
-def test_plans_with_an_entry_of_the_wrong_type_load_or_are_refused_in_one_line(folder: Path, value: Any) -> None:
+def test_plans_with_an_entry_of_the_wrong_type_load_or_are_refused_in_one_line(
+    folder: Path, value: Any, every: int
+) -> None:
     original = (folder / "plans.json").read_text()
     full = json.loads(original)["configurations"]["3d_fullres"]
-    for path in paths_to_values(full):
+    for path in paths_to_values(full)[::every]:
         edit_json(folder / "plans.json", *FULL, *path, value=value)
         message = refusal_if_any(folder)
         assert "\n" not in message, path

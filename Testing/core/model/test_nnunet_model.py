@@ -287,6 +287,14 @@ DIRECTIONS = {
 }
 
 
+@pytest.fixture(scope="module")
+def orientations(tmp_path_factory):
+    """What a model of each reader says."""
+    folder = tmp_path_factory.mktemp("readers")
+    made = {reader: write_nnunet_folder(folder / reader, image_reader=reader) for reader in READERS}
+    return {reader: NnunetModel.load(model, device="cpu").orientation for reader, model in made.items()}
+
+
 def tilted(direction, degrees=12):
     a = np.deg2rad(degrees)
     about_s = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
@@ -298,7 +306,7 @@ def tilted(direction, degrees=12):
 @pytest.mark.parametrize("oblique", [False, True])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("reader", READERS)
-def test_the_network_is_fed_what_nnunet_s_reader_feeds(tmp_path, reader, direction, oblique):
+def test_the_network_is_fed_what_nnunet_s_reader_feeds(tmp_path, orientations, reader, direction, oblique):
     rng = np.random.default_rng(0)
     image = sitk.GetImageFromArray(rng.normal(size=(5, 6, 7)).astype(np.float32))
     image.SetSpacing((0.5, 1.25, 3.0))
@@ -307,21 +315,15 @@ def test_the_network_is_fed_what_nnunet_s_reader_feeds(tmp_path, reader, directi
     image.SetDirection((tilted(matrix) if oblique else matrix).ravel().tolist())
     sitk.WriteImage(image, str(tmp_path / "image.nii.gz"))
     expected, properties = READERS[reader]().read_images([str(tmp_path / "image.nii.gz")])
-    model = NnunetModel.load(write_nnunet_folder(tmp_path / "m", image_reader=reader), device="cpu")
 
     volume = SourceVolume.from_sitk([sitk.ReadImage(str(tmp_path / "image.nii.gz"))])
-    volume = turned_volume(volume, axes_towards(volume, model.orientation))
+    volume = turned_volume(volume, axes_towards(volume, orientations[reader]))
 
     assert np.array_equal(volume.channels, expected)
     assert volume.spacing_kji_mm == pytest.approx(properties["spacing"], rel=1e-5)
 
 
-def test_only_reorienting_readers_say_how_arrays_must_lie(tmp_path):
-    orientations = {
-        reader: NnunetModel.load(write_nnunet_folder(tmp_path / reader, image_reader=reader), device="cpu").orientation
-        for reader in READERS
-    }
-
+def test_only_reorienting_readers_say_how_arrays_must_lie(orientations):
     assert orientations == {
         "SimpleITKIO": None,
         "SimpleITKIOWithReorient": "RAS",

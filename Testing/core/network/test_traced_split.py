@@ -108,7 +108,7 @@ def test_a_box_decoded_layer_by_layer_and_its_gradient_are_those_of_the_whole_wi
         assert not expected.any()  # nothing else is read
 
 
-@pytest.mark.quick(level=2)
+@pytest.mark.quick(level=2, name=("UNet", "DynUNet", "SegResNet", "ResidualEncoderUNet"))
 @pytest.mark.parametrize(("name", "level"), CASES)
 def test_a_slab_decodes_its_box_as_the_whole_window_does(split_of, name, level):
     _, split = split_of(name)
@@ -151,7 +151,7 @@ def test_a_change_of_f_reaches_nothing_outside_the_affected_box(split_of, name, 
         assert affected[0][1] - affected[0][0] < 16
 
 
-@pytest.mark.quick(name=("DynUNet", "SegResNet", "ResidualEncoderUNet"))
+@pytest.mark.quick(name=("DynUNet", "SegResNet"))
 @pytest.mark.parametrize("name", BUILD)
 def test_the_network_stays_as_it_was_and_its_weights_are_shared(name):
     network = free_network(name)
@@ -182,6 +182,7 @@ def test_the_network_stays_as_it_was_and_its_weights_are_shared(name):
     assert all(tensor.data_ptr() in owned for tensor in parts)
 
 
+@pytest.mark.quick(name="DynUNet")
 @pytest.mark.parametrize("name", ["DynUNet", "SegResNet", "BasicUNet"])
 def test_a_network_that_ran_before_and_takes_gradients_can_be_split(name):
     network = free_network(name)

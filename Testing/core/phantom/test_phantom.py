@@ -21,9 +21,9 @@ def settings(of_kind: str, **changes) -> PhantomSettings:
     return replace(PhantomSettings(of_kind, spacing_ijk_mm=COARSE[of_kind]), **changes)
 
 
-@pytest.fixture(scope="module")
-def some() -> dict[str, list[Phantom]]:
-    return {kind: [make_phantom(settings(kind, number=number)) for number in range(6)] for kind in KINDS}
+@pytest.fixture(scope="module", params=[3, pytest.param(6, marks=pytest.mark.long)])
+def some(request) -> dict[str, list[Phantom]]:
+    return {kind: [make_phantom(settings(kind, number=number)) for number in range(request.param)] for kind in KINDS}
 
 
 def arrays(phantom: Phantom) -> list[np.ndarray]:

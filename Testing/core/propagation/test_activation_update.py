@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -179,12 +180,14 @@ def folder(request, tmp_path_factory):
     return write_nnunet_folder(tmp_path_factory.mktemp("slab"), architecture=request.param, features=(4, 6, 8))
 
 
+@cache
 def window_of(folder, dtype, level=2):
+    """No test changes them."""
     model = NnunetModel.load(folder, device="cpu")
     for split in model.splits:
         split.graph.module.to(dtype)
     rng = np.random.default_rng(0)
-    volume = SourceVolume(rng.normal(size=(1, 48, 32, 32)).astype(np.float32), np.eye(4))
+    volume = SourceVolume(rng.normal(size=(1, 48, 24, 24)).astype(np.float32), np.eye(4))
     prepared = model.prepare(volume)
     prepared = replace(prepared, network_input=prepared.network_input.to(dtype))
     window = encode_window(model, prepared, whole(prepared.grid.network_shape), level)
@@ -193,7 +196,7 @@ def window_of(folder, dtype, level=2):
 
 def target(axis=0, index=21):
     rng = np.random.default_rng(1)
-    drawn = rng.random((48, 32, 32)) > 0.5
+    drawn = rng.random((48, 24, 24)) > 0.5
     box = [(12, 20), (12, 20), (12, 20)]
     return SliceTarget(axis, (index,), (box[0], box[1], box[2]), drawn)
 
@@ -204,7 +207,7 @@ def whole_window_loss(model, grid, window, slice_target, f):
     return loss_of_slices(model, grid, logits, (0, 0, 0), slice_target)
 
 
-@pytest.mark.parametrize(("axis", "index"), [(0, 0), (0, 21), (1, 16), (2, 31)])
+@pytest.mark.parametrize(("axis", "index"), [(0, 0), (0, 21), (1, 12), (2, 23)])
 def test_one_local_evaluation_equals_the_whole_window_to_1e_5_in_float32(folder, axis, index):
     model, grid, window = window_of(folder, torch.float32)
     features, split, aim = window.features[0], model.splits[0], target(axis, index)

@@ -106,13 +106,13 @@ def test_a_window_inside_the_image_sees_what_lies_there(model, folder):
     assert window.image_box == box
 
 
-@pytest.mark.parametrize("architecture", ["PlainConvUNet", "ResidualEncoderUNet"])
-@pytest.mark.parametrize("level", [1, 2, 3])
-def test_planned_bytes_are_those_of_the_cached_tensors(tmp_path, architecture, level):
+@pytest.fixture(scope="module", params=["PlainConvUNet", "ResidualEncoderUNet"])
+def two_channels(request, tmp_path_factory):
+    """Two channels, two folds, three labels, strides that differ by axis."""
     labels = {"background": 0, "GTV": 1, "node": 2}
     folder = write_nnunet_folder(
-        tmp_path / "m",
-        architecture=architecture,
+        tmp_path_factory.mktemp("m"),
+        architecture=request.param,
         labels=labels,
         channels=2,
         folds=(0, 1),
@@ -120,7 +120,12 @@ def test_planned_bytes_are_those_of_the_cached_tensors(tmp_path, architecture, l
         patch_size=PATCH,
         strides=((1, 1, 1), (1, 2, 2), (2, 2, 1), (2, 1, 2)),
     )
-    model = NnunetModel.load(folder, label="node", device="cpu")
+    return NnunetModel.load(folder, label="node", device="cpu")
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_planned_bytes_are_those_of_the_cached_tensors(two_channels, level):
+    model = two_channels
     values = np.random.default_rng(0).normal(size=(2, 20, 16, 12)).astype(np.float32)
     prepared = model.prepare(SourceVolume(values, np.eye(4)))
     plan = plan_windows(model, ((0, 20), (0, 16), (0, 12)), (20, 16, 12), 0, level, LARGE)
@@ -179,44 +184,54 @@ def spans(size):
     return st.tuples(st.integers(0, size - 1), st.integers(1, size)).map(lambda p: (p[0], min(size, p[0] + p[1])))
 
 
-@settings(deadline=None, max_examples=100)
-@given(data=st.data(), border=st.integers(0, 20), share=st.floats(0.2, 1.0))
-def test_windows_and_tiles_cover_every_target_within_the_budget(model, data, border, share):
-    shape = data.draw(st.tuples(st.integers(2, 90), st.integers(2, 70), st.integers(2, 50)))
-    target = tuple(data.draw(spans(n)) for n in shape)
-    budget = int(share * plan_windows(model, target, shape, border, 2, LARGE).peak_bytes)
+@pytest.mark.quick(examples=20)
+@pytest.mark.parametrize("examples", [20, 100])
+def test_windows_and_tiles_cover_every_target_within_the_budget(model, examples):
+    @settings(deadline=None, max_examples=examples)
+    @given(data=st.data(), border=st.integers(0, 20), share=st.floats(0.2, 1.0))
+    def holds(data, border, share):
+        shape = data.draw(st.tuples(st.integers(2, 90), st.integers(2, 70), st.integers(2, 50)))
+        target = tuple(data.draw(spans(n)) for n in shape)
+        budget = int(share * plan_windows(model, target, shape, border, 2, LARGE).peak_bytes)
 
-    try:
-        plan = plan_windows(model, target, shape, border, 2, budget)
-    except UserInputError as refused:
-        needed, granted = (int(figure) for figure in re.findall(r"(\d+) MiB", str(refused)))
-        assert granted == round(budget / 2**20)
-        budget = (needed + 1) * 2**20  # the figure is rounded: what it asks for must do
-        plan = plan_windows(model, target, shape, border, 2, budget)
+        try:
+            plan = plan_windows(model, target, shape, border, 2, budget)
+        except UserInputError as refused:
+            needed, granted = (int(figure) for figure in re.findall(r"(\d+) MiB", str(refused)))
+            assert granted == round(budget / 2**20)
+            budget = (needed + 1) * 2**20  # the figure is rounded: what it asks for must do
+            plan = plan_windows(model, target, shape, border, 2, budget)
 
-    assert is_covered(target, plan.boxes, shape)
-    assert plan.peak_bytes <= budget
-    assert len(set(plan.boxes)) == len(plan.boxes)
-    for box in plan.boxes:
-        for (start, stop), n, patch, stride in zip(box, shape, PATCH, STRIDE, strict=True):
-            assert stop - start >= patch
-            assert (stop - start) % stride == 0
-            assert 0 <= start < stop <= n or (start <= 0 and stop >= n)
+        assert is_covered(target, plan.boxes, shape)
+        assert plan.peak_bytes <= budget
+        assert len(set(plan.boxes)) == len(plan.boxes)
+        for box in plan.boxes:
+            for (start, stop), n, patch, stride in zip(box, shape, PATCH, STRIDE, strict=True):
+                assert stop - start >= patch
+                assert (stop - start) % stride == 0
+                assert 0 <= start < stop <= n or (start <= 0 and stop >= n)
+
+    holds()
 
 
-@settings(deadline=None, max_examples=60)
-@given(start=st.integers(0, 20), stop=st.integers(50, 100), spared=st.integers(1, 2 * 2**20))
-def test_neighbouring_tiles_overlap_by_a_quarter(model, start, stop, spared):
-    shape = (100, 72, 60)
-    target = ((start, stop), (10, 60), (3, 55))
-    whole = plan_windows(model, target, shape, 0, 1, LARGE)
-    try:
-        plan = plan_windows(model, target, shape, 0, 1, whole.peak_bytes - spared)
-    except UserInputError:
-        reject()
+@pytest.mark.quick(examples=12)
+@pytest.mark.parametrize("examples", [12, 60])
+def test_neighbouring_tiles_overlap_by_a_quarter(model, examples):
+    @settings(deadline=None, max_examples=examples)
+    @given(start=st.integers(0, 20), stop=st.integers(50, 100), spared=st.integers(1, 2 * 2**20))
+    def holds(start, stop, spared):
+        shape = (100, 72, 60)
+        target = ((start, stop), (10, 60), (3, 55))
+        whole = plan_windows(model, target, shape, 0, 1, LARGE)
+        try:
+            plan = plan_windows(model, target, shape, 0, 1, whole.peak_bytes - spared)
+        except UserInputError:
+            reject()
 
-    assert len(plan.boxes) > 1
-    for axis in range(3):
-        along = sorted({box[axis] for box in plan.boxes})
-        for (first, end), (following, _) in pairwise(along):
-            assert end - following >= (end - first) // 4
+        assert len(plan.boxes) > 1
+        for axis in range(3):
+            along = sorted({box[axis] for box in plan.boxes})
+            for (first, end), (following, _) in pairwise(along):
+                assert end - following >= (end - first) // 4
+
+    holds()

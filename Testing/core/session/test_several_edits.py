@@ -52,7 +52,7 @@ def ball(radius=5):
     return sum((g - n // 2) ** 2 for g, n in zip(np.indices(SHAPE), SHAPE, strict=True)) <= radius**2
 
 
-def started(model, mode, fusion=None, iterations=6, far_rule="average", tidy=True):
+def started(model, mode, fusion=None, iterations=3, far_rule="average", tidy=True):
     update = UpdateSettings(iterations=iterations)
     session = Session(
         model, SessionSettings(update=update, neighbours=1, several_edits=mode, far_rule=far_rule, tidy=tidy), fusion

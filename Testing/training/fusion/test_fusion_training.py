@@ -286,6 +286,7 @@ def test_the_result_is_ready_for_use(model, training):
     assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
+@pytest.mark.quick(patience=(2, None))
 @pytest.mark.parametrize(("patience", "epochs"), [(1, 2), (2, 3), (None, 5)])
 def test_training_stops_after_so_many_epochs_without_a_better_dsc(model, training, validation, patience, epochs):
     """With this learning rate no DSC changes, so the first epoch stays the best."""
@@ -353,6 +354,7 @@ def uninterrupted(model, training, validation):
     return cache(lambda averaging: train(model, training, validation, epochs=3, seed=1, averaging=averaging))
 
 
+@pytest.mark.quick(steps=4)
 @pytest.mark.parametrize(("steps", "averaging"), [(3, 0.0), (4, 0.0), (8, 0.0), (4, 0.9)])
 def test_an_interrupted_training_goes_on_to_the_same_bits(
     model, training, validation, uninterrupted, tmp_path, steps, averaging
@@ -511,13 +513,13 @@ def test_a_training_that_died_is_done_again_at_a_third_of_the_learning_rate(mode
 
     def first_wrong_then_good():
         reads.append(1)
-        return wrong if len(reads) <= 20 else good
+        return wrong if len(reads) <= 12 else good
 
-    trained = train(model, [first_wrong_then_good] * 10, readers(good), learning_rate=0.03)
+    trained = train(model, [first_wrong_then_good] * 6, readers(good), learning_rate=0.03)
 
-    assert len(reads) == 40
+    assert len(reads) == 24
     assert "The training died" in caplog.text
-    again = train(model, readers(good) * 10, readers(good), learning_rate=0.03 / 3)
+    again = train(model, readers(good) * 6, readers(good), learning_rate=0.03 / 3)
     assert same(weights_of(trained), weights_of(again))
 
 

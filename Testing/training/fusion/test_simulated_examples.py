@@ -242,6 +242,7 @@ def test_without_truth_and_prediction_there_is_no_example(model):
 # ---- geometry
 
 
+@pytest.mark.quick(order=((2, 0, 1),))
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
 @pytest.mark.parametrize("flips", [(True, False, False), (False, True, True)])
 def test_a_flipped_or_permuted_image_of_known_orientation_gives_the_same_example(folder, order, flips):

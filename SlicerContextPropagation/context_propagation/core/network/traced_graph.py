@@ -48,6 +48,10 @@ OUT_OF_PLACE: Mapping[Any, Any] = {
 }
 
 
+KEEP_SHAPE = (nn.InstanceNorm3d, nn.LeakyReLU, nn.ReLU)
+"""Layers of the known architectures that need not be run to know the shape of what they return."""
+
+
 @dataclass(frozen=True)
 class TracedGraph:
     """A network's layers.
@@ -339,6 +343,8 @@ class _WithoutData(_ShapeRecorder):
 
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         module = self.fetch_attr(target)
+        if isinstance(module, KEEP_SHAPE):
+            return args[0]
         named = [*module.named_parameters(), *module.named_buffers()]
         return functional_call(module, {name: tensor.to("meta") for name, tensor in named}, args, kwargs)
 
