@@ -1,7 +1,5 @@
 """What happens to "Propagate Edit" when the world changes in the middle of a run, or with a preview open."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -32,7 +30,7 @@ def propagating(bench):
 
 def propagated_and_not_told(bench):
     propagating(bench)
-    time.sleep(0.4)
+    bench.runner._worker.await_computed(60)
 
 
 def previewed(bench):

@@ -18,20 +18,14 @@ SHIPPED = Path(__file__).parents[3] / "SlicerContextPropagation"
 SHAPE = (16, 16, 16)
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    pytest.importorskip("nnunetv2")
-    from nnunet_folders import write_nnunet_folder
-
-    folder = tmp_path_factory.mktemp("models") / "base"
-    return write_nnunet_folder(folder, seed=1, spacing=(2.5, 1.1, 0.8), features=(4, 8, 8))
+@pytest.fixture
+def bundle(effect_bundle):
+    return effect_bundle
 
 
-@pytest.fixture(scope="module")
-def bundle(base, tmp_path_factory):
-    from bundles import write_bundle
-
-    return write_bundle(tmp_path_factory.mktemp("bundles") / "bundle", base, channels=8, neighbours=2)
+@pytest.fixture
+def base(effect_bundle):
+    return effect_bundle.parent / "base"
 
 
 @pytest.fixture(scope="module")
