@@ -10,6 +10,8 @@ from context_propagation.core.model.nnunet_model import NnunetModel
 from monai_bundles import configuration, write_monai_bundle
 from nnunet_folders import write_nnunet_folder
 
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
+
 
 def predicted_by_the_engine(model_folder, image, label=None) -> np.ndarray:
     model = NnunetModel.load(model_folder, label=label, device="cpu")

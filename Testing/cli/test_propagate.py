@@ -15,6 +15,8 @@ from ball_images import EDITED_SLICE, ORIGIN, SPACING, ball_mask, edited_mask, s
 from context_propagation.cli.main import main
 from context_propagation.core.image.source_volume import SourceVolume, same_grid
 
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
+
 
 def voxels(path) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))

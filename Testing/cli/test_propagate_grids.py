@@ -7,6 +7,8 @@ import SimpleITK as sitk
 from ball_images import ORIGIN, SHAPE_KJI, SPACING
 from grid_oracle import nearest_image_voxels
 
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
+
 ORGAN = 2
 IMAGE_TO_WORLD = np.diag([*SPACING, 1.0])
 IMAGE_TO_WORLD[:3, 3] = ORIGIN
