@@ -18,6 +18,7 @@ def predicted_by_the_engine(model_folder, image, label=None) -> np.ndarray:
     return model.predict(model.prepare(SourceVolume.from_sitk([image])))
 
 
+@pytest.mark.quick(ending=("nii.gz", "nrrd"))
 @pytest.mark.parametrize("ending", ["nii.gz", "nii", "nrrd", "mha"])
 def test_the_labelmap_is_the_engine_s_prediction_on_the_image_s_grid(run, predict_arguments, files, tmp_path, ending):
     output = tmp_path / f"out.{ending}"

@@ -81,6 +81,7 @@ GRIDS = {
 }
 
 
+@pytest.mark.quick(name=("three times finer in the plane", "turned about k"))
 @pytest.mark.parametrize("name", GRIDS)
 def test_a_labelmap_is_written_on_its_own_grid_and_what_was_drawn_stays(name, run, propagate_arguments, tmp_path):
     labels = Labels(**GRIDS[name])

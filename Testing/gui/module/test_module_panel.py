@@ -471,6 +471,7 @@ def test_a_second_volume_on_another_grid_is_aligned_on_request_and_both_channels
     assert user.shared.logic.selection.volume_nodes == (ct, aligned)
 
 
+@pytest.mark.quick(deleted=("segmentation", "scene"))
 @pytest.mark.parametrize("deleted", ["segmentation", "volume", "scene"])
 def test_what_is_deleted_during_a_run_ends_it_and_the_panel_goes_on(ready, ct, module, add_ct, deleted):
     ready.redraw(7, a_slice())
@@ -490,6 +491,7 @@ def test_what_is_deleted_during_a_run_ends_it_and_the_panel_goes_on(ready, ct, m
     assert ready.mask().any()
 
 
+@pytest.mark.quick(run=("check", "propagation"))
 @pytest.mark.parametrize("run", ["check", "prediction", "propagation", "measurement"])
 def test_a_volume_that_is_deleted_after_the_last_step_was_computed_ends_the_run_without_an_error(
     user, ct, bundle, module, add_ct, run
@@ -973,6 +975,7 @@ def test_the_only_volume_is_chosen_by_itself_and_of_two_none(user, add_ct):
     assert user.panel.inputs.volume_nodes == []
 
 
+@pytest.mark.quick(event=("scene closed", "segment removed"))
 @pytest.mark.parametrize("event", ["scene closed", "volume removed", "segmentation removed", "segment removed"])
 def test_the_state_line_forgets_what_is_gone(ready, ct, module, event):
     assert "filled with the prediction" in sentence(ready)
@@ -997,6 +1000,7 @@ def test_the_state_line_forgets_what_is_gone(ready, ct, module, event):
         assert not getattr(ready.ui, button).enabled, button
 
 
+@pytest.mark.quick(chosen=("segment", "orientation"))
 @pytest.mark.parametrize("chosen", ["segment", "model", "volume", "device", "orientation"])
 def test_another_choice_is_told_from_what_is_worked_on(ready, ct, module, add_ct, base, chosen):
     from context_propagation.mrml.nodes.segments import add_segment_from_mask
@@ -1146,6 +1150,7 @@ def test_figures_go_with_the_segments_they_are_of(ready, ct, module):
     assert not ready.ui.measuredLabel.visible
 
 
+@pytest.mark.quick(event=("scene", "reference"))
 @pytest.mark.parametrize("event", ["scene", "reference", "segment"])
 def test_figures_go_where_another_choice_is_made(ready, ct, module, event):
     from context_propagation.mrml.nodes.segments import add_segment_from_mask, add_segmentation
