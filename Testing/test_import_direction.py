@@ -77,6 +77,12 @@ parsed = cache(ast.parse)
 """Files are looked at for several reasons."""
 
 
+@cache
+def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """All of a tree's: it takes longer to go through a file than to parse it."""
+    return tuple(ast.walk(tree))
+
+
 def room_of(file: Path) -> str:
     return "" if file.parent == PACKAGE else file.parent.relative_to(PACKAGE).as_posix()
 
@@ -87,7 +93,7 @@ def files() -> list[Path]:
 
 def imported(tree: ast.AST) -> Iterator[str]:
     """Every module or name that is imported, also in a function, for type checking, or by a name in a string."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -105,7 +111,7 @@ def name_of(called: ast.expr) -> str:
 
 def chains(tree: ast.AST) -> Iterator[str]:
     """Every attribute of a name, such as slicer.app."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             yield f"{node.value.id}.{node.attr}"
 

@@ -1,5 +1,6 @@
 """All Python in README and docs/ runs as it stands, block after block of each page; test_console_page has one more."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from context_propagation import load_model
 
 ROOT = Path(__file__).parents[1]
 IN_THE_APPLICATION = ROOT / "docs" / "console.md"
+AT_FULL_DEPTH = (ROOT / "docs" / "developer" / "design.md",)
+"""Pages that `make test-long` runs: what they show takes seconds."""
 
 
 def blocks(page):
@@ -23,7 +26,6 @@ PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.
 def run(tmp_path_factory):
     """Runs a page once; gives its names."""
     pytest.importorskip("nnunetv2")
-    pytest.importorskip("monai")
     done = {}
 
     def run(page):
@@ -38,11 +40,29 @@ def run(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if p != IN_THE_APPLICATION], ids=lambda p: p.name)
+def require_what_it_needs(page):
+    for word, package in (("mrml", "slicer"), ("monai", "monai")):
+        if word in "".join(blocks(page)):
+            pytest.importorskip(package)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=pytest.mark.long) if p in AT_FULL_DEPTH else p for p in PAGES if p != IN_THE_APPLICATION],
+    ids=lambda p: p.name,
+)
 def test_the_code_of_a_page_runs_as_it_stands(page, run):
-    if "mrml" in "".join(blocks(page)):
-        pytest.importorskip("slicer")
+    require_what_it_needs(page)
     run(page)
+
+
+@pytest.mark.parametrize("page", AT_FULL_DEPTH, ids=lambda p: p.name)
+def test_what_a_page_imports_is_there(page):
+    require_what_it_needs(page)
+    for code in blocks(page):
+        tree = ast.parse(code)
+        tree.body = [line for line in tree.body if isinstance(line, (ast.Import, ast.ImportFrom))]
+        exec(compile(tree, page.name, "exec"), {})
 
 
 def test_the_examples_do_what_they_say(run):

@@ -26,15 +26,22 @@ GUARDED = {
     ("training/processes.py", "os.sched_getaffinity"): "asked for with `hasattr`; else the number of processors",
 }
 """File and name, or "text" for a path in a string, and why it may stand there."""
-parsed = cache(ast.parse)
-"""Files are looked at for several reasons."""
 LONGEST_PATH = 200
 """Windows takes 260 characters, and a user's folder comes before."""
+
+parsed = cache(ast.parse)
+"""Files are looked at for several reasons."""
+
+
+@cache
+def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """All of a tree's: it takes longer to go through a file than to parse it."""
+    return tuple(ast.walk(tree))
 
 
 def names_of_one_system(source: str) -> set[str]:
     tree, found = parsed(source), set()
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             found.add(f"{node.value.id}.{node.attr}")
         elif isinstance(node, ast.Import):
@@ -49,7 +56,7 @@ def names_of_one_system(source: str) -> set[str]:
 
 
 def has_path_of_one_system(source: str) -> bool:
-    texts = (n.value for n in ast.walk(parsed(source)) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    texts = (n.value for n in nodes(parsed(source)) if isinstance(n, ast.Constant) and isinstance(n.value, str))
     return any(re.match(r"/(proc|dev|sys|etc|tmp|usr)/|[A-Z]:\\", text) or text == "fork" for text in texts) or bool(
         re.search(r"\"[\w/*]+\.so\"", source)
     )

@@ -16,6 +16,8 @@ from ball_images import ORIGIN, ball_mask, edited_mask, sitk_image
 from context_propagation.core.image.source_volume import SourceVolume
 from nnunet_folders import edit_checkpoint, edit_json, write_nnunet_folder
 
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
+
 CHECKPOINT = "fold_0/checkpoint_final.pth"
 
 

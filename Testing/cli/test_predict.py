@@ -10,12 +10,15 @@ from context_propagation.core.model.nnunet_model import NnunetModel
 from monai_bundles import configuration, write_monai_bundle
 from nnunet_folders import write_nnunet_folder
 
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
+
 
 def predicted_by_the_engine(model_folder, image, label=None) -> np.ndarray:
     model = NnunetModel.load(model_folder, label=label, device="cpu")
     return model.predict(model.prepare(SourceVolume.from_sitk([image])))
 
 
+@pytest.mark.quick(ending=("nii.gz", "nrrd"))
 @pytest.mark.parametrize("ending", ["nii.gz", "nii", "nrrd", "mha"])
 def test_the_labelmap_is_the_engine_s_prediction_on_the_image_s_grid(run, predict_arguments, files, tmp_path, ending):
     output = tmp_path / f"out.{ending}"

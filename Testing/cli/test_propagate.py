@@ -15,6 +15,8 @@ from ball_images import EDITED_SLICE, ORIGIN, SPACING, ball_mask, edited_mask, s
 from context_propagation.cli.main import main
 from context_propagation.core.image.source_volume import SourceVolume, same_grid
 
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
+
 
 def voxels(path) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
@@ -265,22 +267,23 @@ def test_a_real_ct_is_read_from_its_dicom_folder(run, propagate_arguments, ct_di
     for name in ("initial", "edited"):
         image = sitk.GetImageFromArray(mask)
         image.CopyInformation(ct)
-        sitk.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))
+        sitk.WriteImage(image, str(tmp_path / f"{name}.nii"))
         mask[10, 200:270, 230:290] = 1
 
     outcome = run(
         *propagate_arguments(
             model=model,
             image=ct_dicom,
-            initial=tmp_path / "initial.nii.gz",
-            edited=tmp_path / "edited.nii.gz",
+            initial=tmp_path / "initial.nii",
+            edited=tmp_path / "edited.nii",
+            output=tmp_path / "out.nii",
             figure=tmp_path / "figure.png",
             report=tmp_path / "report.json",
             level=1,
         )
     )
 
-    written = sitk.ReadImage(str(tmp_path / "out.nii.gz"))
+    written = sitk.ReadImage(str(tmp_path / "out.nii"))
     assert (outcome.code, outcome.err) == (0, "")
     assert same_grid(written, ct)
     assert json.loads((tmp_path / "report.json").read_text())["edited_slices"] == [10]

@@ -7,6 +7,8 @@ import SimpleITK as sitk
 from ball_images import ORIGIN, SHAPE_KJI, SPACING
 from grid_oracle import nearest_image_voxels
 
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
+
 ORGAN = 2
 IMAGE_TO_WORLD = np.diag([*SPACING, 1.0])
 IMAGE_TO_WORLD[:3, 3] = ORIGIN
@@ -79,6 +81,7 @@ GRIDS = {
 }
 
 
+@pytest.mark.quick(name=("three times finer in the plane", "turned about k"))
 @pytest.mark.parametrize("name", GRIDS)
 def test_a_labelmap_is_written_on_its_own_grid_and_what_was_drawn_stays(name, run, propagate_arguments, tmp_path):
     labels = Labels(**GRIDS[name])

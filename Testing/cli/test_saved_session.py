@@ -14,6 +14,8 @@ from context_propagation.core.image.slices import find_edited_slices
 from context_propagation.core.image.source_volume import SourceVolume
 from nnunet_folders import write_nnunet_folder
 
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
+
 SECOND = EDITED_SLICE + 2  # near to the first slice: one update of both differs from an update of each
 
 

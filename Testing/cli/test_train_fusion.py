@@ -44,7 +44,7 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def unseen_model(tmp_path_factory) -> Path:
-    return write_nnunet_folder(tmp_path_factory.mktemp("base") / "model", folds=("all",))
+    return write_nnunet_folder(tmp_path_factory.mktemp("base") / "model", folds=("all",), spacing=(1.9, 1.9, 1.9))
 
 
 def arguments(model: Path, data: Path, output: Path, *more: object) -> list[str]:
@@ -109,7 +109,7 @@ def test_each_contour_style_is_an_example_with_one_edit_and_a_truth_of_its_own(u
 
 
 def test_a_case_on_which_the_model_predicts_nothing_is_learnt_from_around_its_truth(data, tmp_path):
-    model = write_nnunet_folder(tmp_path / "model")
+    model = write_nnunet_folder(tmp_path / "model", spacing=(1.9, 1.9, 1.9))
     (file,) = model.glob("fold_*/checkpoint_final.pth")
     checkpoint = torch.load(file, weights_only=False)
     checkpoint["network_weights"]["decoder.seg_layers.1.bias"][0] += 20  # background wins everywhere

@@ -205,6 +205,7 @@ def test_a_training_repeats_with_its_seed_alone(data, chain, tmp_path):
     assert hash_of(trained(data, tmp_path / "other", seed=1)) != hash_of(chain)
 
 
+@pytest.mark.quick(stopped_in="late fusion")
 @pytest.mark.parametrize("stopped_in", ["CT stream", "late fusion"])
 def test_an_interrupted_training_goes_on_and_ends_with_the_same_weights(data, chain, tmp_path, stopped_in):
     settings = PsnnTrainingSettings(chain=True, **TINY)
@@ -239,7 +240,8 @@ def test_another_training_replaces_the_folder(data, chain, tmp_path):
 
 
 def test_a_few_seconds_of_training_find_the_ball(data, tmp_path):
-    output = trained(data, tmp_path / "model", chain=False, channel_names=("CT", "PET"), epochs=4, steps_per_epoch=20)
+    steps = {"epochs": 2, "steps_per_epoch": 12, "learning_rate": 0.03}
+    output = trained(data, tmp_path / "model", chain=False, channel_names=("CT", "PET"), **steps)
     losses = json.loads((output / "training.json").read_text())["loss"]["network"]
     assert losses[-1] < losses[0] - 0.1
     model = load_psnn_folder(output, device="cpu")

@@ -9,6 +9,10 @@ import threading
 import time
 from pathlib import Path
 
+import pip
+
+PIP_RUNNER = Path(pip.__file__).parent / "__pip-runner__.py"
+"""What `pip --python` starts in the other Python: started there at once, as each start costs half a second."""
 PIECE_BYTES = 100_000
 
 
@@ -54,10 +58,10 @@ def write_python_slicer(folder, python, index):
     """The program that Slicer runs pip with: here it hands pip's arguments on for another Python."""
     folder.mkdir()
     program = folder / "PythonSlicer"
-    pip = os.environ.get("CONTEXT_PROPAGATION_TEST_PIP")  # a wheel of another pip, to try one by hand
-    start = f'"{sys.executable}" "{pip}/pip"' if pip else f'"{sys.executable}" -m pip'
+    other = os.environ.get("CONTEXT_PROPAGATION_TEST_PIP")  # a wheel of another pip, to try one by hand
+    start = f'"{sys.executable}" "{other}/pip" --python "{python}"' if other else f'"{python}" "{PIP_RUNNER}"'
     lines = ["#!/bin/sh", f"export PIP_INDEX_URL={index} PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONFIG_FILE={os.devnull}"]
-    lines += ["export PIP_CACHE_DIR=" + str(folder / "cache"), "shift 2", f'exec {start} --python "{python}" "$@"']
+    lines += ["export PIP_CACHE_DIR=" + str(folder / "cache"), "shift 2", f'exec {start} "$@"']
     program.write_text("\n".join(lines) + "\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return Path(program)

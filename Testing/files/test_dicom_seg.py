@@ -19,6 +19,8 @@ from pydicom.sr.codedict import codes  # noqa: E402
 
 from dicom_files import GEOMETRIES, Series, write_ct_series, write_structure_set  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
+
 SHAPE = (6, 20, 26)
 
 

@@ -51,6 +51,7 @@ def test_the_same_patient_gives_the_same_picture_however_the_array_lies(orientat
     assert np.array_equal(content.truth, content.after)
 
 
+@pytest.mark.quick(orientation="SAL")
 @pytest.mark.parametrize("orientation", ["LPS", "RAS", "SAL"])
 def test_the_patient_s_left_is_on_the_right_and_anterior_is_up_in_the_axial_picture(tmp_path, orientation):
     matplotlib_image = pytest.importorskip("matplotlib.image")
@@ -70,6 +71,7 @@ def test_the_patient_s_left_is_on_the_right_and_anterior_is_up_in_the_axial_pict
     assert np.ptp(rows) / np.ptp(columns) == pytest.approx(2.0, abs=0.15)  # 10 x 2 mm high, 10 x 1 mm wide
 
 
+@pytest.mark.quick(ending=("pdf", "jpg"))
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg", "jpg"])
 def test_the_ending_chooses_the_format(tmp_path, ending):
     volume, mask, axis, index = case("LPS")

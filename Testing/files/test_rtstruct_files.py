@@ -24,6 +24,8 @@ from context_propagation.files.rtstruct_writing import SEMIAUTOMATIC, write_chan
 pydicom = pytest.importorskip("pydicom")
 from dicom_files import GEOMETRIES, Roi, Series, save, write_ct_series, write_structure_set  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
+
 SHAPE = (6, 20, 26)
 
 SQUARE = [(4.5, 5.5), (4.5, 12.5), (10.5, 12.5), (10.5, 5.5)]

@@ -62,9 +62,9 @@ def models_loaded_once(monkeypatch):
     monkeypatch.setattr("context_propagation.core.bundle.bundle.load_model", quick_model)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def effect_bundle(tmp_path_factory):
-    """A small model with fusion networks."""
+    """A small model with fusion networks; its own model is beside it. No test writes into them."""
     pytest.importorskip("nnunetv2")
     from effect_bench import write_models
 

@@ -20,6 +20,7 @@ AT_FULL_DEPTH = (
     "AppDocumentationTest",
     "AppEffectTest",
     "AppFirstFiveMinutesTest",
+    "AppFirstStartTest",
     "AppGeometryTest",
     "AppInterruptionTest",
     "AppMainThreadTest",

@@ -10,6 +10,7 @@ import pytest
 SHIPPED = Path(__file__).parents[2] / "SlicerContextPropagation"
 
 
+@pytest.mark.long
 def test_the_self_test_passes_in_slicers_own_harness(application):
     pytest.importorskip("nnunetv2")
     pytest.importorskip("monai")
@@ -113,6 +114,21 @@ def test_the_self_test_gives_the_measures_before_and_after(run_with):
     before, after = run_with(FastLogic)
 
     assert (before.comparison.dsc, after.comparison.dsc) == (0, 1)
+
+
+def test_slicers_own_harness_finds_and_runs_it(application, monkeypatch, phantom):
+    """All of it, with the real network, runs in `test_the_self_test_passes_in_slicers_own_harness`."""
+    from context_propagation.mrml import phantom_scene, self_test
+
+    monkeypatch.setattr(phantom_scene, "make_phantom", lambda settings: phantom)
+    monkeypatch.setattr(self_test, "ContextPropagationLogic", FastLogic)
+    application.load_module(SHIPPED / "ContextPropagation.py")
+
+    sys.modules["ContextPropagation"].ContextPropagationTest().runTest()
+
+    said = application.texts("delay")
+    assert "Generating the phantom" in said
+    assert said[-1] == "Passed: DSC 0.000 before, 1.000 after one edit"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """What happens to "Propagate Edit" when the world changes in the middle of a run, or with a preview open."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -32,7 +30,7 @@ def propagating(bench):
 
 def propagated_and_not_told(bench):
     propagating(bench)
-    time.sleep(0.4)
+    bench.runner._worker.await_computed(60)
 
 
 def previewed(bench):
@@ -107,6 +105,7 @@ def test_what_is_worked_on_may_be_deleted(bench, situation, delete):
     start_anew(bench)
 
 
+@pytest.mark.quick(situation=("predicting", "propagating", "previewed"))
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_another_effect_may_be_selected(bench, situation):
     situation(bench)
@@ -212,6 +211,7 @@ def test_a_preview_may_be_discarded_in_another_editor(bench, second_editor):
     assert bench.logic.history == []
 
 
+@pytest.mark.quick(situation=("loading", "propagated_and_not_told", "previewed"))
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_the_editor_may_end(bench, situation):
     situation(bench)
@@ -228,7 +228,7 @@ def test_the_editor_may_end(bench, situation):
     start_anew(bench)
 
 
-@pytest.mark.quick(situation=("propagating", "previewed"))
+@pytest.mark.quick(situation="previewed")
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_the_module_may_be_reloaded(modules_as_before, bench, situation, monkeypatch):
     import slicer.ScriptedLoadableModule
@@ -268,6 +268,7 @@ def test_stop_here_shows_the_best_so_far_as_a_preview(bench):
     assert np.array_equal(bench.voxels()[SLICE], drawn[SLICE])
 
 
+@pytest.mark.quick(situation=("loading", "propagating"))
 @pytest.mark.parametrize("situation", RUNS)
 def test_cancel_changes_nothing_and_the_next_run_works(bench, situation):
     situation(bench)

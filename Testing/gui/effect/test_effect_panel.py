@@ -1,11 +1,13 @@
 """The effect "Propagate Edit", driven as a user does: real Qt, real MRML, a real nnU-Net in a bundle."""
 
 import re
+import threading
 import time
 
 import numpy as np
 import pytest
 from PySide6 import QtCore, QtGui, QtTest
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from as_a_user import click, process_events, screenshot, settle
 from effect_bench import DRAWN, EFFECT, SLICE, ball, on_slices
@@ -328,23 +330,36 @@ def test_it_is_off_by_default_and_kept_in_the_editors_node(started):
     assert not started.widgets.auto.checked
 
 
-def test_it_propagates_a_second_after_the_last_stroke_with_any_tool(started):
+def test_it_waits_for_a_second(bench):
+    from context_propagation.gui.effect.redrawn_slices import AUTO_DELAY_MS
+
+    assert AUTO_DELAY_MS == 1000
+
+
+@pytest.fixture
+def short_pause(application, monkeypatch):
+    """The seconds that it waits in place of that one."""
+    monkeypatch.setattr("context_propagation.gui.effect.redrawn_slices.AUTO_DELAY_MS", 250)
+    return 0.25
+
+
+def test_it_propagates_a_pause_after_the_last_stroke_with_any_tool(short_pause, started):
     click(started.widgets.auto)
     started.editor.setActiveEffect(None)
     started.paint(on_slices(DRAWN & ball((8, 8, 10), (4, 3, 3))))
-    process_events(0.6)
-    started.paint(DRAWN)
+    process_events(0.6 * short_pause)
     last_stroke = time.monotonic()
+    started.paint(DRAWN)
 
     process_events(until=lambda: started.runner.busy)
-    assert time.monotonic() - last_stroke > 0.9
+    assert time.monotonic() - last_stroke > 0.9 * short_pause
     started.wait()
 
     assert len(started.previews()) == 1
     assert np.array_equal(started.voxels(), ball() | DRAWN)
 
 
-def test_a_stroke_during_its_run_stops_it_and_it_starts_again(started):
+def test_a_stroke_during_its_run_stops_it_and_it_starts_again(short_pause, started):
     click(started.widgets.auto)
     started.paint(DRAWN)
     process_events(until=lambda: started.runner.busy)
@@ -370,13 +385,16 @@ def test_a_stroke_during_a_run_that_was_asked_for_stops_it_and_says_so(started):
     assert started.is_idle()
 
 
-def test_an_undo_of_a_propagation_is_no_stroke(previewed):
+def test_an_undo_of_a_propagation_is_no_stroke(short_pause, previewed):
     previewed.apply()
     click(previewed.widgets.auto)
+    runs = []
+    previewed.runner.listeners.append(runs.append)
 
     previewed.undo()
-    process_events(1.3)
+    process_events(1.6 * short_pause)
 
+    assert not any(runs)
     assert not previewed.previews()
 
 
@@ -428,32 +446,37 @@ def test_every_widget_has_a_tool_tip_and_the_frame_looks_like_this(previewed, tm
     assert (tmp_path / "propagate_edit.png").stat().st_size > 1000
 
 
-def test_the_users_interface_is_never_blocked_for_long(bench):
+@pytest.fixture
+def threads(monkeypatch):
+    """Each long part, and the names of the threads that it ran on."""
+    from context_propagation.core.bundle import bundle
+    from context_propagation.core.session.session import Session
+
+    ran_on = {}
+
+    def note(part):
+        ran_on.setdefault(part, set()).add(threading.current_thread().name)
+
+    def noted(part, run):
+        return lambda *args, **options: (note(part), run(*args, **options))[1]
+
+    for owner, name in ((bundle, "load_model"), (Session, "set_image"), (Session, "preview")):
+        monkeypatch.setattr(owner, name, noted(name, getattr(owner, name)))
+    hook = register_module_forward_pre_hook(lambda network, inputs: note("network"))
+    yield ran_on
+    hook.remove()
+
+
+def test_what_takes_long_runs_on_the_worker_s_thread_and_never_on_the_user_s(bench, threads):
+    """How long the user's thread is held nevertheless, benchmarks/main_thread.py and Testing/app measure."""
     bench.open_segment(ball())
-    bench.start()  # the first loads torch
-    longest = [0.0]
-
-    def work(button):
-        click(button)
-        end = time.monotonic() + 20
-        while True:
-            before = time.thread_time()
-            settle()
-            longest[0] = max(longest[0], time.thread_time() - before)
-            if not bench.runner.busy or time.monotonic() > end:
-                break
-            time.sleep(0.005)
-
-    work(bench.widgets.start)
-    before = time.thread_time()
-    bench.editor.paint(DRAWN)
-    longest[0] = max(longest[0], time.thread_time() - before)
-    work(bench.widgets.propagate)
-    before = time.thread_time()
+    bench.start()
+    bench.paint(DRAWN)
+    bench.propagate()
     bench.apply()
-    longest[0] = max(longest[0], time.thread_time() - before)
 
-    assert longest[0] < 0.1
+    assert set(threads) == {"load_model", "set_image", "preview", "network"}
+    assert set.union(*threads.values()) == {"context-propagation"}
 
 
 def test_a_session_that_the_module_started_is_watched_too(bench):

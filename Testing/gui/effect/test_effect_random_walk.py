@@ -7,6 +7,7 @@ from as_a_user import click, settle
 from effect_bench import EFFECT, SHAPE, ball, on_slices
 
 ACTIONS = 90
+FEW = 50
 ORGAN = ball((8, 8, 8), (8, 8, 8)) & ~ball((8, 8, 8), (5, 6, 6))
 
 
@@ -99,15 +100,16 @@ class Walk:
         return name
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 2, 3))])
-def test_no_voxel_changes_that_was_not_drawn_or_applied(bench, seed):
+@pytest.mark.quick(actions=FEW)
+@pytest.mark.parametrize(("seed", "actions"), [(0, FEW), *((seed, ACTIONS) for seed in range(4))])
+def test_no_voxel_changes_that_was_not_drawn_or_applied(bench, seed, actions):
     bench.open_segment(ORGAN, "Organ")
     bench.editor.node.SetOverwriteMode(bench.editor.node.OverwriteNone)
     bench.open_segment(ball())
     bench.start()
     walk, done, applied = Walk(bench, seed), [], 0
 
-    for _ in range(ACTIONS):
+    for _ in range(actions):
         done.append(walk.step())
         assert np.array_equal(bench.voxels(), walk.segment), " ".join(done[-14:])
         assert np.array_equal(bench.voxels("organ"), ORGAN), done

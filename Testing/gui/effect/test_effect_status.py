@@ -82,6 +82,7 @@ def select_another_segment(bench):
     bench.select("other")
 
 
+@pytest.mark.quick(event=("remove_the_segment", "undo_in_the_editor", "choose_another_model"))
 @pytest.mark.parametrize(
     ("event", "said"),
     [

@@ -18,20 +18,14 @@ SHIPPED = Path(__file__).parents[3] / "SlicerContextPropagation"
 SHAPE = (16, 16, 16)
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    pytest.importorskip("nnunetv2")
-    from nnunet_folders import write_nnunet_folder
-
-    folder = tmp_path_factory.mktemp("models") / "base"
-    return write_nnunet_folder(folder, seed=1, spacing=(2.5, 1.1, 0.8), features=(4, 8, 8))
+@pytest.fixture
+def bundle(effect_bundle):
+    return effect_bundle
 
 
-@pytest.fixture(scope="module")
-def bundle(base, tmp_path_factory):
-    from bundles import write_bundle
-
-    return write_bundle(tmp_path_factory.mktemp("bundles") / "bundle", base, channels=8, neighbours=2)
+@pytest.fixture
+def base(effect_bundle):
+    return effect_bundle.parent / "base"
 
 
 @pytest.fixture(scope="module")
@@ -477,6 +471,7 @@ def test_a_second_volume_on_another_grid_is_aligned_on_request_and_both_channels
     assert user.shared.logic.selection.volume_nodes == (ct, aligned)
 
 
+@pytest.mark.quick(deleted=("segmentation", "scene"))
 @pytest.mark.parametrize("deleted", ["segmentation", "volume", "scene"])
 def test_what_is_deleted_during_a_run_ends_it_and_the_panel_goes_on(ready, ct, module, add_ct, deleted):
     ready.redraw(7, a_slice())
@@ -496,6 +491,7 @@ def test_what_is_deleted_during_a_run_ends_it_and_the_panel_goes_on(ready, ct, m
     assert ready.mask().any()
 
 
+@pytest.mark.quick(run=("check", "propagation"))
 @pytest.mark.parametrize("run", ["check", "prediction", "propagation", "measurement"])
 def test_a_volume_that_is_deleted_after_the_last_step_was_computed_ends_the_run_without_an_error(
     user, ct, bundle, module, add_ct, run
@@ -979,6 +975,7 @@ def test_the_only_volume_is_chosen_by_itself_and_of_two_none(user, add_ct):
     assert user.panel.inputs.volume_nodes == []
 
 
+@pytest.mark.quick(event=("scene closed", "segment removed"))
 @pytest.mark.parametrize("event", ["scene closed", "volume removed", "segmentation removed", "segment removed"])
 def test_the_state_line_forgets_what_is_gone(ready, ct, module, event):
     assert "filled with the prediction" in sentence(ready)
@@ -1003,6 +1000,7 @@ def test_the_state_line_forgets_what_is_gone(ready, ct, module, event):
         assert not getattr(ready.ui, button).enabled, button
 
 
+@pytest.mark.quick(chosen=("segment", "orientation"))
 @pytest.mark.parametrize("chosen", ["segment", "model", "volume", "device", "orientation"])
 def test_another_choice_is_told_from_what_is_worked_on(ready, ct, module, add_ct, base, chosen):
     from context_propagation.mrml.nodes.segments import add_segment_from_mask
@@ -1178,6 +1176,7 @@ def test_figures_go_with_the_segments_they_are_of(ready, ct, module):
     assert not ready.ui.measuredLabel.visible
 
 
+@pytest.mark.quick(event=("scene", "reference"))
 @pytest.mark.parametrize("event", ["scene", "reference", "segment"])
 def test_figures_go_where_another_choice_is_made(ready, ct, module, event):
     from context_propagation.mrml.nodes.segments import add_segment_from_mask, add_segmentation

@@ -243,6 +243,7 @@ def test_a_package_that_is_too_old_is_replaced_and_said_to_be(tmp_path, installe
     assert done.changed == {"nnunetv2": "2.2"}
 
 
+@pytest.mark.long
 def test_without_a_network_everything_comes_from_the_folder_but_what_slicer_brought(tmp_path, wheels):
     python = ThrowAwayPython(tmp_path / "python", "http://127.0.0.1:9/simple")
     python.bring(make_wheel(tmp_path / "slicer", "numpy", "2.4.dev1+slicer"))

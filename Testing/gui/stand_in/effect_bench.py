@@ -117,11 +117,11 @@ class EffectBench:
         image, mask = slicer.vtkOrientedImageData(), np.zeros(shape, bool)
         (node or self.segmentation).GetBinaryLabelmapRepresentation(segment_id, image)
         if not image.IsEmpty():
-            i0, _i1, j0, _j1, k0, _k1 = image.GetExtent()
             values = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1]) > 0
-            padded = np.pad(values, [(100, 100)] * 3)
-            start = np.array([100 - k0, 100 - j0, 100 - i0])
-            mask = padded[tuple(slice(s, s + n) for s, n in zip(start, shape, strict=True))]
+            first, last = np.reshape(image.GetExtent(), (3, 2))[::-1].T
+            start, end = np.maximum(first, 0), np.minimum(last + 1, shape)
+            inside = tuple(map(slice, start, np.maximum(start, end)))
+            mask[inside] = values[tuple(map(slice, start - first, np.maximum(start, end) - first))]
         return mask
 
     def previews(self):

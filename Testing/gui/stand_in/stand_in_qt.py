@@ -93,6 +93,7 @@ def mirror(real):
     return _mirrors[real]
 
 
+@functools.cache
 def shown_class(real):
     """The class of an object that Qt gives; one that the list has not shows what its nearest listed base has."""
     return _shown(mirror(real))

@@ -5,7 +5,7 @@ is an error here; Slicer would print a warning or nothing at all.
 """
 
 import xml.etree.ElementTree as ElementTree
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 
 from PySide6 import QtCore, QtUiTools, QtWidgets
@@ -50,22 +50,32 @@ class QUiLoader(mirror(QtCore.QObject)):
     _stands_for = "QUiLoader"
 
     def load(self, file, parent=None):
-        root = ElementTree.fromstring(file._qt.readAll().data())
-        errors, later = check_and_strip(root)
+        errors, later, connections, rest = checked(file._qt.readAll().data())
         if errors:
             raise AttributeError(f"{file.fileName()}: " + "; ".join(errors))
-        connections = root.find("connections")
-        if connections is not None:
-            root.remove(connections)
         buffer = QtCore.QBuffer()
-        buffer.setData(ElementTree.tostring(root))
+        buffer.setData(rest)
         widget = wrap(Loader().load(buffer, parent and parent._qt))
         by_name = {w.objectName(): wrap(w) for w in [widget._qt, *widget._qt.findChildren(QtCore.QObject)]}
         for name, prop, value in later:
             setattr(by_name[name], prop, value)
-        for connection in [] if connections is None else connections:
-            connect(by_name, {part.tag: part.text for part in connection})
+        for connection in connections:
+            connect(by_name, connection)
         return widget
+
+
+@cache
+def checked(text):
+    """What is wrong in a file, what is to be done after Qt's loader, and what is left for that; once for each text."""
+    root = ElementTree.fromstring(text)
+    errors, later = check_and_strip(root)
+    connections = root.find("connections")
+    if connections is not None:
+        root.remove(connections)
+    found = [
+        {part.tag: part.text for part in connection} for connection in (() if connections is None else connections)
+    ]
+    return errors, later, found, ElementTree.tostring(root)
 
 
 def check_and_strip(root):

@@ -133,6 +133,7 @@ def expected(make_case, make_session, target, drawn):
     return result.segmentation
 
 
+@pytest.mark.quick(name=("different nested transforms", "segmentation grid oblique and finer", "everything at once"))
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_the_same_anatomical_voxels_are_refined(name, make_case, make_session, target, drawn, expected):
     geometry = GEOMETRIES[name]

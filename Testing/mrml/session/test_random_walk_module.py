@@ -188,8 +188,8 @@ ACTIONS = {
 }
 
 
-@pytest.mark.quick(count=50)
-@pytest.mark.parametrize(("seed", "count"), [(0, 50), (0, 250), (1, 250)])
+@pytest.mark.quick(count=30)
+@pytest.mark.parametrize(("seed", "count"), [(0, 30), (0, 250), (1, 250)])
 def test_random_actions_of_scripts_and_others_are_as_the_model_in_numpy_says(make_case, tiny_bundle, seed, count):
     walk = Walk(make_case, tiny_bundle, seed)
     actions, weights = list(ACTIONS), np.array(list(ACTIONS.values()), float)

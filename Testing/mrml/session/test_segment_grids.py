@@ -299,8 +299,15 @@ GRIDS = {
         transforms=(turned(40, (1, 0, 2), (3, 4, 5)), turned(-70, (0, 1, 1))),
     ),
 }
+QUICK_GRIDS = (
+    "three times finer along k",
+    "three times finer in the plane",
+    "four times coarser",
+    "permuted, under two transforms",
+)
 
 
+@pytest.mark.quick(name=QUICK_GRIDS)
 @pytest.mark.parametrize("tidy", [True, False])
 @pytest.mark.parametrize("name", GRIDS)
 def test_what_is_drawn_on_a_grid_of_its_own_stays_and_the_rest_is_refined(name, tidy, make_case, make_session):
