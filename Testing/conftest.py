@@ -26,6 +26,7 @@ def pytest_collection() -> Iterator[None]:
     finally:
         gc.enable()
         gc.freeze()
+        gc.set_threshold(50_000, 20, 20)  # tests leave little behind, and each search costs
 
 
 @pytest.hookimpl(tryfirst=True)
