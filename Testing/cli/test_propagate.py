@@ -207,6 +207,7 @@ def test_segmentations_on_a_larger_grid_give_the_same_result_there(run, propagat
     assert np.array_equal(voxels(tmp_path / "out.nii.gz"), np.pad(voxels(usual_result / "out.nii.gz"), pad))
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_no_output_and_no_temporary_file(propagate_arguments, tmp_path):
     older = tmp_path / "report.json"
     content = json.dumps({"plane": "axial", "stages": [], "versions": {}, "settings": {}})
@@ -256,6 +257,7 @@ def test_ctrl_c_while_a_text_is_executed_gives_130_too(tmp_path):
     assert done.stderr.splitlines() == ["context-propagation: interrupted; nothing was written"]
 
 
+@pytest.mark.long
 def test_a_real_ct_is_read_from_its_dicom_folder(run, propagate_arguments, ct_dicom, tmp_path):
     from context_propagation.files.image_files import read_image
     from nnunet_folders import write_nnunet_folder

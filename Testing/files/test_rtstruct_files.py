@@ -665,6 +665,7 @@ def test_the_edited_structure_set_is_not_overwritten(refused, propagate_argument
     assert "rs.dcm' is also another file of this run" in error
 
 
+@pytest.mark.long
 def test_contours_on_a_real_ct_come_back(ct_dicom, tmp_path):
     shutil.copytree(ct_dicom, tmp_path / "ct")
     volume = read_source_volume([tmp_path / "ct"])

@@ -324,6 +324,7 @@ def test_undoing_does_not_remove_a_package_that_was_there_in_an_older_version(tm
     assert undone.left["helper"] == "nnunetv2 needs it"
 
 
+@pytest.mark.long
 def test_a_wheel_that_the_folder_lacks_is_named_and_what_came_before_can_be_undone(installer, python, wheels):
     (wheels / "helper-1.0-py3-none-any.whl").unlink()
     with pytest.raises(UserInputError, match="the folder '.*hospital wheels' has no wheel of 'helper'.*add it"):

@@ -109,6 +109,7 @@ def _note_what_is_shown(section):
     section.section._show_step = noting
 
 
+@pytest.mark.long
 def test_number_size_and_progress_are_shown_while_packages_are_downloaded(
     section, wheels, python, tmp_path, monkeypatch
 ):
