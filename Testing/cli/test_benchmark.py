@@ -14,7 +14,8 @@ ROWS = {
     ("torch", "forward pass"), ("torch", "prompt"), ("torch", "literal evaluation"), ("torch", "literal update"),
     ("this", "set_image"), ("this", "set_image again"), ("this", "edit 1"), ("this", "edit 1: update"),
     ("this", "edit 1: decode"), ("this", "edit 1: far decode"),
-    ("this", "edit 1: fusion network"), ("this", "edit 1: rest"), ("this", "edit 1: write to MRML"), ("this", "edit 1: evaluation"),
+    ("this", "edit 1: fusion network"), ("this", "edit 1: rest"), ("this", "edit 1: evaluation"),
+    ("this", "edit 1: write to MRML"),
     ("machine", "roofline of forward pass"), ("machine", "roofline of evaluation"),
 }  # fmt: skip
 
