@@ -159,3 +159,11 @@ def ct_dicom() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real CT: '{folder}' is missing; set CONTEXT_PROPAGATION_DATA")
     return folder
+
+
+@pytest.fixture
+def models_loaded_once(monkeypatch):
+    """For tests of what a command reads, computes and writes: loading a model took half of their time."""
+    from command_models import load_once
+
+    monkeypatch.setattr("context_propagation.cli.model_and_image.load_model", load_once)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from syntax_trees import nodes, parsed
+
 ROOT = Path(__file__).parents[1] / "SlicerContextPropagation"
 NAME = "context_propagation"
 PACKAGE = ROOT / NAME
@@ -71,16 +73,6 @@ OUTSIDE = {
 """First folder to what its files may not use of others."""
 IMPORTERS = ("require", "import_module", "importlib.import_module", "__import__")
 HEAVY = ("nnunetv2", "monai", "matplotlib", "slicer", "vtk")
-
-
-parsed = cache(ast.parse)
-"""Files are looked at for several reasons."""
-
-
-@cache
-def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
-    """All of a tree's: it takes longer to go through a file than to parse it."""
-    return tuple(ast.walk(tree))
 
 
 def room_of(file: Path) -> str:

@@ -3,10 +3,11 @@
 import ast
 import re
 import subprocess
-from functools import cache
 from pathlib import Path
 
 import pytest
+
+from syntax_trees import nodes, parsed
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "SlicerContextPropagation"
@@ -28,15 +29,6 @@ GUARDED = {
 """File and name, or "text" for a path in a string, and why it may stand there."""
 LONGEST_PATH = 200
 """Windows takes 260 characters, and a user's folder comes before."""
-
-parsed = cache(ast.parse)
-"""Files are looked at for several reasons."""
-
-
-@cache
-def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
-    """All of a tree's: it takes longer to go through a file than to parse it."""
-    return tuple(ast.walk(tree))
 
 
 def names_of_one_system(source: str) -> set[str]:

@@ -59,12 +59,17 @@ class ListedModel:
         return self.description is not None and self.description.reach != NEAR_SLICES_ONLY
 
     @property
-    def summary(self) -> str:
-        """What it says about itself, and how far its edits reach; or why it cannot be read."""
+    def reach(self) -> str:
+        """How far its edits reach, as it is to be used; empty where it cannot be read."""
         if self.description is None:
-            return self.trouble
+            return ""
         general = self.general_far and not self.has_own_far_network
-        return replace(self.description, reach=WHOLE_VOLUME_GENERAL).summary if general else self.description.summary
+        return WHOLE_VOLUME_GENERAL if general else self.description.reach
+
+    @property
+    def summary(self) -> str:
+        """What it says about itself, and how far its edits reach; empty where it cannot be read."""
+        return "" if self.description is None else replace(self.description, reach=self.reach).summary
 
     @property
     def key(self) -> str:

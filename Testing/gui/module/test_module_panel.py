@@ -1062,6 +1062,15 @@ def test_the_orientation_is_kept_with_the_model_and_used_by_the_effect_too(user,
     assert {model.orientation for model in ModelList().models()} == {None}
 
 
+def test_what_is_told_in_a_turn_of_its_own_is_not_told_after_something_newer(ready):
+    ready.panel.edits._say_soon("older")
+    ready.panel.edits._say("newer")
+
+    process_events(0.1)
+
+    assert ready.ui.stateLabel.text == "newer"
+
+
 def test_far_slices_follow_without_training_once_the_user_says_so_for_a_model(user, bundle, base, ct):
     from context_propagation.gui.model_list import ModelList
 
@@ -1070,9 +1079,11 @@ def test_far_slices_follow_without_training_once_the_user_says_so_for_a_model(us
     user.choose_model(base)
     assert (user.ui.generalFarBox.enabled, user.ui.generalFarBox.checked) == (True, False)
     assert "edits reach: near slices only" in user.ui.modelDescription.text
+    assert user.ui.reachLabel.text.startswith("Near slices only")
     user.predict(ct)
     user.ui.generalFarBox.checked = True
     assert "edits reach: whole volume (general)" in user.ui.modelDescription.text
+    assert user.ui.reachLabel.text == ""
     assert "Press Predict to work on what is chosen above." in sentence(user)
 
     user.ui.segmentSelector.setCurrentNode(None)

@@ -24,7 +24,8 @@ SMALLEST_VOXEL = 1e-3
 
 
 WITH_FAR = (
-    "load the bundle that they were made with, or switch the general far network on (--general-far) as it was then"
+    "load the bundle that they were made with, or switch the general far network on as it was then (--general-far; in "
+    "Slicer: Far slices, under the model)"
 )
 WITHOUT_FAR = "choose a model without fusion network, and leave the general far network off"
 

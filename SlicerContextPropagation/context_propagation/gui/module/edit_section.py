@@ -153,6 +153,7 @@ class EditSection:
 
         title = translated(operation.title)
         self._said.say("")
+        self._soon.stop()
         self._shared.runner.start(operation, on_finished, cancelled, failed, still_there)
 
     def _plane_chosen(self, index: int) -> None:
@@ -207,12 +208,7 @@ class EditSection:
         self._say_soon(text.format(count=report.written) if report.written else "", goes_there=bool(report.written))
 
     def _say_soon(self, message: str, goes_there: bool = False) -> None:
-        """Say it in a turn of its own, as what was done may have taken long.
-
-        Args:
-            message: What was done.
-            goes_there: Whether to show the slice that is most in doubt.
-        """
+        """Say what was done, and perhaps show the slice in doubt, in a turn of its own: it may have taken long."""
         self._to_say = message, goes_there
         self._soon.start()
 
@@ -230,20 +226,14 @@ class EditSection:
     def _propagated(self, pending: PendingPropagation) -> None:
         with busy_cursor():
             done = self._shared.logic.apply(pending)
-        slices = len(done.result.changed_per_slice)
-        self._say_soon(
-            "\n".join(
-                [
-                    _("On {count} slices ({scope}): {report}.").format(
-                        report=done.report.message, count=slices, scope=done.result.scope
-                    ),
-                    *done.result.messages,
-                ]
-            )
-        )
+        result, slices = done.result, len(done.result.changed_per_slice)
+        text = _("On {count} slices ({scope}): {report}.")
+        told = text.format(report=done.report.message, count=slices, scope=result.scope)
+        self._say_soon("\n".join([told, *result.messages]))
 
     def _say(self, message: str) -> None:
         """What was done: it is shown until something that it is about changes."""
+        self._soon.stop()  # what was done before is past
         self._looked_at = None
         self._look()
         self._said.say(message, self._now())
@@ -337,8 +327,7 @@ class EditSection:
         self._ui.memoryLabel.text = memory_text(known) if known else _("shown when you press Predict")
 
     def _reach(self) -> str:
-        model = self._inputs.model
-        if model is None or model.description is None or model.description.reach != NEAR_SLICES_ONLY:
+        if self._inputs.model is None or self._inputs.model.reach != NEAR_SLICES_ONLY:
             return ""
         return _("Near slices only: this model has no fusion network, so an edit reaches two slices on each side.")
 

@@ -205,11 +205,13 @@ class InputSection:
         model = self.model
         if model is None:
             return _("No model; add one.")
-        if model.description is not None and len(model.description.channels) > 2:
+        if model.description is None:
+            return breakable(model.trouble)
+        if len(model.description.channels) > 2:
             return _("This model reads {count} volumes; the module takes two. Use the command line.").format(
                 count=len(model.description.channels)
             )
-        return model.summary if model.description is not None else breakable(model.trouble)
+        return model.summary
 
     def _channel_count(self) -> int:
         model = self.model
