@@ -8,11 +8,8 @@ import pytest
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.evaluation.contour_interpolation import interpolated_between
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning"),  # ITK's wrapping
-    pytest.mark.long,  # to load ITK takes half a minute
-]
-pytest.importorskip("itk")
+pytestmark = pytest.mark.long  # the filter's first run on a machine compiles it, about eight seconds
+pytest.importorskip("itkwasm_morphological_contour_interpolation")
 
 SLICES, SIDE, S = 23, 41, 11
 
@@ -174,3 +171,20 @@ def test_the_baseline_is_left_as_it_was():
     baseline = stack([6] * SLICES)
     interpolated(baseline, disc(14), 5)
     assert np.array_equal(baseline, stack([6] * SLICES))
+
+
+def test_slices_between_are_those_of_itk_s_own_package():
+    """Between 5 x 5 and two blocks; in the middle what itk-morphologicalcontourinterpolation 2.1.2 gives by default."""
+    drawn, middle, key_frame = (
+        np.array([[voxel == "#" for voxel in row] for row in rows.split()])
+        for rows in (
+            "......... #####.... #####.... #####.... #####.... #####.... ......... .........",
+            "......... #.####... #.####... #.####... .#####... .#####... ......... .........",
+            "##....... ##.#####. ##.#####. ##.#####. ...#####. ...#####. ......... .........",
+        )
+    )
+    baseline = np.array([drawn, drawn & False, key_frame])
+
+    result = interpolated(baseline, drawn, 5, index=0)
+
+    assert np.array_equal(result, [drawn, middle, key_frame])

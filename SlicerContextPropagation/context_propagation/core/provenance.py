@@ -74,7 +74,7 @@ PACKAGES = (
     "scipy",
     "pandas",
     "torchio",
-    "itk",
+    "itkwasm-morphological-contour-interpolation",
     "batchgeneratorsv2",
 )
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-
 import numpy as np
 
-from context_propagation.core.errors import MissingDependencyError
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.optional_dependency import require
 
@@ -30,7 +27,7 @@ def interpolated_between(baseline: np.ndarray, edit: SliceEdit, step: int) -> np
         bool `[K, J, I]`: the drawn slice as drawn, interpolated slices between the key frames, baseline elsewhere.
 
     Raises:
-        MissingDependencyError: ITK is not installed.
+        MissingDependencyError: ITK's filter is not installed.
 
     Source: Zukic et al., ND morphological contour interpolation, Insight Journal 2016; "Fill between slices" of 3D
     Slicer runs the same filter.
@@ -48,17 +45,6 @@ def interpolated_between(baseline: np.ndarray, edit: SliceEdit, step: int) -> np
     return result
 
 
-def load_interpolator() -> ModuleType:
-    """ITK with its morphological contour interpolator; the first call takes about 20 seconds."""
-    itk = require("itk", extra="evaluation")
-    if not hasattr(itk, "morphological_contour_interpolator"):
-        raise MissingDependencyError(
-            "The package 'itk-morphologicalcontourinterpolation' is not installed; "
-            "run: pip install 'slicer-context-propagation[evaluation]'"
-        )
-    return itk
-
-
 def _key_frame(slices: np.ndarray, index: int, direction: int, step: int) -> int | None:
     """The farthest slice with content in a direction within the step."""
     for distance in range(step, 0, -1):
@@ -72,8 +58,18 @@ def _between(first: np.ndarray, last: np.ndarray, gap: int) -> np.ndarray:
     """The gap - 1 slices between two non-empty ones, bool `[gap - 1, rows, columns]`."""
     if gap < 2:
         return np.zeros((0, *first.shape), bool)
-    itk = load_interpolator()
+    itkwasm = require("itkwasm", extra="evaluation")
+    interpolation = require("itkwasm_morphological_contour_interpolation", extra="evaluation")
     stack = np.zeros((gap + 1, *first.shape), np.uint8)
     stack[0], stack[gap] = first, last
-    filled = itk.morphological_contour_interpolator(itk.image_from_array(stack), axis=2)  # ITK's axis 2 is k
-    return itk.array_from_image(filled)[1:gap].astype(bool)
+    image = itkwasm.Image(
+        itkwasm.ImageType(dimension=3, componentType="uint8"),
+        origin=[0.0] * 3,
+        spacing=[1.0] * 3,
+        direction=np.eye(3),
+        size=list(stack.shape[::-1]),
+        data=stack,
+    )
+    # ITK's axis 2 is k. Its default, the cross, is what version 2.0.0 of this package takes for a "ball".
+    filled = interpolation.morphological_contour_interpolation(image, axis=2, use_ball_structuring_element=True)
+    return np.asarray(filled.data)[1:gap].astype(bool)
