@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _has(case: Any, name: str, wanted: Any) -> bool:
     """Whether a parameter has one of the wanted values, or the value of that name or ID."""
     value = case.params[name]
-    names = {getattr(value, "__name__", None), *case.id.split("-")}
+    names = {getattr(value, "__name__", ""), *case.id.split("-")}
     return any(value == one or one in names for one in (wanted if isinstance(wanted, tuple) else (wanted,)))
 
 

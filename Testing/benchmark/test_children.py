@@ -18,6 +18,7 @@ from context_propagation.core.errors import UserInputError
 JOB = {"kind": "session", "device": "cpu", "model": "nowhere", "level": 1, "case": "nowhere.npz", "again": False}
 
 
+@pytest.mark.long  # this checkout's imports torch; the other one's below fails before that, and says why too
 def test_a_process_that_cannot_work_says_why():
     with closing_all() as children:
         children["session"] = session_child(JOB)

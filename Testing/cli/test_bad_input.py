@@ -370,16 +370,25 @@ def test_a_level_beyond_the_decoder_is_named(refused, propagate_arguments):
     assert "Decoder level 3 is beyond this network's decoder" in refused(*propagate_arguments(level=3))
 
 
-def test_the_installed_command_gives_exit_code_2_and_one_line(files, tmp_path):
-    arguments = ["predict", "--model", tmp_path / "no", "--image", files.image, "--output", tmp_path / "out.nii.gz"]
-    command = [sys.executable, "-m", "context_propagation.cli.main", *map(str, arguments)]
+@pytest.mark.quick(command="register-pet")  # predict's process imports torch
+@pytest.mark.parametrize(
+    ("command", "first", "second", "error"),
+    [
+        ("register-pet", "--ct", "--pet", "Image '{missing}' does not exist"),
+        ("predict", "--model", "--image", "Model folder "),
+    ],
+)
+def test_the_installed_command_gives_exit_code_2_and_one_line(files, tmp_path, command, first, second, error):
+    missing = tmp_path / "no"
+    arguments = [command, first, missing, second, files.image, "--output", tmp_path / "out.nii.gz"]
+    words = [sys.executable, "-m", "context_propagation.cli.main", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
 
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("context-propagation: error: Model folder ")
+    assert done.stderr.startswith("context-propagation: error: " + error.format(missing=missing))
     assert list(tmp_path.iterdir()) == []
 
 

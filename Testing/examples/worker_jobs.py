@@ -16,7 +16,7 @@ def stay(folder, name, seconds):
 
 
 def die_at_first(folder, times):
-    """Killed, as a system without memory does it, so many times; then the number of starts and of threads.
+    """Killed, as a system without memory does it, so many times; then the number of starts.
 
     Not at once, so that quick jobs beside it have ended.
     """
@@ -25,9 +25,18 @@ def die_at_first(folder, times):
     if starts <= times:
         time.sleep(1)
         _end_as_if_killed()
-    import torch  # for seconds, which the other jobs' processes need not wait
+    return starts
 
-    return starts, torch.get_num_threads()
+
+def told_threads():
+    """What a library that is imported now goes by."""
+    return [os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")]
+
+
+def torch_s_threads():
+    import torch
+
+    return torch.get_num_threads()
 
 
 def refuse(error):

@@ -113,6 +113,7 @@ def test_the_only_segment_is_taken_and_that_is_said(series, tmp_path, caplog):
     assert "holds the segment 'Tumour' only; it is taken as GTV" in caplog.text
 
 
+@pytest.mark.quick(name=("thick slices from the top", "sagittal", "oblique"))
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_what_is_written_lies_on_the_series_slices_and_refers_to_them(tmp_path, name):
     series = write_ct_series(tmp_path / "ct", np.zeros(SHAPE, np.int16), GEOMETRIES[name])

@@ -114,6 +114,7 @@ def _area(polygon: np.ndarray) -> float:
     return abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1))) / 2
 
 
+@pytest.mark.quick(geometry=FEW_GEOMETRIES)
 @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
 def test_contours_land_on_the_voxels_that_they_enclose_in_the_patient(tmp_path, geometry):
     series = write_ct_series(tmp_path / "ct", np.zeros(SHAPE, np.int16), geometry)
@@ -372,6 +373,7 @@ def listed_slices(dataset: pydicom.Dataset) -> list[str]:
     return [image.ReferencedSOPInstanceUID for image in referenced.ContourImageSequence]
 
 
+@pytest.mark.quick(geometry=FEW_GEOMETRIES)
 @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
 def test_each_contour_names_the_slice_on_whose_plane_it_lies(tmp_path, geometry):
     series = write_ct_series(tmp_path / "ct", np.zeros(SHAPE, np.int16), geometry)
@@ -427,6 +429,7 @@ def changed_on_slices(path: Path, series: Series, slices: list[int]) -> tuple[Pa
     return output, after
 
 
+@pytest.mark.quick(syntax=(pydicom.uid.ImplicitVRLittleEndian, pydicom.uid.DeflatedExplicitVRLittleEndian))
 @pytest.mark.parametrize("syntax", [pydicom.uid.ExplicitVRLittleEndian, pydicom.uid.ImplicitVRLittleEndian,
                                     pydicom.uid.DeflatedExplicitVRLittleEndian])  # fmt: skip
 def test_only_the_contours_of_changed_slices_are_replaced(series, three_rois, syntax):
@@ -539,7 +542,7 @@ def test_the_output_may_lie_among_the_slices_and_the_folder_is_still_read(series
 # Another reader
 
 
-@pytest.mark.quick(name=FEW_GEOMETRIES)
+@pytest.mark.quick(name="oblique")
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_plastimatch_reads_the_same_voxels(tmp_path, name):
     pytest.importorskip("plastimatch")

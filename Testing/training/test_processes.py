@@ -13,7 +13,7 @@ import pytest
 from context_propagation.core.errors import UserInputError
 from context_propagation.training import processes
 from context_propagation.training.processes import run_in_parallel
-from worker_jobs import die_at_first, map_in_a_process_of_its_own, refuse, stay
+from worker_jobs import die_at_first, map_in_a_process_of_its_own, refuse, stay, told_threads, torch_s_threads
 
 SCRIPT = """
 import signal, sys
@@ -81,9 +81,18 @@ def test_a_job_may_start_processes_of_its_own():
 
 @pytest.mark.quick(deaths=1)
 @pytest.mark.parametrize("deaths", [1, 2])
-def test_jobs_are_done_again_where_a_process_died_each_on_one_thread(tmp_path, deaths):
+def test_jobs_are_done_again_where_a_process_died(tmp_path, deaths):
     jobs = [partial(die_at_first, tmp_path, deaths), *(partial(stay, tmp_path, name, 0.1) for name in "abcdef")]
-    assert run_in_parallel(jobs, "jobs", 2) == [(deaths + 1, 1), *"abcdef"]
+    assert run_in_parallel(jobs, "jobs", 2) == [deaths + 1, *"abcdef"]
+
+
+def test_each_process_is_told_to_use_one_thread():
+    assert run_in_parallel([told_threads, told_threads], "jobs", 2) == [["1", "1"]] * 2
+
+
+@pytest.mark.long  # imports torch in each process
+def test_torch_has_one_thread_in_each_process():
+    assert run_in_parallel([torch_s_threads, torch_s_threads], "jobs", 2) == [1, 1]
 
 
 @pytest.mark.quick(attempts=1)

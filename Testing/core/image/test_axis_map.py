@@ -106,6 +106,7 @@ def test_a_turned_volume_has_each_voxel_at_its_place_in_the_patient(turn):
         assert places[0] == pytest.approx(places[1])
 
 
+@pytest.mark.quick(wanted=("LPS", "PIR"))
 @pytest.mark.parametrize("wanted", ["LPS", "RAS", "SAL", "PIR"])
 @pytest.mark.parametrize("given_orientation", ORIENTATIONS)
 def test_the_map_equals_that_of_sitk(given_orientation, wanted):

@@ -96,7 +96,7 @@ def inverted(pred, image, steps, *after):
     return Compose([invert, *after])(data)["pred"].numpy().transpose(0, 3, 2, 1)
 
 
-@pytest.mark.quick(spacing="spacing1")
+@pytest.mark.quick(spacing="spacing1", mode="meanstd")
 @pytest.mark.parametrize("mode", ["meanstd", "pet", "none"])
 @pytest.mark.parametrize("spacing", [None, [2.0, 2.0, 3.5]])
 def test_the_network_sees_four_images_as_channels_of_one(tmp_path, mode, spacing):

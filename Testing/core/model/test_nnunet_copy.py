@@ -26,7 +26,7 @@ def labels_of_nnunet(folder, image: np.ndarray, folds) -> np.ndarray:
     return predictor.predict_single_npy_array(image, {"spacing": [1.0, 1.0, 1.0]})
 
 
-@pytest.mark.quick(architecture="ResidualEncoderUNet", folds=((0, 1), ("all",)))
+@pytest.mark.quick(architecture="ResidualEncoderUNet", folds=((0, 1),))
 @pytest.mark.parametrize("architecture", ["PlainConvUNet", "ResidualEncoderUNet"])
 @pytest.mark.parametrize("folds", [(0,), (0, 1), ("all",)])
 def test_nnunet_s_own_predictor_gives_equal_labels_with_the_copy(tmp_path, architecture, folds):
@@ -57,7 +57,7 @@ def test_the_copy_has_the_hash_of_the_original(tmp_path):
 
 
 def test_neither_optimizer_state_nor_training_log_is_copied(tmp_path):
-    folder = write_nnunet_folder(tmp_path / "model")
+    folder = write_nnunet_folder(tmp_path / "model", optimizer=True)
     (folder / "postprocessing.pkl").touch()
     copy_for_inference(folder, tmp_path / "copy")
 

@@ -95,6 +95,7 @@ def test_one_fold_of_two_can_be_chosen(tmp_path):
     assert (predicted([0]) != predicted([1])).any()
 
 
+@pytest.mark.quick(case=("thick slices, resampled", "three labels"))
 @pytest.mark.parametrize("case", ["smaller than the patch", "thick slices, resampled", "transposed", "three labels"])
 def test_labels_decoded_from_the_cache_are_the_predicted_ones_where_one_tile_sees_the_image(tmp_path, case):
     options, _, _, _ = CASES[case]

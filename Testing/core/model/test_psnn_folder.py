@@ -262,6 +262,7 @@ def ct_and_pet():
     return SourceVolume(channels, matrix), ball
 
 
+@pytest.mark.quick(level=2)
 @pytest.mark.parametrize("level", [1, 2, 3])
 def test_a_chain_takes_an_edit_on_ct_and_pet_and_keeps_the_drawing_exactly(folder, level):
     """Untrained: the collapse is set to call bright features the target, so that there is something to correct."""

@@ -14,6 +14,9 @@ from context_propagation.core.network.direct_convolution import DirectConvolutio
 from context_propagation.core.network.traced_split import TracedSplit
 from free_networks import BUILD, LEVELS, free_network, random_image
 
+KINDS_OF_JOINS = ("UNet", "DynUNet", "SegResNet", "AttentionUnet", "BasicUNet", "ResidualEncoderUNet")
+"""Networks whose decoders differ: the others are of one of these kinds."""
+
 CASES = [(name, level) for name in BUILD for level in (1, 2, 3) if level <= LEVELS[name]]
 
 
@@ -39,7 +42,7 @@ def cut(tensor, box):
     return tensor[(slice(None), slice(None), *slices_of(box))]
 
 
-@pytest.mark.quick(level=2)
+@pytest.mark.quick(level=2, name=KINDS_OF_JOINS)
 @pytest.mark.parametrize(("name", "level"), CASES)
 def test_decode_of_encode_equals_the_plain_forward(split_of, name, level):
     network, split = split_of(name)
@@ -56,6 +59,7 @@ def test_decode_of_encode_equals_the_plain_forward(split_of, name, level):
     assert [n // m for n, m in zip(x.shape[2:], features.f.shape[2:], strict=True)] == [2**level] * 3
 
 
+@pytest.mark.quick(name=KINDS_OF_JOINS)
 @pytest.mark.parametrize("name", BUILD)
 def test_levels_and_strides_are_found_from_the_graph(split_of, name):
     _, split = split_of(name)
@@ -83,7 +87,7 @@ def test_a_known_network_is_split_alike_without_being_run(split_of, name):
         assert known.peak_bytes((32, 16, 32), level) == split.peak_bytes((32, 16, 32), level)
 
 
-@pytest.mark.quick(level=2)
+@pytest.mark.quick(level=2, name=KINDS_OF_JOINS)
 @pytest.mark.parametrize(("name", "level"), CASES)
 def test_a_box_decoded_layer_by_layer_and_its_gradient_are_those_of_the_whole_window(split_of, name, level):
     _, split = split_of(name)

@@ -37,6 +37,7 @@ def test_options_and_seed_give_a_case_bit_for_bit(kind, some):
     assert all(np.array_equal(a, b) for a, b in zip(arrays(again), arrays(some[kind][2]), strict=True))
 
 
+@pytest.mark.quick(kind="organ")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("change", [{"seed": 1}, {"number": 3}, {"difficulty": "higher"}])
 def test_another_seed_number_or_difficulty_gives_another_case(kind, change, some):

@@ -296,7 +296,7 @@ def test_a_network_that_returns_f_says_what_the_untouched_features_say(model):
     assert np.array_equal(result.segmentation[:8], before[:8])
 
 
-@pytest.mark.quick(spacing_k_mm=(0.6, 5.0))
+@pytest.mark.quick(spacing_k_mm=5.0)
 @pytest.mark.parametrize("spacing_k_mm", [0.6, 3.0, 5.0])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_margins_lie_on_image_voxels_whatever_the_spacing_of_the_network(model, spacing_k_mm, axis):
@@ -337,7 +337,7 @@ def test_margins_follow_the_axes_of_a_network_that_sees_them_transposed(tmp_path
     assert np.array_equal(margins[owned(session)] > 0, session.window_prediction[owned(session)])
 
 
-@pytest.mark.quick(flips=((True, False, True),), order=((2, 0, 1), (1, 2, 0)))
+@pytest.mark.quick(flips=((True, False, True),), order=((2, 0, 1),))
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
 @pytest.mark.parametrize("flips", [(False, False, False), (True, False, True), (False, True, True)])
 def test_far_slices_of_flipped_and_permuted_arrays_are_the_same_where_the_orientation_is_known(folder, order, flips):

@@ -61,7 +61,7 @@ def test_the_output_has_exactly_the_shape_of_f(variant, shape):
     assert network(variant)(FusionInputs(*inputs(shape=shape))).shape == (1, 2, *shape)
 
 
-@pytest.mark.quick(shape=((30, 25, 34),))
+@pytest.mark.quick(shape=((30, 25, 34),), box=("box0", "box1"))
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("shape", [(32, 24, 40), (30, 25, 34)])
 @pytest.mark.parametrize(

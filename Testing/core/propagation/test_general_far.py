@@ -63,6 +63,7 @@ def redrawn(session, index=11, axis=0):
     return SliceEdit(axis, index, mask)
 
 
+@pytest.mark.quick(axis=1)
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_before_any_training_the_margins_are_exactly_the_untouched_ones(model, axis):
     session = started(model, general(strength=0))

@@ -243,6 +243,7 @@ def restored(fused, model, tmp_path):
     return restore_session(tmp_path / "fused.session.json", model, an_image(), fusion=fusion)
 
 
+@pytest.mark.quick(made_fused="joint")
 def test_fused_margins_and_updated_features_come_back(fused, restored):
     session, _ = fused
     assert records_as_lists(restored.records) == records_as_lists(session.records)
@@ -252,7 +253,7 @@ def test_fused_margins_and_updated_features_come_back(fused, restored):
     assert restored.settings == session.settings
 
 
-@pytest.mark.quick(steps=(("undo", "undo", "redo"),))
+@pytest.mark.quick(made_fused="one at a time", steps=(("undo", "undo", "redo"),))
 @pytest.mark.parametrize("steps", [(), ("undo",), ("undo", "undo", "redo"), ("undo", "redo", "redo")])
 def test_a_session_with_a_fusion_network_goes_on_as_if_never_saved(fused, restored, steps):
     session, _ = fused

@@ -167,6 +167,7 @@ def test_a_run_is_stopped_when_something_else_is_selected(bench, situation, sele
     assert bench.logic.selection == bench.panel._choice.selection
 
 
+@pytest.mark.quick(select="select_another_segmentation")
 @pytest.mark.parametrize("select", SELECTIONS)
 def test_a_preview_waits_while_something_else_is_selected(bench, select):
     previewed(bench)
@@ -211,7 +212,7 @@ def test_a_preview_may_be_discarded_in_another_editor(bench, second_editor):
     assert bench.logic.history == []
 
 
-@pytest.mark.quick(situation=("loading", "propagated_and_not_told", "previewed"))
+@pytest.mark.quick(situation=("loading", "previewed"))
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_the_editor_may_end(bench, situation):
     situation(bench)

@@ -32,7 +32,9 @@ def expected(bench):
 # -- masks
 
 
-@pytest.mark.parametrize("half", [np.indices(SHAPE)[2] < 8, np.indices(SHAPE)[0] > 6])
+@pytest.mark.parametrize(
+    "half", [np.indices(SHAPE)[2] < 8, pytest.param(np.indices(SHAPE)[0] > 6, marks=pytest.mark.long)]
+)
 def test_only_the_editable_area_is_written_and_the_rest_is_told(drawn, half):
     node = drawn.editor.node
     drawn.open_segment(half, "Area")
@@ -216,7 +218,7 @@ MOVED = turned(40, (1, 0.3, 0.2)) @ np.array([[1.0, 0, 0, 30], [0, 1, 0, -20], [
     ids=["finer", "turned by 90 degrees", "oblique", "both moved", "volume moved"],
 )
 @pytest.mark.parametrize("axis", [0, 2], ids=["axial", "sagittal"])
-@pytest.mark.quick(axis=2, volume_moves=True)
+@pytest.mark.quick(axis=2, volume_moves=True, segmentation_moves=True)
 def test_a_segmentation_on_another_grid(bench, seg_to_lps, seg_shape, volume_moves, segmentation_moves, axis):
     from context_propagation.mrml.nodes.world_matrices import to_vtk
 

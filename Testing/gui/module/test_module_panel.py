@@ -631,7 +631,7 @@ from context_propagation.gui.work.warm_up import STEPS
 print("at once:", [name for name in STEPS if "gui" in name and name in sys.modules])
 process_events(until=lambda: STEPS[-1] in sys.modules, at_most=30)
 print("soon:", all(name in sys.modules for name in STEPS))
-heavy = [name for name in ("torch", "SimpleITK", "nnunetv2", "monai", "scipy") if name in sys.modules]
+heavy = [name for name in ("torch", "SimpleITK", "nnunetv2", "monai", "scipy", "pandas") if name in sys.modules]
 application.stop()
 print("heavy:", heavy)
 """

@@ -307,7 +307,7 @@ QUICK_GRIDS = (
 )
 
 
-@pytest.mark.quick(name=QUICK_GRIDS)
+@pytest.mark.quick(name=QUICK_GRIDS, tidy=True)
 @pytest.mark.parametrize("tidy", [True, False])
 @pytest.mark.parametrize("name", GRIDS)
 def test_what_is_drawn_on_a_grid_of_its_own_stays_and_the_rest_is_refined(name, tidy, make_case, make_session):

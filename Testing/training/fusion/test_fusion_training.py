@@ -354,7 +354,7 @@ def uninterrupted(model, training, validation):
     return cache(lambda averaging: train(model, training, validation, epochs=3, seed=1, averaging=averaging))
 
 
-@pytest.mark.quick(steps=4)
+@pytest.mark.quick(steps=4, averaging=0.9)
 @pytest.mark.parametrize(("steps", "averaging"), [(3, 0.0), (4, 0.0), (8, 0.0), (4, 0.9)])
 def test_an_interrupted_training_goes_on_to_the_same_bits(
     model, training, validation, uninterrupted, tmp_path, steps, averaging
