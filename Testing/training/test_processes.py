@@ -86,12 +86,17 @@ def test_jobs_are_done_again_where_a_process_died(tmp_path, deaths):
     assert run_in_parallel(jobs, "jobs", 2) == [deaths + 1, *"abcdef"]
 
 
-def test_each_process_is_told_to_use_one_thread():
+def test_each_process_is_told_to_use_one_thread(monkeypatch):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "2")
+
     assert run_in_parallel([told_threads, told_threads], "jobs", 2) == [["1", "1"]] * 2
 
 
 @pytest.mark.long  # imports torch in each process
-def test_torch_has_one_thread_in_each_process():
+def test_torch_has_one_thread_in_each_process(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+
     assert run_in_parallel([torch_s_threads, torch_s_threads], "jobs", 2) == [1, 1]
 
 
