@@ -11,6 +11,8 @@ from context_propagation.core.network.psnn_split import ChainSplit, PsnnSplit
 
 POOLINGS = {"isotropic": ((2, 2, 2), (2, 2, 2), (2, 2, 2)), "anisotropic": ((1, 2, 2), (1, 4, 2), (2, 2, 4))}
 SHAPES = [(16, 24, 16), (13, 19, 11)]
+ROUNDING = 5e-5
+"""The package's convolutions of one sample add up in another order than the plain network's; values are of order 1 to 10."""
 
 
 @pytest.fixture(scope="module", params=[(kind, poolings) for kind in ("one", "chain") for poolings in POOLINGS])
@@ -50,9 +52,9 @@ def test_decode_of_encode_equals_the_plain_forward(split, level, shape):
     assert features.level == level
     assert features.f.shape[1] == split.f_channels(level)
     assert (len(features.skips), features.norm_statistics) == (level, ())
-    assert float((features.logits - plain).abs().max()) <= 1e-6
+    assert float((features.logits - plain).abs().max()) <= ROUNDING
     for frozen in (True, False):
-        assert float((split.decode(features, features.f, frozen) - plain).abs().max()) <= 1e-6
+        assert float((split.decode(features, features.f, frozen) - plain).abs().max()) <= ROUNDING
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])
@@ -62,7 +64,7 @@ def test_f_is_the_stage_s_feature_map_before_its_collapse(split, level):
     read = x if split.plain is network else split.plain.late_input(x)
     for number in range(level):
         read = network.stages[number](network.poolings[number - 1](read) if number else read)
-    assert torch.equal(split.encode(x, level).f, read)
+    assert float((split.encode(x, level).f - read).abs().max()) <= ROUNDING
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])
@@ -75,7 +77,7 @@ def test_decode_of_another_f_is_the_sum_with_that_stage_s_logits_replaced(split,
     stages = network.features(read)
     stages[level - 1] = moved(stages[level - 1])
     expected = network.sums(network.collapse(stages))[0]
-    assert float((split.decode(features, moved(features.f)) - expected).abs().max()) <= 1e-6
+    assert float((split.decode(features, moved(features.f)) - expected).abs().max()) <= ROUNDING
     assert float((expected - features.logits).abs().max()) > 1e-2
 
 

@@ -17,6 +17,7 @@ import torch
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import Box, box_of, dilate, intersection, slices_of, whole
+from context_propagation.core.network.direct_convolution import DirectConvolution
 from context_propagation.core.network.psnn import Factors, Psnn, PsnnChain, PsnnSettings, upsampled
 from context_propagation.core.network.split_network import CachedFeatures, LocalDecode, Slab
 
@@ -57,8 +58,9 @@ class PsnnSplit:
     def encode(self, x: torch.Tensor, level: int) -> CachedFeatures:
         """See `SplitNetwork`. Raises `UserInputError` for a level beyond the stages."""
         self._check(level)
-        features = self.network.features(x)
-        collapsed = self.network.collapse(features)
+        with DirectConvolution():
+            features = self.network.features(x)
+            collapsed = self.network.collapse(features)
         f = features[level - 1]
         del features
         sums = self.network.sums(collapsed)
@@ -141,10 +143,13 @@ class ChainSplit(PsnnSplit):
         super().__init__(chain.late)
         self.chain = chain
 
+    @torch.no_grad()
     def encode(self, x: torch.Tensor, level: int) -> CachedFeatures:
         """See `SplitNetwork`; `x` is `[1, 2, D, H, W]`, CT and PET."""
         self._check(level)
-        return super().encode(self.chain.late_input(x), level)
+        with DirectConvolution():
+            late_input = self.chain.late_input(x)
+        return super().encode(late_input, level)
 
 
 def _reach(factors: Factors) -> tuple[int, ...]:
