@@ -12,7 +12,7 @@ from context_propagation.core.network.psnn_split import ChainSplit, PsnnSplit
 POOLINGS = {"isotropic": ((2, 2, 2), (2, 2, 2), (2, 2, 2)), "anisotropic": ((1, 2, 2), (1, 4, 2), (2, 2, 4))}
 SHAPES = [(16, 24, 16), (13, 19, 11)]
 ROUNDING = 5e-5
-"""The package's convolutions of one sample add up in another order than the plain network's; values are of order 1 to 10."""
+"""The package's convolutions of one sample add up in another order than the plain network's; values are 1 to 10."""
 
 
 @pytest.fixture(scope="module", params=[(kind, poolings) for kind in ("one", "chain") for poolings in POOLINGS])
