@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from context_propagation.core.image.boxes import whole
 from context_propagation.core.image.slices import SliceEdit
@@ -55,3 +56,17 @@ def test_the_drawing_is_taken_from_where_the_box_lies():
     found = best_fit(margins, SliceEdit(0, 12, drawn), box, SPACING)
 
     assert np.array_equal(found, margins > 0)
+
+
+def test_a_steep_margin_in_a_corner_is_moved_as_far_as_the_drawing_in_all_directions():
+    """Independently: scipy's distance to the nearest voxel of the mask, over the whole volume."""
+    spacing = (2.5, 0.8, 1.3)
+    mask = np.zeros((9, 30, 20), bool)
+    mask[0:2, 3:9, 0:5] = True
+    moved = ndimage.distance_transform_edt(~mask, sampling=spacing) <= 4
+    margins = np.where(mask, 1.0, -1.0).astype(np.float32)
+
+    found = best_fit(margins, SliceEdit(0, 1, moved[1]), whole(mask.shape), spacing)
+
+    assert moved[2].any()
+    assert np.array_equal(found, moved)

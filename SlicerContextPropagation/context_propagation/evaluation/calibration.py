@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import SimpleITK as sitk
 
-from context_propagation.core.image.boxes import Box, slices_of, whole
+from context_propagation.core.image.boxes import Box, bounding_box, dilate, slices_of, whole
 from context_propagation.core.image.slices import SliceEdit, near_indices
 from context_propagation.core.measures.regression import slice_dsc
 from context_propagation.core.propagation.stray_voxels import without_strays
@@ -86,10 +87,15 @@ def best_fit(margins: np.ndarray, edit: SliceEdit, box: Box, spacing_kji_mm: Seq
 
 
 def _depth_mm(mask: np.ndarray, spacing_kji_mm: Sequence[float]) -> np.ndarray:
-    """Signed distance to a mask's surface, positive inside; far outside everywhere where it is empty."""
-    if not mask.any() or mask.all():
-        return np.where(mask, np.inf, -np.inf)
-    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    """Signed distance to a mask's surface, positive inside; far outside where it is farther than any offset."""
+    depth = np.where(mask, np.inf, -np.inf)
+    inside = bounding_box(mask)
+    if inside is None or mask.all():
+        return depth
+    border = tuple(math.ceil(OFFSETS_MM[-1] / mm) + 1 for mm in spacing_kji_mm)
+    box = slices_of(dilate(inside, border, whole(mask.shape)))
+    image = sitk.GetImageFromArray(mask[box].astype(np.uint8))
     image.SetSpacing([float(size) for size in spacing_kji_mm[::-1]])
-    depth = sitk.SignedMaurerDistanceMap(image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True)
-    return np.asarray(sitk.GetArrayFromImage(depth))
+    found = sitk.SignedMaurerDistanceMap(image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True)
+    depth[box] = sitk.GetArrayFromImage(found)
+    return depth

@@ -145,11 +145,21 @@ def added_path_length_mm(
     Source: Vaassen et al., Evaluation of measures for assessing time-saving of automatic organ-at-risk segmentation in
     radiotherapy, Physics and Imaging in Radiation Oncology 13, 2020 (there with tolerance 0, in pixels).
     """
-    pixel_mm = math.sqrt(math.prod(mm for a, mm in enumerate(spacing_kji_mm) if a != axis))
+    return int(_added_pixels(predicted, truth, axis).sum()) * _pixel_mm(spacing_kji_mm, axis)
+
+
+def _pixel_mm(spacing_kji_mm: tuple[float, float, float], axis: int) -> float:
+    return math.sqrt(math.prod(mm for a, mm in enumerate(spacing_kji_mm) if a != axis))
+
+
+def _added_pixels(predicted: np.ndarray, truth: np.ndarray, axis: int) -> np.ndarray:
+    """Contour pixels of the truth that the prediction's contour has not, of each slice: int `[slices]`."""
     p, y = (np.moveaxis(mask, axis, 0) for mask in (predicted, truth))
     drawn = y.any(axis=(1, 2))
-    added = int((_contours(y[drawn]) & ~_contours(p[drawn])).sum()) if drawn.any() else 0
-    return added * pixel_mm
+    added = np.zeros(len(y), int)
+    if drawn.any():
+        added[drawn] = (_contours(y[drawn]) & ~_contours(p[drawn])).sum(axis=(1, 2))
+    return added
 
 
 def _contours(slices: np.ndarray) -> np.ndarray:
@@ -199,6 +209,7 @@ def _measure(
     if predicted.any() and truth.any():
         voxels = _outer_voxel_distances(predicted, truth, spacing_kji_mm, axis)
         outer = _surface_element_distances(predicted, truth, spacing_kji_mm, axis)
+    added = _added_pixels(predicted, truth, axis)
     found = []
     for scope in scopes:
         inside = [index - first for index in scope if 0 <= index - first < truth.shape[axis]]
@@ -213,7 +224,7 @@ def _measure(
                 sensitivity=sensitivity,
                 specificity=specificity,
                 surface_dice_2mm=_surface_dice(outer, inside) if outer and both else 0.0 if one_is_empty else 1.0,
-                added_path_length_mm=added_path_length_mm(p, y, spacing_kji_mm, axis),
+                added_path_length_mm=int(added[inside].sum()) * _pixel_mm(spacing_kji_mm, axis),
             )
         )
     return found
