@@ -47,6 +47,12 @@ class Way:
     around: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
 
 
+def _bfloat16() -> contextlib.AbstractContextManager[Any]:
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        raise RuntimeError("this CPU has no instructions for it; torch would take some 200 times as long")
+    return torch.autocast("cpu", torch.bfloat16)
+
+
 WAYS = (
     Way("float32"),
     Way("float32, as the package convolves", around=DirectConvolution),
@@ -55,7 +61,7 @@ WAYS = (
         lambda network: network.to(memory_format=torch.channels_last_3d),
         lambda x: x.to(memory_format=torch.channels_last_3d),
     ),
-    Way("bfloat16", around=lambda: torch.autocast("cpu", torch.bfloat16)),
+    Way("bfloat16", around=_bfloat16),
     Way("torch.compile", torch.compile),
 )
 
