@@ -1,10 +1,12 @@
 """Interpolation between key frames on shapes whose middle slices are known."""
 
+import sys
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from context_propagation.core.errors import MissingDependencyError
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.evaluation.contour_interpolation import interpolated_between
 
@@ -188,3 +190,11 @@ def test_slices_between_are_those_of_itk_s_own_package():
     result = interpolated(baseline, drawn, 5, index=0)
 
     assert np.array_equal(result, [drawn, middle, key_frame])
+
+
+@pytest.mark.parametrize("package", ["wasmtime", "itkwasm_morphological_contour_interpolation_wasi"])
+def test_a_part_of_the_filter_that_is_missing_is_named(monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+
+    with pytest.raises(MissingDependencyError, match=rf"'{package}' is not installed; run: pip install .*evaluation"):
+        interpolated(stack([6] * SLICES), disc(14), 5)

@@ -21,6 +21,8 @@ LOGITS = np.linspace(-4.0, 4.0, 17)
 OFFSETS_MM = np.linspace(-6.0, 6.0, 13)
 """By how much the contour is moved outwards; 0 leaves it."""
 
+TIE_MM = 1e-3
+"""A voxel at an offset's distance is within it, however the distance was rounded."""
 
 PENALTY = 0.01
 """DSC that the farthest threshold costs, and the farthest offset: what the drawn slice hardly tells apart stays."""
@@ -78,7 +80,7 @@ def best_fit(margins: np.ndarray, edit: SliceEdit, box: Box, spacing_kji_mm: Seq
         mask = margins > np.tanh(logit / 2)  # of two labels, the margin is 2 p - 1
         depth = _depth_mm(mask, spacing_kji_mm)
         for offset in OFFSETS_MM:
-            moved = depth >= -offset
+            moved = depth >= -offset - TIE_MM
             (dsc,) = slice_dsc(moved.take([index], edit.axis), np.expand_dims(drawn, edit.axis), edit.axis)
             value = dsc - PENALTY * (abs(logit) / LOGITS[-1] + abs(offset) / OFFSETS_MM[-1])
             if value > score:

@@ -19,7 +19,7 @@ from context_propagation.core.propagation.general_far import FarNetworks
 from context_propagation.core.session.preview import Preview
 from context_propagation.core.session.session import Session
 from context_propagation.evaluation.calibration import calibrated
-from context_propagation.evaluation.contour_interpolation import STEPS, interpolated_between
+from context_propagation.evaluation.contour_interpolation import STEPS, interpolated_between, prepare_interpolation
 from context_propagation.evaluation.results import CaseRow
 from context_propagation.evaluation.rows import (
     CALIBRATION,
@@ -101,6 +101,8 @@ class _CaseEvaluation(CaseSession):
             rows[name] = replace(fused, seconds=seconds + fused.seconds)
         moved = _timed(calibrated, preview)
         rows[CALIBRATION] = replace(moved, seconds=seconds + moved.seconds)
+        if self.job.interpolation:
+            prepare_interpolation()
         for step in STEPS if self.job.interpolation else ():
             rows[f"contour interpolation ±{step}"] = _timed(interpolated_between, self.baseline, edit, step)
         return rows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from context_propagation.core.image.slices import SliceEdit
@@ -45,6 +47,18 @@ def interpolated_between(baseline: np.ndarray, edit: SliceEdit, step: int) -> np
     return result
 
 
+@cache
+def prepare_interpolation() -> None:
+    """Load ITK's filter, once in a process; the first time on a machine it is compiled, which takes about 8 seconds.
+
+    Raises:
+        MissingDependencyError: ITK's filter is not installed.
+    """
+    first, last = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
+    first[3:5, 3:5] = last[2:6, 2:6] = True
+    _between(first, last, 2)
+
+
 def _key_frame(slices: np.ndarray, index: int, direction: int, step: int) -> int | None:
     """The farthest slice with content in a direction within the step."""
     for distance in range(step, 0, -1):
@@ -58,7 +72,9 @@ def _between(first: np.ndarray, last: np.ndarray, gap: int) -> np.ndarray:
     """The gap - 1 slices between two non-empty ones, bool `[gap - 1, rows, columns]`."""
     if gap < 2:
         return np.zeros((0, *first.shape), bool)
+    require("wasmtime", extra="evaluation")
     itkwasm = require("itkwasm", extra="evaluation")
+    require("itkwasm_morphological_contour_interpolation_wasi", extra="evaluation")
     interpolation = require("itkwasm_morphological_contour_interpolation", extra="evaluation")
     stack = np.zeros((gap + 1, *first.shape), np.uint8)
     stack[0], stack[gap] = first, last

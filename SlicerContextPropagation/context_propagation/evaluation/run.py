@@ -15,6 +15,7 @@ from context_propagation.core.provenance import commit
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.evaluation.case_rows import evaluate_case
+from context_propagation.evaluation.contour_interpolation import prepare_interpolation
 from context_propagation.evaluation.data_sets import EvaluationData, evaluation_data
 from context_propagation.evaluation.far_thresholds import choose_far_thresholds
 from context_propagation.evaluation.fold_cases import FoldCases, cases_of_fold
@@ -75,12 +76,14 @@ def evaluate(request: EvaluateRequest) -> str:
         A line about what was written, and one with the seconds of each stage; what an earlier run left costs none.
 
     Raises:
+        MissingDependencyError: A package that it needs is not installed.
         UserInputError: The protocol or the data cannot be used, or the output folder holds another protocol's results;
             or cases failed: all tables are written, and the next run tries these cases again.
     """
     plan = read_plan(request.protocol, request.quick)
     data = evaluation_data(plan, request.protocol, request.work or request.output / "work")
     folds = {fold: cases_of_fold(data.folds, plan, fold) for fold in plan.test_folds}
+    prepare_interpolation()  # before processes would do so at the same time, and before any training
     _claim(request.output, plan)
     commits = _commits(request.output)
     clock = StageClock()

@@ -12,7 +12,6 @@ from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.free_network import from_network
 from context_propagation.core.model.network_model import Output
 from context_propagation.core.model.preprocessing import ChannelNormalisation, Preprocessing
-from context_propagation.core.network.direct_convolution import DirectConvolution
 from context_propagation.core.propagation.activation_update import UpdateSettings
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
@@ -154,7 +153,7 @@ def test_a_network_that_cannot_be_traced_is_given_as_two_callables():
     )
     before, edit, result = propagated(model, level=1)
 
-    with torch.no_grad(), DirectConvolution():
+    with torch.no_grad():
         assert torch.equal(model.splits[0].encode(random_image(), 1).logits, network(random_image()))
     assert model.total_stride == (2, 2, 2)
     assert np.array_equal(result.segmentation[20], edit.mask)

@@ -10,7 +10,6 @@ import torch
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import Box, whole
-from context_propagation.core.network.direct_convolution import DirectConvolution
 from context_propagation.core.network.split_network import CachedFeatures, LocalDecode, Slab, whole_decode
 
 LEVELS = 3
@@ -92,15 +91,13 @@ class CallableSplit:
     @torch.no_grad()
     def encode(self, x: torch.Tensor, level: int) -> CachedFeatures:
         """See `SplitNetwork`."""
-        with DirectConvolution():
-            f, skips = self._encode(x)
-            return CachedFeatures(level, f, skips, (), self._decode(f, skips))
+        f, skips = self._encode(x)
+        return CachedFeatures(level, f, skips, (), self._decode(f, skips))
 
     def decode(self, features: CachedFeatures, f: torch.Tensor, frozen_statistics: bool = True) -> torch.Tensor:
         """See `SplitNetwork`; statistics are not frozen."""
         del frozen_statistics
-        with DirectConvolution():
-            return self._decode(f, features.skips)
+        return self._decode(f, features.skips)
 
     def local(self, features: CachedFeatures, output_box: Box) -> LocalDecode:
         """See `SplitNetwork`: the whole window."""
