@@ -49,7 +49,7 @@ class Way:
 
 def _bfloat16() -> contextlib.AbstractContextManager[Any]:
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        raise RuntimeError("this CPU has no instructions for it; torch would take some 200 times as long")
+        raise RuntimeError("this CPU has no instructions for it; torch would take very long")
     return torch.autocast("cpu", torch.bfloat16)
 
 

@@ -39,6 +39,11 @@ def torch_s_threads():
     return torch.get_num_threads()
 
 
+def torch_s_threads_after(folder, deaths):
+    """In the process that is started in place of those that died."""
+    return die_at_first(folder, deaths), torch_s_threads()
+
+
 def refuse(error):
     """An error of the job's own."""
     raise error

@@ -13,7 +13,15 @@ import pytest
 from context_propagation.core.errors import UserInputError
 from context_propagation.training import processes
 from context_propagation.training.processes import run_in_parallel
-from worker_jobs import die_at_first, map_in_a_process_of_its_own, refuse, stay, told_threads, torch_s_threads
+from worker_jobs import (
+    die_at_first,
+    map_in_a_process_of_its_own,
+    refuse,
+    stay,
+    told_threads,
+    torch_s_threads,
+    torch_s_threads_after,
+)
 
 SCRIPT = """
 import signal, sys
@@ -94,10 +102,11 @@ def test_each_process_is_told_to_use_one_thread(monkeypatch):
 
 
 @pytest.mark.long  # imports torch in each process
-def test_torch_has_one_thread_in_each_process(monkeypatch):
+def test_torch_has_one_thread_in_each_process_also_in_place_of_one_that_died(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    jobs = [partial(torch_s_threads_after, tmp_path, 1), torch_s_threads]
 
-    assert run_in_parallel([torch_s_threads, torch_s_threads], "jobs", 2) == [1, 1]
+    assert run_in_parallel(jobs, "jobs", 2) == [(2, 1), 1]
 
 
 @pytest.mark.quick(attempts=1)
