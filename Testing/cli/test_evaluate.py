@@ -19,6 +19,7 @@ from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.simulated_case import CaseJob, CaseSession, FusionRow
+from context_propagation.training import processes
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 
 pytestmark = pytest.mark.long
@@ -117,6 +118,13 @@ def test_the_summary_says_how_it_was_made(place):
     (picture,) = (place / "out").glob("typical-*.png")
     assert picture.stat().st_size > 1000
     assert f"{picture.name}: ball_00" in text
+
+
+def test_what_is_finished_is_only_read_and_starts_no_process(place, monkeypatch):
+    monkeypatch.setattr(processes, "_finished", lambda *_: pytest.fail("a process would have started"))
+    two_processes = [*command(place, "clean", place / "out")[:-3], "2", "--device", "cpu"]
+
+    assert main(two_processes) == 0
 
 
 def test_a_protocol_trains_the_rows_that_it_names_with_the_network_that_it_names(place, tmp_path):

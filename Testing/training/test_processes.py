@@ -82,6 +82,18 @@ def test_results_are_in_the_order_of_the_jobs(tmp_path):
     assert f"process-{os.getpid()}" in {path.name for path in tmp_path.glob("process-*")}  # one worker is this process
 
 
+@pytest.mark.quick(finished=2)
+@pytest.mark.parametrize("finished", [0, 2, 3])
+def test_jobs_that_were_done_before_run_in_this_process_and_the_others_do_not(tmp_path, finished):
+    leaves = [tmp_path / str(number) for number in range(3)]
+    for path in leaves[3 - finished :]:
+        path.touch()
+
+    ran_in = run_in_parallel([os.getpid] * 3, "jobs", 2, leaves=leaves)
+
+    assert [process == os.getpid() for process in ran_in] == [False] * (3 - finished) + [True] * finished
+
+
 def test_a_job_may_start_processes_of_its_own():
     jobs = [partial(map_in_a_process_of_its_own, [-1, 2]), partial(map_in_a_process_of_its_own, [-3])]
     assert run_in_parallel(jobs, "jobs", 2) == [[1, 2], [3]]

@@ -46,7 +46,9 @@ class PhantomData:
 
     def make(self, names: Sequence[str], workers: int | None) -> None:
         """Generate the cases."""
-        run_in_parallel([partial(self.training_case, name) for name in sorted(set(names))], "phantoms", workers)
+        ordered = sorted(set(names))
+        leaves = [self.work / "data" / "labels" / f"{name}.json" for name in ordered]
+        run_in_parallel([partial(self.training_case, name) for name in ordered], "phantoms", workers, (), leaves)
 
     def training_case(self, name: str) -> LabelledCase:
         """A case; all of its style is told to an oracle."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings
@@ -26,7 +25,7 @@ from context_propagation.evaluation.results import CaseRow
 from context_propagation.evaluation.rows import FUSION, NEEDED_NO_EDIT, ORACLE, PAPER_PAIR, TRAINED_ROWS
 from context_propagation.evaluation.simulated_case import CaseJob, FusionRow
 from context_propagation.evaluation.stage_clock import StageClock
-from context_propagation.training.base.base_training import train_base_model
+from context_propagation.training.base.base_training import BaseTraining
 from context_propagation.training.fusion.fusion_controls import InputsShown
 from context_propagation.training.fusion.fusion_example import load_example
 from context_propagation.training.fusion.fusion_jobs import (
@@ -34,6 +33,7 @@ from context_propagation.training.fusion.fusion_jobs import (
     ExampleRecipe,
     NetworkJob,
     cache_examples,
+    examples_file,
     train_network,
 )
 from context_propagation.training.fusion.fusion_training import TrainingSettings
@@ -89,10 +89,16 @@ def evaluate(request: EvaluateRequest) -> str:
     clock = StageClock()
     with clock.stage("images"):
         data.make([name for cases in folds.values() for name in cases.names], request.jobs)
-    trainings = [partial(train_base_model, *_base_training(request, plan, data, c)) for c in folds.values()]
+    trainings = [_base_training(request, plan, data, cases) for cases in folds.values()]
     workers = processes_for(request.device, request.jobs)
     with clock.stage("base training"):
-        run_in_parallel(trainings, "base models", workers, [f"fold {fold}" for fold in folds])
+        run_in_parallel(
+            [training.run for training in trainings],
+            "base models",
+            workers,
+            [f"fold {fold}" for fold in folds],
+            [training.leaves for training in trainings],
+        )
     lines: list[CaseRow] = []
     far_thresholds: dict[str, FarThresholds] = {}
     failed, notes = 0, data.style_counts(folds)
@@ -113,10 +119,12 @@ def evaluate(request: EvaluateRequest) -> str:
 
 def _base_training(
     request: EvaluateRequest, plan: EvaluationPlan, data: EvaluationData, cases: FoldCases
-) -> tuple[Any, ...]:
-    """Arguments of `train_base_model` for one fold."""
-    training = [data.training_case(name) for name in cases.base]
-    return plan.model, training, data.task, data.work / "base", plan.base_epochs, plan.seed, request.device
+) -> BaseTraining:
+    """Of one fold."""
+    training = tuple(data.training_case(name) for name in cases.base)
+    return BaseTraining(
+        plan.model, training, data.task, data.work / "base", plan.base_epochs, plan.seed, request.device
+    )
 
 
 def _commits(output: Path) -> list[str]:
@@ -183,8 +191,8 @@ class _Fold:
 
     def base_model(self) -> ModelSource:
         """Trained on this fold's base cases, on clean images."""
-        folder = train_base_model(*_base_training(self.request, self.plan, self.data, self.cases))
-        return ModelSource(folder, device=self.request.device)
+        training = _base_training(self.request, self.plan, self.data, self.cases)
+        return ModelSource(training.run(), device=self.request.device)
 
     def at_level(
         self, base: ModelSource, level: int, rows: Sequence[tuple[str, InputsShown]], main: bool
@@ -226,6 +234,7 @@ class _Fold:
                 f"fold {self.fold}, level {level}, cases",
                 self.workers,
                 [job.case.name for job in jobs],
+                [_lines_file(job, folder) for job in jobs],
             )
         lines = [line for of_case in results for line in of_case]
         if main:
@@ -275,6 +284,7 @@ class _Fold:
                 f"fold {self.fold}, level {settings.level}, networks",
                 self.workers,
                 [job.name for job in jobs],
+                [job.weights for job in jobs],
             )
         return [
             FusionRow(row, jobs_of_row[0].architecture, inputs_shown, tuple(job.weights for job in jobs_of_row))
@@ -301,7 +311,9 @@ class _Fold:
         folder = self.folder(recipe.settings.level) / "examples"
         jobs = [partial(cache_examples, base, case, recipe, folder) for case in cases]
         label = f"fold {self.fold}, level {recipe.settings.level}, simulated edits"
-        return [example for of_case in run_in_parallel(jobs, label, self.workers, names) for example in of_case]
+        leaves = [examples_file(case, folder) for case in cases]
+        found = run_in_parallel(jobs, label, self.workers, names, leaves)
+        return [example for of_case in found for example in of_case]
 
 
 def _channels(examples: Sequence[tuple[int, Path]]) -> int:
@@ -311,9 +323,13 @@ def _channels(examples: Sequence[tuple[int, Path]]) -> int:
     return int(load_example(examples[0][1]).inputs.f.shape[1])
 
 
+def _lines_file(job: CaseJob, folder: Path) -> Path:
+    return folder / f"{job.case.name}.json"
+
+
 def _kept(job: CaseJob, folder: Path) -> list[CaseRow]:
     """A case's lines: those on disk where it was evaluated before."""
-    path = folder / f"{job.case.name}.json"
+    path = _lines_file(job, folder)
     if path.is_file():
         return [CaseRow(**line) for line in json.loads(path.read_text(encoding="utf-8"))]
     lines = evaluate_case(job)

@@ -36,6 +36,7 @@ from context_propagation.training.fusion.fusion_jobs import (
     ExampleRecipe,
     NetworkJob,
     cache_examples,
+    examples_file,
     train_network,
 )
 from context_propagation.training.fusion.fusion_training import TrainingSettings
@@ -198,7 +199,9 @@ def _train(request: TrainFusionRequest, fold: _Fold, settings: SessionSettings, 
         name, of_training = row.replace(" ", "-"), replace(usual, inputs_shown=inputs_shown)
         jobs.append(NetworkJob(name, fold.base, 0, architecture, of_training, training, validation, work / "networks"))
     names = [job.name for job in jobs]
-    weights = run_in_parallel([partial(train_network, job) for job in jobs], "networks", _workers(request), names)
+    leaves = [job.weights for job in jobs]
+    trainings = [partial(train_network, job) for job in jobs]
+    weights = run_in_parallel(trainings, "networks", _workers(request), names, leaves)
     return [
         FusionRow(row, architecture, inputs_shown, (path,))
         for (row, inputs_shown), path in zip(ROWS, weights, strict=True)
@@ -214,9 +217,10 @@ def _examples(
     work: Path,
 ) -> tuple[Path, ...]:
     recipe = ExampleRecipe(settings, request.edits_per_case, request.seed, styles)
-    jobs = [partial(cache_examples, base, case, recipe, work / "examples") for case in cases]
-    names = [case.name for case in cases]
-    found = run_in_parallel(jobs, "simulated edits", _workers(request), names)
+    folder, names = work / "examples", [case.name for case in cases]
+    jobs = [partial(cache_examples, base, case, recipe, folder) for case in cases]
+    leaves = [examples_file(case, folder) for case in cases]
+    found = run_in_parallel(jobs, "simulated edits", _workers(request), names, leaves)
     return tuple(path for of_case in found for _, path in of_case)
 
 

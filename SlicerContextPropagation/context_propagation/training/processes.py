@@ -35,7 +35,11 @@ SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def run_in_parallel(
-    jobs: Iterable[Callable[[], Any]], description: str, workers: int | None = None, names: Sequence[str] = ()
+    jobs: Iterable[Callable[[], Any]],
+    description: str,
+    workers: int | None = None,
+    names: Sequence[str] = (),
+    leaves: Sequence[Path] = (),
 ) -> list[Any]:
     """Run jobs in processes of their own, with a progress bar; results in the order of the jobs.
 
@@ -48,6 +52,8 @@ def run_in_parallel(
         description: Of the progress bar.
         workers: Processes at a time; None for one per CPU core. A single one is this process.
         names: Of the jobs, for errors; their numbers by default.
+        leaves: The file that each job leaves last. A job whose file is there has only to read it, and does so in this
+            process: to start another, and what it must import, takes longer.
 
     Raises:
         UserInputError: Jobs did not end in any of their attempts, because a process died.
@@ -57,9 +63,10 @@ def run_in_parallel(
     workers = workers or available_cores()
     if workers == 1:
         return [job() for job in tqdm(jobs, desc=description, disable=None)]
-    results: dict[int, Any] = {}
+    done = [number for number, path in enumerate(leaves) if path.is_file()]
+    results: dict[int, Any] = {number: jobs[number]() for number in done}
     deaths: Counter[int] = Counter()
-    with tqdm(total=len(jobs), desc=description, disable=None) as bar:
+    with tqdm(total=len(jobs), initial=len(done), desc=description, disable=None) as bar:
         while len(results) < len(jobs):
             left = {number: job for number, job in enumerate(jobs) if number not in results}
             with TemporaryDirectory(ignore_cleanup_errors=True) as started:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from context_propagation.training.base.nnunet_training import train_nnunet
+from context_propagation.training.base.nnunet_training import nnunet_record, train_nnunet
 from context_propagation.training.base.psnn_settings import PsnnTrainingSettings
+from context_propagation.training.base.psnn_training import RECORD as PSNN_RECORD
 from context_propagation.training.base.psnn_training import train_psnn
 from context_propagation.training.labelled_cases import LabelledCase, NnunetTask
 
 STEPS_PER_EPOCH = 40
 
 
-def train_base_model(
-    model: str, cases: Sequence[LabelledCase], task: NnunetTask, work: Path, epochs: int, seed: int, device: str
-) -> Path:
-    """Train, or return the folder of an identical training that is finished.
+@dataclass(frozen=True)
+class BaseTraining:
+    """A training and all that decides it.
 
-    Args:
+    Attributes:
         model: "nnU-Net" or "PSNN"; the latter is the two-stream chain where the task has two channels.
         cases: The training cases.
         task: What is segmented.
@@ -29,20 +28,47 @@ def train_base_model(
         epochs: Of 40 steps each; for a chain, of each of its networks.
         seed: Of weights and patches.
         device: "auto", "cpu", "cuda" or "mps", for a PSNN; nnU-Net trains on the CPU.
-
-    Returns:
-        The model's folder.
     """
-    if model == "nnU-Net":
-        return train_nnunet(cases, task, work, epochs=epochs, iterations_per_epoch=STEPS_PER_EPOCH, seed=seed)
-    settings = PsnnTrainingSettings(
-        chain=len(task.channel_names) == 2,
-        channel_names=task.channel_names,
-        target_name=task.label,
-        epochs=epochs,
-        steps_per_epoch=STEPS_PER_EPOCH,
-        seed=seed,
-    )
-    text = json.dumps([asdict(settings), [case.name for case in cases]])
-    work.mkdir(parents=True, exist_ok=True)
-    return train_psnn(cases, work / f"psnn-{hashlib.sha256(text.encode()).hexdigest()[:12]}", settings, device=device)
+
+    model: str
+    cases: tuple[LabelledCase, ...]
+    task: NnunetTask
+    work: Path
+    epochs: int
+    seed: int
+    device: str = "cpu"
+
+    def run(self) -> Path:
+        """Train, or find an identical training that is finished.
+
+        Returns:
+            The model's folder.
+        """
+        if self.model == "nnU-Net":
+            return train_nnunet(self.cases, self.task, self.work, **self._of_nnunet())
+        self.work.mkdir(parents=True, exist_ok=True)
+        return train_psnn(self.cases, self._psnn_folder(), self._of_psnn(), device=self.device)
+
+    @property
+    def leaves(self) -> Path:
+        """The file that it leaves last."""
+        if self.model == "nnU-Net":
+            return nnunet_record(self.cases, self.task, self.work, **self._of_nnunet())
+        return self._psnn_folder() / PSNN_RECORD
+
+    def _of_nnunet(self) -> dict[str, int]:
+        return {"epochs": self.epochs, "iterations_per_epoch": STEPS_PER_EPOCH, "seed": self.seed}
+
+    def _of_psnn(self) -> PsnnTrainingSettings:
+        return PsnnTrainingSettings(
+            chain=len(self.task.channel_names) == 2,
+            channel_names=self.task.channel_names,
+            target_name=self.task.label,
+            epochs=self.epochs,
+            steps_per_epoch=STEPS_PER_EPOCH,
+            seed=self.seed,
+        )
+
+    def _psnn_folder(self) -> Path:
+        text = json.dumps([asdict(self._of_psnn()), [case.name for case in self.cases]])
+        return self.work / f"psnn-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

@@ -99,9 +99,8 @@ def train_nnunet(
         MissingDependencyError: nnU-Net is not installed.
     """
     require("nnunetv2", extra="nnunet")
-    ordered = sorted({case.name: case for case in cases}.values(), key=lambda case: case.name)
-    names = tuple(case.name for case in ordered)
-    training = _Training(task, names, _hash_of_data(ordered, task), epochs, iterations_per_epoch, seed)
+    ordered = _ordered(cases)
+    training = _training(ordered, task, epochs, iterations_per_epoch, seed)
     finished = work_dir / training.folder_name
     if (finished / RECORD).is_file():
         logger.info("Using the finished training in %s", finished)
@@ -111,6 +110,31 @@ def train_nnunet(
         _run_nnunet(training, ordered, partial, progress or _no_progress)
         (partial / RECORD).write_text(json.dumps(asdict(training), indent=2) + "\n")
     return _model_folder(finished, task)
+
+
+def nnunet_record(
+    cases: Sequence[LabelledCase],
+    task: NnunetTask,
+    work_dir: Path,
+    *,
+    epochs: int,
+    iterations_per_epoch: int,
+    seed: int,
+) -> Path:
+    """The file that `train_nnunet`, called alike, leaves last."""
+    training = _training(_ordered(cases), task, epochs, iterations_per_epoch, seed)
+    return work_dir / training.folder_name / RECORD
+
+
+def _ordered(cases: Sequence[LabelledCase]) -> list[LabelledCase]:
+    return sorted({case.name: case for case in cases}.values(), key=lambda case: case.name)
+
+
+def _training(
+    ordered: Sequence[LabelledCase], task: NnunetTask, epochs: int, iterations_per_epoch: int, seed: int
+) -> _Training:
+    names = tuple(case.name for case in ordered)
+    return _Training(task, names, _hash_of_data(ordered, task), epochs, iterations_per_epoch, seed)
 
 
 def _no_progress(stage: str, fraction: float) -> None:

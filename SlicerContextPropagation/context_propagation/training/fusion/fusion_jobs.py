@@ -55,13 +55,18 @@ def cache_examples(
         For each example the base model's fold (its number in the model's order) and its file; none where the base
         model's prediction needs no edit.
     """
-    done = folder / f"{case.name}.copy{case.copy}.json"
+    done = examples_file(case, folder)
     if not done.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         names = _write_examples(base.load(), case, recipe, folder)
         with whole_file(done) as partial_file:
             partial_file.write_text(json.dumps(names))
     return [(fold, folder / name) for fold, name in json.loads(done.read_text())]
+
+
+def examples_file(case: LabelledCase, folder: Path) -> Path:
+    """Lists a case's examples; the file that `cache_examples` leaves last."""
+    return folder / f"{case.name}.copy{case.copy}.json"
 
 
 def _write_examples(

@@ -59,11 +59,16 @@ class GeneralCase:
 
 def cached_examples(case: GeneralCase, folder: Path) -> Path:
     """Compute a case's examples once, and keep them in a file; it may hold none."""
-    path = folder / f"{case.name}.safetensors"
+    path = examples_file(case, folder)
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         save_examples(list(examples_of(case)), path)
     return path
+
+
+def examples_file(case: GeneralCase, folder: Path) -> Path:
+    """What `cached_examples` leaves."""
+    return folder / f"{case.name}.safetensors"
 
 
 def examples_of(case: GeneralCase) -> Iterator[GeneralExample]:

@@ -12,7 +12,7 @@ from context_propagation.core.bundle.shipped_bundle import shipped_bundle
 from context_propagation.core.phantom.anatomy import DifficultyName
 from context_propagation.core.phantom.phantom import Kind, PhantomSettings
 from context_propagation.core.phantom.space import Triple
-from context_propagation.training.base.base_training import train_base_model
+from context_propagation.training.base.base_training import BaseTraining
 from context_propagation.training.general.general_cases import GeneralCase
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 from context_propagation.training.phantom_cases import nnunet_task, phantom_case
@@ -68,7 +68,8 @@ class BaseRecipe:
         written: list[LabelledCase] = run_in_parallel(write, f"phantoms, {self.name}", 1)
         epochs = max(1, round(self.epochs * epochs))
         task, folder = nnunet_task(self.kind), work / "base" / self.kind
-        return ModelSource(train_base_model(self.model, written, task, folder, epochs, 0, "cpu"), device="cpu")
+        training = BaseTraining(self.model, tuple(written), task, folder, epochs, seed=0)
+        return ModelSource(training.run(), device="cpu")
 
     def cases(self, base: ModelSource, phantoms: int) -> Iterator[GeneralCase]:
         """Phantoms of all difficulties and spacings, images as they are and hard ones, all decoder levels."""

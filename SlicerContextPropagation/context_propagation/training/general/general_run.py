@@ -21,7 +21,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.propagation.general_network import GeneralFarNetwork
 from context_propagation.core.provenance import provenance
 from context_propagation.core.storage.whole_file import whole_folder
-from context_propagation.training.general.general_cases import GeneralCase, cached_examples
+from context_propagation.training.general.general_cases import GeneralCase, cached_examples, examples_file
 from context_propagation.training.general.general_example import GeneralExample, load_examples
 from context_propagation.training.general.general_recipe import BASES, BaseRecipe
 from context_propagation.training.general.general_thresholds import ALLOWED_REGRESSION, choose_general_thresholds
@@ -123,8 +123,10 @@ def _examples(
     for base in bases:
         source = base.trained(work, request.base_cases, request.base_epochs)
         cases: list[GeneralCase] = list(base.cases(source, request.phantoms))
-        jobs = [partial(cached_examples, case, work / "examples" / base.name) for case in cases]
-        files = run_in_parallel(jobs, f"simulated edits, {base.name}", request.jobs, [case.name for case in cases])
+        folder = work / "examples" / base.name
+        jobs = [partial(cached_examples, case, folder) for case in cases]
+        label, names = f"simulated edits, {base.name}", [case.name for case in cases]
+        files = run_in_parallel(jobs, label, request.jobs, names, [examples_file(case, folder) for case in cases])
         for case, file in zip(cases, files, strict=True):
             found[case.phantom.number % VALIDATES == 3].extend(_learnable(load_examples(file)))
     return found
