@@ -104,6 +104,40 @@ def test_every_row_is_measured_for_every_case_pick_and_scope(place):
     assert frame["drawn_exact"].all()
 
 
+def test_edit_after_edit_is_measured_for_slices_chosen_in_three_ways_and_beside_what_the_same_slices_give(place):
+    frame = pd.read_csv(place / "out" / "cases.csv")
+    second = frame[(frame["edits"] == 2) & (frame["scope"] == "whole")]
+    usual = {"paste", "update", "fusion", "contour interpolation, drawn slices"}
+
+    rows = {pick: set(lines["row"]) for pick, lines in second.groupby("pick")}
+
+    alone = {"fusion, one at a time, average", "fusion, one at a time, latest"}
+    assert rows == {"worst": usual | alone, "largest": usual, "suggested": usual}
+    figures = json.loads((place / "out" / "summary.json").read_text())["summary"]
+    assert {(item["pick"], item["row"]) for item in figures["edit_curves"]} >= {
+        ("suggested", "fusion"),
+        ("largest", "paste"),
+        ("worst", "contour interpolation, drawn slices"),
+    }
+
+
+def test_dsc_against_regression_is_tabled_and_drawn_for_ours_and_the_paper_s_at_every_allowed_rate(place):
+    curve = json.loads((place / "out" / "summary.json").read_text())["curve"]
+
+    points = {(point["row"], point["allowed"], point["pick"]) for point in curve}
+
+    rows, rates, picks = ("fusion", "paper's fusion"), (0.005, 0.01, 0.02, 0.03, 0.05), ("worst", "largest")
+    assert points == {(row, rate, pick) for row in rows for rate in rates for pick in picks}
+    assert "### DSC against regression rate" in (place / "out" / "summary.md").read_text(encoding="utf-8")
+    assert (place / "out" / "regression.png").stat().st_size > 1000
+    tested = pd.read_csv(place / "out" / "cases.csv")
+    for row in rows:  # at the protocol's own rate the curve holds the table's figure
+        of_row = tested[(tested["row"] == row) & (tested["edits"] == 1) & (tested["scope"] == "whole")]
+        for pick in picks:
+            (point,) = [p for p in curve if (p["row"], p["allowed"], p["pick"]) == (row, 0.02, pick)]
+            assert point["dsc"] == pytest.approx(of_row[of_row["pick"] == pick]["dsc"].mean(), abs=1e-4)
+
+
 def test_the_summary_says_how_it_was_made(place):
     text = (place / "out" / "summary.md").read_text(encoding="utf-8")
     figures = json.loads((place / "out" / "summary.json").read_text())
@@ -112,7 +146,8 @@ def test_the_summary_says_how_it_was_made(place):
     assert "CPU cores" in text
     assert "seed 0" in text
     assert figures["protocol"]["name"] == "balls"
-    assert set(figures["far_thresholds"]["fold 0, level 2"]) == {"add", "remove"}
+    for row in ("fusion", "paper's fusion"):
+        assert set(figures["far_thresholds"][f"fold 0, level 2, {row}"]) == {"add", "remove"}
     assert (place / "out" / "rows.png").stat().st_size > 1000
     assert (place / "out" / "edits.png").stat().st_size > 1000
     (picture,) = (place / "out").glob("typical-*.png")
@@ -158,9 +193,9 @@ def job_of(place: Path, thresholds: FarThresholds = FarThresholds()) -> CaseJob:
     channels = load_file(weights)["correction.weight"].shape[0]
     data = level.parent.parent / "data"
     case = LabelledCase("ball_000", (data / "images" / "ball_000.nii.gz",), data / "labels" / "ball_000.nii.gz")
-    row = FusionRow("fusion", FusionSettings("residual", channels, 1.0), "edit", (weights,))
+    row = FusionRow("fusion", FusionSettings("residual", channels, 1.0), "edit", (weights,), thresholds)
     base = ModelSource(model, device="cpu")
-    return CaseJob("0", base, case, SessionSettings(), (row,), thresholds, interpolation=False)
+    return CaseJob("0", base, case, SessionSettings(), (row,), interpolation=False)
 
 
 @pytest.mark.parametrize("thresholds", [FarThresholds(), FarThresholds(0.4, 0.9)])
@@ -189,7 +224,9 @@ def test_an_interrupted_run_computes_only_what_is_missing(place, run, tmp_path):
 
     assert result.code == 0
     took = {name.strip(): int(n) for name, n in re.findall(r"([a-z ]+) (\d+) s", result.out.partition("took: ")[2])}
-    assert list(took) == ["images", "base training", "examples", "fusion training", "far thresholds", "testing"]
+    assert list(took) == [
+        *("images", "base training", "examples", "fusion training", "far thresholds", "testing", "regression curve"),
+    ]
     assert took["base training"] == 0  # it was kept
     after = pd.read_csv(copied / "cases.csv")
     timed = ["seconds"]

@@ -8,7 +8,7 @@ import pytest
 
 from context_propagation.core.errors import MissingDependencyError
 from context_propagation.core.image.slices import SliceEdit
-from context_propagation.evaluation.contour_interpolation import interpolated_between
+from context_propagation.evaluation.contour_interpolation import interpolated_between, interpolated_through
 
 pytestmark = pytest.mark.long  # the filter's first run on a machine compiles it, about eight seconds
 pytest.importorskip("itkwasm_morphological_contour_interpolation")
@@ -167,6 +167,30 @@ def test_contours_that_touch_the_picture_s_border_are_interpolated():
     assert heights == sorted(heights)
     assert (heights[0], heights[-1]) == (10, 20)
     assert 10 < heights[2] < 20
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_between_drawn_slices_the_contours_are_interpolated_and_beyond_them_the_baseline_stays(axis):
+    """Drawn in any order; an axis of another length than the picture's sides."""
+    baseline = stack([6] * SLICES)
+    edits = [SliceEdit(axis, index, disc(radius)) for index, radius in ((16, 6), (6, 6), (11, 14))]
+
+    result = np.moveaxis(interpolated_through(np.moveaxis(baseline, 0, axis), edits), axis, 0)
+
+    one = interpolated_between(baseline, SliceEdit(0, 11, disc(14)), 5)  # its key frames are the other two drawings
+    assert np.array_equal(result, one)
+    assert np.array_equal(baseline, stack([6] * SLICES))
+
+
+def test_beside_an_empty_drawing_the_baseline_stays():
+    baseline = stack([6] * SLICES)
+    edits = [SliceEdit(0, 6, disc(10)), SliceEdit(0, 11, np.zeros((SIDE, SIDE), bool)), SliceEdit(0, 16, disc(10))]
+
+    result = interpolated_through(baseline, edits)
+
+    drawn = [6, 11, 16]
+    assert [int(result[index].sum()) for index in drawn] == [int(edit.mask.sum()) for edit in edits]
+    assert np.array_equal(np.delete(result, drawn, 0), np.delete(baseline, drawn, 0))
 
 
 def test_the_baseline_is_left_as_it_was():

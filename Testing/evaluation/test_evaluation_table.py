@@ -11,7 +11,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.propagation.fusion_network import FarThresholds
 from context_propagation.evaluation.markdown import to_markdown
 from context_propagation.evaluation.plan import EvaluationPlan
-from context_propagation.evaluation.report import COUNTS, write_results
+from context_propagation.evaluation.report import COUNTS, Written, write_results
 from context_propagation.evaluation.results import (
     COLUMNS,
     BetterInterpolation,
@@ -30,18 +30,9 @@ from context_propagation.evaluation.summary import (
     successful,
     summarise,
 )
+from evaluation_lines import line
 
 pandas = pytest.importorskip("pandas")
-
-
-def line(**changes) -> dict:
-    usual = {
-        "fold": 0, "case": "a", "pick": "worst", "level": 2, "edits": 1, "row": "fusion", "scope": "whole", "slice": 5,
-        "dsc": 0.8, "hd95_mm": 3.0, "sensitivity": 0.7, "specificity": 0.999, "surface_dice_2mm": 0.9,
-        "added_path_length_mm": 120.0, "regressed_slices": 1, "untouched_slices": 10, "far_voxels_changed": 5,
-        "far_voxels": 1000, "new_islands": 0, "seam_mm2": 12.0, "drawn_exact": True, "seconds": 1.5, "error": "",
-    }  # fmt: skip
-    return {**usual, **changes}
 
 
 def frame(*lines: dict):
@@ -360,7 +351,10 @@ def test_the_level_table_shows_update_fusion_and_its_control_at_every_level_and_
 def test_the_edits_table_shows_every_number_of_edits_in_order():
     lines = [line(row="baseline", edits=1, dsc=0.5), *(line(edits=n, dsc=n / 10) for n in (3, 1, 2))]
     table = table_lines(to_markdown(summarise(frame(*lines))), "DSC on the whole volume by number of edits")
-    assert table == [["row", "cases", "1", "2", "3"], ["fusion", "1", "0.100", "0.200", "0.300"]]
+    assert table == [
+        ["row", "cases", "1", "2", "3", "area from 0", "edits to .90"],
+        ["fusion", "1", "0.100", "0.200", "0.300", "0.233", "4.00 (0.0 % of cases)"],  # area (.3 + .15 + .25) / 3
+    ]
 
 
 def test_numbers_of_edits_are_compared_on_the_cases_that_have_them_all():
@@ -467,12 +461,13 @@ def test_the_main_tables_show_level_two_after_the_first_edit_unless_told_otherwi
     assert main_level(summarise(frame(line(level=3)))) == 3
 
 
-THRESHOLDS = {"fold 0, level 2": FarThresholds(add=0.2, remove=0.995)}
+THRESHOLDS = {"fold 0, level 2, fusion": FarThresholds(add=0.2, remove=0.995)}
 
 
-def written(folder, lines: list[dict], edits: int = 1, **more) -> int:
+def written(folder, lines: list[dict], edits: int = 1, notes=(), curve=()) -> int:
     protocol = EvaluationPlan("balls", "balls", edits=edits, test_folds=(0, 2), other_levels=())
-    return write_results([CaseRow(**one) for one in lines], protocol, "evaluate", THRESHOLDS, ["abc"], folder, **more)
+    rows = [CaseRow(**one) for one in lines]
+    return write_results(Written(protocol, "evaluate", ["abc"], list(notes), rows, THRESHOLDS, list(curve)), folder)
 
 
 def test_counts_are_whole_numbers_in_the_csv_also_beside_a_failure_that_lacks_them(tmp_path):
@@ -511,11 +506,11 @@ def test_the_summary_begins_with_what_was_measured_and_ends_with_the_far_thresho
     assert "seed 0" in head[-2]
     assert "{" not in text
     assert table_lines(text, "Far thresholds") == [
-        ["fold and level", "add", "remove"],
-        ["fold 0, level 2", "0.2", "0.995"],
+        ["fold, level, row", "add", "remove"],
+        ["fold 0, level 2, fusion", "0.2", "0.995"],
     ]
     figures = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
-    assert figures["far_thresholds"] == {"fold 0, level 2": {"add": 0.2, "remove": 0.995}}
+    assert figures["far_thresholds"] == {"fold 0, level 2, fusion": {"add": 0.2, "remove": 0.995}}
     assert figures["notes"] == ["styles: 3 tight, 2 generous"]
 
 

@@ -56,12 +56,13 @@ def test_every_value_is_read(protocol):
         rows = ["fusion", "oracle"]
         edits = 10
         several_edits_cases = 11
+        regression_rates = [0, 0.5]
         seed = 12
     """
     )
     assert protocol(text) == EvaluationPlan(
         "mine", "cases", "", "higher", 14, "PSNN", "observer style",
-        (1, 3, 4), 2, 3, 4, 5, 13, 6, (2,), 8.0, ("fusion", "oracle"), 10, 11,
+        (1, 3, 4), 2, 3, 4, 5, 13, 6, (2,), 8.0, ("fusion", "oracle"), 10, 11, (0, 0.5),
         level=1, fusion="attention", width=0.5, most_hidden=16, epochs=7, averaging=0.75, edits_per_case=8,
         augmented_copies=9,
         contour_styles=15, allowed_regression=0.25, seed=12,
@@ -71,6 +72,11 @@ def test_every_value_is_read(protocol):
 
 def test_a_whole_number_will_do_for_a_width(protocol):
     assert protocol(NAMED + "width = 2").width == 2
+
+
+def test_a_rate_that_is_no_share_is_refused(protocol):
+    said = refusal(protocol, NAMED + "regression_rates = [0.01, 1.5]")
+    assert "regression_rates has 1.5; give shares from 0 to 1" in said
 
 
 def test_there_may_be_no_other_level(protocol):

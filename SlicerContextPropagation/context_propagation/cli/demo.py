@@ -102,12 +102,13 @@ def _job(bundle: Path, case: LabelledCase) -> CaseJob:
     if loaded.fusion is None:
         raise UserInputError(f"'{bundle}' has no fusion network; make it again: context-propagation build-demo")
     architecture = loaded.fusion.networks[0].settings
+    far_thresholds = loaded.fusion.far_thresholds
     rows = (
-        FusionRow("fusion", architecture, "edit", (bundle / "fusion_all.safetensors",)),
-        FusionRow("no-edit control", architecture, "no edit", (bundle / CONTROL,)),
+        FusionRow("fusion", architecture, "edit", (bundle / "fusion_all.safetensors",), far_thresholds),
+        FusionRow("no-edit control", architecture, "no edit", (bundle / CONTROL,), far_thresholds),
     )
     base = ModelSource(bundle / "model", device="cpu")
-    return CaseJob("demo", base, case, loaded.settings(), rows, loaded.fusion.far_thresholds, interpolation=False)
+    return CaseJob("demo", base, case, loaded.settings(), rows, interpolation=False)
 
 
 def _redraw_worst_slice(job: CaseJob, initial: Path, edited: Path) -> int:
@@ -115,7 +116,7 @@ def _redraw_worst_slice(job: CaseJob, initial: Path, edited: Path) -> int:
     session = CaseSession(job)
     image = sitk.ReadImage(str(initial))
     mask = sitk.GetArrayFromImage(image)
-    edit = session.edit("worst", mask > 0)
+    edit = session.next_edit("worst", mask > 0, ())
     if edit is None:
         raise UserInputError("The prediction equals the truth: there is nothing to redraw; build the demo again")
     mask[edit.place] = edit.mask

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,23 @@ from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.measures.accuracy import SCOPES, measure_scopes
 from context_propagation.core.measures.appearance import new_islands, seam_mm2
 from context_propagation.core.measures.regression import far_voxels_changed, regressed_slices
+from context_propagation.core.propagation.fusion_network import Fusion
 from context_propagation.core.propagation.general_far import FarNetworks
 from context_propagation.core.session.preview import Preview
 from context_propagation.core.session.session import Session
+from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.evaluation.calibration import calibrated
-from context_propagation.evaluation.contour_interpolation import STEPS, interpolated_between, prepare_interpolation
+from context_propagation.evaluation.contour_interpolation import (
+    STEPS,
+    interpolated_between,
+    interpolated_through,
+    prepare_interpolation,
+)
 from context_propagation.evaluation.results import CaseRow
 from context_propagation.evaluation.rows import (
+    ALL_PICKS,
     CALIBRATION,
+    DRAWN_INTERPOLATION,
     FUSION,
     GENERAL_PAIR,
     NEEDED_NO_EDIT,
@@ -108,31 +118,68 @@ class _CaseEvaluation(CaseSession):
         return rows
 
     def several_edits(self) -> Iterator[CaseRow]:
-        """Edit after edit, each on the slice that is then the worst, in a session as a user has it (Fig. 8)."""
-        settings, fusion = self.job.settings, self.fusions.get("fusion")
-        alone = replace(settings, several_edits="one at a time")
-        ways = {"update": (settings, None)}
-        if fusion is not None:
-            ways |= {"fusion": (settings, fusion)}
-            ways |= {f"fusion, one at a time, {rule}": (replace(alone, far_rule=rule), fusion) for rule in FAR_RULES}
-        yield from self.edited_again_and_again("paste", None)
+        """Edit after edit in a session as a user has it (Fig. 8), and what else the same slices would give."""
         session = self.session
-        for row, way in ways.items():
-            session = session.restarted(*way)
-            yield from self.edited_again_and_again(row, session)
+        for pick in ALL_PICKS:
+            drawn: dict[str, list[SliceEdit]] = {}
+            for row, way in self.ways(pick).items():
+                session = session.restarted(*way)
+                drawn[row] = yield from self.edited_again_and_again(pick, row, session)
+            same = drawn.get(FUSION, drawn["update"])
+            yield from self.drawn_alone(pick, "paste", same, partial(pasted, self.baseline))
+            if self.job.interpolation:
+                yield from self.drawn_alone(
+                    pick, DRAWN_INTERPOLATION, same, partial(interpolated_through, self.baseline)
+                )
 
-    def edited_again_and_again(self, row: str, session: Session | None) -> Iterator[CaseRow]:
-        """Without a session the slices are only pasted; a case that needs no further edit stays as it is."""
+    def ways(self, pick: Pick) -> dict[str, tuple[SessionSettings, Fusion | None]]:
+        """The rows of several edits: settings and network of their sessions."""
+        settings, fusion = self.job.settings, self.fusions.get(FUSION)
+        ways: dict[str, tuple[SessionSettings, Fusion | None]] = {"update": (settings, None)}
+        if fusion is not None:
+            ways[FUSION] = (settings, fusion)
+            alone = replace(settings, several_edits="one at a time")
+            for rule in FAR_RULES if pick == "worst" else ():
+                ways[f"fusion, one at a time, {rule}"] = (replace(alone, far_rule=rule), fusion)
+        return ways
+
+    def edited_again_and_again(
+        self, pick: Pick, row: str, session: Session
+    ) -> Generator[CaseRow, None, list[SliceEdit]]:
+        """A case that needs no further edit stays as it is.
+
+        Returns:
+            The edits that were made.
+        """
         edits: list[SliceEdit] = []
         edited = EditedMask(self.baseline, 0.0)
-        for number in range(self.job.edits):
-            edit = self.edit("worst", edited.mask)
+        for number in range(1, self.job.edits + 1):
+            edit = self.next_edit(pick, edited.mask, edits, session)
             if edit is not None:
                 edits.append(edit)
-                edited = _timed(_edited, edited.mask, edit, session)
-            if number > 0:
-                for line in self.measured("worst", edits, row, edited):
-                    yield replace(line, edits=number + 1)
+                edited = _timed(_propagated, session, edit)
+            if edits and not self.is_in_the_table_of_one_edit(pick, row, number):
+                yield from self.after_edits(pick, edits, row, edited, number)
+        return edits
+
+    def drawn_alone(
+        self, pick: Pick, row: str, edits: Sequence[SliceEdit], make: Callable[[Sequence[SliceEdit]], np.ndarray]
+    ) -> Iterator[CaseRow]:
+        """A row that knows the drawn slices and nothing of the network."""
+        for number in range(1, self.job.edits + 1) if edits else ():
+            if not self.is_in_the_table_of_one_edit(pick, row, number):
+                yield from self.after_edits(pick, edits[:number], row, _timed(make, edits[:number]), number)
+
+    def is_in_the_table_of_one_edit(self, pick: Pick, row: str, number: int) -> bool:
+        """Such lines are there already; between one drawn slice and nothing there is nothing to interpolate."""
+        return number == 1 and (pick in PICKS or row == DRAWN_INTERPOLATION)
+
+    def after_edits(
+        self, pick: Pick, edits: Sequence[SliceEdit], row: str, edited: EditedMask, number: int
+    ) -> Iterator[CaseRow]:
+        """The lines of so many edits, of which fewer may have been needed."""
+        for line in self.measured(pick, edits, row, edited):
+            yield replace(line, edits=number)
 
     def measured(self, pick: Pick, edits: Sequence[SliceEdit], row: str, edited: EditedMask) -> Iterator[CaseRow]:
         """A line for each scope."""
@@ -172,5 +219,5 @@ def _fused(preview: Preview, fusion: FarNetworks) -> np.ndarray:
     return preview.fused_by(fusion).segmentation
 
 
-def _edited(mask: np.ndarray, edit: SliceEdit, session: Session | None) -> np.ndarray:
-    return pasted(mask, [edit]) if session is None else session.propagate([edit]).segmentation
+def _propagated(session: Session, edit: SliceEdit) -> np.ndarray:
+    return session.propagate([edit]).segmentation

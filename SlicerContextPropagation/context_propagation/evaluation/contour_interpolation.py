@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -44,6 +46,30 @@ def interpolated_between(baseline: np.ndarray, edit: SliceEdit, step: int) -> np
         if key is not None:
             low, high = sorted((key, edit.index))
             slices[low + 1 : high] = _between(slices[low], slices[high], high - low)
+    return result
+
+
+def interpolated_through(baseline: np.ndarray, edits: Sequence[SliceEdit]) -> np.ndarray:
+    """Fill the slices between the drawn ones; baseline outside of them, and beside an empty drawing.
+
+    Args:
+        baseline: bool `[K, J, I]`.
+        edits: The drawn slices, of one axis.
+
+    Returns:
+        bool `[K, J, I]`.
+
+    Raises:
+        MissingDependencyError: ITK's filter is not installed.
+    """
+    result = baseline.astype(bool)
+    slices = np.moveaxis(result, edits[0].axis, 0)
+    drawn = sorted(edits, key=lambda edit: edit.index)
+    for edit in drawn:
+        slices[edit.index] = edit.mask
+    for low, high in pairwise(drawn):
+        if low.mask.any() and high.mask.any():
+            slices[low.index + 1 : high.index] = _between(low.mask, high.mask, high.index - low.index)
     return result
 
 

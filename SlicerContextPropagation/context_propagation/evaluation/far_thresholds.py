@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -59,12 +59,10 @@ def choose_far_thresholds(
 ) -> FarThresholds:
     """The candidate with the best mean DSC among those with which the edits make few enough slices worse.
 
-    They serve every row of a table, so that rows differ by what their networks know and by nothing else.
-
     Args:
         jobs: Cases that neither the base model nor the fusion networks were trained on.
-        row: Whose networks are tried: those that are shipped.
-        folder: Where the choice is kept.
+        row: Whose network is tried.
+        folder: Where the trials are kept.
         copies: Of each case with augmented intensities that are tried too.
         allowed: Share of untouched slices, mean of both picks, that may lose more than 0.02 DSC on these cases.
         workers: Processes at a time.
@@ -72,23 +70,29 @@ def choose_far_thresholds(
     Returns:
         The most careful candidate, which changes nothing, where none is safe enough.
     """
-    record = folder / "far_thresholds.json"
+    return best_safe(kept_trials(jobs, row, folder, copies, workers), allowed)[0]
+
+
+def kept_trials(
+    jobs: Sequence[CaseJob], row: str, folder: Path, copies: int = 0, workers: int | None = None
+) -> list[Trial]:
+    """Every candidate on every edit of the cases; see `choose_far_thresholds`."""
+    record = folder / f"far-trials.{row.replace(' ', '-')}.json"
     rule = {
         "candidates": [asdict(one) for one in CANDIDATES],
-        "allowed mean of picks": allowed,
+        "cases": [job.case.name for job in jobs],
         "copies": copies,
     }
     if record.is_file() and (kept := json.loads(record.read_text(encoding="utf-8")))["rule"] == rule:
-        return FarThresholds(**kept["far_thresholds"])
+        return [Trial(*trial) for trial in kept["trials"]]
     alone = [replace(job, rows=tuple(of_job for of_job in job.rows if of_job.name == row)) for job in jobs]
     tried = [replace(job, case=case) for job in alone for case in with_copies([job.case], copies)]
-    found = run_in_parallel([partial(_trials, job) for job in tried], "far thresholds", workers)
-    chosen, rates = best_safe([trial for of_case in found for trial in of_case], allowed)
+    found = run_in_parallel([partial(_trials, job) for job in tried], f"far thresholds, {row}", workers)
+    trials = [trial for of_case in found for trial in of_case]
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"rule": rule, "far_thresholds": asdict(chosen), "validation_regression_rates": rates}
     with whole_file(record) as partial_file:
-        partial_file.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    return chosen
+        partial_file.write_text(json.dumps({"rule": rule, "trials": [astuple(trial) for trial in trials]}))
+    return trials
 
 
 def best_safe(trials: Sequence[Trial], allowed: float = ALLOWED_REGRESSION) -> tuple[FarThresholds, dict[str, float]]:

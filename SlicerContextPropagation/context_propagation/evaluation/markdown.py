@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from context_propagation.core.measures.accuracy import SCOPES
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.evaluation.regression_curve import CurvePoint, pooled
 from context_propagation.evaluation.results import MeasureSummary, Summary
 from context_propagation.evaluation.rows import FUSION, NO_EDIT, SCOPE_TITLES
 from context_propagation.evaluation.summary import main_edits, main_level
@@ -47,14 +48,28 @@ def to_markdown(summary: Summary, level: int | None = None, edits: int | None = 
         here = {"pick": pick, "level": level, "edits": edits}
         parts += [_accuracy_table(summary, here), _comparison_table(summary, here), _safety_table(summary, here)]
         parts += [_level_table(summary, here), _edits_table(summary, here), _other_measures_table(summary, here)]
-    parts += [_needed_no_edit(summary), _failures_table(summary)]
+    parts += [_edit_comparison_table(summary, level), _needed_no_edit(summary), _failures_table(summary)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def far_thresholds_table(far_thresholds: Mapping[str, FarThresholds]) -> str:
-    """A line for each "fold 0, level 2"."""
+    """A line for each "fold 0, level 2, fusion"."""
     cells = {(where,): {"add": f"{m.add:g}", "remove": f"{m.remove:g}"} for where, m in far_thresholds.items()}
-    return _titled("Far thresholds, chosen on validation cases", cells, ("fold and level",))
+    return _titled("Far thresholds, chosen on validation cases", cells, ("fold, level, row",))
+
+
+def curve_table(curve: Sequence[CurvePoint]) -> str:
+    """A line for each row and allowed regression rate."""
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for point in pooled(curve):
+        line = cells.setdefault((point.row, f"{100 * point.allowed:g} %"), {})
+        where = point.pick or "both"
+        line |= {f"{where}: DSC": f"{point.dsc:.4f}", f"{where}: regression rate": f"{100 * point.rate:.2f} %"}
+    return _titled(
+        "DSC against regression rate: far thresholds of each row's own, chosen on validation cases",
+        cells,
+        ("row", "allowed there"),
+    )
 
 
 # Tables. `here` names pick, level and edits; an item of the summary belongs to a table where these agree.
@@ -143,7 +158,25 @@ def _edits_table(summary: Summary, here: dict[str, Any]) -> str:
     cells: dict[tuple[str, ...], dict[str, str]] = {}
     for item in sorted(chosen, key=lambda item: (rows.index(item.row), item.edits)):
         cells.setdefault((item.row,), {"cases": str(item.cases)})[str(item.edits)] = mean_and_deviation(item, 3)
-    return _titled("DSC on the whole volume by number of edits", cells, ("row",))
+    for curve in _matching(summary.edit_curves, here, but="edits"):
+        if (curve.row,) in cells:
+            needed = f"{curve.edits_needed:.2f} ({_percent(curve.reached)} of cases)"
+            cells[(curve.row,)] |= {"area from 0": f"{curve.area:.3f}", "edits to .90": needed}
+    text = _titled("DSC on the whole volume by number of edits", cells, ("row",))
+    return f"{text}\n\n*edits to .90*: a case that never comes to it counts one edit more than were made."
+
+
+def _edit_comparison_table(summary: Summary, level: int) -> str:
+    cells = {
+        (f"{item.better} − {item.other}",): {
+            "mean difference": f"{item.mean_difference:+.3f}",
+            "p": f"{item.p:.2g}",
+            "cases": str(item.cases),
+        }
+        for item in summary.edit_comparisons
+        if item.level == level
+    }
+    return _titled("From edit to edit, paired Wilcoxon over cases", cells, ("difference of DSC",))
 
 
 def _needed_no_edit(summary: Summary) -> str:

@@ -45,8 +45,10 @@ class EvaluationPlan(FusionRecipe):
         other_levels: Decoder levels of the comparison (Tables III, IV), on the first test fold.
         paper_width: Width of the paper's network.
         rows: Names of the rows of the main tables that are trained; empty for all.
-        edits: Edits one after the other (Fig. 8), each on the slice that is then the worst.
-        several_edits_cases: Cases of a fold on which several edits are made.
+        edits: Edits one after the other (Fig. 8), each on the slice that is then the worst, largest or suggested.
+        several_edits_cases: At most so many cases of a fold on which several edits are made.
+        regression_rates: Allowed rates at which fusion and the paper's network choose their far thresholds once more,
+            for the curve of DSC against regression; empty for no curve.
     """
 
     name: str
@@ -66,8 +68,9 @@ class EvaluationPlan(FusionRecipe):
     other_levels: tuple[int, ...] = ()
     paper_width: float = 2.0
     rows: tuple[str, ...] = ()
-    edits: int = 4
-    several_edits_cases: int = 3
+    edits: int = 5
+    several_edits_cases: int = 20
+    regression_rates: tuple[float, ...] = (0.005, 0.01, 0.02, 0.03, 0.05)
 
 
 def read_plan(path: Path, quick: bool = False) -> EvaluationPlan:
@@ -100,8 +103,8 @@ def _checked(path: Path, values: dict[str, Any]) -> EvaluationPlan:
         if name not in known:
             raise UserInputError(f"'{path}' has '{name}', which no protocol has; known are {', '.join(known)}")
         example = getattr(_EXAMPLE, name)
-        kind = str if name == "rows" else int
-        if isinstance(example, tuple) and isinstance(value, list) and all(type(item) is kind for item in value):
+        kinds = {"rows": (str,), "regression_rates": (float, int)}.get(name, (int,))
+        if isinstance(example, tuple) and isinstance(value, list) and all(type(item) in kinds for item in value):
             values[name] = tuple(value)
         elif type(value) is not type(example) and not (type(example) is float and type(value) is int):
             raise UserInputError(f"'{path}': {name} = {value!r}; give a value like {example!r}")
@@ -142,6 +145,8 @@ def _check_ranges(path: Path, plan: EvaluationPlan) -> None:
             raise UserInputError(f"'{path}': {name} = {getattr(plan, name)}; give at least 1")
     if plan.several_edits_cases < 0:
         raise UserInputError(f"'{path}': several_edits_cases = {plan.several_edits_cases}; give 0 or more")
+    if wrong_rates := [rate for rate in plan.regression_rates if not 0 <= rate <= 1]:
+        raise UserInputError(f"'{path}': regression_rates has {wrong_rates[0]}; give shares from 0 to 1")
     if not 0 < plan.paper_width < math.inf:
         raise UserInputError(f"'{path}': paper_width = {plan.paper_width}; give a finite number above 0")
     if wrong := plan.wrong():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
+from context_propagation.evaluation.regression_curve import CurvePoint, pooled
 from context_propagation.evaluation.results import MeasureSummary
 from context_propagation.evaluation.rows import SCOPE_TITLES
 from context_propagation.evaluation.summary import main_edits, main_level, successful, summarise
@@ -28,6 +30,22 @@ def plot_edits(frame: pd.DataFrame, path: Path, level: int | None = None) -> Non
 def plot_rows(frame: pd.DataFrame, path: Path, level: int | None = None, edits: int | None = None) -> None:
     """Write `rows_figure` as a picture; the path's ending chooses the format, PNG at 120 dpi."""
     _save(rows_figure(frame, level, edits), path)
+
+
+def plot_curve(curve: Sequence[CurvePoint], path: Path) -> None:
+    """Write the regression rate against DSC, a line for each row, a panel for each pick, of all folds together."""
+    points = pooled(curve)
+    picks = [pick for pick in dict.fromkeys(point.pick for point in points) if pick is not None]
+    figure = _figure(4.5 * len(picks), 4)
+    for axes, pick in zip(figure.subplots(1, len(picks), squeeze=False)[0], picks, strict=True):
+        for row in dict.fromkeys(point.row for point in points):
+            here = [point for point in points if (point.row, point.pick) == (row, pick)]
+            axes.plot([100 * point.rate for point in here], [point.dsc for point in here], marker="o", label=row)
+        axes.set_title(f"edited slice: {pick} ({here[0].cases} cases)")
+        axes.set_xlabel("slices made worse, %")
+    figure.axes[0].set_ylabel("DSC, whole volume")
+    figure.axes[0].legend(fontsize=8)
+    _save(figure, path)
 
 
 def edits_figure(frame: pd.DataFrame, level: int | None = None) -> Any:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from context_propagation.core.propagation.fusion_network import FarThresholds
 from context_propagation.core.provenance import provenance
-from context_propagation.evaluation.markdown import far_thresholds_table, to_markdown
+from context_propagation.evaluation.markdown import curve_table, far_thresholds_table, to_markdown
 from context_propagation.evaluation.plan import EvaluationPlan
-from context_propagation.evaluation.plots import plot_edits, plot_rows
+from context_propagation.evaluation.plots import plot_curve, plot_edits, plot_rows
+from context_propagation.evaluation.regression_curve import CurvePoint
 from context_propagation.evaluation.results import CaseRow, Summary
 from context_propagation.evaluation.summary import frame_of, summarise
 
@@ -33,6 +34,29 @@ COUNTS = (
 """Columns that stay whole numbers, also where a failure leaves them empty."""
 
 
+@dataclass
+class Written:
+    """All that an evaluation has found so far.
+
+    Attributes:
+        plan: What was evaluated.
+        command: How.
+        commits: At which the results were computed.
+        notes: Further lines on what was measured, say how many cases each style has.
+        lines: Of all cases.
+        far_thresholds: Of each test fold, level and row that chose them, on validation cases.
+        curve: DSC against regression rate.
+    """
+
+    plan: EvaluationPlan
+    command: str
+    commits: Sequence[str]
+    notes: list[str] = field(default_factory=list)
+    lines: list[CaseRow] = field(default_factory=list)
+    far_thresholds: dict[str, FarThresholds] = field(default_factory=dict)
+    curve: list[CurvePoint] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class SavedSummary:
     """All of summary.json, whose keys are these.
@@ -41,7 +65,8 @@ class SavedSummary:
         made: How: command, versions, commits.
         protocol: What was evaluated.
         notes: Further lines on what was measured.
-        far_thresholds: Of each test fold and level.
+        far_thresholds: Of each test fold, level and row that chose them.
+        curve: DSC against regression rate.
         summary: The tables.
     """
 
@@ -49,44 +74,32 @@ class SavedSummary:
     protocol: EvaluationPlan
     notes: tuple[str, ...]
     far_thresholds: Mapping[str, FarThresholds]
+    curve: tuple[CurvePoint, ...]
     summary: Summary
 
 
-def write_results(
-    rows: Sequence[CaseRow],
-    plan: EvaluationPlan,
-    command: str,
-    far_thresholds: Mapping[str, FarThresholds],
-    commits: Sequence[str],
-    output: Path,
-    notes: Sequence[str] = (),
-) -> int:
-    """Write `cases.csv`, `summary.md`, `summary.json` and, of what was measured, `rows.png` and `edits.png`.
-
-    Args:
-        rows: The lines of all cases.
-        plan: What was evaluated.
-        command: How.
-        far_thresholds: For each test fold and level those of all rows, chosen on validation cases.
-        commits: At which the results were computed.
-        output: The folder.
-        notes: Further lines on what was measured, say how many cases each style has.
+def write_results(written: Written, output: Path) -> int:
+    """Write `cases.csv`, `summary.md`, `summary.json` and, of what was measured, pictures.
 
     Returns:
         How many cases failed.
     """
-    frame = frame_of(rows).astype(dict.fromkeys(COUNTS, "Int64"))
+    plan = written.plan
+    frame = frame_of(written.lines).astype(dict.fromkeys(COUNTS, "Int64"))
     frame.to_csv(output / "cases.csv", index=False, float_format="%.5g")
     summary = summarise(frame)
-    made = {"command": command, **provenance(), "computed at": ", ".join(commits)}
-    bullets = [*(f"{name}: {value}" for name, value in made.items()), _in_words(plan), *notes]
+    made = {"command": written.command, **provenance(), "computed at": ", ".join(written.commits)}
+    bullets = [*(f"{name}: {value}" for name, value in made.items()), _in_words(plan), *written.notes]
     head = f"# {plan.name}\n\n" + "\n".join(f"- {bullet}" for bullet in bullets)
-    parts = [head, to_markdown(summary, plan.level).rstrip(), far_thresholds_table(far_thresholds)]
+    parts = [head, to_markdown(summary, plan.level).rstrip()]
+    parts += [curve_table(written.curve), far_thresholds_table(written.far_thresholds)]
     text = "\n\n".join(part for part in parts if part) + "\n"
     (output / "summary.md").write_text(text, encoding="utf-8")
-    saved = SavedSummary(made, plan, tuple(notes), far_thresholds, summary)
+    saved = SavedSummary(made, plan, tuple(written.notes), written.far_thresholds, tuple(written.curve), summary)
     (output / "summary.json").write_text(json.dumps(asdict(saved), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     _plot(frame, summary, plan.level, output)
+    if written.curve:
+        plot_curve(written.curve, output / "regression.png")
     return len(summary.failed_cases)
 
 

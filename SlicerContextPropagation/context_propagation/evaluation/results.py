@@ -214,6 +214,52 @@ class BetterInterpolation:
 
 
 @dataclass(frozen=True)
+class EditCurve:
+    """DSC on the whole volume over the number of edits, from none, on the cases that have all of them.
+
+    Attributes:
+        pick: How the edited slices were chosen.
+        level: Decoder level.
+        row: Name of the table's row.
+        edits: The largest number of edits.
+        cases: Number of cases.
+        area: Under the curve, over the number of edits: a mean DSC.
+        reached: Share of cases that came to DSC .90.
+        edits_needed: For that, mean over cases; one that never came to it counts `edits` + 1.
+    """
+
+    pick: str
+    level: int
+    row: str
+    edits: int
+    cases: int
+    area: float
+    reached: float
+    edits_needed: float
+
+
+@dataclass(frozen=True)
+class EditComparison:
+    """One way of editing again and again against another, DSC on the whole volume, on the cases that have both.
+
+    Attributes:
+        level: Decoder level.
+        better: Slices, row and number of edits of one: "suggested, fusion, 2 edits", or "area" in place of a number.
+        other: Of the other.
+        mean_difference: Mean over cases.
+        p: Of the paired Wilcoxon test, two-sided.
+        cases: Number of pairs.
+    """
+
+    level: int
+    better: str
+    other: str
+    mean_difference: float
+    p: float
+    cases: int
+
+
+@dataclass(frozen=True)
 class FailedCase:
     """An error; level, edits and row are None where it struck before they were known."""
 
@@ -241,6 +287,8 @@ class Summary:
         by_edits: Measures of the cases that every number of edits was measured on.
         relative_gains: Update and fusion over the baseline.
         needed_no_edit: Fold and case where the baseline is the ground truth: neither measured nor failed.
+        edit_curves: Each row over the number of edits.
+        edit_comparisons: One way of choosing slices against another.
     """
 
     measures: tuple[MeasureSummary, ...]
@@ -253,6 +301,8 @@ class Summary:
     by_edits: tuple[MeasureSummary, ...] = ()
     relative_gains: tuple[RelativeGain, ...] = ()
     needed_no_edit: tuple[tuple[str, str], ...] = ()
+    edit_curves: tuple[EditCurve, ...] = ()
+    edit_comparisons: tuple[EditComparison, ...] = ()
 
     @property
     def failed_cases(self) -> tuple[tuple[str, str], ...]:

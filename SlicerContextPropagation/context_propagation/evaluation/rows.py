@@ -18,6 +18,10 @@ GENERAL_PAIR = ("general", "general, no-edit control")
 PAPER_PAIR = ("paper's fusion", "paper's fusion, no-edit control")
 
 
+DRAWN_INTERPOLATION = "contour interpolation, drawn slices"
+"""Between the slices drawn, the baseline elsewhere."""
+
+
 INTERPOLATIONS = ("contour interpolation ±5", "contour interpolation ±10")
 
 
@@ -31,6 +35,7 @@ ROWS = (
     *GENERAL_PAIR,
     CALIBRATION,
     *INTERPOLATIONS,
+    DRAWN_INTERPOLATION,
     ORACLE,
 )
 """Names of the rows in their order; further ones follow in order of appearance."""
@@ -47,11 +52,16 @@ TRAINED_ROWS: tuple[tuple[str, InputsShown], ...] = (
 """Rows with a fusion network of their own, and what it sees."""
 
 
-Pick = Literal["worst", "largest"]
-"""How the slice that is edited is chosen: the one with the largest Hausdorff distance, or with most of the truth."""
+Pick = Literal["worst", "largest", "suggested"]
+"""How the slice that is edited is chosen: the one with the largest Hausdorff distance, the one with most of the truth,
+or the one that the session suggests, which knows no truth."""
 
 
-PICKS: tuple[Pick, ...] = get_args(Pick)
+ALL_PICKS: tuple[Pick, ...] = get_args(Pick)
+
+
+PICKS: tuple[Pick, ...] = ("worst", "largest")
+"""Of the tables of one edit."""
 
 
 MEASURES = tuple(field.name for field in fields(Measures))

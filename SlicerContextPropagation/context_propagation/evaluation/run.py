@@ -9,18 +9,19 @@ from functools import partial
 from pathlib import Path
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings
+from context_propagation.core.propagation.fusion_network import FusionSettings
 from context_propagation.core.provenance import commit
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.contour_interpolation import prepare_interpolation
 from context_propagation.evaluation.data_sets import EvaluationData, evaluation_data
-from context_propagation.evaluation.far_thresholds import choose_far_thresholds
+from context_propagation.evaluation.far_thresholds import choose_far_thresholds, kept_trials
 from context_propagation.evaluation.fold_cases import FoldCases, cases_of_fold
 from context_propagation.evaluation.picture import draw_case, typical_case
 from context_propagation.evaluation.plan import EvaluationPlan, read_plan
-from context_propagation.evaluation.report import write_results
+from context_propagation.evaluation.regression_curve import regression_curve
+from context_propagation.evaluation.report import Written, write_results
 from context_propagation.evaluation.results import CaseRow
 from context_propagation.evaluation.rows import FUSION, NEEDED_NO_EDIT, ORACLE, PAPER_PAIR, TRAINED_ROWS
 from context_propagation.evaluation.simulated_case import CaseJob, FusionRow
@@ -99,18 +100,15 @@ def evaluate(request: EvaluateRequest) -> str:
             [f"fold {fold}" for fold in folds],
             [training.leaves for training in trainings],
         )
-    lines: list[CaseRow] = []
-    far_thresholds: dict[str, FarThresholds] = {}
-    failed, notes = 0, data.style_counts(folds)
-    evaluations = [
-        _Fold(request, plan, data, fold, cases, far_thresholds, notes, clock) for fold, cases in folds.items()
-    ]
+    written = Written(plan, _command(request), commits, data.style_counts(folds))
+    failed = 0
+    evaluations = [_Fold(request, plan, data, fold, cases, written, clock) for fold, cases in folds.items()]
     steps = [partial(evaluation.main_level) for evaluation in evaluations]
     steps += [partial(evaluations[0].other_level, level) for level in plan.other_levels]
     for step in steps:
-        lines += step()
-        failed = write_results(lines, plan, _command(request), far_thresholds, commits, request.output, notes)
-    done = f"{len({line.case for line in lines})} cases in {len(folds)} folds"
+        written.lines += step()
+        failed = write_results(written, request.output)
+    done = f"{len({line.case for line in written.lines})} cases in {len(folds)} folds"
     said = f"{request.output / 'summary.md'}: {done}"
     if failed:
         raise UserInputError(f"{said}; {failed} cases FAILED, named there; the same command tries them again")
@@ -166,8 +164,7 @@ class _Fold:
     data: EvaluationData
     fold: int
     cases: FoldCases
-    far_thresholds: dict[str, FarThresholds]
-    notes: list[str]
+    written: Written
     clock: StageClock
 
     @property
@@ -199,29 +196,19 @@ class _Fold:
     ) -> list[CaseRow]:
         """Train the rows' networks at a decoder level and test every case."""
         settings = SessionSettings(level=level)
-        trained = self.trained_rows(base, settings, rows)
+        trained = tuple(self.trained_rows(base, settings, rows))
         trials = [
-            CaseJob(str(self.fold), base, self.data.training_case(name), settings, tuple(trained))
+            CaseJob(str(self.fold), base, self.data.training_case(name), settings, trained)
             for name in self.cases.thresholds
         ]
-        with self.clock.stage("far thresholds"):
-            far_thresholds = choose_far_thresholds(
-                trials,
-                FUSION,
-                self.folder(level),
-                min(1, self.plan.augmented_copies),
-                self.plan.allowed_regression,
-                self.workers,
-            )
-        self.far_thresholds[f"fold {self.fold}, level {level}"] = far_thresholds
+        trained = self.with_far_thresholds(trained, trials)
         jobs = [
             CaseJob(
                 fold=str(self.fold),
                 base=base,
                 case=self.data.test_case(name),
                 settings=settings,
-                rows=tuple(trained),
-                far_thresholds=far_thresholds,
+                rows=trained,
                 interpolation=main,
                 edits=self.plan.edits if main and number < self.plan.several_edits_cases else 1,
             )
@@ -239,7 +226,44 @@ class _Fold:
         lines = [line for of_case in results for line in of_case]
         if main:
             self.picture(jobs, lines)
+            measured = {line.case for line in lines if not line.error}
+            self.regression_curves(trials, [job for job in jobs if job.case.name in measured])
         return lines
+
+    def with_far_thresholds(self, rows: Sequence[FusionRow], trials: Sequence[CaseJob]) -> tuple[FusionRow, ...]:
+        """Thresholds that the fusion row chose for all rows, and the paper's row for its own pair."""
+        level = trials[0].settings.level
+        chosen = {}
+        with self.clock.stage("far thresholds"):
+            for name in self.rows_that_choose(rows):
+                copies, allowed = min(1, self.plan.augmented_copies), self.plan.allowed_regression
+                chosen[name] = choose_far_thresholds(trials, name, self.folder(level), copies, allowed, self.workers)
+                self.written.far_thresholds[f"fold {self.fold}, level {level}, {name}"] = chosen[name]
+        of_paper = chosen.get(PAPER_PAIR[0], chosen[FUSION])
+        return tuple(
+            replace(row, far_thresholds=of_paper if row.name in PAPER_PAIR else chosen[FUSION]) for row in rows
+        )
+
+    def rows_that_choose(self, rows: Sequence[FusionRow]) -> list[str]:
+        """Rows with far thresholds of their own."""
+        return [row.name for row in rows if row.name in (FUSION, PAPER_PAIR[0])]
+
+    def regression_curves(self, trials: Sequence[CaseJob], jobs: Sequence[CaseJob]) -> None:
+        """DSC against regression rate on the tested cases, with thresholds chosen on the others at several rates."""
+        if not (self.plan.regression_rates and jobs):
+            return
+        level = jobs[0].settings.level
+        copies, kept = (
+            min(1, self.plan.augmented_copies),
+            self.request.output / "cases" / f"fold{self.fold}-level{level}",
+        )
+        with self.clock.stage("regression curve"):
+            for name in self.rows_that_choose(jobs[0].rows):
+                validation = kept_trials(trials, name, self.folder(level), copies, self.workers)
+                tested = kept_trials(jobs, name, kept, workers=self.workers)
+                self.written.curve += regression_curve(
+                    str(self.fold), name, validation, tested, self.plan.regression_rates
+                )
 
     def picture(self, jobs: Sequence[CaseJob], lines: Sequence[CaseRow]) -> None:
         """Draw the fold's typical case once, and say which it is."""
@@ -249,7 +273,9 @@ class _Fold:
         path = self.request.output / f"typical-fold{self.fold}.png"
         if not path.is_file():
             draw_case(next(job for job in jobs if job.case.name == name), path)
-        self.notes.append(f"{path.name}: {name}, whose gain from one edit of the largest slice is the fold's median")
+        self.written.notes.append(
+            f"{path.name}: {name}, whose gain from one edit of the largest slice is the fold's median"
+        )
 
     def trained_rows(
         self, base: ModelSource, settings: SessionSettings, rows: Sequence[tuple[str, InputsShown]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from context_propagation.core.propagation.fusion_network import (
 from context_propagation.core.session.preview import Preview
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.core.session.slice_suggestion import suggested_slice
 from context_propagation.evaluation.rows import Pick
 from context_propagation.training.fusion.fusion_controls import BlindfoldedFusion, InputsShown
 from context_propagation.training.fusion.simulated_edit import largest_slice, redrawn_as, worst_slice
@@ -41,29 +43,32 @@ class FusionRow:
         architecture: The network's.
         inputs_shown: What of the edit it is shown.
         weights: A safetensors file for each fold of the base model.
+        far_thresholds: How sure it must be before a far voxel changes; chosen on validation cases.
     """
 
     name: str
     architecture: FusionSettings
     inputs_shown: InputsShown
     weights: tuple[Path, ...]
+    far_thresholds: FarThresholds = field(default_factory=FarThresholds)
 
     def networks(self) -> list[FusionNetwork]:
-        """The trained networks."""
-        read = require("safetensors.torch", extra="nnunet").load_file
-        networks = []
-        for path in self.weights:
-            network = build_fusion_network(self.architecture)
-            network.load_state_dict(read(path))
-            networks.append(network.eval().requires_grad_(False))
-        return networks
+        """The trained networks, read once in a process."""
+        return [_network(self.architecture, path) for path in self.weights]
 
     def blindfolded(self, job: CaseJob, device: torch.device) -> Fusion:
         """The networks shown what the row may see; an oracle is told the case's hidden truth."""
         shown = [BlindfoldedFusion(network, self.inputs_shown).to(device).eval() for network in self.networks()]
         for network in shown:
             network.set_hidden_truth(torch.tensor(job.case.hidden_truth[: self.architecture.hidden_truth]))
-        return fusion_of(shown, job.settings.level, job.settings.neighbours, job.far_thresholds)
+        return fusion_of(shown, job.settings.level, job.settings.neighbours, self.far_thresholds)
+
+
+@lru_cache(maxsize=32)
+def _network(architecture: FusionSettings, path: Path) -> FusionNetwork:
+    network = build_fusion_network(architecture)
+    network.load_state_dict(require("safetensors.torch", extra="nnunet").load_file(path))
+    return network.eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,6 @@ class CaseJob:
         case: Image and ground truth.
         settings: Of the session.
         rows: The rows from trained networks.
-        far_thresholds: How sure each of them must be before a far voxel changes; chosen on validation cases.
         interpolation: Whether the contour interpolation is among the rows.
         edits: Edits one after the other; below 2 only single edits are measured.
     """
@@ -86,7 +90,6 @@ class CaseJob:
     case: LabelledCase
     settings: SessionSettings
     rows: tuple[FusionRow, ...]
-    far_thresholds: FarThresholds = field(default_factory=FarThresholds)
     interpolation: bool = True
     edits: int = 1
 
@@ -104,16 +107,31 @@ class CaseSession:
         self.session.set_image(self.volume)
         self.baseline = self.session.segmentation.copy()
 
-    def edit(self, pick: Pick, segmentation: np.ndarray | None = None) -> SliceEdit | None:
-        """The simulated edit of a segmentation, by default the baseline; None where it equals the ground truth."""
-        current = self.baseline if segmentation is None else segmentation
-        if np.array_equal(current, self.truth):
+    def edit(self, pick: Pick) -> SliceEdit | None:
+        """The simulated edit of the baseline; None where it equals the ground truth."""
+        return self.next_edit(pick, self.baseline, ())
+
+    def next_edit(
+        self, pick: Pick, segmentation: np.ndarray, edits: Sequence[SliceEdit], session: Session | None = None
+    ) -> SliceEdit | None:
+        """The simulated edit of a segmentation that has had some; None where it needs none or none can be found.
+
+        Args:
+            pick: How the slice is chosen.
+            segmentation: bool `[K, J, I]`.
+            edits: Those that it has had: none of their slices is drawn again.
+            session: That made it, for the slice that it suggests; by default the untouched one.
+        """
+        if np.array_equal(segmentation, self.truth):
             return None
+        index: int | None
         if pick == "worst":
-            index = worst_slice(current, self.truth, self.axis, self.volume.spacing_kji_mm)
+            index = worst_slice(segmentation, self.truth, self.axis, self.volume.spacing_kji_mm)
+        elif pick == "largest":
+            index = largest_slice(self.truth, self.axis, [edit.index for edit in edits])
         else:
-            index = largest_slice(self.truth, self.axis)
-        return redrawn_as(self.truth, self.axis, index)
+            index = suggested_slice((session or self.session).slice_uncertainty_mm2(self.axis))
+        return None if index is None else redrawn_as(self.truth, self.axis, index)
 
     def preview(self, edit: SliceEdit) -> Preview:
         """What the edit gives without a fusion network; `Preview.fused_by` gives the rest of the rows."""

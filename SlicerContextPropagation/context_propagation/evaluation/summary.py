@@ -15,6 +15,8 @@ import numpy as np
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.measures.accuracy import SCOPES
 from context_propagation.core.optional_dependency import require
+from context_propagation.evaluation.edit_curves import dsc_by_edits, edit_comparisons, edit_curves
+from context_propagation.evaluation.paired_test import wilcoxon_p
 from context_propagation.evaluation.results import (
     COLUMNS,
     BetterInterpolation,
@@ -70,6 +72,8 @@ def summarise(frame: pd.DataFrame) -> Summary:
     valid = successful(frame)
     measures = measure_summaries(valid)
     paired = _paired(valid)
+    several = on_common_cases(valid, "edits")
+    by_case = dsc_by_edits(valid, several)
     return Summary(
         measures,
         _comparisons(paired),
@@ -78,9 +82,11 @@ def summarise(frame: pd.DataFrame) -> Summary:
         _better(measures),
         _failed(frame),
         measure_summaries(on_common_cases(valid, "level")),
-        measure_summaries(on_common_cases(valid, "edits")),
+        measure_summaries(several),
         _relative_gains(paired),
         _needed_no_edit(frame),
+        edit_curves(by_case),
+        edit_comparisons(by_case),
     )
 
 
@@ -198,7 +204,7 @@ def _comparisons(paired: Paired) -> tuple[Comparison, ...]:
             pairs = dsc[[of, row]].dropna()
             difference = (pairs[of] - pairs[row]).to_numpy()
             if len(difference):
-                p = _wilcoxon_p(difference)
+                p = wilcoxon_p(difference)
                 found.append(Comparison(*key, row, float(difference.mean()), p, len(difference), of))
     return tuple(found)
 
@@ -226,12 +232,6 @@ def _relative_gains(paired: Paired) -> tuple[RelativeGain, ...]:
 def _needed_no_edit(frame: pd.DataFrame) -> tuple[tuple[str, str], ...]:
     lines = frame[_errors(frame) == NEEDED_NO_EDIT]
     return tuple(dict.fromkeys((str(line.fold), str(line.case)) for line in lines.itertuples()))
-
-
-def _wilcoxon_p(difference: np.ndarray) -> float:
-    if not difference.any():
-        return 1.0
-    return float(require("scipy.stats", extra="evaluation").wilcoxon(difference).pvalue)
 
 
 def _oracle_shares(paired: Paired) -> tuple[OracleShare, ...]:

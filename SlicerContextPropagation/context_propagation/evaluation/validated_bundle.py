@@ -131,9 +131,8 @@ def train_fusion_bundle(request: TrainFusionRequest) -> str:
     ]
     copies, allowed = min(1, request.augmented_copies), request.allowed_regression
     far_thresholds = choose_far_thresholds(jobs, FUSION, work, copies, allowed, _workers(request))
-    figures = _validation_figures(
-        [replace(job, far_thresholds=far_thresholds) for job in jobs], work, _workers(request)
-    )
+    jobs = [replace(job, rows=tuple(replace(row, far_thresholds=far_thresholds) for row in job.rows)) for job in jobs]
+    figures = _validation_figures(jobs, work, _workers(request))
     networks = [network for of_fold in rows for network in of_fold[0].networks()]
     fusion = fusion_of(networks, settings.level, settings.neighbours, far_thresholds)
     made = _provenance(request, folds, figures)
@@ -280,7 +279,7 @@ def _validation_figures(jobs: Sequence[CaseJob], work: Path, workers: int | None
             f"{' '.join(summary.failed[0].error.split())}"
         )
     dsc = {f"{item.pick}, {item.scope}, {item.row}": item.mean for item in summary.measures if item.measure == "dsc"}
-    return ValidationFigures(len(jobs), jobs[0].far_thresholds, dsc, summary.comparisons)
+    return ValidationFigures(len(jobs), jobs[0].rows[0].far_thresholds, dsc, summary.comparisons)
 
 
 def _headline(figures: ValidationFigures) -> str:

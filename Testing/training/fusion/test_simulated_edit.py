@@ -58,6 +58,8 @@ def test_equal_masks_have_no_worst_slice():
 def test_the_largest_slice_and_its_edit():
     truth = stack([1, 0, 0], [1, 1, 0], [0, 1, 1])
     assert largest_slice(truth, 0) == 1
+    assert largest_slice(truth, 0, taken=[1]) == 2
+    assert largest_slice(truth, 0, taken=[1, 2]) == 0
     edit = redrawn_as(truth, 2, 1)
     assert edit.axis == 2
     assert edit.mask.tolist() == [[False], [True], [True]]

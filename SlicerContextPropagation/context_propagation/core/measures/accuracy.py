@@ -302,17 +302,22 @@ def _both_ways(
     touched: tuple[int, int],
 ) -> _BothWays:
     """Distances between two surfaces; element k of an array touches the slices k + touched."""
-    distance = require("monai.metrics.utils", extra="evaluation").get_surface_distance
     p, y = p.astype(bool), y.astype(bool)
     slices_p, slices_y = (np.nonzero(edges)[axis][:, None] + np.array(touched) for edges in (p, y))
     return (
-        _SurfaceDistances(
-            slices_p, np.asarray(distance(p, y, spacing=spacing_kji_mm), float), areas_p[p].astype(float)
-        ),
-        _SurfaceDistances(
-            slices_y, np.asarray(distance(y, p, spacing=spacing_kji_mm), float), areas_y[y].astype(float)
-        ),
+        _SurfaceDistances(slices_p, _distances_mm(p, y, spacing_kji_mm), areas_p[p].astype(float)),
+        _SurfaceDistances(slices_y, _distances_mm(y, p, spacing_kji_mm), areas_y[y].astype(float)),
     )
+
+
+def _distances_mm(of: np.ndarray, to: np.ndarray, spacing_kji_mm: tuple[float, float, float]) -> np.ndarray:
+    """From each element of a surface to the other one; 0 where it lies on both, which needs no search."""
+    distance = require("monai.metrics.utils", extra="evaluation").get_surface_distance
+    found = np.zeros(of.shape)
+    apart = of & ~to
+    if apart.any():
+        found[apart] = distance(apart, to, spacing=spacing_kji_mm)
+    return np.asarray(found[of])
 
 
 def _hd95_mm(surfaces: _BothWays, slices: Sequence[int]) -> float:

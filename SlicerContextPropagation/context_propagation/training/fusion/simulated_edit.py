@@ -40,9 +40,11 @@ def worst_slice(predicted: np.ndarray, truth: np.ndarray, axis: int, spacing_kji
     return int(both[int(np.argmax(distances))])
 
 
-def largest_slice(truth: np.ndarray, axis: int) -> int:
-    """The slice with most ground-truth voxels; ties go to the lower index."""
-    return int(np.argmax(np.moveaxis(truth, axis, 0).sum(axis=(1, 2))))
+def largest_slice(truth: np.ndarray, axis: int, taken: Collection[int] = ()) -> int:
+    """The slice with most ground-truth voxels, none that is taken; ties go to the lower index."""
+    areas = np.moveaxis(truth, axis, 0).sum(axis=(1, 2), dtype=np.int64)
+    areas[list(taken)] = -1
+    return int(np.argmax(areas))
 
 
 def redrawn_as(truth: np.ndarray, axis: int, index: int) -> SliceEdit:
