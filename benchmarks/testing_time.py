@@ -39,7 +39,7 @@ class Build:
         text = text.replace('"../../../shared/data/hippocampus"', f'"{data.as_posix()}"')
         text = text.replace("\ntest_cases = 4\n", f"\ntest_cases = {cases}\n")
         if self.name == "0.1":
-            text = text.replace("threshold_cases", "margin_cases")
+            text = text.replace("threshold_cases", "margin_cases").replace("regression_rates = []\n", "")
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "protocol.toml").write_text(text, encoding="utf-8")
 
@@ -50,7 +50,9 @@ class Build:
         command += ["--output", self.folder / "output"]
         command += [] if self.jobs is None else ["--jobs", str(self.jobs)]
         start = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        if run.returncode:
+            raise SystemExit(f"version {self.name}: {run.stderr[-2000:]}")
         return time.perf_counter() - start
 
     def testing_seconds(self) -> float:

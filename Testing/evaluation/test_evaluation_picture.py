@@ -2,7 +2,7 @@
 
 import pytest
 
-from context_propagation.evaluation.picture import typical_case
+from context_propagation.evaluation.picture import chosen_cases
 from context_propagation.evaluation.results import CaseRow
 
 
@@ -20,16 +20,22 @@ def lines(gains):
 
 @pytest.mark.parametrize(
     ("gains", "expected"),
-    [({"a": 0.3, "b": 0.1, "c": 0.2}, "c"), ({"a": 0.4, "b": 0.1, "c": 0.2, "d": -0.1}, "b"), ({"a": -0.2}, "a")],
+    [
+        ({"a": 0.3, "b": 0.1, "c": 0.2}, {"best": "a", "typical": "c", "worst": "b"}),
+        ({"a": 0.4, "b": 0.1, "c": 0.2, "d": -0.1}, {"best": "a", "typical": "b", "worst": "d"}),
+        ({"a": 0.4, "b": 0.1}, {"best": "a", "typical": "b"}),
+        ({"a": -0.2}, {"typical": "a"}),
+    ],
 )
-def test_the_typical_case_is_that_of_the_median_gain_and_of_two_the_lower(gains, expected):
-    assert typical_case(lines(gains)) == expected
+def test_the_cases_of_the_largest_median_and_smallest_gain_are_drawn_each_once(gains, expected):
+    assert chosen_cases(lines(gains)) == expected
 
 
 @pytest.mark.parametrize("other", [{"pick": "worst"}, {"scope": "far"}, {"edits": 2}, {"error": "no memory"}])
 def test_other_picks_scopes_further_edits_and_failures_do_not_choose(other):
-    assert typical_case([*lines({"a": 0.1}), line("b", "baseline", 0.5), line("b", "fusion", 0.4, **other)]) == "a"
+    found = [*lines({"a": 0.1}), line("b", "baseline", 0.5), line("b", "fusion", 0.4, **other)]
+    assert chosen_cases(found) == {"typical": "a"}
 
 
 def test_there_is_none_where_no_case_was_fused():
-    assert typical_case([line("a", "baseline", 0.5)]) is None
+    assert chosen_cases([line("a", "baseline", 0.5)]) == {}

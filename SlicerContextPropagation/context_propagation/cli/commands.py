@@ -83,6 +83,9 @@ COMMANDS = {
     "evaluate": _Command("run an evaluation protocol: tables with controls",
         "Run an evaluation protocol: k-fold, with every control, per-case figures, tables and plots.",
         "evaluate", KEPT),
+    "tables": _Command("put all evaluated protocols on one page",
+        "Put the tables and pictures of all evaluated protocols on one HTML page that needs no other file.",
+        "tables"),
 }
 # fmt: on
 

@@ -10,7 +10,7 @@ from context_propagation.cli.arguments import add_running
 from context_propagation.cli.replaced_files import check_results_folder
 from context_propagation.evaluation.run import EvaluateRequest, evaluate
 
-RESULTS = ("commits.json", "cases.csv", "summary.md", "summary.json", "rows.png", "edits.png")
+RESULTS = ("commits.json", "cases.csv", "summary.md", "summary.json", "rows.png", "edits.png", "regression.png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(**fields: Any) -> str:
     """Run with the parsed arguments; returns what to print."""
     request = EvaluateRequest(**fields)
-    pictures = [file.name for file in request.output.glob("typical-fold*.png")] if request.output.is_dir() else []
+    pictures = [file.name for file in request.output.glob("*-fold*.png")] if request.output.is_dir() else []
     check_results_folder(request.output, [*RESULTS, *pictures], "protocol.json")
     return str(evaluate(request))

@@ -40,6 +40,10 @@ VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha")
 HDF5 = b"\x89HDF"
 
 
+PAGE_MARK = "made by context-propagation tables"
+"""What a page's first lines say."""
+
+
 def check_replaceable(path: Path) -> None:
     """Refuse an output that would replace a link, what is no regular file, or a file of another kind.
 
@@ -175,6 +179,11 @@ def _is_transform(path: Path) -> bool:
     return start.startswith((b"#Insight Transform File", HDF5))
 
 
+def _is_page(path: Path) -> bool:
+    with path.open("rb") as file:
+        return PAGE_MARK.encode() in file.read(400)
+
+
 KINDS: list[tuple[str | tuple[str, ...], Callable[[Path], bool], str]] = [
     (SESSION_ENDING, _is_session, "no saved session"),
     (".json", _is_report, "no report of this command"),
@@ -184,5 +193,6 @@ KINDS: list[tuple[str | tuple[str, ...], Callable[[Path], bool], str]] = [
     (VOLUMES, _is_volume, "no volume"),
     (tuple(PICTURES), _is_picture, "no picture of that format"),
     ((".tfm", ".h5"), _is_transform, "no transform"),
+    (".html", _is_page, "no page of this program"),
 ]
 """By the ending: what a file has to be that is replaced, and what else it is."""

@@ -82,7 +82,10 @@ def _accuracy_table(summary: Summary, here: dict[str, Any]) -> str:
         f"(mean DSC on the whole volume {item.mean_dsc:.3f})."
         for item in _matching(summary.better_interpolations, here)
     )
-    return _titled("Accuracy, mean ± standard deviation over folds", cells, ("scope", "row")) + better
+    return (
+        _titled("Accuracy, mean ± standard deviation over folds (paper, Tables I, II)", cells, ("scope", "row"))
+        + better
+    )
 
 
 def _other_measures_table(summary: Summary, here: dict[str, Any]) -> str:
@@ -147,7 +150,7 @@ def _level_table(summary: Summary, here: dict[str, Any]) -> str:
     for item in sorted(chosen, key=lambda item: (LEVEL_ROWS.index(item.row), SCOPES.index(item.scope), item.level)):
         line = cells.setdefault((item.row, SCOPE_TITLES[item.scope]), {"cases": str(item.cases)})
         line[f"level {item.level}"] = mean_and_deviation(item, 3)
-    return _titled("DSC by decoder level", cells, ("row", "scope"))
+    return _titled("DSC by decoder level (paper, Tables III, IV)", cells, ("row", "scope"))
 
 
 def _edits_table(summary: Summary, here: dict[str, Any]) -> str:
@@ -162,7 +165,7 @@ def _edits_table(summary: Summary, here: dict[str, Any]) -> str:
         if (curve.row,) in cells:
             needed = f"{curve.edits_needed:.2f} ({_percent(curve.reached)} of cases)"
             cells[(curve.row,)] |= {"area from 0": f"{curve.area:.3f}", "edits to .90": needed}
-    text = _titled("DSC on the whole volume by number of edits", cells, ("row",))
+    text = _titled("DSC on the whole volume by number of edits (paper, Fig. 8)", cells, ("row",))
     return f"{text}\n\n*edits to .90*: a case that never comes to it counts one edit more than were made."
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from context_propagation.evaluation.contour_interpolation import prepare_interpo
 from context_propagation.evaluation.data_sets import EvaluationData, evaluation_data
 from context_propagation.evaluation.far_thresholds import choose_far_thresholds, kept_trials
 from context_propagation.evaluation.fold_cases import FoldCases, cases_of_fold
-from context_propagation.evaluation.picture import draw_case, typical_case
+from context_propagation.evaluation.picture import chosen_cases, draw_case, draw_steps
 from context_propagation.evaluation.plan import EvaluationPlan, read_plan
 from context_propagation.evaluation.regression_curve import regression_curve
 from context_propagation.evaluation.report import Written, write_results
@@ -225,7 +225,7 @@ class _Fold:
             )
         lines = [line for of_case in results for line in of_case]
         if main:
-            self.picture(jobs, lines)
+            self.pictures(jobs, lines)
             measured = {line.case for line in lines if not line.error}
             self.regression_curves(trials, [job for job in jobs if job.case.name in measured])
         return lines
@@ -265,17 +265,27 @@ class _Fold:
                     str(self.fold), name, validation, tested, self.plan.regression_rates
                 )
 
-    def picture(self, jobs: Sequence[CaseJob], lines: Sequence[CaseRow]) -> None:
-        """Draw the fold's typical case once, and say which it is."""
-        name = typical_case(lines)
-        if name is None:
-            return
-        path = self.request.output / f"typical-fold{self.fold}.png"
-        if not path.is_file():
-            draw_case(next(job for job in jobs if job.case.name == name), path)
-        self.written.notes.append(
-            f"{path.name}: {name}, whose gain from one edit of the largest slice is the fold's median"
-        )
+    def pictures(self, jobs: Sequence[CaseJob], lines: Sequence[CaseRow]) -> None:
+        """Draw the fold's chosen cases once, and say which they are."""
+        by_name = {job.case.name: job for job in jobs}
+        for word, name in chosen_cases(lines).items():
+            file, rule = (
+                f"{word}-fold{self.fold}.png",
+                {"best": "largest", "typical": "median", "worst": "smallest"}[word],
+            )
+            self.draw(file, by_name[name], draw_case)
+            self.written.notes.append(
+                f"{file}: {name}, whose gain from one edit of the largest slice is the fold's {rule}"
+            )
+            if word == "typical" and by_name[name].edits > 1:
+                self.draw(f"steps-fold{self.fold}.png", by_name[name], draw_steps)
+
+    def draw(self, file: str, job: CaseJob, make: Callable[[CaseJob, Path], None]) -> None:
+        """A picture, once."""
+        path = self.request.output / file
+        with self.clock.stage("pictures"):
+            if not path.is_file():
+                make(job, path)
 
     def trained_rows(
         self, base: ModelSource, settings: SessionSettings, rows: Sequence[tuple[str, InputsShown]]

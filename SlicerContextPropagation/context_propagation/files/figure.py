@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.axis_map import axes_towards
+from context_propagation.core.image.axis_map import AxisMap, axes_towards
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.optional_dependency import require
@@ -101,6 +101,38 @@ def write_figure(
     figure.savefig(path, dpi=120, facecolor="black")
 
 
+def write_steps_figure(
+    path: Path,
+    volume: SourceVolume,
+    masks: Sequence[np.ndarray],
+    edits: Sequence[SliceEdit],
+    titles: Sequence[str],
+    truth: np.ndarray,
+) -> None:
+    """Draw the two planes across the edited slices, a column for each number of edits (paper, Fig. 6, 7).
+
+    Args:
+        path: Where to write; the ending chooses the format.
+        volume: The image; its first channel is shown.
+        masks: bool `[K, J, I]` each: before any edit, after the first, after the second and so on.
+        edits: One for each mask but the first, all of one axis.
+        titles: Of each mask.
+        truth: bool `[K, J, I]`, drawn dotted in white.
+    """
+    view = _View.around(volume, np.any(masks, axis=0), edits)
+    content = view.content(volume, masks[0], masks[-1], truth)
+    across = [axis for axis in SHOWN_AXES if axis != view.edit_axis]
+    figure = require("matplotlib.figure", extra="cli").Figure(figsize=(3 * len(masks), 6.4), facecolor="black")
+    panels = figure.subplots(2, len(masks), squeeze=False)
+    for number, (mask, title) in enumerate(zip(masks, titles, strict=True)):
+        seen = replace(content, edited=content.edited[:number], names=content.names[:number])
+        for row, axis in enumerate(across):
+            color = AFTER_COLOR if number else BEFORE_COLOR
+            _draw(panels[row, number], seen, axis, view.cut(mask), color, title)
+    figure.tight_layout()
+    figure.savefig(path, dpi=100, facecolor="black")
+
+
 def figure_content(
     volume: SourceVolume,
     before: np.ndarray,
@@ -109,27 +141,64 @@ def figure_content(
     truth: np.ndarray | None = None,
 ) -> FigureContent:
     """Turn the arrays to LPS and cut them to the masks with a margin."""
-    turn = axes_towards(volume, "LPS")
-    masks = [turn.apply(before), turn.apply(after)]
-    k, j, i = turn.per_axis(volume.spacing_kji_mm)
-    names = tuple(edit.index for edit in edits)
-    edit_axis, edited = turn.slices(edits[0].axis, names, volume.shape_kji[edits[0].axis])
-    shown = masks[0] | masks[1]
-    shown_edit = edited[len(edited) // 2]
-    box = _box_with_margin(shown, (k, j, i), edit_axis, edited)
-    cut = tuple(slice(start, stop) for start, stop in box)
-    centre = [int(c) for c in _centre_of(shown, edit_axis, shown_edit)]
-    return FigureContent(
-        image=turn.apply(volume.channels[0])[cut],
-        before=masks[0][cut],
-        after=masks[1][cut],
-        spacing_kji_mm=(k, j, i),
-        edit_axis=edit_axis,
-        edited=tuple(n - box[edit_axis][0] for n in edited),
-        names=names,
-        centre=(centre[0] - box[0][0], centre[1] - box[1][0], centre[2] - box[2][0]),
-        truth=None if truth is None else turn.apply(truth)[cut],
-    )
+    return _View.around(volume, before | after, edits).content(volume, before, after, truth)
+
+
+@dataclass(frozen=True)
+class _View:
+    """How arrays are turned to LPS and cut for a picture.
+
+    Attributes:
+        turn: Of the axes.
+        box: What is shown, in turned arrays.
+        spacing_kji_mm: Of these.
+        edit_axis: The array axis that edited slices are perpendicular to.
+        edited: Indices of the edited slices in the turned arrays.
+        names: The same in the volume's own array.
+        centre: Index of the slice to show along each axis.
+    """
+
+    turn: AxisMap
+    box: list[tuple[int, int]]
+    spacing_kji_mm: tuple[float, float, float]
+    edit_axis: int
+    edited: tuple[int, ...]
+    names: tuple[int, ...]
+    centre: list[int]
+
+    @classmethod
+    def around(cls, volume: SourceVolume, shown: np.ndarray, edits: Sequence[SliceEdit]) -> _View:
+        """Around a mask, bool `[K, J, I]`, and the edited slices."""
+        turn = axes_towards(volume, "LPS")
+        k, j, i = turn.per_axis(volume.spacing_kji_mm)
+        names = tuple(edit.index for edit in edits)
+        edit_axis, edited = turn.slices(edits[0].axis, names, volume.shape_kji[edits[0].axis])
+        turned = turn.apply(shown)
+        box = _box_with_margin(turned, (k, j, i), edit_axis, edited)
+        centre = [int(c) for c in _centre_of(turned, edit_axis, edited[len(edited) // 2])]
+        return cls(turn, box, (k, j, i), edit_axis, edited, names, centre)
+
+    def cut(self, array: np.ndarray) -> np.ndarray:
+        """The part that is shown."""
+        return np.asarray(self.turn.apply(array)[tuple(slice(start, stop) for start, stop in self.box)])
+
+    def content(
+        self, volume: SourceVolume, before: np.ndarray, after: np.ndarray, truth: np.ndarray | None
+    ) -> FigureContent:
+        """Everything that is drawn."""
+        starts = [start for start, _ in self.box]
+        k, j, i = (index - start for index, start in zip(self.centre, starts, strict=True))
+        return FigureContent(
+            image=self.cut(volume.channels[0]),
+            before=self.cut(before),
+            after=self.cut(after),
+            spacing_kji_mm=self.spacing_kji_mm,
+            edit_axis=self.edit_axis,
+            edited=tuple(index - starts[self.edit_axis] for index in self.edited),
+            names=self.names,
+            centre=(k, j, i),
+            truth=None if truth is None else self.cut(truth),
+        )
 
 
 def _centre_of(mask: np.ndarray, edit_axis: int, edited: int) -> list[int]:

@@ -102,6 +102,41 @@ def test_it_stops_at_the_iteration_limit(optimizer):
     assert report.stop_reason == "iterations"
 
 
+def counting_gradients(loss, gradients):
+    def counted(f):
+        value = loss(f)
+        value.register_hook(gradients.append)
+        return value
+
+    return counted
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_the_evaluation_that_ends_the_search_computes_no_gradient(optimizer):
+    gradients = []
+    quartic = counting_gradients(lambda f: ((f - 3) ** 4).sum(), gradients)
+    settings = UpdateSettings(optimizer=optimizer, iterations=5, proximal_weight=0.0)
+    _, report = update_features(torch.zeros(1, 1, 1, 1, 2), quartic, 1, settings)
+    assert report.stop_reason == "iterations"
+    assert len(gradients) == report.evaluations - 1
+
+    gradients.clear()
+    settings = UpdateSettings(optimizer=optimizer, iterations=99, loss_threshold=80.0, proximal_weight=0.0)
+    _, report = update_features(torch.zeros(1, 1, 1, 1, 2), quartic, 1, settings)  # begins at 2 * 3^4
+    assert report.stop_reason == "threshold"
+    assert len(gradients) == report.evaluations - 1
+
+
+def test_the_last_iteration_searches_on_where_its_first_try_is_not_better():
+    """Polyak's step from 0 down |f - 3|^(1/3) is 9, and f = 9 is worse than 0."""
+    gradients = []
+    settings = UpdateSettings(iterations=1, proximal_weight=0.0)
+    steep = counting_gradients(lambda f: (f - 3).abs().sum() ** (1 / 3), gradients)
+    _, report = update_features(torch.zeros(1, 1, 1, 1, 1), steep, 1, settings)
+    assert report.loss_after < report.loss_before
+    assert report.evaluations > 2
+
+
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_cancel_is_honoured_within_one_evaluation_and_leaves_the_best_iterate(optimizer):
     evaluations = []

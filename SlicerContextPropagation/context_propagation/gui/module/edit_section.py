@@ -227,7 +227,7 @@ class EditSection:
         with busy_cursor():
             done = self._shared.logic.apply(pending)
         result, slices = done.result, len(done.result.changed_per_slice)
-        text = _("On {count} slices: {report}. Reach: {scope}.")
+        text = _("Slices changed: {count}; {report}. Reach: {scope}.")
         told = text.format(report=done.report.message, count=slices, scope=result.scope)
         self._say_soon("\n".join([told, *result.messages]))
 
