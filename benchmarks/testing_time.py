@@ -82,7 +82,7 @@ def main() -> None:
         print(f"{name}: {value}")
     for build in builds:
         build.write_protocol(arguments.cases)
-        build.seconds()  # trains what is missing
+        build.testing_seconds()  # trains what is missing
     ratios = []
     for _ in range(arguments.repeats):
         before, now = (build.testing_seconds() for build in builds)

@@ -6,6 +6,8 @@ import signal
 import time
 from pathlib import Path
 
+import SimpleITK as sitk
+
 
 def stay(folder, name, seconds):
     """Leave a file named after this process at the start, and one named after the job at the end."""
@@ -29,8 +31,9 @@ def die_at_first(folder, times):
 
 
 def told_threads():
-    """What a library that is imported now goes by."""
-    return [os.environ.get(name) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")]
+    """What a library that is imported now goes by, and ITK's threads."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    return [*(os.environ.get(name) for name in names), sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()]
 
 
 def torch_s_threads():

@@ -107,10 +107,10 @@ def test_jobs_are_done_again_where_a_process_died(tmp_path, deaths):
 
 
 def test_each_process_is_told_to_use_one_thread(monkeypatch):
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
         monkeypatch.setenv(name, "2")
 
-    assert run_in_parallel([told_threads, told_threads], "jobs", 2) == [["1", "1"]] * 2
+    assert run_in_parallel([told_threads, told_threads], "jobs", 2) == [["1", "1", 1]] * 2
 
 
 @pytest.mark.long  # imports torch in each process

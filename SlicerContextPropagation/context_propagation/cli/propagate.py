@@ -286,6 +286,7 @@ def _report(
         plane=case.volume.plane_of_axis[result.axis],
         edited_slices=result.edited_slices,
         voxels_changed_per_slice=result.changed_per_slice,
+        slices_left_alone=result.left_alone,
         updates=result.updates,
         scope=result.scope,
         refused_voxels=refused,
@@ -307,6 +308,8 @@ def _summary(request: PropagateRequest, case: _Case, result: PropagationResult, 
     voxels = sum(result.changed_per_slice.values())
     edited = f"from {case.volume.plane_of_axis[result.axis]} {_slices_line(result.edited_slices)}"
     changed = f"{voxels} voxels changed on {len(result.changed_per_slice)} slices"
+    if result.left_alone:
+        changed += f", {len(result.left_alone)} left alone for thin evidence"
     line = f"{request.output}: {changed}, {edited} ({result.scope})"
     return f"{line}; {refused} voxels refused" if refused else line
 

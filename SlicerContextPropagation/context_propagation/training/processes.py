@@ -129,7 +129,7 @@ def _give_up_where_it_is_no_use(deaths: Counter[int], names: Sequence[str], erro
 
 
 def _start_process(parent: int) -> None:
-    """Ctrl-C is the parent's business; ITK's warnings are raised as errors where they matter.
+    """Ctrl-C is the parent's business; ITK has one thread, and its warnings are raised as errors where they matter.
 
     A parent that is killed takes its processes with it, else they would work on for minutes, unseen. nnU-Net starts
     processes of its own; they would be told to start as loky's do, a way that Python knows in loky's processes alone.
@@ -140,6 +140,7 @@ def _start_process(parent: int) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 
 
 def _run(number: int, job: Callable[[], Any], started: Path) -> tuple[int, Any]:

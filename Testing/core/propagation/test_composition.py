@@ -13,6 +13,7 @@ from context_propagation.core.propagation.composition import (
     compose,
     composed_box,
     drawn_voxels,
+    left_alone,
     superseded,
 )
 from context_propagation.core.propagation.fusion_network import FarThresholds
@@ -242,6 +243,43 @@ def test_a_far_voxel_flips_only_where_the_margin_is_beyond_the_far_threshold():
         "000",
         "100",
     ]
+
+
+def test_slices_that_the_network_would_change_and_is_not_sure_of_are_left_alone():
+    """R_0 is 101; N(0) = 0; thresholds 0.2 and 0.5.
+
+    Slice 1 agrees, 2 and 6 are in doubt, 3 adds, 4 removes, and in 5 only one voxel is in doubt.
+    """
+    margins = far(
+        [-0.4, 0.1, -0.4],  # drawn
+        [0.9, -0.9, 0.9],
+        [-0.4, 0.1, 0.1],
+        [-0.4, 0.3, -0.4],
+        [-0.6, 0.1, -0.4],
+        [-0.4, NAN, NAN],
+        [-0.5, 0.2, 0.1],
+    )
+    record = EditRecord((drawn(0, "101"),), 0, (), far=margins)
+    window_prediction = volume(*["101"] * 7)
+
+    found = left_alone(window_prediction, (record,), FarThresholds(0.2, 0.5), least_voxels=2)
+
+    assert found == (2, 6)
+    assert rows_of(compose(window_prediction, (record,), FarThresholds(0.2, 0.5)))[2] == "101"
+
+
+def test_a_twentieth_of_a_large_slice_must_be_in_doubt():
+    window_prediction = np.ones((2, 1, 41), bool)
+    for doubted, expected in ((2, ()), (3, (1,))):  # a twentieth of 41 is 2.05
+        values = np.full((2, 1, 41), 0.9, np.float16)
+        values[1, 0, :doubted] = -0.1
+        edit = SliceEdit(0, 0, np.ones((1, 41), bool))
+        record = EditRecord((edit,), 0, (), far=Margins(((0, 2), (0, 1), (0, 41)), values))
+        assert left_alone(window_prediction, (record,), FarThresholds(0.5, 0.5), least_voxels=1) == expected
+
+
+def test_without_far_margins_no_slice_is_left_alone():
+    assert left_alone(UNTOUCHED, (EditRecord((drawn(2, "011"),), 1, ()),)) == ()
 
 
 def test_without_a_far_threshold_the_sign_decides_and_zero_keeps_the_label():

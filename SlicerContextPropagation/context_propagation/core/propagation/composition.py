@@ -161,6 +161,58 @@ def _in_drawing_order(records: Sequence[EditRecord]) -> Iterator[tuple[EditRecor
         yield record, edit
 
 
+def left_alone(
+    window_prediction: np.ndarray,
+    records: Sequence[EditRecord],
+    far_thresholds: FarThresholds = FarThresholds(),
+    far_rule: FarRule = "average",
+    least_voxels: int = 5,
+) -> tuple[int, ...]:
+    """Far slices that keep R_0 because the evidence is thin: the network would change them, and nowhere surely enough.
+
+    Args:
+        window_prediction: bool `[K, J, I]`, R_0.
+        records: See `compose`; slices along the last one's axis are meant.
+        far_thresholds: No voxel of such a slice has a margin beyond them.
+        far_rule: See `compose`.
+        least_voxels: So many voxels, and a twentieth of the slice's part of R_0, have a margin against their label.
+
+    Returns:
+        Their indices, in ascending order.
+    """
+    spoken = _far_margins(window_prediction.shape, records, far_rule, whole(window_prediction.shape))
+    if spoken is None:
+        return ()
+    common, values = spoken
+    target = window_prediction[slices_of(common)]
+    against = np.where(target, values < 0, values > 0)
+    sure = np.where(target, values < -far_thresholds.remove, values > far_thresholds.add)
+    axis = records[-1].axis
+    others = tuple(a for a in range(3) if a != axis)
+    least = np.maximum(least_voxels, target.sum(others) / 20)
+    found = np.flatnonzero((against.sum(others) >= least) & ~sure.any(others))
+    return tuple(int(index) + common[axis][0] for index in found)
+
+
+def _far_margins(
+    shape: tuple[int, ...], records: Sequence[EditRecord], far_rule: FarRule, box: Box
+) -> tuple[Box, np.ndarray] | None:
+    """Margins of the fused features in a part of the box, NaN on near slices and where nothing is known."""
+    spoken = [record.far for record in records if record.far is not None]
+    if far_rule == "latest":
+        spoken = spoken[-1:]
+    mean = mean_margins(spoken) if spoken else None
+    common = None if mean is None else intersection(mean.box, box)
+    if mean is None or common is None:
+        return None
+    values = mean.values[slices_of(inside_of(common, mean.box))]
+    for record in records:
+        near = [] if record.satisfied else record.near_indices(shape[record.axis])
+        for place in places_in(common, record.axis, near):
+            values[place] = np.nan
+    return common, values
+
+
 def _flip_far(
     labels: np.ndarray,
     box: Box,
@@ -170,21 +222,12 @@ def _flip_far(
     far_rule: FarRule,
 ) -> None:
     """Flip the far voxels of R_0 in a box where the fused features are sure enough."""
-    spoken = [record.far for record in records if record.far is not None]
-    if far_rule == "latest":
-        spoken = spoken[-1:]
-    mean = mean_margins(spoken) if spoken else None
-    common = None if mean is None else intersection(mean.box, box)
-    if mean is None or common is None:
-        return
-    values = mean.values[slices_of(inside_of(common, mean.box))]
-    for record in records:
-        near = [] if record.satisfied else record.near_indices(shape[record.axis])
-        for place in places_in(common, record.axis, near):
-            values[place] = np.nan
-    part = labels[slices_of(inside_of(common, box))]
-    part[values > far_thresholds.add] = True
-    part[values < -far_thresholds.remove] = False
+    spoken = _far_margins(shape, records, far_rule, box)
+    if spoken is not None:
+        common, values = spoken
+        part = labels[slices_of(inside_of(common, box))]
+        part[values > far_thresholds.add] = True
+        part[values < -far_thresholds.remove] = False
 
 
 def _update_near(labels: np.ndarray, claimed: np.ndarray, box: Box, near: NearLabels) -> None:

@@ -119,9 +119,10 @@ class PaperFusion(FusionNetwork):
                 f"The features have {tuple(f.shape[2:])} voxels; the paper's fusion network needs more than 2 along "
                 "some axis: choose a smaller decoder level, or the residual variant"
             )
-        streams = (self.input_original(f), self.input_updated(inputs.f_updated))
-        grown = [F.interpolate(s, f.shape[2:], mode="trilinear", align_corners=False) for s in streams]
-        fused: torch.Tensor = self.output(self.join(torch.cat(grown, 1)))
+        with DirectConvolution():
+            streams = (self.input_original(f), self.input_updated(inputs.f_updated))
+            grown = [F.interpolate(s, f.shape[2:], mode="trilinear", align_corners=False) for s in streams]
+            fused: torch.Tensor = self.output(self.join(torch.cat(grown, 1)))
         return fused
 
 

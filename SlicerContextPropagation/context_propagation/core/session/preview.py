@@ -27,6 +27,7 @@ from context_propagation.core.propagation.composition import (
     compose,
     composed_box,
     drawn_voxels,
+    left_alone,
 )
 from context_propagation.core.propagation.edit_propagation import EditPropagation
 from context_propagation.core.propagation.fusion_network import FarThresholds
@@ -126,6 +127,7 @@ class Preview:
             axis=axis,
             edited_slices=tuple(edit.index for edit in self.edits),
             changed_per_slice={start + int(s): int(per_slice[s]) for s in np.flatnonzero(per_slice)},
+            left_alone=self._left_alone(),
             changed_box_kji=None if tight is None else offset(tight, box),
             updates=self.record.updates,
             scope=NEAR_SLICES_ONLY if self.propagation.fusion is None else self.propagation.fusion.reach,
@@ -177,9 +179,15 @@ class Preview:
         return reduce(around, [box for box in boxes if box is not None], EMPTY)
 
     def _composed(self, records: tuple[EditRecord, ...], box: Box) -> np.ndarray:
+        return compose(self.masks.window_prediction, records, self._thresholds(), self.far_rule, box)
+
+    def _left_alone(self) -> tuple[int, ...]:
+        return left_alone(self.masks.window_prediction, self.after, self._thresholds(), self.far_rule)
+
+    def _thresholds(self) -> FarThresholds:
         fusion = self.propagation.fusion
         of_network = FarThresholds() if fusion is None else fusion.far_thresholds
-        return compose(self.masks.window_prediction, records, self.far_thresholds or of_network, self.far_rule, box)
+        return self.far_thresholds or of_network
 
 
 def _flat(mask: np.ndarray, box: Box, shape: tuple[int, ...]) -> np.ndarray:

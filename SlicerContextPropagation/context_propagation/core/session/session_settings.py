@@ -61,6 +61,8 @@ class PropagationResult:
         axis: Array axis of the edited slices.
         edited_slices: Their indices.
         changed_per_slice: Voxels changed per slice along `axis`; slices without a change are left out.
+        left_alone: Far slices along `axis` that stay as they are: the network would change them, and was nowhere sure
+            enough.
         changed_box_kji: The box around the changed voxels, or None.
         updates: A report for each window and fold.
         scope: Whose far slices these are: "whole volume (trained for this model)", "whole volume (general)", or "near
@@ -73,6 +75,7 @@ class PropagationResult:
     axis: int
     edited_slices: tuple[int, ...]
     changed_per_slice: dict[int, int]
+    left_alone: tuple[int, ...]
     changed_box_kji: Box | None
     updates: tuple[UpdateReport, ...]
     scope: str

@@ -105,6 +105,12 @@ class OpenPreview:
         )
 
     def _changes(self) -> str:
+        text, left = self._changed_slices(), len(self.pending.result.left_alone)
+        if left:
+            text += " " + _("Left alone for thin evidence: {count} slices.").format(count=left)
+        return text
+
+    def _changed_slices(self) -> str:
         per_slice = self.pending.result.changed_per_slice
         if not per_slice:
             return _("Nothing else would change.")

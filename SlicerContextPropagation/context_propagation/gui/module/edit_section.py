@@ -228,8 +228,10 @@ class EditSection:
             done = self._shared.logic.apply(pending)
         result, slices = done.result, len(done.result.changed_per_slice)
         text = _("Slices changed: {count}; {report}. Reach: {scope}.")
-        told = text.format(report=done.report.message, count=slices, scope=result.scope)
-        self._say_soon("\n".join([told, *result.messages]))
+        told = [text.format(report=done.report.message, count=slices, scope=result.scope)]
+        if result.left_alone:
+            told.append(_("Left alone for thin evidence: {count} slices.").format(count=len(result.left_alone)))
+        self._say_soon("\n".join([*told, *result.messages]))
 
     def _say(self, message: str) -> None:
         """What was done: it is shown until something that it is about changes."""
