@@ -50,6 +50,20 @@ def test_a_bundle_changes_far_slices_and_says_whole_volume(run, propagate_argume
     assert (report["settings"]["level"], report["settings"]["label"]) == (1, "GTV")
 
 
+def test_slices_on_which_the_network_is_not_sure_are_counted_and_named(run, propagate_arguments, files, tmp_path):
+    """No margin is beyond a threshold of 1."""
+    unsure = write_bundle(tmp_path / "bundle", files.model, level=1, neighbours=1, far_thresholds=1.0)
+
+    outcome = run(*propagate_arguments(model=unsure, report=tmp_path / "report.json"))
+
+    report = json.loads((tmp_path / "report.json").read_text())
+    left = report["slices_left_alone"]
+    assert left
+    assert not set(left) & set(NEAR)
+    assert set(map(int, report["voxels_changed_per_slice"])) <= set(NEAR)
+    assert f", {len(left)} left alone for thin evidence, from axial slice {EDITED_SLICE}" in outcome.out
+
+
 def test_the_base_model_alone_reaches_near_slices_only(run, propagate_arguments, made, tmp_path):
     outcome = run(*propagate_arguments(model=made / "model", level=1, report=tmp_path / "report.json"))
 

@@ -94,6 +94,18 @@ def test_other_far_thresholds_give_what_a_network_with_them_gives(model):
     assert not np.array_equal(stricter.segmentation, fused.segmentation)
 
 
+def test_the_result_names_far_slices_on_which_the_network_is_not_sure_enough(model):
+    session = started(model)
+    fused = session.preview([redrawn(session)]).fused_by(random_fusion(model))
+    changed = set(fused.result.changed_per_slice)
+    assert fused.result.left_alone == ()  # any margin is enough
+
+    never_sure = fused.with_thresholds(FarThresholds(1.0, 1.0)).result
+
+    assert set(never_sure.left_alone) <= changed - set(never_sure.changed_per_slice)
+    assert len(never_sure.left_alone) > 2
+
+
 def test_an_edit_that_says_what_the_network_says_is_not_fused(model):
     session = started(model)
     preview = session.preview([SliceEdit(0, 10, session.window_prediction[10])])

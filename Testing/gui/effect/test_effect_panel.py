@@ -10,6 +10,8 @@ from PySide6 import QtCore, QtGui, QtTest
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from as_a_user import click, process_events, screenshot, settle
+from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.session.preview import Preview
 from effect_bench import DRAWN, EFFECT, SLICE, ball, on_slices
 
 
@@ -185,6 +187,17 @@ def test_the_preview_shows_what_changes_and_the_segment_stays_as_drawn(previewed
         f"Would change {len(slices)} slices ({slices[0]} to {slices[-1]}): "
         f"{added.sum()} voxels more, {removed.sum()} less; whole volume (trained for this model)."
     )
+
+
+def test_the_preview_says_on_how_many_slices_the_network_is_not_sure_enough(started, monkeypatch):
+    monkeypatch.setattr(Preview, "_thresholds", lambda preview: FarThresholds(1.0, 1.0))
+    started.paint(DRAWN)
+
+    started.propagate()
+
+    said = re.search(r"Left alone for thin evidence: (\d+) slices\.$", started.status)
+    assert said
+    assert int(said[1]) > 0
 
 
 def test_show_result_toggles_between_after_and_before(previewed):
