@@ -133,14 +133,19 @@ def _levels(summary: Mapping[str, Any]) -> list[str]:
 
 def _edits(summary: Mapping[str, Any]) -> list[str]:
     dsc = [x for x in summary["by_edits"] if x["measure"] == "dsc" and x["scope"] == "whole"]
-    numbers = sorted({x["edits"] for x in dsc})
-    if len(numbers) < 2:
-        return []
-    means = {(x["row"], x["edits"]): x["mean"] for x in dsc}
-    rows = dict.fromkeys(x["row"] for x in dsc)
-    body = [[row, *(_number(means.get((row, number))) for number in numbers)] for row in rows]
-    cases = max(x["cases"] for x in dsc)
-    return [*_table([f"DSC after edits ({cases} cases)", *map(str, numbers)], body), ""]
+    lines = []
+    for pick in dict.fromkeys(x["pick"] for x in dsc):
+        here = [x for x in dsc if x["pick"] == pick]
+        numbers = sorted({x["edits"] for x in here})
+        if len(numbers) > 1:
+            means = {(x["row"], x["edits"]): x["mean"] for x in here}
+            body = [
+                [row, *(_number(means.get((row, number))) for number in numbers)]
+                for row in dict.fromkeys(x["row"] for x in here)
+            ]
+            cases = max(x["cases"] for x in here)
+            lines += [*_table([f"DSC after edits, {pick} slices ({cases} cases)", *map(str, numbers)], body), ""]
+    return lines
 
 
 def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
