@@ -14,6 +14,10 @@ from context_propagation.files.figure import write_figure, write_steps_figure
 PICK: Pick = "largest"
 
 
+RULES = {"best": "largest", "typical": "median", "worst": "smallest"}
+"""Which gain of a fold each drawn case has."""
+
+
 def chosen_cases(rows: Sequence[CaseRow]) -> dict[str, str]:
     """The cases whose whole-volume DSC gains most, as the median case and least from one edit, fused.
 

@@ -18,7 +18,7 @@ from context_propagation.evaluation.contour_interpolation import prepare_interpo
 from context_propagation.evaluation.data_sets import EvaluationData, evaluation_data
 from context_propagation.evaluation.far_thresholds import choose_far_thresholds, kept_trials
 from context_propagation.evaluation.fold_cases import FoldCases, cases_of_fold
-from context_propagation.evaluation.picture import chosen_cases, draw_case, draw_steps
+from context_propagation.evaluation.picture import RULES, chosen_cases, draw_case, draw_steps
 from context_propagation.evaluation.plan import EvaluationPlan, read_plan
 from context_propagation.evaluation.regression_curve import regression_curve
 from context_propagation.evaluation.report import Written, write_results
@@ -253,10 +253,8 @@ class _Fold:
         if not (self.plan.regression_rates and jobs):
             return
         level = jobs[0].settings.level
-        copies, kept = (
-            min(1, self.plan.augmented_copies),
-            self.request.output / "cases" / f"fold{self.fold}-level{level}",
-        )
+        kept = self.request.output / "cases" / f"fold{self.fold}-level{level}"
+        copies = min(1, self.plan.augmented_copies)
         with self.clock.stage("regression curve"):
             for name in self.rows_that_choose(jobs[0].rows):
                 validation = kept_trials(trials, name, self.folder(level), copies, self.workers)
@@ -269,14 +267,10 @@ class _Fold:
         """Draw the fold's chosen cases once, and say which they are."""
         by_name = {job.case.name: job for job in jobs}
         for word, name in chosen_cases(lines).items():
-            file, rule = (
-                f"{word}-fold{self.fold}.png",
-                {"best": "largest", "typical": "median", "worst": "smallest"}[word],
-            )
+            file = f"{word}-fold{self.fold}.png"
             self.draw(file, by_name[name], draw_case)
-            self.written.notes.append(
-                f"{file}: {name}, whose gain from one edit of the largest slice is the fold's {rule}"
-            )
+            said = f"{file}: {name}, whose gain from one edit of the largest slice is the fold's {RULES[word]}"
+            self.written.notes.append(said)
             if word == "typical" and by_name[name].edits > 1:
                 self.draw(f"steps-fold{self.fold}.png", by_name[name], draw_steps)
 
