@@ -61,5 +61,7 @@ def draw_steps(job: CaseJob, path: Path) -> None:
         edits.append(edit)
         masks.append(session.propagate([edit]).segmentation.copy())
     if edits:
-        titles = [f"{n} edits, DSC {dice(mask, evaluation.truth):.3f}" for n, mask in enumerate(masks)]
+        titles = [
+            f"{n} edit{'' if n == 1 else 's'}, DSC {dice(mask, evaluation.truth):.3f}" for n, mask in enumerate(masks)
+        ]
         write_steps_figure(path, evaluation.volume, masks, edits, titles, evaluation.truth)
