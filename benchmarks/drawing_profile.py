@@ -29,6 +29,7 @@ from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.session.ready_image import ReadyImage, ready_image
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.evaluation.calibration import TIE_MM
 from context_propagation.evaluation.data_sets import EvaluationData, evaluation_data
 from context_propagation.evaluation.fold_cases import cases_of_fold
 from context_propagation.evaluation.plan import read_plan
@@ -123,7 +124,7 @@ def contour_depth_mm(mask: np.ndarray, axis: int, spacing_kji_mm: Sequence[float
 
 def moved_outwards(depth_mm: np.ndarray, offset_mm: float) -> np.ndarray:
     """The mask whose contour lies so far outside."""
-    return depth_mm >= -offset_mm - 1e-3
+    return depth_mm >= -offset_mm - TIE_MM
 
 
 def best_offset_mm(depth_mm: np.ndarray, truth: np.ndarray) -> float:

@@ -56,7 +56,7 @@ def dsc_by_edits(valid: pd.DataFrame, several: pd.DataFrame) -> Curves:
     for (pick, level, row), table in tables.items():
         first = tables.get((pick, level, _first_edit_of(row)))
         if 1 not in table and first is not None and 1 in first:
-            table = table.assign(**{"1": first[1]}).rename(columns={"1": 1})
+            table = table.join(first[1])
         untouched = baseline.xs(level, level="level") if level in baseline.index.get_level_values("level") else None
         if 1 in table and untouched is not None:
             table = table.join(untouched.rename(0)).sort_index(axis=1).dropna()
