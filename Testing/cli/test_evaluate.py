@@ -193,7 +193,7 @@ def job_of(place: Path, thresholds: FarThresholds = FarThresholds()) -> CaseJob:
     channels = load_file(weights)["correction.weight"].shape[0]
     data = level.parent.parent / "data"
     case = LabelledCase("ball_000", (data / "images" / "ball_000.nii.gz",), data / "labels" / "ball_000.nii.gz")
-    row = FusionRow("fusion", FusionSettings("residual", channels, 1.0), "edit", (weights,), thresholds)
+    row = FusionRow("fusion", FusionSettings("adaptive", channels, 1.0), "edit", (weights,), thresholds)
     base = ModelSource(model, device="cpu")
     return CaseJob("0", base, case, SessionSettings(), (row,), interpolation=False)
 

@@ -164,7 +164,7 @@ def test_a_protocol_has_either_data_or_phantoms(protocol, text):
         ("phantom = 'nasopharynx'\ndifficulty = 'hard'", "difficulty = 'hard'; choose lower, middle, higher"),
         ("phantom = 'nasopharynx'\nvariant = 'shifted'", "phantoms have styles of their own"),
         ("phantom = 'nasopharynx'\nmodel = 'SAM'", "model = 'SAM'; choose nnU-Net, PSNN"),
-        ("data = 'cases'\nfusion = 'mean'", "fusion = 'mean'; choose paper, residual, attention"),
+        ("data = 'cases'\nfusion = 'mean'", "fusion = 'mean'; choose paper, adaptive, attention"),
         ("data = 'cases'\nrows = ['fusion', 'magic']", "rows = ['fusion', 'magic']; choose fusion and of"),
         ("data = 'cases'\nrows = ['oracle']", "rows = ['oracle']; choose fusion and of"),
         ("data = 'cases'\naveraging = 1.0", "averaging = 1.0; give a share"),

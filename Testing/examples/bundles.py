@@ -24,7 +24,7 @@ PROVENANCE = {"cases": {"train": 60, "test": 20}, "seed": 0, "far DSC": {"fusion
 
 
 def random_network(settings: FusionSettings, seed: int) -> FusionNetwork:
-    """A network whose every weight is drawn, so that a residual one corrects too."""
+    """A network whose every weight is drawn."""
     generator = torch.Generator().manual_seed(seed)
     network = build_fusion_network(settings)
     for parameter in network.parameters():
@@ -35,7 +35,7 @@ def random_network(settings: FusionSettings, seed: int) -> FusionNetwork:
 def random_fusion(
     *,
     folds: int = 1,
-    variant: Variant = "residual",
+    variant: Variant = "adaptive",
     channels: int = 8,
     width: float = 0.5,
     level: int = 2,

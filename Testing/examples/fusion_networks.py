@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 
+from context_propagation.core.image.boxes import Box, slices_of
 from context_propagation.core.model.nnunet_model import NnunetModel
+from context_propagation.core.propagation.fusion_inputs import FusionInputs
 from context_propagation.core.propagation.fusion_network import (
+    AdaptiveFusion,
     FarThresholds,
     Fusion,
-    FusionNetwork,
     FusionSettings,
-    build_fusion_network,
 )
 
 
@@ -30,18 +31,25 @@ def random_fusion(
         channels: C' of its f at this level.
         level: Decoder level.
         far_thresholds: See `Fusion`.
-        strength: Of the correction's weights; 0 gives the identity, fused = f.
+        strength: How far the fused features are from f; 0 gives the identity, fused = f.
         seed: Of the weights of the first fold.
     """
     networks = tuple(_random_network(channels, strength, seed + fold) for fold in range(len(model.splits)))
     return Fusion(networks, level, 2, FarThresholds(far_thresholds, far_thresholds), f"{seed:064x}")
 
 
-def _random_network(channels: int, strength: float, seed: int) -> FusionNetwork:
+class Moved(AdaptiveFusion):
+    """f, moved by what an adaptive network of random weights makes."""
+
+    strength = 1.0
+
+    def on_box(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
+        return inputs.f_of_each[(..., *slices_of(box))] + self.strength * super().on_box(inputs, box)
+
+
+def _random_network(channels: int, strength: float, seed: int) -> Moved:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build_fusion_network(FusionSettings("residual", channels, 1.0))
-        torch.nn.init.normal_(network.correction.weight, std=strength)
-        if not strength:
-            torch.nn.init.zeros_(network.correction.weight)
+        network = Moved(FusionSettings("adaptive", channels, 1.0))
+    network.strength = strength
     return network

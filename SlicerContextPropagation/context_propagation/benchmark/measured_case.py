@@ -60,7 +60,7 @@ def write_model(kind: Kind, window: int, request: BenchmarkRequest, folder: Path
 def _write_fusion(file: Path, channels: int) -> dict[str, Any]:
     """A fusion network of `train-fusion`'s own kind with seeded weights, that corrects a little everywhere."""
     settings: dict[str, Any] = {
-        "variant": "residual",
+        "variant": "adaptive",
         "channels": channels,
         "width": min(FUSION_WIDTH, MOST_HIDDEN / channels),
     }

@@ -32,7 +32,7 @@ class FusionRecipe:
     """
 
     level: int = 2
-    fusion: Variant = "residual"
+    fusion: Variant = "adaptive"
     width: float = 2.0
     most_hidden: int = 128
     epochs: int = 6

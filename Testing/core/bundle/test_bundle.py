@@ -94,8 +94,8 @@ def everything_below(folder: Path) -> dict[str, bytes]:
 # ---- round trip
 
 
-@pytest.mark.quick(variant="residual")
-@pytest.mark.parametrize("variant", ["paper", "residual"])
+@pytest.mark.quick(variant="adaptive")
+@pytest.mark.parametrize("variant", ["paper", "adaptive"])
 def test_a_loaded_bundle_fuses_features_as_the_saved_networks_do(tmp_path, base, variant):
     fusion = random_fusion(folds=2, variant=variant, far_thresholds=0.25, neighbours=3)
     save_bundle(tmp_path / "b", base, fusion, PROVENANCE, label="GTV")
@@ -141,12 +141,12 @@ def test_a_bundle_holds_its_description_the_weights_and_a_stripped_model(base, m
         *("format", "base", "label", "orientation", "folds", "level", "neighbours", "far_thresholds"),
         *("fusion", "fusion_sha256", "provenance"),
     ]
-    assert description["format"] == "context-propagation bundle 1"
+    assert description["format"] == "context-propagation bundle 2"
     assert description["base"]["folder"] == "model"
     assert description["folds"] == ["1", "0"]
     assert description["fusion"][0] == {
         "file": "fusion_1.safetensors",
-        "settings": {"variant": "residual", "channels": 8, "width": 0.5},
+        "settings": {"variant": "adaptive", "channels": 8, "width": 0.5},
     }
     assert description["provenance"] == PROVENANCE
 
@@ -419,7 +419,7 @@ def test_settings_that_were_changed_are_refused(bundle):
 
 def test_an_enormous_network_is_refused_before_it_takes_memory(bundle):
     entries = json.loads((bundle / "bundle.json").read_text())["fusion"]
-    entries[0]["settings"] = {"variant": "residual", "channels": 4096, "width": 64.0}
+    entries[0]["settings"] = {"variant": "adaptive", "channels": 4096, "width": 64.0}
     edit_json(bundle / "bundle.json", "fusion", value=entries)
     assert "not F32 262144 x 8196 x 3 x 3 x 3" in refusal(bundle)
 

@@ -11,7 +11,7 @@ from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings
 
 USUAL = {
-    "format": "context-propagation bundle 1",
+    "format": "context-propagation bundle 2",
     "base": {"sha256": "a" * 64, "folder": "model"},
     "label": "GTV",
     "orientation": None,
@@ -20,7 +20,7 @@ USUAL = {
     "neighbours": 2,
     "far_thresholds": {"add": 0.1, "remove": 0.2},
     "fusion": [
-        {"file": f"fusion_{fold}.safetensors", "settings": {"variant": "residual", "channels": 8, "width": 1.0}}
+        {"file": f"fusion_{fold}.safetensors", "settings": {"variant": "adaptive", "channels": 8, "width": 1.0}}
         for fold in (0, 1)
     ],
     "fusion_sha256": "b" * 64,
@@ -63,7 +63,7 @@ def test_a_description_reads_as_what_it_says(tmp_path):
     assert description.folds == ("0", "1")
     assert description.far_thresholds == FarThresholds(0.1, 0.2)
     assert [item.file for item in description.fusion] == ["fusion_0.safetensors", "fusion_1.safetensors"]
-    assert description.fusion[0].settings == FusionSettings("residual", 8, 1.0)
+    assert description.fusion[0].settings == FusionSettings("adaptive", 8, 1.0)
     assert description.provenance == {"seed": 0}
 
 
@@ -204,10 +204,10 @@ def test_a_wrong_number_of_networks_is_counted(tmp_path, fusion, folds):
     assert lists in refusal(tmp_path, content)
 
 
-@pytest.mark.parametrize("version", ["context-propagation bundle 2", "something", 1, None])
+@pytest.mark.parametrize("version", ["context-propagation bundle 1", "something", 1, None])
 def test_another_format_is_named_with_the_remedy(tmp_path, version):
     message = refusal(tmp_path, {"format": version, "unheard": 1})
-    assert f"has format {version!r}, not 'context-propagation bundle 1'; update this program" in message
+    assert f"has format {version!r}, not 'context-propagation bundle 2'; update this program" in message
 
 
 @pytest.mark.parametrize(

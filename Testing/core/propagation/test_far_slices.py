@@ -206,7 +206,7 @@ def test_training_and_use_share_inputs_and_decode_and_the_decode_has_a_gradient(
     model.target_logit(logits).sum().backward()
 
     assert np.allclose(whole_margins(session, record), margin, atol=1e-3)
-    assert fusion.networks[0].correction.weight.grad.abs().sum() > 0
+    assert fusion.networks[0].output.weight.grad.abs().sum() > 0
 
 
 def test_the_description_is_that_of_the_drawn_slice_against_the_untouched_logits(model):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxes import slices_of, whole
+from context_propagation.core.image.boxes import slices_of
 from context_propagation.core.propagation.edit_description import DESCRIPTION_SIZE
 from context_propagation.core.propagation.fusion_inputs import FusionInputs
 from context_propagation.core.propagation.fusion_network import (
@@ -20,7 +20,7 @@ from context_propagation.core.propagation.fusion_network import (
     build_fusion_network,
 )
 
-VARIANTS = ["paper", "residual", "attention"]
+VARIANTS = ["paper", "adaptive", "attention"]
 ODD = (5, 7, 9)
 
 
@@ -42,8 +42,8 @@ def replaced(given, position, seed=9):
     return [*given[:position], fresh, *given[position + 1 :]]
 
 
-def network(variant="residual", channels=2, width=4.0, hidden_truth=0):
-    """Seeded fresh weights, moved a little, so that norms scale and shift and a residual network corrects."""
+def network(variant="adaptive", channels=2, width=4.0, hidden_truth=0):
+    """Seeded fresh weights, moved a little, so that norms scale and shift."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         built = build_fusion_network(FusionSettings(variant, channels, width, hidden_truth))
@@ -111,7 +111,7 @@ def test_a_larger_width_has_more_weights(variant):
 
 @pytest.mark.parametrize(("width", "channels", "hidden"), [(8.0, 3, 24), (0.5, 8, 4), (1.0, 5, 5), (0.01, 8, 1)])
 def test_the_hidden_layers_have_width_times_the_channels_of_f_and_at_least_one(width, channels, hidden):
-    assert FusionSettings("residual", channels, width).hidden == hidden
+    assert FusionSettings("adaptive", channels, width).hidden == hidden
 
 
 # ---- the paper's
@@ -174,25 +174,71 @@ def test_the_paper_s_network_sees_neither_edit_map_nor_description_nor_prototype
 # ---- ours
 
 
-@pytest.mark.parametrize("variant", ["residual", "attention"])
-@pytest.mark.parametrize("width", [0.25, 1.0, 8.0])
-def test_our_networks_start_as_f_exactly(variant, width):
-    given = inputs()
-    fresh = build_fusion_network(FusionSettings(variant, 2, width))
-    assert torch.equal(fresh(FusionInputs(*given)), given[0])
+@pytest.mark.parametrize("shape", [ODD, (4, 6, 8)])
+def test_the_adaptive_network_computes_its_layers_and_norms(shape):
+    """Step by step; the last two norms measure every second voxel along each axis."""
+    adaptive, given = network(), inputs(shape=shape)
+    weights, (f, f_updated, maps, description, prototypes) = adaptive.state_dict(), given
+
+    def convolved(x, layer, **how):
+        return F.conv3d(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"], **how)
+
+    def normalised(x, layer, measured=None):
+        of = x if measured is None else measured
+        mean, variance = of.mean((2, 3, 4), keepdim=True), of.var((2, 3, 4), keepdim=True, correction=0)
+        scale, shift = (weights[f"{layer}_norm.{name}"].view(1, -1, 1, 1, 1) for name in ("weight", "bias"))
+        return (x - mean) / (variance + 1e-5).sqrt() * scale + shift
+
+    alike = torch.stack([F.cosine_similarity(f, p.view(1, -1, 1, 1, 1)) for p in prototypes[0]], 1)
+    near = normalised(convolved(torch.cat((f, f_updated - f, maps, alike), 1), "entry", padding=1), "entry").clamp(0)
+    wide = normalised(convolved(near, "wide", stride=2, padding=1), "wide").clamp(0)
+    wide = normalised(convolved(wide, "deep", padding=1), "deep").clamp(0)
+    grown = F.interpolate(wide, shape, mode="trilinear", align_corners=False)
+    joined = convolved(torch.cat((near, grown), 1), "join", padding=1)
+    spoken = F.linear(description, weights["described.weight"], weights["described.bias"]).clamp(0)
+    spoken = F.linear(spoken, weights["globally.weight"], weights["globally.bias"])
+    scale, shift = spoken.view(1, -1, 1, 1, 1).chunk(2, 1)
+    hidden = (normalised(joined, "join", joined[..., ::2, ::2, ::2]) * (1 + scale) + shift).clamp(0)
+    made = convolved(hidden, "output")
+    made = normalised(made, "output", made[..., ::2, ::2, ::2])
+    expected = torch.where(made > 0, made, 0.01 * made)
+
+    torch.testing.assert_close(adaptive(FusionInputs(*given)), expected, atol=1e-3, rtol=1e-3)
+    assert expected.std() > 0.1
 
 
-def test_the_residual_network_can_learn_its_way_from_the_identity():
+@pytest.mark.parametrize("variant", ["adaptive", "attention"])
+def test_our_networks_do_not_see_the_scale_of_the_features(variant):
+    """What a scanner does to all of f alike; the paper's norms take it out just so."""
+    f, f_updated, maps, description, prototypes = inputs(shape=(8, 8, 8))
+    fuses = network(variant)
+    fused = fuses(FusionInputs(f, f_updated, maps, description, torch.zeros_like(prototypes)))
+    moved = fuses(FusionInputs(3 * f, 3 * f_updated, 3 * maps, description, torch.zeros_like(prototypes)))
+    torch.testing.assert_close(moved, fused, atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("variant", ["adaptive", "attention"])
+def test_our_networks_learn_to_give_back_what_they_are_shown(variant):
     given = inputs()
-    fresh = build_fusion_network(FusionSettings("residual", 2, 1.0))
-    optimizer = torch.optim.SGD(fresh.parameters(), lr=0.1)
-    ((fresh(FusionInputs(*given)) - given[1]) ** 2).mean().backward()
-    optimizer.step()
-    assert ((fresh(FusionInputs(*given)) - given[1]) ** 2).mean() < ((given[0] - given[1]) ** 2).mean()
+    fresh = build_fusion_network(FusionSettings(variant, 2, 2.0))
+    optimizer = torch.optim.Adam(fresh.parameters(), lr=0.01)
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = ((fresh(FusionInputs(*given)) - given[1].abs()) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_map_of_one_voxel_is_fused_too():
+    given = [torch.ones_like(tensor) for tensor in inputs(shape=(1, 2, 1))]
+    assert torch.isfinite(network()(FusionInputs(*given))).all()
 
 
 @pytest.mark.parametrize(("name", "position"), [("edit map", 2), ("description", 3), ("prototypes", 4)])
-def test_the_residual_network_sees_map_description_and_prototypes(name, position):
+def test_the_adaptive_network_sees_map_description_and_prototypes(name, position):
     given = inputs()
     assert not torch.allclose(
         network()(FusionInputs(*given)), network()(FusionInputs(*replaced(given, position))), atol=1e-3
@@ -238,8 +284,8 @@ def test_a_prototype_counts_by_its_direction_alone():
 
 def test_what_is_alike_is_the_cosine_between_f_and_each_prototype():
     given = inputs()
-    probe = build_fusion_network(FusionSettings("residual", 2, 1.0))
-    seen = probe.beside_f(FusionInputs(*given), whole(ODD))
+    probe = build_fusion_network(FusionSettings("adaptive", 2, 1.0))
+    seen = probe.beside_f(FusionInputs(*given))
     f, prototypes = given[0][0].numpy(), given[4][0].numpy()
     for number, prototype in enumerate(prototypes):
         length = np.sqrt((f**2).sum(0)) * np.sqrt((prototype**2).sum())
@@ -248,9 +294,9 @@ def test_what_is_alike_is_the_cosine_between_f_and_each_prototype():
 
 def test_prototypes_of_zeros_are_like_nothing():
     f, f_updated, edit_map, description, prototypes = inputs()
-    probe = build_fusion_network(FusionSettings("residual", 2, 1.0))
+    probe = build_fusion_network(FusionSettings("adaptive", 2, 1.0))
     given = FusionInputs(f, f_updated, edit_map, description, torch.zeros_like(prototypes))
-    assert not probe.beside_f(given, whole(ODD))[0, -2:].any()
+    assert not probe.beside_f(given)[0, -2:].any()
 
 
 def test_an_oracle_starts_from_the_weights_of_the_network_that_it_is_compared_with():
@@ -259,7 +305,7 @@ def test_an_oracle_starts_from_the_weights_of_the_network_that_it_is_compared_wi
     with torch.random.fork_rng(devices=[]):
         for hidden_truth in (0, 3):
             torch.manual_seed(0)
-            built.append(build_fusion_network(FusionSettings("residual", 2, 1.0, hidden_truth)))
+            built.append(build_fusion_network(FusionSettings("adaptive", 2, 1.0, hidden_truth)))
     plain, oracle = (network.state_dict() for network in built)
     assert all(torch.equal(oracle[name], value) for name, value in plain.items())
     (more,) = oracle.keys() - plain.keys()
@@ -270,10 +316,10 @@ def test_an_oracle_starts_from_the_weights_of_the_network_that_it_is_compared_wi
 
 
 def seen_by_attention(f, f_updated, edit_map):
-    """What the entry layer of a fresh network is given beyond the residual one's: the update read, the target read."""
+    """What the entry layer of a fresh network is given beyond the adaptive one's: the update read, the target read."""
     probe = build_fusion_network(FusionSettings("attention", 2, 1.0))
     with torch.no_grad():
-        seen = probe.beside_f(FusionInputs(f, f_updated, edit_map, *inputs()[3:]), whole(tuple(f.shape[2:])))
+        seen = probe.beside_f(FusionInputs(f, f_updated, edit_map, *inputs()[3:]))
     return seen[0, -3:].numpy()
 
 
@@ -315,11 +361,11 @@ def test_in_a_window_without_a_drawn_slice_nothing_is_read():
 @pytest.mark.parametrize(
     ("variant", "channels", "width", "said"),
     [
-        ("unet", 8, 1.0, "Unknown fusion variant 'unet'; choose paper, residual, attention"),
+        ("unet", 8, 1.0, "Unknown fusion variant 'unet'; choose paper, adaptive, attention"),
         ("paper", 0, 1.0, "0 feature channels; give at least 1"),
         ("paper", 8, 0.0, "width is 0.0; give a number above 0"),
-        ("residual", 8, -1.0, "width is -1.0"),
-        ("residual", 8, math.nan, "width is nan"),
+        ("adaptive", 8, -1.0, "width is -1.0"),
+        ("adaptive", 8, math.nan, "width is nan"),
     ],
 )
 def test_settings_that_make_no_network_are_refused(variant, channels, width, said):

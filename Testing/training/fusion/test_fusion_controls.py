@@ -11,8 +11,8 @@ from context_propagation.core.propagation.fusion_network import MAP_CHANNELS, PR
 from context_propagation.training.fusion.fusion_controls import BlindfoldedFusion, build_blindfolded
 
 SHAPE = (4, 5, 6)
-SETTINGS = FusionSettings("residual", 2, 4.0)
-ORACLE = FusionSettings("residual", 2, 4.0, hidden_truth=3)
+SETTINGS = FusionSettings("adaptive", 2, 4.0)
+ORACLE = FusionSettings("adaptive", 2, 4.0, hidden_truth=3)
 F, F_UPDATED, EDIT_MAP, DESCRIPTION, PROTOTYPE = range(5)
 
 

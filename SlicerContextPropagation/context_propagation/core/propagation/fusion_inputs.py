@@ -117,12 +117,6 @@ class FusionInputs:
         """By their names, as a file holds them."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
-    def within(self, box: Box) -> FusionInputs:
-        """The same in a box of f; views."""
-        place = (..., *slices_of(box))
-        f, f_updated, edit_maps = (tensor[place] for tensor in (self.f, self.f_updated, self.edit_maps))
-        return replace(self, f=f, f_updated=f_updated, edit_maps=edit_maps)
-
     def to(self, device: torch.device) -> FusionInputs:
         """A copy on a device."""
         return FusionInputs(**{name: tensor.to(device) for name, tensor in self.tensors().items()})

@@ -2,7 +2,7 @@
 
     phi_fusion(f, f')        what Eq. 4 decodes on the slices far from the edited one
 
-`PaperFusion` is the figure's network; `ResidualFusion` and `AttentionFusion` are ours (docs/fusion.md).
+`PaperFusion` is the figure's network; `AdaptiveFusion` and `AttentionFusion` are ours (docs/fusion.md).
 
 Source: Chao et al., section II-C and Fig. 2c.
 """
@@ -17,13 +17,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxes import Box, Span, box_of, dilate, inside_of, slices_of, whole
+from context_propagation.core.image.boxes import Box, box_of, dilate, inside_of, slices_of, whole
 from context_propagation.core.image.slices import WHOLE_VOLUME
 from context_propagation.core.network.direct_convolution import DirectConvolution
 from context_propagation.core.propagation.edit_description import DESCRIPTION_SIZE
 from context_propagation.core.propagation.fusion_inputs import FusionInputs
 
-Variant = Literal["paper", "residual", "attention"]
+Variant = Literal["paper", "adaptive", "attention"]
 
 
 MAP_CHANNELS = 2
@@ -32,6 +32,14 @@ MAP_CHANNELS = 2
 
 LOG_SHARPNESS = 2.5
 """Of the attention at the start: a cell as alike as can be counts e^12 times one that has nothing in common."""
+
+
+NORM_EPSILON = 1e-5
+"""Added to a variance, as torch's instance norm does."""
+
+
+NEGATIVE_SLOPE = 0.01
+"""Of the last activation, as nnU-Net's have it: features below 0 can be made."""
 
 
 PROTOTYPES = 2
@@ -43,7 +51,7 @@ class FusionSettings:
     """All that decides the architecture; a bundle stores it beside the weights.
 
     Attributes:
-        variant: "paper" (Fig. 2c), "residual" (ours, the default), or "attention" (ours: "residual" that also reads at
+        variant: "paper" (Fig. 2c), "adaptive" (ours, the default), or "attention" (ours: "adaptive" that also reads at
             every place what the update did at similar places of the drawn slices).
         channels: C', the channels of f.
         width: Channels of the hidden layers as a multiple of C'; the paper has 8.
@@ -85,7 +93,7 @@ class FusionNetwork(nn.Module):
 
 def build_fusion_network(settings: FusionSettings) -> FusionNetwork:
     """A network with fresh weights."""
-    variants = {"paper": PaperFusion, "residual": ResidualFusion, "attention": AttentionFusion}
+    variants = {"paper": PaperFusion, "adaptive": AdaptiveFusion, "attention": AttentionFusion}
     return variants[settings.variant](settings)
 
 
@@ -117,7 +125,7 @@ class PaperFusion(FusionNetwork):
         if max(f.shape[2:]) <= 2:
             raise UserInputError(
                 f"The features have {tuple(f.shape[2:])} voxels; the paper's fusion network needs more than 2 along "
-                "some axis: choose a smaller decoder level, or the residual variant"
+                "some axis: choose a smaller decoder level, or the adaptive variant"
             )
         with DirectConvolution():
             streams = (self.input_original(f), self.input_updated(inputs.f_updated))
@@ -126,13 +134,39 @@ class PaperFusion(FusionNetwork):
         return fused
 
 
-class ResidualFusion(FusionNetwork):
-    """f plus a correction that starts at zero; global paths let the edit speak about every slice (docs/fusion.md).
+class InstanceNorm(nn.Module):
+    """Each channel of each edit with mean 0 and variance 1 over space, then scaled and shifted.
+
+    Args:
+        channels: How many.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, maps: torch.Tensor, measured: torch.Tensor | None = None) -> torch.Tensor:
+        """The maps `[E, C, d, h, w]`, normalised by mean and variance of `measured` `[E, C, ...]`, by default their own.
+
+        A map of one voxel has variance 0.
+        """
+        of = maps if measured is None else measured
+        variance, mean = torch.var_mean(of, (2, 3, 4), correction=0, keepdim=True)
+        scale = self.weight[:, None, None, None] * (variance + NORM_EPSILON).rsqrt()
+        return maps * scale + (self.bias[:, None, None, None] - mean * scale)
+
+
+class AdaptiveFusion(FusionNetwork):
+    """Makes the features anew through instance norms; global paths let the edit speak about every slice (docs/fusion.md).
 
     How alike f is to the prototypes of the edit, anywhere in the volume, is an input beside f, f' - f and the edit map.
-    The description scales and shifts the hidden channels.
+    The description scales and shifts the hidden channels after their norm.
 
-    Source: prototypes: Wang et al., PANet, ICCV 2019; scale and shift: Perez et al., FiLM, AAAI 2018.
+    The last two norms take their mean and variance from every second voxel along each axis, on the whole window. So a
+    part of the window is made from the first, cheap layers on the whole window and the last ones on that part.
+
+    Source: prototypes: Wang et al., PANet, ICCV 2019; adaptive instance norm: Huang and Belongie, ICCV 2017; scale and
+    shift: Perez et al., FiLM, AAAI 2018.
     """
 
     def __init__(self, settings: FusionSettings) -> None:
@@ -143,14 +177,14 @@ class ResidualFusion(FusionNetwork):
         self.wide = nn.Conv3d(hidden, hidden, 3, stride=2, padding=1)
         self.deep = nn.Conv3d(hidden, hidden, 3, padding=1)
         self.join = nn.Conv3d(2 * hidden, hidden, 3, padding=1)
+        self.output = nn.Conv3d(hidden, channels, 1)
+        self.entry_norm, self.wide_norm, self.deep_norm, self.join_norm = (InstanceNorm(hidden) for _ in range(4))
+        self.output_norm = InstanceNorm(channels)
         self.described = nn.Linear(DESCRIPTION_SIZE, hidden)
         self.globally = nn.Linear(hidden, 2 * hidden)
-        self.correction = nn.Conv3d(hidden, channels, 1)
-        for layer in (self.entry, self.wide, self.deep, self.join):  # without norms, activations must keep their size
+        for layer in (self.entry, self.wide, self.deep, self.join, self.output):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(cast(torch.Tensor, layer.bias))
-        nn.init.zeros_(self.correction.weight)
-        nn.init.zeros_(cast(torch.Tensor, self.correction.bias))
         if (
             settings.hidden_truth
         ):  # last and from zero, so that an oracle starts from the weights of the row it is compared with
@@ -159,28 +193,25 @@ class ResidualFusion(FusionNetwork):
 
     def forward(self, inputs: FusionInputs) -> torch.Tensor:
         """See `FusionNetwork`."""
-        everything = whole(tuple(inputs.f.shape[2:]))
-        return self._fused(inputs, self.beside_f(inputs, everything), everything)
+        return self.on_box(inputs, whole(tuple(inputs.f.shape[2:])))
 
     def on_box(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
-        """See `FusionNetwork`; computes what the box depends on."""
-        limits = whole(tuple(inputs.f.shape[2:]))
-        around = box_of([_around(span, *of) for span, of in zip(box, limits, strict=True)])
-        return self._fused(inputs.within(around), self.beside_f(inputs, around), inside_of(box, around))
-
-    def _fused(self, inputs: FusionInputs, read: torch.Tensor, box: Box) -> torch.Tensor:
-        """The fused maps in a box of the inputs' f."""
-        f_shape = inputs.f.shape[2:]
+        """See `FusionNetwork`."""
+        everything = whole(tuple(inputs.f.shape[2:]))
+        scale, shift = self._scale_and_shift(inputs.descriptions)[:, :, None, None, None].chunk(2, 1)
         with DirectConvolution():
-            near = F.relu(self._entry(inputs, read))
-            wide = F.relu(self.deep(F.relu(self.wide(near))))
-            grown = F.interpolate(wide, f_shape, mode="trilinear", align_corners=False)
-            halo = dilate(box, (1, 1, 1), whole(tuple(f_shape)))
-            joined = self.join(torch.cat([part[(..., *slices_of(halo))] for part in (near, grown)], 1))
-            joined = joined[(..., *slices_of(inside_of(box, halo)))]
-            scale, shift = self._scale_and_shift(inputs.descriptions)[:, :, None, None, None].chunk(2, 1)
-            correction: torch.Tensor = self.correction(F.relu(joined * (1 + scale) + shift))
-        return inputs.f_of_each[(..., *slices_of(box))] + correction
+            near = F.relu(self.entry_norm(self._entry(inputs, self.beside_f(inputs))))
+            wide = F.relu(self.deep_norm(self.deep(F.relu(self.wide_norm(self.wide(near))))))
+            grown = F.interpolate(wide, near.shape[2:], mode="trilinear", align_corners=False)
+            read = torch.cat((near, grown), 1)
+            every_second = F.conv3d(read, self.join.weight, self.join.bias, stride=2, padding=1)
+            halo = dilate(box, (1, 1, 1), everything)
+            here = self.join(read[(..., *slices_of(halo))])[(..., *slices_of(inside_of(box, halo)))]
+            hidden = [
+                F.relu(self.join_norm(joined, every_second) * (1 + scale) + shift) for joined in (here, every_second)
+            ]
+            made, measured = (self.output(of) for of in hidden)
+        return F.leaky_relu(self.output_norm(made, measured), NEGATIVE_SLOPE)
 
     @staticmethod
     def entry_channels(channels: int) -> int:
@@ -206,10 +237,9 @@ class ResidualFusion(FusionNetwork):
         result[(..., *slices_of(reached))] += moved[(..., *slices_of(inside_of(reached, halo)))]
         return result
 
-    def beside_f(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
-        """What the first convolution reads beside f and f' - f in a box of f, `[E, S, *box]`."""
-        here = inputs.within(box)
-        return torch.cat((here.edit_maps, _similarities(here.f_of_each, inputs.prototypes)), 1)
+    def beside_f(self, inputs: FusionInputs) -> torch.Tensor:
+        """What the first convolution reads beside f and f' - f, `[E, S, D', H', W']`."""
+        return torch.cat((inputs.edit_maps, _similarities(inputs.f_of_each, inputs.prototypes)), 1)
 
     def _scale_and_shift(self, descriptions: torch.Tensor) -> torch.Tensor:
         """Of the hidden channels, `[E, 2 * hidden]`, from descriptions and the hidden truth."""
@@ -220,8 +250,8 @@ class ResidualFusion(FusionNetwork):
         return scale_and_shift
 
 
-class AttentionFusion(ResidualFusion):
-    """`ResidualFusion` with a reading of the drawn slices: what the update did where f is similar, at every place.
+class AttentionFusion(AdaptiveFusion):
+    """`AdaptiveFusion` with a reading of the drawn slices: what the update did where f is similar, at every place.
 
     Every place asks all cells of the drawn slices, each counting as much as its f is similar (and as much of it as was
     drawn on), and reads the mean of f' - f and of the drawn target there; 0 in a window without a drawn slice.
@@ -240,16 +270,16 @@ class AttentionFusion(ResidualFusion):
 
     @staticmethod
     def entry_channels(channels: int) -> int:
-        """See `ResidualFusion`."""
-        return ResidualFusion.entry_channels(channels) + channels + 1
+        """See `AdaptiveFusion`."""
+        return AdaptiveFusion.entry_channels(channels) + channels + 1
 
-    def beside_f(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
-        """See `ResidualFusion`."""
-        here = inputs.within(box).f_of_each
-        queries = F.normalize(self.query(here.flatten(2).transpose(1, 2)), dim=2) * self.log_sharpness.exp()
+    def beside_f(self, inputs: FusionInputs) -> torch.Tensor:
+        """See `AdaptiveFusion`."""
+        f = inputs.f_of_each
+        queries = F.normalize(self.query(f.flatten(2).transpose(1, 2)), dim=2) * self.log_sharpness.exp()
         attended = torch.stack([self._attended(inputs, edit, of_edit) for edit, of_edit in enumerate(queries)])
-        read = attended.transpose(1, 2).reshape(len(inputs), -1, *here.shape[2:])
-        return torch.cat((super().beside_f(inputs, box), read), 1)
+        read = attended.transpose(1, 2).reshape(len(inputs), -1, *f.shape[2:])
+        return torch.cat((super().beside_f(inputs), read), 1)
 
     def _attended(self, inputs: FusionInputs, edit: int, queries: torch.Tensor) -> torch.Tensor:
         """What the places that ask `[P, C']` read of the cells that an edit's slices are drawn on, `[P, C' + 1]`."""
@@ -281,18 +311,6 @@ def _attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, dra
     k = torch.cat((keys, drawn_on[:, None].log()), 1)
     q, k, v = (tensor[None, None] for tensor in (q, k, values))
     return F.scaled_dot_product_attention(q, k, v, scale=1.0)[0, 0]
-
-
-def _around(span: Span, low: int, high: int) -> Span:
-    """What a span of the fused map depends on in `ResidualFusion`: 8 cells more on each side, from an even one on.
-
-    That is 1 of each of `entry` and `join`, 1 and 2 of `wide` and `deep` behind its stride, 2 of the interpolation; odd
-    sizes end where f does, because their interpolation is by another factor.
-    """
-    if (high - low) % 2:
-        return low, high
-    start, stop = max(low, span[0] - 8), min(high, span[1] + 8)
-    return start - start % 2, stop + stop % 2
 
 
 def _nonzero_box(tensor: torch.Tensor) -> Box | None:
