@@ -35,7 +35,7 @@ class FusionRecipe:
     fusion: Variant = "adaptive"
     width: float = 2.0
     most_hidden: int = 128
-    epochs: int = 6
+    epochs: int = 12
     averaging: float = 0.0
     edits_per_case: int = 3
     augmented_copies: int = 1
