@@ -21,12 +21,12 @@ def test_candidates_reach_from_no_certainty_asked_of_an_addition_to_one_that_cha
 
 def test_the_best_dsc_among_the_safe_ones_is_chosen():
     assert ALLOWED_REGRESSION == 0.01
-    chosen, rates = best_safe(trials([3, 2, 1], [0.9, 0.7, 0.8]))
+    chosen, rates = best_safe(trials([2, 1, 1], [0.9, 0.7, 0.8]))
     assert (chosen, rates) == (CANDIDATES[2], {"worst": 0.01})
 
 
 def test_of_equally_good_ones_the_first_is_chosen():
-    assert best_safe(trials([2, 1], [0.8, 0.8]))[0] == CANDIDATES[0]
+    assert best_safe(trials([2, 1], [0.8, 0.8]), 0.02)[0] == CANDIDATES[0]
 
 
 def test_the_mean_of_both_picks_must_be_safe():
@@ -34,13 +34,13 @@ def test_the_mean_of_both_picks_must_be_safe():
     worst = [Trial(0, "worst", 5, 200, 0.5), Trial(1, "worst", 3, 100, 0.9)]
     largest = [Trial(0, "largest", 3, 200, 0.5), Trial(1, "largest", 2, 100, 0.9)]
     others = [Trial(n, pick, 9, 9, 0.9) for n in range(2, len(CANDIDATES)) for pick in ("worst", "largest")]
-    chosen, rates = best_safe(worst + largest + others)
+    chosen, rates = best_safe(worst + largest + others, 0.02)
     assert (chosen, rates) == (CANDIDATES[0], {"largest": 0.015, "worst": 0.025})
 
 
 def test_slices_of_all_edits_count_together():
     other = [Trial(number, "worst", 0, 100, 0.5) for number in range(len(CANDIDATES))]
-    chosen, rates = best_safe(trials([3], [0.5]) + other)
+    chosen, rates = best_safe(trials([3], [0.5]) + other, 0.02)
     assert (chosen, rates) == (CANDIDATES[0], {"worst": 0.015})
 
 

@@ -230,28 +230,51 @@ SILENT = [0.0, 0.0, 0.0]
 
 
 def test_a_far_voxel_flips_only_where_the_margin_is_beyond_the_far_threshold():
-    # R_0 is 101 everywhere; N(0) = 0; far thresholds 0.2
-    margins = far(SILENT, [0.1, 0.1, 0.1], [-0.1, -0.1, -0.1], [0.3, 0.3, 0.3], [-0.3, -0.3, -0.3], [0.25, NAN, -0.25])
-    record = EditRecord((drawn(0, "101"),), 0, (), far=margins)
-    window_prediction = volume("101", "101", "101", "101", "101", "101")
+    # R_0 is 101 everywhere; N(0) = 0; far thresholds 0.2, whole from the sixth far slice on
+    nearer = [SILENT] * 5
+    beyond = [[0.1, 0.1, 0.1], [-0.1, -0.1, -0.1], [0.3, 0.3, 0.3], [-0.3, -0.3, -0.3], [0.25, NAN, -0.25]]
+    record = EditRecord((drawn(0, "101"),), 0, (), far=far(SILENT, *nearer, *beyond))
 
-    assert rows_of(compose(window_prediction, (record,), far_thresholds=FarThresholds(0.2, 0.2))) == [
-        "101",
-        "101",
-        "101",
-        "111",
-        "000",
-        "100",
-    ]
+    labels = rows_of(compose(volume(*["101"] * 11), (record,), far_thresholds=FarThresholds(0.2, 0.2)))
+
+    assert labels == [*["101"] * 8, "111", "000", "100"]
+
+
+def test_the_thresholds_grow_with_the_way_to_the_near_slices():
+    """Thresholds 0.6, N(3) = 2 to 4: a sixth of them counts on slices 1 and 5, two on 0 and 6, and all from 10 on."""
+    beyond = [[0.02 + 0.1 * sixths, 0.1 * sixths - 0.02, -0.1 * sixths - 0.02] for sixths in (2, 1, 0, 0, 0)]
+    beyond += [[0.02 + 0.1 * sixths, 0.1 * sixths - 0.02, -0.1 * sixths - 0.02] for sixths in (1, 2, 3, 4, 5, 6, 6)]
+    record = EditRecord((drawn(3, "000"),), 1, (), far=far(*beyond))
+
+    labels = rows_of(compose(volume(*["001"] * 12), (record,), far_thresholds=FarThresholds(0.6, 0.6)))
+
+    assert labels == ["100", "100", "001", "000", "001", *["100"] * 7]
+
+
+def test_of_several_edits_the_nearest_slice_decides_how_much_of_the_thresholds_counts():
+    """Slice 2 is two away from a near slice of the first edit, and its column 1 one away from the second's."""
+    first = EditRecord((drawn(0, "000"),), 0, (), far=far(SILENT, SILENT, [0.15, 0.15, 0.15]))
+    second = EditRecord((SliceEdit(2, 0, np.zeros((3, 1), bool)),), 0, ())
+
+    labels = rows_of(compose(volume("000", "000", "000"), (first, second), FarThresholds(0.6, 0.6)))
+
+    assert labels == ["000", "000", "010"]
+
+
+def test_thresholds_of_1_change_nothing_next_to_a_near_slice_either():
+    record = EditRecord((drawn(0, "101"),), 0, (), far=far(SILENT, [-1.0, 1.0, -1.0]))
+
+    assert rows_of(compose(volume("101", "101"), (record,), FarThresholds(1.0, 1.0)))[1] == "101"
 
 
 def test_slices_that_the_network_would_change_and_is_not_sure_of_are_left_alone():
-    """R_0 is 101; N(0) = 0; thresholds 0.2 and 0.5.
+    """R_0 is 101; N(0) = 0; thresholds 0.2 and 0.5, whole from slice 6 on.
 
-    Slice 1 agrees, 2 and 6 are in doubt, 3 adds, 4 removes, and in 5 only one voxel is in doubt.
+    Slice 6 agrees, 7 and 11 are in doubt, 8 adds, 9 removes, and in 10 only one voxel is in doubt.
     """
     margins = far(
         [-0.4, 0.1, -0.4],  # drawn
+        *[SILENT] * 5,
         [0.9, -0.9, 0.9],
         [-0.4, 0.1, 0.1],
         [-0.4, 0.3, -0.4],
@@ -260,19 +283,19 @@ def test_slices_that_the_network_would_change_and_is_not_sure_of_are_left_alone(
         [-0.5, 0.2, 0.1],
     )
     record = EditRecord((drawn(0, "101"),), 0, (), far=margins)
-    window_prediction = volume(*["101"] * 7)
+    window_prediction = volume(*["101"] * 12)
 
     found = left_alone(window_prediction, (record,), FarThresholds(0.2, 0.5), least_voxels=2)
 
-    assert found == (2, 6)
-    assert rows_of(compose(window_prediction, (record,), FarThresholds(0.2, 0.5)))[2] == "101"
+    assert found == (7, 11)
+    assert rows_of(compose(window_prediction, (record,), FarThresholds(0.2, 0.5)))[7] == "101"
 
 
 def test_a_twentieth_of_a_large_slice_must_be_in_doubt():
     window_prediction = np.ones((2, 1, 41), bool)
     for doubted, expected in ((2, ()), (3, (1,))):  # a twentieth of 41 is 2.05
         values = np.full((2, 1, 41), 0.9, np.float16)
-        values[1, 0, :doubted] = -0.1
+        values[1, 0, :doubted] = -0.05
         edit = SliceEdit(0, 0, np.ones((1, 41), bool))
         record = EditRecord((edit,), 0, (), far=Margins(((0, 2), (0, 1), (0, 41)), values))
         assert left_alone(window_prediction, (record,), FarThresholds(0.5, 0.5), least_voxels=1) == expected
@@ -441,7 +464,9 @@ def label_by_rule(voxel, label, records, thresholds, rule):
             said.append(float(one.values[tuple(v - start for v, (start, _) in zip(voxel, one.box, strict=True))]))
     known = [value for value in said if not np.isnan(value)]
     mean = np.mean(known) if known else 0.0
-    return True if mean > thresholds.add else False if mean < -thresholds.remove else label
+    ways = [abs(voxel[e.axis] - e.index) - r.neighbours for _, r, e in drawings if not r.satisfied]
+    share = min([way / 6 for way in ways] + [1.0])
+    return True if mean > share * thresholds.add else False if mean < -share * thresholds.remove else label
 
 
 @settings(max_examples=60, deadline=None)

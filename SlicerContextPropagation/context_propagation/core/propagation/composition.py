@@ -29,6 +29,10 @@ FarRule = Literal["latest", "average"]
 NO_VOXELS = np.zeros(0, np.int64)
 
 
+FADING_SLICES = 6
+"""Over so many far slices, counted from the near ones, the far thresholds grow to what they are."""
+
+
 @dataclass(frozen=True)
 class NearLabels:
     """The target decoded from the updated features, on one slice.
@@ -114,7 +118,7 @@ def compose(
     A near slice takes the update of the edit that was drawn first among those that it is near to; an edit for which
     nothing had to be updated is near to none. A far slice, near to no edit, takes the target where the margin of the
     fused features is beyond the thresholds' `add`, background where it is beyond their `remove`, and else keeps what
-    it had. A drawn slice is as drawn; where two drawn slices cross, the later drawing holds.
+    it had; next to a near slice a part of the thresholds is enough, see `FADING_SLICES`. A drawn slice is as drawn; where two drawn slices cross, the later drawing holds.
 
     Args:
         window_prediction: bool `[K, J, I]`, R_0: decoded from the untouched features.
@@ -197,7 +201,10 @@ def left_alone(
 def _far_margins(
     shape: tuple[int, ...], records: Sequence[EditRecord], far_rule: FarRule, box: Box
 ) -> tuple[Box, np.ndarray] | None:
-    """Margins of the fused features in a part of the box, NaN on near slices and where nothing is known."""
+    """Margins of the fused features in a part of the box, as they are held against the thresholds.
+
+    NaN on near slices and where nothing is known; larger by what the thresholds there lack, 1 at most.
+    """
     spoken = [record.far for record in records if record.far is not None]
     if far_rule == "latest":
         spoken = spoken[-1:]
@@ -210,7 +217,20 @@ def _far_margins(
         near = [] if record.satisfied else record.near_indices(shape[record.axis])
         for place in places_in(common, record.axis, near):
             values[place] = np.nan
-    return common, values
+    return common, np.clip(values / _share_of_thresholds(shape, records, common), -1, 1)
+
+
+def _share_of_thresholds(shape: tuple[int, ...], records: Sequence[EditRecord], box: Box) -> np.ndarray:
+    """How much of the thresholds counts in a box, broadcastable to its shape: more with the way to a near slice."""
+    shares = [np.ones((1, 1, 1), np.float32)]
+    for record in records:
+        near = [] if record.satisfied else record.near_indices(shape[record.axis])
+        if near:
+            indices = np.arange(*box[record.axis], dtype=np.float32)
+            slices_away = np.abs(indices[:, None] - near).min(1)
+            share = np.clip(slices_away, 1, FADING_SLICES) / FADING_SLICES
+            shares.append(share.astype(np.float32).reshape([-1 if axis == record.axis else 1 for axis in range(3)]))
+    return reduce(np.minimum, shares)
 
 
 def _flip_far(
