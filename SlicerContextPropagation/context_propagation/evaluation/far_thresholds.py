@@ -14,6 +14,7 @@ import numpy as np
 
 from context_propagation.core.measures.accuracy import dice
 from context_propagation.core.measures.regression import regressed_slices
+from context_propagation.core.propagation.composition import FADING_SLICES
 from context_propagation.core.propagation.fusion_network import FarThresholds
 from context_propagation.core.session.preview import Preview
 from context_propagation.core.storage.whole_file import whole_file
@@ -82,6 +83,7 @@ def kept_trials(
         "candidates": [asdict(one) for one in CANDIDATES],
         "cases": [job.case.name for job in jobs],
         "copies": copies,
+        "fading_slices": FADING_SLICES,
     }
     if record.is_file() and (kept := json.loads(record.read_text(encoding="utf-8")))["rule"] == rule:
         return [Trial(*trial) for trial in kept["trials"]]

@@ -146,7 +146,7 @@ class InstanceNorm(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
 
     def forward(self, maps: torch.Tensor, measured: torch.Tensor | None = None) -> torch.Tensor:
-        """The maps `[E, C, d, h, w]`, normalised by mean and variance of `measured` `[E, C, ...]`, by default their own.
+        """The maps `[E, C, d, h, w]`, normalised by mean and variance of `measured` (by default their own).
 
         A map of one voxel has variance 0.
         """
@@ -157,7 +157,7 @@ class InstanceNorm(nn.Module):
 
 
 class AdaptiveFusion(FusionNetwork):
-    """Makes the features anew through instance norms; global paths let the edit speak about every slice (docs/fusion.md).
+    """Makes the features anew through instance norms; the edit speaks about every slice (docs/fusion.md).
 
     How alike f is to the prototypes of the edit, anywhere in the volume, is an input beside f, f' - f and the edit map.
     The description scales and shifts the hidden channels after their norm.
