@@ -19,17 +19,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import SimpleITK as sitk
 from scipy.stats import wilcoxon
 from tqdm import tqdm
 
+from context_propagation.core.image.contour_offset import best_offset_mm, contour_depth_mm, moved_outwards
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.measures.accuracy import dice
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.session.ready_image import ReadyImage, ready_image
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
-from context_propagation.evaluation.calibration import TIE_MM
 from context_propagation.evaluation.data_sets import EvaluationData, evaluation_data
 from context_propagation.evaluation.fold_cases import cases_of_fold
 from context_propagation.evaluation.plan import read_plan
@@ -40,9 +39,6 @@ from context_propagation.training.labelled_cases import ModelSource
 from provenance import provenance
 
 PROTOCOL = Path(__file__).parent / "protocols" / "hippocampus-observer.toml"
-OFFSETS_MM = np.arange(-4.0, 4.01, 0.25)
-DSC_PER_MM = 0.002
-"""What an offset costs: where the drawn slice hardly tells them apart, the smaller one is taken."""
 DRAWS = 20
 """Of earlier cases, at random, for each number of them."""
 
@@ -55,7 +51,6 @@ class Predicted:
         style: Of its observer.
         model: The network.
         ready: The image, preprocessed.
-        own: bool `[K, J, I]`, the network's contours.
         truth: bool `[K, J, I]`.
         axis: The drawn slice's.
         depth_mm: Signed distance to the network's contour within slices, positive inside.
@@ -67,7 +62,6 @@ class Predicted:
     style: str
     model: SegmentationModel
     ready: ReadyImage
-    own: np.ndarray
     truth: np.ndarray
     axis: int
     depth_mm: np.ndarray
@@ -86,8 +80,7 @@ class Predicted:
         edit = redrawn_as(truth, axis, largest_slice(truth, axis))
         of_slice = best_offset_mm(depth.take([edit.index], axis), truth.take([edit.index], axis))
         whole = best_offset_mm(depth, truth)
-        own = session.segmentation.copy()
-        return cls(style_of(name), model, ready, own, truth, axis, depth, edit, of_slice, whole)
+        return cls(style_of(name), model, ready, truth, axis, depth, edit, of_slice, whole)
 
     def moved(self, offset_mm: float) -> np.ndarray:
         """The network's contours, moved outwards."""
@@ -99,38 +92,9 @@ class Predicted:
 
     def after_one_edit(self, offset_mm: float) -> float:
         """DSC once the slice is drawn; see the module."""
-        edit, own = self.edit, self.own
-        start, drawn = self.moved(offset_mm), np.expand_dims(edit.mask, edit.axis)
-        fits = [dice(mask.take([edit.index], edit.axis), drawn) for mask in (start, own)]
-        session = Session(self.model, SessionSettings())
-        session.set_image(self.ready, start if fits[0] > fits[1] else own)
-        return dice(session.propagate([edit]).segmentation, self.truth)
-
-
-def contour_depth_mm(mask: np.ndarray, axis: int, spacing_kji_mm: Sequence[float]) -> np.ndarray:
-    """Signed distance to the mask's contour within each slice, positive inside; minus infinity on empty slices."""
-    plane = [mm for a, mm in enumerate(spacing_kji_mm) if a != axis]
-    depth = np.full(mask.shape, -np.inf)
-    for of_slice, inside in zip(np.moveaxis(depth, axis, 0), np.moveaxis(mask, axis, 0), strict=True):
-        if inside.any():
-            image = sitk.GetImageFromArray(inside.astype(np.uint8))
-            image.SetSpacing(plane[::-1])
-            found = sitk.SignedMaurerDistanceMap(
-                image, insideIsPositive=True, squaredDistance=False, useImageSpacing=True
-            )
-            of_slice[:] = sitk.GetArrayFromImage(found)
-    return depth
-
-
-def moved_outwards(depth_mm: np.ndarray, offset_mm: float) -> np.ndarray:
-    """The mask whose contour lies so far outside."""
-    return depth_mm >= -offset_mm - TIE_MM
-
-
-def best_offset_mm(depth_mm: np.ndarray, truth: np.ndarray) -> float:
-    """The offset that fits best."""
-    fits = [dice(moved_outwards(depth_mm, offset), truth) - DSC_PER_MM * abs(offset) for offset in OFFSETS_MM]
-    return float(OFFSETS_MM[int(np.argmax(fits))])
+        session = Session(self.model, SessionSettings(start_offset_mm=offset_mm))
+        session.set_image(self.ready)
+        return dice(session.propagate([self.edit]).segmentation, self.truth)
 
 
 def profiles(case: int, cases: Sequence[Predicted], generator: np.random.Generator) -> dict[str, list[float]]:

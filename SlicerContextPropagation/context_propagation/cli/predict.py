@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from context_propagation.cli.model_and_image import load_requested, read_image_f
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import progress_bars
 from context_propagation.cli.replaced_files import check_not_an_image
+from context_propagation.core.image.contour_offset import contour_depth_mm, moved_outwards
+from context_propagation.core.session.drawing_profile import model_key, read_profile
 from context_propagation.segmentations.segmentation_files import check_segmentation_ending, write_predicted
 
 
@@ -29,6 +32,7 @@ class PredictRequest:
         orientation: Letters that images are reoriented to, where the model does not say them; see `NnunetModel.load`.
         checkpoint: File name of the checkpoint in each fold of an nnU-Net model; None for the final one.
         suv: Whether a DICOM PET among the channels becomes SUV.
+        profile: What `propagate` remembered of earlier cases: the contours begin where those were drawn.
     """
 
     model: Path
@@ -40,9 +44,18 @@ class PredictRequest:
     orientation: str | None = None
     checkpoint: str | None = None
     suv: bool = False
+    profile: Path | None = None
 
 
-add_arguments = add_model_and_image
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    add_model_and_image(parser)
+    parser.add_argument(
+        "--profile",
+        type=Path,
+        metavar="IN.profile.json",
+        help="begin where earlier cases were drawn, as propagate --profile said",
+    )
 
 
 def predict(request: PredictRequest) -> str:
@@ -58,11 +71,16 @@ def predict(request: PredictRequest) -> str:
     check_not_an_image(request.output)
     with OutputFiles([request.output], request.image, request.model) as outputs, progress_bars() as progress:
         model = load_requested(request).model
+        offset_mm = 0.0 if request.profile is None else read_profile(request.profile).offset_mm(model_key(model))
         volume = read_image_for(model, request.image, request.suv)
         mask = model.predict(model.prepare(volume), progress)
+        if offset_mm:
+            depth_mm = contour_depth_mm(mask, volume.axis_of_plane("axial"), volume.spacing_kji_mm)
+            mask = moved_outwards(depth_mm, offset_mm)
         write_predicted(outputs.staged(request.output), mask, model.target.name, volume, request.image)
         outputs.publish()
-    return f"{request.output}: {int(mask.sum())} voxels of {model.target.name}"
+    moved = f", contours moved outwards by {offset_mm:+.2f} mm, as earlier cases were drawn" if offset_mm else ""
+    return f"{request.output}: {int(mask.sum())} voxels of {model.target.name}{moved}"
 
 
 def run(**fields: Any) -> str:

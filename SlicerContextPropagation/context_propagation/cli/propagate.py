@@ -16,11 +16,14 @@ from context_propagation.cli.edit_choice import AUTO, ChosenEdits, choose_edits,
 from context_propagation.cli.model_and_image import load_requested, read_image_for
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import ProgressBars, progress_bars
-from context_propagation.cli.replaced_files import check_not_an_image, check_session_ending
+from context_propagation.cli.replaced_files import check_not_an_image, check_profile_ending, check_session_ending
 from context_propagation.cli.report import Report, StageMeter, check_report_ending, write_report
 from context_propagation.core.bundle.loaded_model import LoadedModel
+from context_propagation.core.callbacks import never_cancelled
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
+from context_propagation.core.image.contour_offset import contour_depth_mm, moved_outwards
+from context_propagation.core.image.image_hash import image_sha256
 from context_propagation.core.image.own_grid import NO_SLICES
 from context_propagation.core.image.slices import SliceEdit, mask_of_slices
 from context_propagation.core.image.source_volume import SourceVolume
@@ -28,6 +31,8 @@ from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.activation_update import UpdateSettings
 from context_propagation.core.propagation.window import WindowPlan
 from context_propagation.core.provenance import installed_versions
+from context_propagation.core.session.drawing_profile import DrawingProfile, model_key, read_profile, write_profile
+from context_propagation.core.session.ready_image import predicted_target, ready_image
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_file import restore_session, save_session
 from context_propagation.core.session.session_settings import PropagationResult, SessionSettings
@@ -70,6 +75,8 @@ class PropagateRequest:
         suv: Whether a DICOM PET among the channels becomes SUV.
         allow_loss: Whether the output may lose what its kind of file cannot hold.
         general_far: Whether the general far network serves a model without fusion networks.
+        profile: Where it is remembered by how much contours had to move, for `predict` of the next case; where the
+            initial segmentation began there, the model's own contours come back if they fit the drawing better.
     """
 
     model: Path
@@ -94,6 +101,7 @@ class PropagateRequest:
     suv: bool = False
     allow_loss: bool = False
     general_far: bool = False
+    profile: Path | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -121,6 +129,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write an output that cannot hold all of the edited segmentation; what is lost is said",
     )
     add("--general-far", action="store_true", help="far slices too where the model has no fusion network; see the docs")
+    add(
+        "--profile",
+        type=Path,
+        metavar="OUT.profile.json",
+        help="remember how this case was drawn, for predict --profile",
+    )
     add("--report", type=Path, metavar="OUT.json", help="what was done, as JSON")
     add("--figure", type=Path, metavar="OUT.png", help="three planes, before and after")
 
@@ -181,19 +195,21 @@ def propagate(request: PropagateRequest) -> str:
         check_figure_ending(request.figure)
     check_report_ending(request.report)
     check_session_ending(request.save_session)
+    check_profile_ending(request.profile)
     check_not_an_image(request.output)
     inputs = [*request.image, request.initial, request.edited, *([request.session] if request.session else [])]
-    destinations = [request.output, request.report, request.figure, request.save_session]
+    destinations = [request.output, request.report, request.figure, request.save_session, request.profile]
     meter = StageMeter()
     with OutputFiles(destinations, inputs, request.model) as outputs, progress_bars() as progress:
         with meter.stage("load model"):
             loaded = load_requested(request)
             loaded = loaded.with_general_far() if request.general_far else loaded
             settings = _settings(request, loaded)
+            profile = None if request.profile is None else read_profile(request.profile)
         with meter.stage("read files"):
             case = _read_case(request, loaded.model)
         with meter.stage("set image"):
-            session = _session(request, loaded, settings, case, progress)
+            session = _session(request, loaded, settings, case, profile, progress)
         protected = session.protected.copy()
         result = _propagated(session, case, meter, progress)
         with meter.stage("write segmentation"):
@@ -209,6 +225,9 @@ def propagate(request: PropagateRequest) -> str:
             write_report(outputs.staged(request.report), report)
         if request.save_session is not None:
             save_session(session, outputs.staged(request.save_session), str(request.model))
+        if request.profile is not None and profile is not None:
+            learnt = profile.of_session(session, image_sha256(session.volume)[0])
+            write_profile(learnt, outputs.staged(request.profile))
         outputs.publish()
     return _summary(request, case, result, refused)
 
@@ -229,11 +248,17 @@ def _settings(request: PropagateRequest, loaded: LoadedModel) -> SessionSettings
 
 
 def _session(
-    request: PropagateRequest, loaded: LoadedModel, settings: SessionSettings, case: _Case, progress: ProgressBars
+    request: PropagateRequest,
+    loaded: LoadedModel,
+    settings: SessionSettings,
+    case: _Case,
+    profile: DrawingProfile | None,
+    progress: ProgressBars,
 ) -> Session:
     """A session that holds the initial segmentation: a new one, or the saved one with its edits made again."""
     if request.session is None:
-        session = loaded.session(settings)
+        start_offset_mm = 0.0 if profile is None else _start_offset_mm(profile, loaded.model, case, progress)
+        session = loaded.session(replace(settings, start_offset_mm=start_offset_mm))
         session.set_image(case.volume, case.initial, progress)
         return session
     session = restore_session(request.session, loaded.model, case.volume, progress, fusion=loaded.far)
@@ -243,6 +268,17 @@ def _session(
         logger.warning(said, changed, request.initial, request.session)
         session.accept_manual_changes(case.initial)
     return session
+
+
+def _start_offset_mm(profile: DrawingProfile, model: SegmentationModel, case: _Case, progress: ProgressBars) -> float:
+    """The profile's, where the initial segmentation is the model's contours moved by it; else 0."""
+    offset_mm = profile.offset_mm(model_key(model))
+    if not offset_mm:
+        return 0.0
+    prepared = ready_image(model, case.volume).prepared
+    own = predicted_target(model, prepared, progress, never_cancelled)
+    depth_mm = contour_depth_mm(own, case.volume.axis_of_plane("axial"), case.volume.spacing_kji_mm)
+    return offset_mm if np.array_equal(moved_outwards(depth_mm, offset_mm), case.initial) else 0.0
 
 
 def _read_case(request: PropagateRequest, model: SegmentationModel) -> _Case:

@@ -24,11 +24,18 @@ SESSION_KEYS = {"format", "model", "image_sha256", "settings"}
 """What every saved session has, of whatever format."""
 
 
+PROFILE_KEYS = {"format", "models"}
+"""What every drawing profile has."""
+
+
 MOST_LABELS = 256
 """A file with more values is an image."""
 
 
 SESSION_ENDING = ".session.json"
+
+
+PROFILE_ENDING = ".profile.json"
 
 
 PICTURES = {".png": b"\x89PNG", ".jpg": b"\xff\xd8", ".jpeg": b"\xff\xd8", ".pdf": b"%PDF"}
@@ -96,12 +103,26 @@ def check_session_ending(path: Path | None) -> None:
         raise UserInputError(f"Session '{path}' does not end in {SESSION_ENDING}; choose another name, which does")
 
 
+def check_profile_ending(path: Path | None) -> None:
+    """Refuse a drawing profile whose name is that of another kind of file.
+
+    Raises:
+        UserInputError: The name does not end in .profile.json.
+    """
+    if path is not None and not path.name.lower().endswith(PROFILE_ENDING):
+        raise UserInputError(f"Profile '{path}' does not end in {PROFILE_ENDING}; choose another name, which does")
+
+
 def _is_report(path: Path) -> bool:
     return _keys(path) >= REPORT_KEYS
 
 
 def _is_session(path: Path) -> bool:
     return _keys(path) >= SESSION_KEYS
+
+
+def _is_profile(path: Path) -> bool:
+    return _keys(path) >= PROFILE_KEYS
 
 
 def _keys(path: Path) -> set[str]:
@@ -186,6 +207,7 @@ def _is_page(path: Path) -> bool:
 
 KINDS: list[tuple[str | tuple[str, ...], Callable[[Path], bool], str]] = [
     (SESSION_ENDING, _is_session, "no saved session"),
+    (PROFILE_ENDING, _is_profile, "no drawing profile"),
     (".json", _is_report, "no report of this command"),
     (DICOM_SEG, _is_dicom_segmentation, "no DICOM segmentation"),
     (".dcm", _is_structure_set, "no RT Structure Set"),

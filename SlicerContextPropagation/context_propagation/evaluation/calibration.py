@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from context_propagation.core.image.boxes import Box, bounding_box, dilate, slices_of, whole
+from context_propagation.core.image.contour_offset import TIE_MM
 from context_propagation.core.image.slices import SliceEdit, near_indices
 from context_propagation.core.measures.regression import slice_dsc
 from context_propagation.core.propagation.stray_voxels import without_strays
@@ -20,9 +21,6 @@ LOGITS = np.linspace(-4.0, 4.0, 17)
 
 OFFSETS_MM = np.linspace(-6.0, 6.0, 13)
 """By how much the contour is moved outwards; 0 leaves it."""
-
-TIE_MM = 1e-3
-"""A voxel at an offset's distance is within it, however the distance was rounded."""
 
 PENALTY = 0.01
 """DSC that the farthest threshold costs, and the farthest offset: what the drawn slice hardly tells apart stays."""

@@ -43,12 +43,14 @@ class SessionMasks:
     """What a session holds before an edit, bool `[K, J, I]` each; never written to.
 
     Attributes:
-        initial: The first segmentation.
+        initial_before: The first segmentation, as the edits so far have it; see `Session.first_segmentation`.
+        initial: As the edits of the preview have it.
         segmentation: As it is now.
         protected: Voxels that propagation never writes: those changed by hand.
         window_prediction: R_0.
     """
 
+    initial_before: np.ndarray
     initial: np.ndarray
     segmentation: np.ndarray
     protected: np.ndarray
@@ -151,6 +153,8 @@ class Preview:
         protected = masks.protected[place] | drawn_voxels(shape, self.after, box)
         wanted = np.where(after != masks.window_prediction[place], after, masks.initial[place])
         departed, moved = self._departed(box), (before != after) & ~protected
+        if masks.initial is not masks.initial_before:
+            moved |= (masks.initial != masks.initial_before)[place] & ~protected
         asked = ((moved | departed) if moved.any() else moved) & (wanted != drawn) & ~protected
         changed = asked
         if self.tidy:
@@ -176,6 +180,8 @@ class Preview:
         boxes = [composed_box(masks.window_prediction, records) for records in (self.before, self.after)]
         boxes += [_box_of(record.strays, masks.segmentation.shape) for record in self.before]
         boxes += [edit.differs_within(masks.segmentation) for edit in self.edits]
+        if masks.initial is not masks.initial_before:
+            boxes.append(bounding_box(masks.initial != masks.initial_before))
         return reduce(around, [box for box in boxes if box is not None], EMPTY)
 
     def _composed(self, records: tuple[EditRecord, ...], box: Box) -> np.ndarray:

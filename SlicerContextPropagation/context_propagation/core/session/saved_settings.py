@@ -8,7 +8,7 @@ from typing import Literal, cast, get_args
 from context_propagation.core.model.segmentation_model import Loss
 from context_propagation.core.propagation.activation_update import UpdateSettings
 from context_propagation.core.propagation.composition import FarRule
-from context_propagation.core.session.session_settings import SessionSettings, SeveralEdits
+from context_propagation.core.session.session_settings import MOST_OFFSET_MM, SessionSettings, SeveralEdits
 from context_propagation.core.storage.checked_entries import Entries
 
 MAX_NUMBER = 10**12
@@ -35,6 +35,7 @@ def read_settings(plain: object, file: Path) -> SessionSettings:
         several_edits=cast(SeveralEdits, entries.choice("several_edits", get_args(SeveralEdits))),
         far_rule=cast(FarRule, entries.choice("far_rule", get_args(FarRule))),
         tidy=entries.truth("tidy"),
+        start_offset_mm=_between(entries, "start_offset_mm", MOST_OFFSET_MM),
     )
     entries.refuse_the_rest()
     return settings
@@ -57,7 +58,12 @@ def _update_settings(entries: Entries) -> UpdateSettings:
 
 
 def _loss_threshold(entries: Entries) -> float:
-    value = entries.any("loss_threshold")
-    if not isinstance(value, int | float) or isinstance(value, bool) or not -MAX_NUMBER <= value <= MAX_NUMBER:
-        entries.refuse("loss_threshold", value, "a number")
+    return _between(entries, "loss_threshold", MAX_NUMBER)
+
+
+def _between(entries: Entries, name: str, most: float) -> float:
+    """A number from -most to most."""
+    value = entries.any(name)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not -most <= value <= most:
+        entries.refuse(name, value, "a number" if most == MAX_NUMBER else f"a number from -{most:g} to {most:g}")
     return float(value)

@@ -11,6 +11,7 @@ from context_propagation.core.callbacks import CancelCheck, Progress, never_canc
 from context_propagation.core.device import out_of_memory_reported
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import Box, bounding_box
+from context_propagation.core.image.contour_offset import best_offset_mm, contour_depth_mm, fit, moved_outwards
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
@@ -68,6 +69,7 @@ class Session:
         """What `set_image` plans to cache, and its memory; there as soon as it is known, before anything is encoded."""
         self._volume: SourceVolume | None = None
         self._cache: FeatureCache | None = None
+        self._own: np.ndarray | None = None  # the model's contours, where those of the start were moved
         self.records: tuple[EditRecord, ...] = ()
         self.done: list[Step] = []
         self.undone: list[Step] = []
@@ -111,10 +113,12 @@ class Session:
         progress("preprocess", 0.0)
         ready = image if isinstance(image, ReadyImage) else ready_image(self.model, image)
         prepared = ready.prepared
-        if initial is None:
-            initial = predicted_target(self.model, prepared, progress, cancelled)
+        own = None
+        if initial is None or self.settings.start_offset_mm:
+            own = predicted_target(self.model, prepared, progress, cancelled)
+            initial = self._moved(own, volume) if initial is None else initial
         cache = FeatureCache.empty(self.model, prepared)
-        around = bounding_box(initial)
+        around = bounding_box(initial if own is None else initial | own)
         target = None if around is None else prepared.axes.apply_box(around, initial.shape)
         self._plan(None)
         for boxes in window_groups:
@@ -124,10 +128,48 @@ class Session:
         if not window_groups:
             cache = with_target(cache, target, self.settings, self._plan, progress, cancelled, self._cache)
         self._begin(volume, cache, initial.astype(bool))
+        self._own = own if self.settings.start_offset_mm else None
         return self.plan
 
     def _plan(self, plan: WindowPlan | None) -> None:
         self.plan = plan
+
+    def _moved(self, predicted: np.ndarray, volume: SourceVolume) -> np.ndarray:
+        """The model's contours where the settings say that they begin."""
+        offset_mm = self.settings.start_offset_mm
+        if not offset_mm:
+            return predicted
+        depth_mm = contour_depth_mm(predicted, volume.axis_of_plane("axial"), volume.spacing_kji_mm)
+        return moved_outwards(depth_mm, offset_mm)
+
+    def first_segmentation(self, drawings: Sequence[SliceEdit]) -> np.ndarray:
+        """What voxels keep that no edit speaks about, bool `[K, J, I]`: the first segmentation.
+
+        Where that was moved (`SessionSettings.start_offset_mm`) and the model's own contours fit the drawn slices
+        better, those.
+        """
+        own = self._own
+        if own is None or not drawings:
+            return self.initial
+        drawn = np.concatenate([edit.mask.ravel() for edit in drawings])
+        moved_fit, own_fit = (
+            fit(np.concatenate([mask[edit.place].ravel() for edit in drawings]), drawn) for mask in (self.initial, own)
+        )
+        return self.initial if moved_fit >= own_fit else own
+
+    def drawn_offset_mm(self) -> float | None:
+        """By how much the model's own contours must move outwards to fit the slices drawn in one plane best.
+
+        Returns:
+            Of the plane that was drawn in last; None where nothing was drawn.
+        """
+        if not self.records:
+            return None
+        axis, own = self.records[-1].axis, self.window_prediction
+        edits = [edit for record in self.records if record.axis == axis for edit in record.edits]
+        slices = np.stack([own.take(edit.index, axis) for edit in edits], axis)
+        depth_mm = contour_depth_mm(slices, axis, self.volume.spacing_kji_mm)
+        return best_offset_mm(depth_mm, np.stack([edit.mask for edit in edits], axis))
 
     def restarted(self, settings: SessionSettings, fusion: FarNetworks | None = None) -> Session:
         """Another session of the same image, cache and first segmentation, without edits.
@@ -143,6 +185,7 @@ class Session:
             raise UserInputError(f"Level {settings.level}: features of level {self.settings.level} are cached")
         other = Session(self.model, settings, fusion)
         other._begin(self.volume, self.cache, self.initial)
+        other._own = self._own
         return other
 
     def _begin(self, volume: SourceVolume, cache: FeatureCache, initial: np.ndarray) -> None:
@@ -238,11 +281,18 @@ class Session:
         start = [piece for record in joined for piece in record.features]
         propagated = self.propagation.propagate([edit for _, edit in drawings], progress, cancelled, start, enough)
         left = tuple(old for old in kept if not any(old is other for other in joined))
+        after = (*left, self._record(drawings, propagated))
         return Preview(
             edits=edits,
             before=self.records,
-            after=(*left, self._record(drawings, propagated)),
-            masks=SessionMasks(self.initial, self.segmentation, protected, self.window_prediction),
+            after=after,
+            masks=SessionMasks(
+                self.first_segmentation([edit for record in self.records for edit in record.edits]),
+                self.first_segmentation([edit for record in after for edit in record.edits]),
+                self.segmentation,
+                protected,
+                self.window_prediction,
+            ),
             propagation=self.propagation,
             features=propagated.features,
             far_rule=self.settings.far_rule,

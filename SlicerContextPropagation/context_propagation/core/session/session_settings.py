@@ -15,6 +15,10 @@ from context_propagation.core.propagation.composition import FarRule
 SeveralEdits = Literal["joint", "one at a time"]
 
 
+MOST_OFFSET_MM = 4.0
+"""Of the first contours."""
+
+
 @dataclass(frozen=True)
 class SessionSettings:
     """How edits are propagated.
@@ -29,6 +33,8 @@ class SessionSettings:
             f'; "one at a time" (the paper) optimises each edit alone from the untouched features.
         far_rule: "average" (the paper) or "latest": which edits speak for a far voxel.
         tidy: Take back new islands, crumbs and one-voxel holes (`stray_voxels`); False leaves Eq. 4 as it stands.
+        start_offset_mm: By so much the contours that the model predicts are moved outwards within axial slices, before
+            anything is drawn; see `DrawingProfile`. They go back where the model's own fit the drawn slices better.
     """
 
     level: int = 2
@@ -39,6 +45,7 @@ class SessionSettings:
     several_edits: SeveralEdits = "joint"
     far_rule: FarRule = "average"
     tidy: bool = True
+    start_offset_mm: float = 0.0
 
     def __post_init__(self) -> None:
         if self.level not in (1, 2, 3):
@@ -49,6 +56,10 @@ class SessionSettings:
             raise UserInputError(f"Unknown rule '{self.several_edits}'; choose joint or one at a time")
         if self.far_rule not in ("latest", "average"):
             raise UserInputError(f"Unknown rule '{self.far_rule}' for far slices; choose latest or average")
+        if not -MOST_OFFSET_MM <= self.start_offset_mm <= MOST_OFFSET_MM:
+            raise UserInputError(
+                f"The start is moved by {self.start_offset_mm} mm; give -{MOST_OFFSET_MM:g} to {MOST_OFFSET_MM:g}"
+            )
 
 
 @dataclass(frozen=True)
