@@ -57,7 +57,7 @@ class BuildDemoRequest:
     base_cases: int = 28
     base_epochs: int = 36
     fusion_cases: int = 36
-    epochs: int = 12
+    epochs: int = 8
     jobs: int | None = None
 
     def __post_init__(self) -> None:

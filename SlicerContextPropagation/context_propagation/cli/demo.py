@@ -68,7 +68,7 @@ def run_demo(request: DemoRequest) -> str:
     check_results_folder(output, RESULTS, f"truth/{UNSEEN.name}.json")
     output.mkdir(parents=True, exist_ok=True)
     case = phantom_case(UNSEEN, output, output / "truth")
-    job = _job(bundle, case)
+    job = demo_job(bundle, case)
     initial, edited, refined, report, figure, table_file = (output / name for name in RESULTS)
     first = PredictRequest(bundle, case.images, initial)
     _say("predict", first)
@@ -96,7 +96,7 @@ def _say(command: str, request: PredictRequest | PropagateRequest) -> None:
     print(f"\n$ context-propagation {shlex.join(words)}", flush=True)
 
 
-def _job(bundle: Path, case: LabelledCase) -> CaseJob:
+def demo_job(bundle: Path, case: LabelledCase) -> CaseJob:
     """The rows of the table: the bundle's network and the one of its no-edit control."""
     loaded = load_model(bundle, device="cpu")
     if loaded.fusion is None:

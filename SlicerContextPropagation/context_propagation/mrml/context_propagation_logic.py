@@ -23,6 +23,7 @@ from context_propagation.mrml.nodes.scenes import prepare_scene
 from context_propagation.mrml.nodes.segments import boxed_segment
 from context_propagation.mrml.nodes.selection import Selection, require_different, selection_of
 from context_propagation.mrml.session.current_session import CurrentSession
+from context_propagation.mrml.session.earlier_cases import EarlierCases
 from context_propagation.mrml.session.earlier_edits import Earlier, earlier_of, saved_in_scene, to_replay
 from context_propagation.mrml.session.live_session import SliceUncertainty
 from context_propagation.mrml.session.operation import Operation
@@ -53,6 +54,7 @@ class ContextPropagationLogic:
 
     Attributes:
         plane: axial, sagittal or coronal where the user says in which plane slices are redrawn; None finds it.
+        earlier_cases: What is remembered of earlier cases, and where the contours of the next one begin.
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene) -> None:
@@ -60,6 +62,7 @@ class ContextPropagationLogic:
         self.loaded: LoadedModel | None = None
         self.selection: Selection | None = None
         self.plane: str | None = None
+        self.earlier_cases = EarlierCases()
         self._current = CurrentSession()
 
     # -- what there is -----------------------------------------------------------------------------------------------
@@ -220,9 +223,10 @@ class ContextPropagationLogic:
         Raises:
             UserInputError: No model, no volumes, or they cannot be used.
         """
-        start = self._new_start(writer)
+        segment = self._boxed_segment()
+        start = self._new_start(writer, self.earlier_cases.settings(self._require_loaded(), segment))
         selection = self._require_selection()
-        earlier = self._earlier(self._boxed_segment())
+        earlier = self._earlier(segment)
         if earlier.trouble and check is None:
             logger.warning(earlier.trouble)
         ready = check.image_for(self._require_loaded(), selection.volume_nodes) if check else None
@@ -287,7 +291,14 @@ class ContextPropagationLogic:
 
     def apply(self, pending: PendingPropagation) -> Propagation:
         """Write a propagation as one undo step; see `PropagationLogic.apply`."""
-        return self._current.require_live().apply(pending)
+        live = self._current.require_live()
+        done = live.apply(pending)
+        self.earlier_cases.learn(live)
+        return done
+
+    def use_own_contours(self) -> WriteReport:
+        """Take back that the first contours were moved as earlier cases were drawn; before anything is drawn."""
+        return self._current.require_live().use_own_contours()
 
     def discard(self, pending: PendingPropagation) -> None:
         """Forget a propagation that was not applied; what was drawn stays."""
@@ -295,11 +306,15 @@ class ContextPropagationLogic:
 
     def undo(self) -> None:
         """Take the last propagation back; what was drawn stays. See `PropagationLogic.undo`."""
-        self._current.require_live().undo()
+        live = self._current.require_live()
+        live.undo()
+        self.earlier_cases.learn(live)
 
     def redo(self) -> None:
         """Make it again."""
-        self._current.require_live().redo()
+        live = self._current.require_live()
+        live.redo()
+        self.earlier_cases.learn(live)
 
     def follow(self) -> None:
         """Bring the engine in step with an Undo or Redo of the Segment Editor."""

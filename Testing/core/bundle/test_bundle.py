@@ -141,7 +141,7 @@ def test_a_bundle_holds_its_description_the_weights_and_a_stripped_model(base, m
         *("format", "base", "label", "orientation", "folds", "level", "neighbours", "far_thresholds"),
         *("fusion", "fusion_sha256", "provenance"),
     ]
-    assert description["format"] == "context-propagation bundle 2"
+    assert description["format"] == "context-propagation bundle 1"
     assert description["base"]["folder"] == "model"
     assert description["folds"] == ["1", "0"]
     assert description["fusion"][0] == {

@@ -11,7 +11,7 @@ from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings
 
 USUAL = {
-    "format": "context-propagation bundle 2",
+    "format": "context-propagation bundle 1",
     "base": {"sha256": "a" * 64, "folder": "model"},
     "label": "GTV",
     "orientation": None,
@@ -204,10 +204,10 @@ def test_a_wrong_number_of_networks_is_counted(tmp_path, fusion, folds):
     assert lists in refusal(tmp_path, content)
 
 
-@pytest.mark.parametrize("version", ["context-propagation bundle 1", "something", 1, None])
+@pytest.mark.parametrize("version", ["context-propagation bundle 2", "something", 1, None])
 def test_another_format_is_named_with_the_remedy(tmp_path, version):
     message = refusal(tmp_path, {"format": version, "unheard": 1})
-    assert f"has format {version!r}, not 'context-propagation bundle 2'; update this program" in message
+    assert f"has format {version!r}, not 'context-propagation bundle 1'; update this program" in message
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from context_propagation.core.propagation.fusion_network import (
 from context_propagation.core.storage.checked_entries import Entries, has_format, read_json
 from context_propagation.core.storage.weights_file import read_weights
 
-FORMAT = "context-propagation bundle 2"
+FORMAT = "context-propagation bundle 1"
 
 
 FILE_NAME = "bundle.json"

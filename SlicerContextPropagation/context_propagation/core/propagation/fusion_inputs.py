@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -116,6 +116,12 @@ class FusionInputs:
     def tensors(self) -> dict[str, torch.Tensor]:
         """By their names, as a file holds them."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    def within(self, box: Box) -> FusionInputs:
+        """The same in a box of f; views."""
+        place = (..., *slices_of(box))
+        f, f_updated, edit_maps = (tensor[place] for tensor in (self.f, self.f_updated, self.edit_maps))
+        return replace(self, f=f, f_updated=f_updated, edit_maps=edit_maps)
 
     def to(self, device: torch.device) -> FusionInputs:
         """A copy on a device."""

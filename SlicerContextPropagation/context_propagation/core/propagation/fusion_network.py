@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxes import Box, box_of, dilate, inside_of, slices_of, whole
+from context_propagation.core.image.boxes import Box, Span, box_of, dilate, inside_of, slices_of, whole
 from context_propagation.core.image.slices import WHOLE_VOLUME
 from context_propagation.core.network.direct_convolution import DirectConvolution
 from context_propagation.core.propagation.edit_description import DESCRIPTION_SIZE
@@ -51,8 +51,8 @@ class FusionSettings:
     """All that decides the architecture; a bundle stores it beside the weights.
 
     Attributes:
-        variant: "paper" (Fig. 2c), "adaptive" (ours, the default), or "attention" (ours: "adaptive" that also reads at
-            every place what the update did at similar places of the drawn slices).
+        variant: "paper" (Fig. 2c), "adaptive" (ours, the default), or "attention" (ours: a correction of f that reads
+            at every place what the update did at similar places of the drawn slices).
         channels: C', the channels of f.
         width: Channels of the hidden layers as a multiple of C'; the paper has 8.
         hidden_truth: How many numbers an oracle is given besides the description; only in evaluations.
@@ -156,17 +156,13 @@ class InstanceNorm(nn.Module):
         return maps * scale + (self.bias[:, None, None, None] - mean * scale)
 
 
-class AdaptiveFusion(FusionNetwork):
-    """Makes the features anew through instance norms; the edit speaks about every slice (docs/fusion.md).
+class EditFusion(FusionNetwork):
+    """What ours have in common: global paths by which the edit speaks about every slice (docs/fusion.md).
 
     How alike f is to the prototypes of the edit, anywhere in the volume, is an input beside f, f' - f and the edit map.
-    The description scales and shifts the hidden channels after their norm.
+    The description scales and shifts the hidden channels.
 
-    The last two norms take their mean and variance from every second voxel along each axis, on the whole window. So a
-    part of the window is made from the first, cheap layers on the whole window and the last ones on that part.
-
-    Source: prototypes: Wang et al., PANet, ICCV 2019; adaptive instance norm: Huang and Belongie, ICCV 2017; scale and
-    shift: Perez et al., FiLM, AAAI 2018.
+    Source: prototypes: Wang et al., PANet, ICCV 2019; scale and shift: Perez et al., FiLM, AAAI 2018.
     """
 
     def __init__(self, settings: FusionSettings) -> None:
@@ -177,41 +173,21 @@ class AdaptiveFusion(FusionNetwork):
         self.wide = nn.Conv3d(hidden, hidden, 3, stride=2, padding=1)
         self.deep = nn.Conv3d(hidden, hidden, 3, padding=1)
         self.join = nn.Conv3d(2 * hidden, hidden, 3, padding=1)
-        self.output = nn.Conv3d(hidden, channels, 1)
-        self.entry_norm, self.wide_norm, self.deep_norm, self.join_norm = (InstanceNorm(hidden) for _ in range(4))
-        self.output_norm = InstanceNorm(channels)
         self.described = nn.Linear(DESCRIPTION_SIZE, hidden)
         self.globally = nn.Linear(hidden, 2 * hidden)
-        for layer in (self.entry, self.wide, self.deep, self.join, self.output):
+        for layer in (self.entry, self.wide, self.deep, self.join):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(cast(torch.Tensor, layer.bias))
-        if (
-            settings.hidden_truth
-        ):  # last and from zero, so that an oracle starts from the weights of the row it is compared with
-            self.hidden_truth = nn.Linear(settings.hidden_truth, hidden, bias=False)
+
+    def told_the_hidden_truth(self) -> None:
+        """Make an oracle of it: last and from zero, so that it starts from the weights of what it is compared with."""
+        if self.settings.hidden_truth:
+            self.hidden_truth = nn.Linear(self.settings.hidden_truth, self.settings.hidden, bias=False)
             nn.init.zeros_(self.hidden_truth.weight)
 
     def forward(self, inputs: FusionInputs) -> torch.Tensor:
         """See `FusionNetwork`."""
         return self.on_box(inputs, whole(tuple(inputs.f.shape[2:])))
-
-    def on_box(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
-        """See `FusionNetwork`."""
-        everything = whole(tuple(inputs.f.shape[2:]))
-        scale, shift = self._scale_and_shift(inputs.descriptions)[:, :, None, None, None].chunk(2, 1)
-        with DirectConvolution():
-            near = F.relu(self.entry_norm(self._entry(inputs, self.beside_f(inputs))))
-            wide = F.relu(self.deep_norm(self.deep(F.relu(self.wide_norm(self.wide(near))))))
-            grown = F.interpolate(wide, near.shape[2:], mode="trilinear", align_corners=False)
-            read = torch.cat((near, grown), 1)
-            every_second = F.conv3d(read, self.join.weight, self.join.bias, stride=2, padding=1)
-            halo = dilate(box, (1, 1, 1), everything)
-            here = self.join(read[(..., *slices_of(halo))])[(..., *slices_of(inside_of(box, halo)))]
-            hidden = [
-                F.relu(self.join_norm(joined, every_second) * (1 + scale) + shift) for joined in (here, every_second)
-            ]
-            made, measured = (self.output(of) for of in hidden)
-        return F.leaky_relu(self.output_norm(made, measured), NEGATIVE_SLOPE)
 
     @staticmethod
     def entry_channels(channels: int) -> int:
@@ -237,9 +213,10 @@ class AdaptiveFusion(FusionNetwork):
         result[(..., *slices_of(reached))] += moved[(..., *slices_of(inside_of(reached, halo)))]
         return result
 
-    def beside_f(self, inputs: FusionInputs) -> torch.Tensor:
-        """What the first convolution reads beside f and f' - f, `[E, S, D', H', W']`."""
-        return torch.cat((inputs.edit_maps, _similarities(inputs.f_of_each, inputs.prototypes)), 1)
+    def beside_f(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
+        """What the first convolution reads beside f and f' - f in a box of f, `[E, S, *box]`."""
+        here = inputs.within(box)
+        return torch.cat((here.edit_maps, _similarities(here.f_of_each, inputs.prototypes)), 1)
 
     def _scale_and_shift(self, descriptions: torch.Tensor) -> torch.Tensor:
         """Of the hidden channels, `[E, 2 * hidden]`, from descriptions and the hidden truth."""
@@ -250,8 +227,47 @@ class AdaptiveFusion(FusionNetwork):
         return scale_and_shift
 
 
-class AttentionFusion(AdaptiveFusion):
-    """`AdaptiveFusion` with a reading of the drawn slices: what the update did where f is similar, at every place.
+class AdaptiveFusion(EditFusion):
+    """Makes the features anew through instance norms.
+
+    The description scales and shifts the hidden channels after their norm. The last two norms take their mean and
+    variance from every second voxel along each axis, on the whole window. So a part of the window is made from the
+    first, cheap layers on the whole window and the last ones on that part.
+
+    Source: adaptive instance norm: Huang and Belongie, ICCV 2017.
+    """
+
+    def __init__(self, settings: FusionSettings) -> None:
+        super().__init__(settings)
+        channels, hidden = settings.channels, settings.hidden
+        self.output = nn.Conv3d(hidden, channels, 1)
+        nn.init.kaiming_normal_(self.output.weight, nonlinearity="relu")
+        nn.init.zeros_(cast(torch.Tensor, self.output.bias))
+        self.entry_norm, self.wide_norm, self.deep_norm, self.join_norm = (InstanceNorm(hidden) for _ in range(4))
+        self.output_norm = InstanceNorm(channels)
+        self.told_the_hidden_truth()
+
+    def on_box(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
+        """See `FusionNetwork`."""
+        everything = whole(tuple(inputs.f.shape[2:]))
+        scale, shift = self._scale_and_shift(inputs.descriptions)[:, :, None, None, None].chunk(2, 1)
+        with DirectConvolution():
+            near = F.relu(self.entry_norm(self._entry(inputs, self.beside_f(inputs, everything))))
+            wide = F.relu(self.deep_norm(self.deep(F.relu(self.wide_norm(self.wide(near))))))
+            grown = F.interpolate(wide, near.shape[2:], mode="trilinear", align_corners=False)
+            read = torch.cat((near, grown), 1)
+            every_second = F.conv3d(read, self.join.weight, self.join.bias, stride=2, padding=1)
+            halo = dilate(box, (1, 1, 1), everything)
+            here = self.join(read[(..., *slices_of(halo))])[(..., *slices_of(inside_of(box, halo)))]
+            hidden = [
+                F.relu(self.join_norm(joined, every_second) * (1 + scale) + shift) for joined in (here, every_second)
+            ]
+            made, measured = (self.output(of) for of in hidden)
+        return F.leaky_relu(self.output_norm(made, measured), NEGATIVE_SLOPE)
+
+
+class AttentionFusion(EditFusion):
+    """f plus a correction that starts at zero, told what the update did where f is similar.
 
     Every place asks all cells of the drawn slices, each counting as much as its f is similar (and as much of it as was
     drawn on), and reads the mean of f' - f and of the drawn target there; 0 in a window without a drawn slice.
@@ -262,24 +278,48 @@ class AttentionFusion(AdaptiveFusion):
     def __init__(self, settings: FusionSettings) -> None:
         super().__init__(settings)
         channels = settings.channels
+        self.correction = nn.Conv3d(settings.hidden, channels, 1)
+        nn.init.zeros_(self.correction.weight)
+        nn.init.zeros_(cast(torch.Tensor, self.correction.bias))
         self.query = nn.Linear(channels, channels, bias=False)
         self.key = nn.Linear(channels, channels, bias=False)
         for layer in (self.query, self.key):  # starts as the cosine similarity of f itself
             nn.init.eye_(layer.weight)
         self.log_sharpness = nn.Parameter(torch.tensor(LOG_SHARPNESS))
+        self.told_the_hidden_truth()
+
+    def on_box(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
+        """See `FusionNetwork`; computes what the box depends on."""
+        limits = whole(tuple(inputs.f.shape[2:]))
+        around = box_of([_around(span, *of) for span, of in zip(box, limits, strict=True)])
+        return self._fused(inputs.within(around), self.beside_f(inputs, around), inside_of(box, around))
+
+    def _fused(self, inputs: FusionInputs, read: torch.Tensor, box: Box) -> torch.Tensor:
+        """The fused maps in a box of the inputs' f."""
+        f_shape = inputs.f.shape[2:]
+        with DirectConvolution():
+            near = F.relu(self._entry(inputs, read))
+            wide = F.relu(self.deep(F.relu(self.wide(near))))
+            grown = F.interpolate(wide, f_shape, mode="trilinear", align_corners=False)
+            halo = dilate(box, (1, 1, 1), whole(tuple(f_shape)))
+            joined = self.join(torch.cat([part[(..., *slices_of(halo))] for part in (near, grown)], 1))
+            joined = joined[(..., *slices_of(inside_of(box, halo)))]
+            scale, shift = self._scale_and_shift(inputs.descriptions)[:, :, None, None, None].chunk(2, 1)
+            correction: torch.Tensor = self.correction(F.relu(joined * (1 + scale) + shift))
+        return inputs.f_of_each[(..., *slices_of(box))] + correction
 
     @staticmethod
     def entry_channels(channels: int) -> int:
-        """See `AdaptiveFusion`."""
-        return AdaptiveFusion.entry_channels(channels) + channels + 1
+        """See `EditFusion`."""
+        return EditFusion.entry_channels(channels) + channels + 1
 
-    def beside_f(self, inputs: FusionInputs) -> torch.Tensor:
-        """See `AdaptiveFusion`."""
-        f = inputs.f_of_each
-        queries = F.normalize(self.query(f.flatten(2).transpose(1, 2)), dim=2) * self.log_sharpness.exp()
+    def beside_f(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
+        """See `EditFusion`."""
+        here = inputs.within(box).f_of_each
+        queries = F.normalize(self.query(here.flatten(2).transpose(1, 2)), dim=2) * self.log_sharpness.exp()
         attended = torch.stack([self._attended(inputs, edit, of_edit) for edit, of_edit in enumerate(queries)])
-        read = attended.transpose(1, 2).reshape(len(inputs), -1, *f.shape[2:])
-        return torch.cat((super().beside_f(inputs), read), 1)
+        read = attended.transpose(1, 2).reshape(len(inputs), -1, *here.shape[2:])
+        return torch.cat((super().beside_f(inputs, box), read), 1)
 
     def _attended(self, inputs: FusionInputs, edit: int, queries: torch.Tensor) -> torch.Tensor:
         """What the places that ask `[P, C']` read of the cells that an edit's slices are drawn on, `[P, C' + 1]`."""
@@ -311,6 +351,18 @@ def _attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, dra
     k = torch.cat((keys, drawn_on[:, None].log()), 1)
     q, k, v = (tensor[None, None] for tensor in (q, k, values))
     return F.scaled_dot_product_attention(q, k, v, scale=1.0)[0, 0]
+
+
+def _around(span: Span, low: int, high: int) -> Span:
+    """What a span of the fused map depends on in `AttentionFusion`: 8 cells more on each side, from an even one on.
+
+    That is 1 of each of `entry` and `join`, 1 and 2 of `wide` and `deep` behind its stride, 2 of the interpolation; odd
+    sizes end where f does, because their interpolation is by another factor.
+    """
+    if (high - low) % 2:
+        return low, high
+    start, stop = max(low, span[0] - 8), min(high, span[1] + 8)
+    return start - start % 2, stop + stop % 2
 
 
 def _nonzero_box(tensor: torch.Tensor) -> Box | None:

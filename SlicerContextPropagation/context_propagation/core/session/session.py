@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import numpy as np
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.device import out_of_memory_reported
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxes import Box, bounding_box
+from context_propagation.core.image.boxes import Box, bounding_box, dilate, slices_of, whole
 from context_propagation.core.image.contour_offset import best_offset_mm, contour_depth_mm, fit, moved_outwards
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
@@ -24,7 +25,7 @@ from context_propagation.core.propagation.window import WindowPlan
 from context_propagation.core.session.preview import Preview, SessionMasks
 from context_propagation.core.session.ready_image import ReadyImage, predicted_target, ready_image
 from context_propagation.core.session.session_checks import check_edits, check_fusion, check_shape
-from context_propagation.core.session.session_settings import PropagationResult, SessionSettings
+from context_propagation.core.session.session_settings import MOST_OFFSET_MM, PropagationResult, SessionSettings
 from context_propagation.core.session.slice_suggestion import slice_uncertainty_mm2
 from context_propagation.core.session.step import Step
 from context_propagation.core.session.window_extension import (
@@ -165,11 +166,25 @@ class Session:
         """
         if not self.records:
             return None
-        axis, own = self.records[-1].axis, self.window_prediction
+        axis, own, spacing_mm = self.records[-1].axis, self.window_prediction, self.volume.spacing_kji_mm
         edits = [edit for record in self.records if record.axis == axis for edit in record.edits]
         slices = np.stack([own.take(edit.index, axis) for edit in edits], axis)
-        depth_mm = contour_depth_mm(slices, axis, self.volume.spacing_kji_mm)
-        return best_offset_mm(depth_mm, np.stack([edit.mask for edit in edits], axis))
+        drawn = np.stack([edit.mask for edit in edits], axis)
+        around = bounding_box(slices | drawn)
+        if around is None:
+            return 0.0
+        reach = tuple(math.ceil(MOST_OFFSET_MM / mm) + 1 for mm in spacing_mm)
+        place = slices_of(dilate(around, reach, whole(drawn.shape)))
+        return best_offset_mm(contour_depth_mm(slices[place], axis, spacing_mm), drawn[place])
+
+    def use_own_contours(self) -> bool:
+        """Begin with the model's own contours, where they were moved, and nothing was propagated. Whether they were."""
+        if self._own is None or self.records:
+            return False
+        self.settings = replace(self.settings, start_offset_mm=0.0)
+        self.initial = self.segmentation = self._own
+        self._own, self.undone = None, []
+        return True
 
     def restarted(self, settings: SessionSettings, fusion: FarNetworks | None = None) -> Session:
         """Another session of the same image, cache and first segmentation, without edits.

@@ -79,6 +79,7 @@ class EditSection:
         ui.enoughButton.connect("clicked()", shared.runner.settle)
         ui.undoButton.connect("clicked()", self._guarded(self.undo))
         ui.redoButton.connect("clicked()", self._guarded(self.redo))
+        ui.ownContoursButton.connect("clicked()", self._guarded(self.use_own_contours))
         ui.goToButton.connect("clicked()", self._guarded(self.go_to_suggested))
         ui.plotButton.connect("clicked()", self._guarded(self.plot))
         ui.redrawButton.connect("clicked()", self._guarded(self.redraw))
@@ -178,6 +179,12 @@ class EditSection:
             self._shared.logic.redo()
         self._say(_("Done again."))
 
+    def use_own_contours(self) -> None:
+        """Take back that the first contours begin where earlier cases were drawn."""
+        with busy_cursor():
+            self._shared.logic.use_own_contours()
+        self._say(_("The model's own contours are back."))
+
     def go_to_suggested(self) -> None:
         """Show the suggested slice."""
         logic = self._shared.logic
@@ -205,7 +212,16 @@ class EditSection:
 
     def _predicted(self, report: WriteReport) -> None:
         text = _("The segment was filled with the prediction ({count} voxels). Redraw a slice in the Segment Editor.")
-        self._say_soon(text.format(count=report.written) if report.written else "", goes_there=bool(report.written))
+        told = [text.format(count=report.written)] if report.written else []
+        if offset_mm := self._moved_mm():
+            moved = _("Its contours were moved {offset} mm outwards, as earlier cases were drawn.")
+            told.append(moved.format(offset=f"{offset_mm:+.2f}"))
+        self._say_soon("\n".join(told), goes_there=bool(report.written))
+
+    def _moved_mm(self) -> float:
+        """By how much the first contours of the session were moved; 0 where they are the model's own."""
+        session = self._shared.logic.session
+        return session.settings.start_offset_mm if session is not None else 0.0
 
     def _say_soon(self, message: str, goes_there: bool = False) -> None:
         """Say what was done, and perhaps show the slice in doubt, in a turn of its own: it may have taken long."""
@@ -294,6 +310,9 @@ class EditSection:
         ui.predictButton.enabled = free and self._inputs.ready() and not self._is_prevented()
         ui.propagateButton.enabled = free and there and bool(self._edits)
         ui.redrawButton.enabled = idle and there
+        first = there and propagation is not None and not propagation.done_count and not self._edits
+        set_visible(bool(first and self._moved_mm()), ui.ownContoursButton)
+        ui.ownContoursButton.enabled = free
         ui.undoButton.enabled = free and there and propagation is not None and propagation.can_undo
         ui.redoButton.enabled = free and there and propagation is not None and propagation.can_redo
         ui.suggestionLabel.text = self._suggestion()

@@ -12,6 +12,7 @@ from context_propagation.gui.module.edit_section import EditSection
 from context_propagation.gui.module.input_section import InputSection
 from context_propagation.gui.module.measure_section import MeasureSection
 from context_propagation.gui.module.package_section import PackageSection
+from context_propagation.gui.module.profile_section import ProfileSection
 from context_propagation.gui.work.shared import Shared
 from context_propagation.gui.work.timer import Timer
 from context_propagation.gui.work.worker import Job
@@ -34,6 +35,7 @@ class Panel:
         self.packages = PackageSection(ui, shared, self.update)
         self.edits = EditSection(ui, shared, self.inputs, self.update, lambda: self.packages.prevents_running())
         self.measures = MeasureSection(ui, shared, self.inputs)
+        self.profile = ProfileSection(ui, shared, self.update)
         shared.runner.listeners.append(self._job_changed)
         self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.EndCloseEvent, self._scene_closed)
         self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.StartImportEvent, self._scene_is_added)
@@ -59,6 +61,7 @@ class Panel:
         self.inputs.update()
         self.edits.update()
         self.measures.update()
+        self.profile.update()
         self.packages.update()
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import slicer
 
 from context_propagation.core.device import free_device_memory
+from context_propagation.gui.profile_choice import follow_choice
 from context_propagation.gui.work.runner import Runner
 from context_propagation.gui.work.worker import Job
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
@@ -40,7 +41,9 @@ def shared() -> Shared:
     if not _shared:
         runner = Runner()
         runner.listeners.append(_free_when_idle)
-        _shared.append(Shared(ContextPropagationLogic(slicer.mrmlScene), runner))
+        logic = ContextPropagationLogic(slicer.mrmlScene)
+        follow_choice(logic.earlier_cases)
+        _shared.append(Shared(logic, runner))
         slicer.app.connect("aboutToQuit()", release)
     return _shared[0]
 

@@ -20,6 +20,7 @@ from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.pending_propagation import PendingPropagation, Propagation
 from context_propagation.mrml.session.propagation_logic import PropagationLogic
 from context_propagation.mrml.session.session_node import write_session
+from context_propagation.mrml.writing.segment_writer import WriteReport
 
 if TYPE_CHECKING:
     from context_propagation.core.session.session import Session
@@ -125,6 +126,18 @@ class LiveSession:
         done = self.propagation.apply(pending)
         self._save()
         return done
+
+    @property
+    def image_sha256(self) -> str:
+        """Of the image's first channel."""
+        return self._beginning.image_sha256[0]
+
+    def use_own_contours(self) -> WriteReport:
+        """See `PropagationLogic.use_own_contours`."""
+        report = self.propagation.use_own_contours()
+        self._beginning = replace(self._beginning, initial=BoxedMask.of(self.session.initial))
+        self._save()
+        return report
 
     def undo(self) -> None:
         """See `PropagationLogic.undo`."""

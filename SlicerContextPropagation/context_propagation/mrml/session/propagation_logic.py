@@ -13,6 +13,7 @@ import slicer
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
+from context_propagation.core.image.boxes import bounding_box
 from context_propagation.core.image.drawings import Drawing, find_drawing, mask_of_places
 from context_propagation.core.image.own_grid import NO_SLICES, OwnGrid, OwnMask, OwnSlices
 from context_propagation.core.image.slices import SliceEdit
@@ -110,6 +111,24 @@ class PropagationLogic:
     def place(self) -> np.ndarray:
         """See `SegmentImage.place`."""
         return self._image.place
+
+    def use_own_contours(self) -> WriteReport:
+        """Take back that the first contours were moved: the model's own are written in their place.
+
+        Raises:
+            UserInputError: They were not moved, or something was drawn or propagated since.
+        """
+        self._require_free()
+        if not self.follow_segment().is_same(self.known) or self.steps:
+            raise UserInputError("Something was drawn since the prediction; undo it first, or empty the segment")
+        moved = self._session.segmentation
+        if not self._session.use_own_contours():
+            raise UserInputError("The first contours are the model's own; there is nothing to take back")
+        changed = moved != self._session.segmentation
+        box = bounding_box(changed) or EMPTY
+        report = self._image.write(self._unmasked_writer, self._session.segmentation, changed, 0, box)
+        self._left = self._in_step = self._image.last_known = self._image.read()
+        return report
 
     # -- edits -------------------------------------------------------------------------------------------------------
 
