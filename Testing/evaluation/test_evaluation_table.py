@@ -510,8 +510,15 @@ def test_the_summary_begins_with_what_was_measured_and_ends_with_the_far_thresho
         ["fold 0, level 2, fusion", "0.2", "0.995"],
     ]
     figures = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
-    assert figures["far_thresholds"] == {"fold 0, level 2, fusion": {"add": 0.2, "remove": 0.995}}
+    thresholds = {"add": 0.2, "remove": 0.995, "fading_slices": 6}
+    assert figures["far_thresholds"] == {"fold 0, level 2, fusion": thresholds}
     assert figures["notes"] == ["styles: 3 tight, 2 generous"]
+
+
+def test_a_paper_s_row_is_called_what_it_is(tmp_path):
+    written(tmp_path, [line(), line(row="paper's fusion")])
+    said = "- paper's fusion: the paper's architecture at width 2; the paper's has 8"
+    assert said in (tmp_path / "summary.md").read_text(encoding="utf-8").splitlines()
 
 
 PLACE = ("fold", "case", "pick", "level", "edits", "row", "scope", "error")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -14,8 +14,7 @@ import numpy as np
 
 from context_propagation.core.measures.accuracy import dice
 from context_propagation.core.measures.regression import regressed_slices
-from context_propagation.core.propagation.composition import FADING_SLICES
-from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.propagation.fusion_network import FADING_SLICES, FarThresholds
 from context_propagation.core.session.preview import Preview
 from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.evaluation.rows import PICKS
@@ -80,7 +79,7 @@ def kept_trials(
     """Every candidate on every edit of the cases; see `choose_far_thresholds`."""
     record = folder / f"far-trials.{row.replace(' ', '-')}.json"
     rule = {
-        "candidates": [asdict(one) for one in CANDIDATES],
+        "candidates": [{"add": one.add, "remove": one.remove} for one in CANDIDATES],
         "cases": [job.case.name for job in jobs],
         "copies": copies,
         "fading_slices": FADING_SLICES,

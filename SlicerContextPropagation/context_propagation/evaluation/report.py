@@ -15,6 +15,7 @@ from context_propagation.evaluation.plan import EvaluationPlan
 from context_propagation.evaluation.plots import plot_curve, plot_edits, plot_rows
 from context_propagation.evaluation.regression_curve import CurvePoint
 from context_propagation.evaluation.results import CaseRow, Summary
+from context_propagation.evaluation.rows import PAPER_PAIR
 from context_propagation.evaluation.summary import frame_of, summarise
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def write_results(written: Written, output: Path) -> int:
     summary = summarise(frame)
     made = {"command": written.command, **provenance(), "computed at": ", ".join(written.commits)}
     bullets = [*(f"{name}: {value}" for name, value in made.items()), _in_words(plan), *written.notes]
+    if any(line.row == PAPER_PAIR[0] for line in written.lines):
+        bullets.append(f"{PAPER_PAIR[0]}: the paper's architecture at width {plan.paper_width:g}; the paper's has 8")
     head = f"# {plan.name}\n\n" + "\n".join(f"- {bullet}" for bullet in bullets)
     parts = [head, to_markdown(summary, plan.level).rstrip()]
     parts += [curve_table(written.curve), far_thresholds_table(written.far_thresholds)]

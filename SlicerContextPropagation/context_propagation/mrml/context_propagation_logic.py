@@ -318,7 +318,11 @@ class ContextPropagationLogic:
 
     def follow(self) -> None:
         """Bring the engine in step with an Undo or Redo of the Segment Editor."""
-        self._current.require_live().follow()
+        live = self._current.require_live()
+        before = live.propagation.done_count
+        live.follow()
+        if live.propagation.done_count != before:
+            self.earlier_cases.learn(live)
 
     def suggested_slice(self) -> int | None:
         """The slice to redraw next, along `doubt.axis`; None where nothing is in doubt or no image is set."""

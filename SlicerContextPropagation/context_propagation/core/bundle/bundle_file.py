@@ -101,6 +101,7 @@ def write_description(folder: Path, description: BundleDescription) -> None:
         "format": FORMAT,
         **asdict(description),
         "base": {name: value for name, value in asdict(description.base).items() if value is not None},
+        "far_thresholds": {"add": description.far_thresholds.add, "remove": description.far_thresholds.remove},
         "fusion": [{"file": item.file, "settings": plain_settings(item.settings)} for item in description.fusion],
     }
     try:

@@ -81,7 +81,7 @@ def load_general_far(folder: Path = FOLDER, weights: str = WEIGHTS) -> GeneralFa
     for name, wanted in (("maps", MAPS), ("numbers", NUMBERS)):
         entries.whole_number(name, wanted, wanted)
     thresholds = entries.object("far_thresholds")
-    far_thresholds = FarThresholds(thresholds.number("add", 1), thresholds.number("remove", 1))
+    far_thresholds = FarThresholds(thresholds.number("add", 1), thresholds.number("remove", 1), fading_slices=1)
     thresholds.refuse_the_rest()
     general = general_far_of(
         read_weights(folder / weights, lambda: GeneralFarNetwork(width), COPY_AGAIN), far_thresholds

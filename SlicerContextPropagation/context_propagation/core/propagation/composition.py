@@ -29,10 +29,6 @@ FarRule = Literal["latest", "average"]
 NO_VOXELS = np.zeros(0, np.int64)
 
 
-FADING_SLICES = 6
-"""Over so many far slices, counted from the near ones, the far thresholds grow to what they are."""
-
-
 @dataclass(frozen=True)
 class NearLabels:
     """The target decoded from the updated features, on one slice.
@@ -118,7 +114,7 @@ def compose(
     A near slice takes the update of the edit that was drawn first among those that it is near to; an edit for which
     nothing had to be updated is near to none. A far slice, near to no edit, takes the target where the margin of the
     fused features is beyond the thresholds' `add`, background where it is beyond their `remove`, and else keeps what
-    it had; next to a near slice a part of the thresholds is enough, see `FADING_SLICES`. A drawn slice is as drawn;
+    it had; next to a near slice a part of the thresholds is enough (their `fading_slices`). A drawn slice is as drawn;
     where two drawn slices cross, the later drawing holds.
 
     Args:
@@ -185,7 +181,7 @@ def left_alone(
     Returns:
         Their indices, in ascending order.
     """
-    spoken = _far_margins(window_prediction.shape, records, far_rule, whole(window_prediction.shape))
+    spoken = _far_margins(window_prediction.shape, records, far_thresholds, far_rule, whole(window_prediction.shape))
     if spoken is None:
         return ()
     common, values = spoken
@@ -200,7 +196,11 @@ def left_alone(
 
 
 def _far_margins(
-    shape: tuple[int, ...], records: Sequence[EditRecord], far_rule: FarRule, box: Box
+    shape: tuple[int, ...],
+    records: Sequence[EditRecord],
+    far_thresholds: FarThresholds,
+    far_rule: FarRule,
+    box: Box,
 ) -> tuple[Box, np.ndarray] | None:
     """Margins of the fused features in a part of the box, as they are held against the thresholds.
 
@@ -218,10 +218,12 @@ def _far_margins(
         near = [] if record.satisfied else record.near_indices(shape[record.axis])
         for place in places_in(common, record.axis, near):
             values[place] = np.nan
-    return common, np.clip(values / _share_of_thresholds(shape, records, common), -1, 1)
+    return common, np.clip(values / _share_of_thresholds(shape, records, far_thresholds.fading_slices, common), -1, 1)
 
 
-def _share_of_thresholds(shape: tuple[int, ...], records: Sequence[EditRecord], box: Box) -> np.ndarray:
+def _share_of_thresholds(
+    shape: tuple[int, ...], records: Sequence[EditRecord], fading_slices: int, box: Box
+) -> np.ndarray:
     """How much of the thresholds counts in a box, broadcastable to its shape: more with the way to a near slice."""
     shares = [np.ones((1, 1, 1), np.float32)]
     for record in records:
@@ -229,7 +231,7 @@ def _share_of_thresholds(shape: tuple[int, ...], records: Sequence[EditRecord], 
         if near:
             indices = np.arange(*box[record.axis], dtype=np.float32)
             slices_away = np.abs(indices[:, None] - near).min(1)
-            share = np.clip(slices_away, 1, FADING_SLICES) / FADING_SLICES
+            share = np.clip(slices_away, 1, fading_slices) / fading_slices
             shares.append(share.astype(np.float32).reshape([-1 if axis == record.axis else 1 for axis in range(3)]))
     return reduce(np.minimum, shares)
 
@@ -243,7 +245,7 @@ def _flip_far(
     far_rule: FarRule,
 ) -> None:
     """Flip the far voxels of R_0 in a box where the fused features are sure enough."""
-    spoken = _far_margins(shape, records, far_rule, box)
+    spoken = _far_margins(shape, records, far_thresholds, far_rule, box)
     if spoken is not None:
         common, values = spoken
         part = labels[slices_of(inside_of(common, box))]

@@ -30,6 +30,10 @@ MAP_CHANNELS = 2
 """Channels of the edit map: the drawn target, and the edited slices, both as occupied fractions of f's cells."""
 
 
+FADING_SLICES = 6
+"""Of fusion networks' far thresholds."""
+
+
 LOG_SHARPNESS = 2.5
 """Of the attention at the start: a cell as alike as can be counts e^12 times one that has nothing in common."""
 
@@ -425,7 +429,9 @@ class FarThresholds:
     Attributes:
         add: A voxel becomes target where the margin is above this.
         remove: A voxel becomes background where the margin is below minus this.
+        fading_slices: Over so many far slices, counted from the near ones, both grow to what they are; 1: at once.
     """
 
     add: float = 0.0
     remove: float = 0.0
+    fading_slices: int = FADING_SLICES

@@ -14,6 +14,7 @@ from context_propagation.gui.effect.effect_preview import OpenPreview, waits_els
 from context_propagation.gui.effect.effect_start import Start
 from context_propagation.gui.effect.effect_widgets import EffectWidgets, Possible, Shortcut
 from context_propagation.gui.effect.redrawn_slices import RedrawnSlices
+from context_propagation.gui.profile_choice import moved_text
 from context_propagation.gui.said import Said
 from context_propagation.gui.segmentation_watch import EditorWatch, SegmentationWatch, is_there
 from context_propagation.gui.texts import PLANES
@@ -130,7 +131,8 @@ class EffectPanel:
         assert self._logic.selection is not None  # it was just used
         self._watch.start(self._logic.selection)  # what was filled in is no stroke
         if predicted:
-            self._say(_("Filled with the prediction ({count} voxels).").format(count=predicted))
+            told = [_("Filled with the prediction ({count} voxels).").format(count=predicted), moved_text(self._logic)]
+            self._say(" ".join(filter(None, told)))
         self._find_redrawn()
 
     # -- propagate

@@ -16,6 +16,7 @@ from context_propagation.gui.module.input_section import InputSection
 from context_propagation.gui.module.segment_editor import open_segment_editor
 from context_propagation.gui.module.show_in_3d import ShowIn3D
 from context_propagation.gui.module.slice_views import jump_to_slice
+from context_propagation.gui.profile_choice import moved_mm, moved_text
 from context_propagation.gui.said import Said
 from context_propagation.gui.segmentation_watch import SegmentationWatch, is_there, segment_content
 from context_propagation.gui.start_questions import asked
@@ -212,16 +213,8 @@ class EditSection:
 
     def _predicted(self, report: WriteReport) -> None:
         text = _("The segment was filled with the prediction ({count} voxels). Redraw a slice in the Segment Editor.")
-        told = [text.format(count=report.written)] if report.written else []
-        if offset_mm := self._moved_mm():
-            moved = _("Its contours were moved {offset} mm outwards, as earlier cases were drawn.")
-            told.append(moved.format(offset=f"{offset_mm:+.2f}"))
-        self._say_soon("\n".join(told), goes_there=bool(report.written))
-
-    def _moved_mm(self) -> float:
-        """By how much the first contours of the session were moved; 0 where they are the model's own."""
-        session = self._shared.logic.session
-        return session.settings.start_offset_mm if session is not None else 0.0
+        told = [text.format(count=report.written) if report.written else "", moved_text(self._shared.logic)]
+        self._say_soon("\n".join(filter(None, told)), goes_there=bool(report.written))
 
     def _say_soon(self, message: str, goes_there: bool = False) -> None:
         """Say what was done, and perhaps show the slice in doubt, in a turn of its own: it may have taken long."""
@@ -311,7 +304,7 @@ class EditSection:
         ui.propagateButton.enabled = free and there and bool(self._edits)
         ui.redrawButton.enabled = idle and there
         first = there and propagation is not None and not propagation.done_count and not self._edits
-        set_visible(bool(first and self._moved_mm()), ui.ownContoursButton)
+        set_visible(bool(first and moved_mm(logic)), ui.ownContoursButton)
         ui.ownContoursButton.enabled = free
         ui.undoButton.enabled = free and there and propagation is not None and propagation.can_undo
         ui.redoButton.enabled = free and there and propagation is not None and propagation.can_redo

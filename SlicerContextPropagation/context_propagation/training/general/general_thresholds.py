@@ -46,7 +46,7 @@ def choose_general_thresholds(
             best, best_dsc = pair, count.dsc
     chosen, untouched = counted[best], counted[1.0, 1.0]
     figures = {"dsc": chosen.dsc, "untouched_dsc": untouched.dsc, "regression_rate": chosen.regression}
-    return FarThresholds(*best), figures
+    return FarThresholds(*best, fading_slices=1), figures
 
 
 class _Count:

@@ -1,0 +1,143 @@
+"""What a fusion network is worth that few cases trained: 3, 10 and 48, each in as many steps; and none at all.
+
+    python benchmarks/few_cases.py --work DIR [--protocol hippocampus-observer.toml] [--tested N]
+
+On the protocol's first test fold. Each network has its no-edit control, trained on the same cases, and far thresholds
+of its own, chosen on the protocol's threshold cases. Without cases: the general far network that ships.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from scipy.stats import wilcoxon
+
+from context_propagation.core.propagation.fusion_network import FusionSettings
+from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.evaluation.case_rows import evaluate_case
+from context_propagation.evaluation.data_sets import EvaluationData, evaluation_data
+from context_propagation.evaluation.far_thresholds import choose_far_thresholds
+from context_propagation.evaluation.fold_cases import FoldCases, cases_of_fold
+from context_propagation.evaluation.plan import EvaluationPlan, read_plan
+from context_propagation.evaluation.rows import GENERAL_PAIR, PICKS, TRAINED_ROWS
+from context_propagation.evaluation.simulated_case import CaseJob, FusionRow
+from context_propagation.training.base.base_training import BaseTraining
+from context_propagation.training.fusion.fusion_example import load_example
+from context_propagation.training.fusion.fusion_jobs import ExampleRecipe, NetworkJob, cache_examples, train_network
+from context_propagation.training.fusion.fusion_training import TrainingSettings
+from context_propagation.training.labelled_cases import ModelSource
+from context_propagation.training.processes import run_in_parallel
+from provenance import provenance
+
+PROTOCOLS = Path(__file__).parent / "protocols"
+NUMBERS = (3, 10, 48)
+PAIR = TRAINED_ROWS[:2]
+
+
+def title(row: str, cases: int) -> str:
+    """Of a row of the table."""
+    return f"{row}, {cases} cases"
+
+
+def examples(
+    base: ModelSource, data: EvaluationData, names: Sequence[str], recipe: ExampleRecipe, copies: int, folder: Path
+) -> list[list[Path]]:
+    """Of each case, as the evaluation has them."""
+    cases = [replace(data.training_case(name), copy=number % (copies + 1)) for number, name in enumerate(names)]
+    made = run_in_parallel([partial(cache_examples, base, case, recipe, folder) for case in cases], "examples")
+    return [[path for _, path in of_case] for of_case in made]
+
+
+def trained(
+    plan: EvaluationPlan, data: EvaluationData, fold: FoldCases, base: ModelSource, folder: Path
+) -> list[FusionRow]:
+    """The networks: as often as it takes, few cases are repeated, so that an epoch has the same number of steps."""
+    recipe = ExampleRecipe(SessionSettings(level=plan.level), plan.edits_per_case, plan.seed)
+    of_training = replace(recipe, styles=plan.contour_styles)
+    training = examples(base, data, fold.fusion, of_training, plan.augmented_copies, folder / "examples")
+    validation = examples(base, data, fold.validation, recipe, 0, folder / "examples")
+    channels = int(load_example(training[0][0]).inputs.f.shape[1])
+    architecture = FusionSettings(plan.fusion, channels, plan.width_for(channels))
+    most = max(NUMBERS)
+    jobs, rows = [], []
+    for cases in NUMBERS:
+        repeated = [path for of_case in training[:cases] for path in of_case] * (most // cases)
+        for row, shown in PAIR:
+            name = title(row, cases).replace(",", "").replace(" ", "-")
+            settings = TrainingSettings(plan.epochs, seed=plan.seed, inputs_shown=shown, averaging=plan.averaging)
+            chosen = tuple(path for of_case in validation for path in of_case)
+            job = NetworkJob(
+                name, base, 0, architecture, settings, tuple(repeated), chosen, folder / "few_cases" / "networks"
+            )
+            jobs.append(job)
+            rows.append(FusionRow(title(row, cases), architecture, shown, (job.weights,)))
+    leaves = [job.weights for job in jobs]
+    run_in_parallel([partial(train_network, job) for job in jobs], "networks", leaves=leaves)
+    return rows
+
+
+def with_thresholds(plan: EvaluationPlan, rows: Sequence[FusionRow], trials: Sequence[CaseJob], folder: Path) -> list:
+    """Those of each network are its control's too."""
+    made = []
+    for fusion, control in zip(rows[::2], rows[1::2], strict=True):
+        copies = min(1, plan.augmented_copies)
+        chosen = choose_far_thresholds(trials, fusion.name, folder / "few_cases", copies, plan.allowed_regression)
+        made += [replace(row, far_thresholds=chosen) for row in (fusion, control)]
+    return made
+
+
+def main() -> None:
+    """Print a table for each pick."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="for trainings; as evaluate's")
+    parser.add_argument("--protocol", default="hippocampus-observer.toml", help="its file name")
+    parser.add_argument("--tested", type=int, default=20, help="cases")
+    arguments = parser.parse_args()
+    file = PROTOCOLS / arguments.protocol
+    plan = read_plan(file)
+    data = evaluation_data(plan, file, arguments.work)
+    number = plan.test_folds[0]
+    fold = cases_of_fold(data.folds, plan, number)
+    training = tuple(data.training_case(name) for name in fold.base)
+    source = BaseTraining(plan.model, training, data.task, data.work / "base", plan.base_epochs, plan.seed)
+    base, folder = ModelSource(source.run(), device="cpu"), data.work / f"fold{number}" / f"level{plan.level}"
+    rows = trained(plan, data, fold, base, folder)
+    settings = SessionSettings(level=plan.level)
+    trials = [
+        CaseJob(str(number), base, data.training_case(name), settings, tuple(rows), interpolation=False)
+        for name in fold.thresholds
+    ]
+    chosen = with_thresholds(plan, rows, trials, folder)
+    tested = list(fold.test)[: arguments.tested]
+    jobs = [
+        CaseJob(str(number), base, data.test_case(name), settings, tuple(chosen), interpolation=False)
+        for name in tested
+    ]
+    found = run_in_parallel([partial(evaluate_case, job) for job in jobs], "cases", names=tested)
+    frame = pd.DataFrame([vars(line) for of_case in found for line in of_case if not line.error])
+    print(f"{plan.name}\n{provenance(plan.seed, len(tested))}")
+    pairs = [GENERAL_PAIR, *((title(PAIR[0][0], cases), title(PAIR[1][0], cases)) for cases in NUMBERS)]
+    for pick in PICKS:
+        print(f"\n{pick} slice redrawn; DSC of the whole volume and of far slices; control's in brackets")
+        of_pick = frame[frame["pick"] == pick]
+        table = of_pick.pivot_table(index="case", columns=["scope", "row"], values="dsc")
+        print(f"update: {table['whole', 'update'].mean():.4f}, far {table['far', 'update'].mean():.4f}")
+        whole = of_pick[of_pick["scope"] == "whole"].groupby("row")[["regressed_slices", "untouched_slices"]].sum()
+        for row, control in pairs:
+            gain = table["far", row] - table["far", control]
+            worse = 100 * whole.loc[row, "regressed_slices"] / whole.loc[row, "untouched_slices"]
+            means = [table[scope, name].mean() for scope in ("whole", "far") for name in (row, control)]
+            p = wilcoxon(gain).pvalue if gain.any() else 1.0
+            print(
+                f"{row:22s} {means[0]:.4f} ({means[1]:.4f}), far {means[2]:.4f} ({means[3]:.4f}), the edit's part "
+                f"{gain.mean():+.4f} p {p:.1g}, {worse:.1f} % worse"
+            )
+
+
+if __name__ == "__main__":
+    main()
