@@ -1406,7 +1406,7 @@ def drawn_wide(user, volume):
 
 
 def test_earlier_cases_count_only_where_the_box_is_ticked(ready):
-    from context_propagation.gui.profile_choice import profile_file
+    from context_propagation.gui.work.profile_choice import profile_file
 
     assert not ready.ui.profileBox.checked
     ready.redraw(3, a_slice())
@@ -1417,7 +1417,7 @@ def test_earlier_cases_count_only_where_the_box_is_ticked(ready):
 
 
 def test_the_next_case_begins_where_the_last_one_was_drawn_and_one_click_takes_it_back(user, ct, add_ct, module):
-    from context_propagation.gui.profile_choice import profile_file
+    from context_propagation.gui.work.profile_choice import profile_file
 
     user.ui.profileBox.setChecked(True)
     own = drawn_wide(user, ct)

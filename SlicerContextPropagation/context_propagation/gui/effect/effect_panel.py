@@ -14,13 +14,13 @@ from context_propagation.gui.effect.effect_preview import OpenPreview, waits_els
 from context_propagation.gui.effect.effect_start import Start
 from context_propagation.gui.effect.effect_widgets import EffectWidgets, Possible, Shortcut
 from context_propagation.gui.effect.redrawn_slices import RedrawnSlices
-from context_propagation.gui.profile_choice import moved_text
 from context_propagation.gui.said import Said
 from context_propagation.gui.segmentation_watch import EditorWatch, SegmentationWatch, is_there
 from context_propagation.gui.texts import PLANES
 from context_propagation.gui.work.busy_cursor import busy_cursor
 from context_propagation.gui.work.guarded_run import GuardedRun
 from context_propagation.gui.work.messages import guarded
+from context_propagation.gui.work.profile_choice import moved_text
 from context_propagation.gui.work.shared import shared
 from context_propagation.gui.work.worker import Job
 from context_propagation.mrml.nodes.selection import Selection

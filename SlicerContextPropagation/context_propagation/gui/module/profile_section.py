@@ -8,8 +8,8 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.gui.profile_choice import choose, is_chosen, profile_file
 from context_propagation.gui.work.messages import guarded
+from context_propagation.gui.work.profile_choice import choose, is_chosen, profile_file
 from context_propagation.gui.work.shared import Shared
 from context_propagation.gui.work.visibility import set_visible
 

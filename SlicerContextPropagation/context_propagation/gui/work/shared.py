@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import slicer
 
 from context_propagation.core.device import free_device_memory
-from context_propagation.gui.profile_choice import follow_choice
+from context_propagation.gui.work.profile_choice import follow_choice
 from context_propagation.gui.work.runner import Runner
 from context_propagation.gui.work.worker import Job
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
