@@ -24,8 +24,8 @@ FUSION_WIDTH, MOST_HIDDEN = 2.0, 128
 """Hidden channels as a multiple of f's, and the most of them: as `train-fusion` has it by default."""
 
 
-CORRECTION = 0.1
-"""Size of what the fusion network adds to the features: its weights are random, and some far voxels must flip."""
+FEATURES = 0.1
+"""Size of the features that the fusion network makes: its weights are random, and far voxels must flip."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def write_model(kind: Kind, window: int, request: BenchmarkRequest, folder: Path
 
 
 def _write_fusion(file: Path, channels: int) -> dict[str, Any]:
-    """A fusion network of `train-fusion`'s own kind with seeded weights, that corrects a little everywhere."""
+    """A fusion network of `train-fusion`'s own kind with seeded weights."""
     settings: dict[str, Any] = {
         "variant": "adaptive",
         "channels": channels,
@@ -67,8 +67,7 @@ def _write_fusion(file: Path, channels: int) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         network = build_fusion_network(FusionSettings(**settings))
-        correction = network.get_submodule("correction")
-        nn.init.normal_(correction.get_parameter("weight"), std=CORRECTION / network.settings.hidden**0.5)
+        nn.init.constant_(network.get_submodule("output_norm").get_parameter("weight"), FEATURES)
     write_network(file, network)
     return {"file": str(file), "settings": settings}
 
