@@ -534,7 +534,8 @@ def test_a_training_that_died_is_done_again_at_a_third_of_the_learning_rate(mode
     assert same(weights_of(trained), weights_of(again))
 
 
-def test_a_training_that_dies_at_every_rate_is_refused(model, strict):
+def test_a_training_that_dies_at_every_rate_is_refused(model, monkeypatch):
+    monkeypatch.setattr(fusion_training, "LEAST_SHARE", 0.9)
     good = agreeing(model, example(model, 1))
 
     with pytest.raises(UserInputError, match="3 trainings died"):
