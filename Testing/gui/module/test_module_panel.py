@@ -1414,7 +1414,7 @@ def test_earlier_cases_count_only_where_the_box_is_ticked(ready):
     ready.click("propagateButton")
     ready.wait()
     assert not profile_file().exists()
-    assert not ready.ui.forgetProfileButton.enabled
+    assert not ready.ui.forgetProfileButton.visible
 
 
 def test_the_next_case_begins_where_the_last_one_was_drawn_and_one_click_takes_it_back(user, ct, add_ct, module):

@@ -40,7 +40,8 @@ class ProfileSection:
         """Bring the widgets in step."""
         idle = not self._shared.runner.busy
         self._ui.profileBox.enabled = idle
-        self._ui.forgetProfileButton.enabled = idle and profile_file().exists()
+        self._ui.forgetProfileButton.enabled = idle
+        set_visible(profile_file().exists(), self._ui.forgetProfileButton)
         self._ui.profileLabel.text = self._remembered()
         set_visible(bool(self._ui.profileLabel.text), self._ui.profileLabel)
 
