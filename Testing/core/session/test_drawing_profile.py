@@ -39,11 +39,6 @@ def test_the_last_ten_cases_count():
     assert made.offset_mm("m GTV") == sum(range(-6, 4)) / 10
 
 
-def test_one_model_s_cases_can_be_forgotten_and_another_s_stay():
-    made = profile(1.0).with_case("n GTV", "x", 2.0).without_model("m GTV")
-    assert (made.cases("m GTV"), made.cases("n GTV")) == (0, 1)
-
-
 def test_it_comes_back_from_its_file_and_the_file_holds_nothing_else(tmp_path):
     made = profile(1.0, -0.25)
     write_profile(made, tmp_path / "p.json")

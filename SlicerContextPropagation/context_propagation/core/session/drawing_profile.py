@@ -62,10 +62,6 @@ class DrawingProfile:
         """The same with what was drawn in a session; see `with_case`."""
         return self.with_case(model_key(session.model), image_sha256[:8], session.drawn_offset_mm())
 
-    def without_model(self, model: str) -> DrawingProfile:
-        """The same, a model's cases forgotten."""
-        return replace(self, offsets_mm={name: cases for name, cases in self.offsets_mm.items() if name != model})
-
 
 def model_key(model: SegmentationModel) -> str:
     """A model and the label that it refines."""
