@@ -13,7 +13,7 @@ from context_propagation.cli.model_and_image import load_requested, read_image_f
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import progress_bars
 from context_propagation.cli.replaced_files import check_not_an_image
-from context_propagation.core.image.contour_offset import contour_depth_mm, moved_outwards
+from context_propagation.core.image.contour_offset import moved_contours
 from context_propagation.core.session.drawing_profile import model_key, read_profile
 from context_propagation.segmentations.segmentation_files import check_segmentation_ending, write_predicted
 
@@ -73,10 +73,7 @@ def predict(request: PredictRequest) -> str:
         model = load_requested(request).model
         offset_mm = 0.0 if request.profile is None else read_profile(request.profile).offset_mm(model_key(model))
         volume = read_image_for(model, request.image, request.suv)
-        mask = model.predict(model.prepare(volume), progress)
-        if offset_mm:
-            depth_mm = contour_depth_mm(mask, volume.axis_of_plane("axial"), volume.spacing_kji_mm)
-            mask = moved_outwards(depth_mm, offset_mm)
+        mask = moved_contours(model.predict(model.prepare(volume), progress), volume, offset_mm)
         write_predicted(outputs.staged(request.output), mask, model.target.name, volume, request.image)
         outputs.publish()
     moved = f", contours moved outwards by {offset_mm:+.2f} mm, as earlier cases were drawn" if offset_mm else ""

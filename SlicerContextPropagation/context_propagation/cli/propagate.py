@@ -22,7 +22,7 @@ from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.callbacks import never_cancelled
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
-from context_propagation.core.image.contour_offset import contour_depth_mm, moved_outwards
+from context_propagation.core.image.contour_offset import moved_contours
 from context_propagation.core.image.image_hash import image_sha256
 from context_propagation.core.image.own_grid import NO_SLICES
 from context_propagation.core.image.slices import SliceEdit, mask_of_slices
@@ -277,8 +277,7 @@ def _start_offset_mm(profile: DrawingProfile, model: SegmentationModel, case: _C
         return 0.0
     prepared = ready_image(model, case.volume).prepared
     own = predicted_target(model, prepared, progress, never_cancelled)
-    depth_mm = contour_depth_mm(own, case.volume.axis_of_plane("axial"), case.volume.spacing_kji_mm)
-    return offset_mm if np.array_equal(moved_outwards(depth_mm, offset_mm), case.initial) else 0.0
+    return offset_mm if np.array_equal(moved_contours(own, case.volume, offset_mm), case.initial) else 0.0
 
 
 def _read_case(request: PropagateRequest, model: SegmentationModel) -> _Case:

@@ -298,6 +298,7 @@ class ContextPropagationLogic:
 
     def use_own_contours(self) -> WriteReport:
         """Take back that the first contours were moved as earlier cases were drawn; before anything is drawn."""
+        self.use_writer(None)  # the Segment Editor's Undo would bring back what the session no longer knows
         return self._current.require_live().use_own_contours()
 
     def discard(self, pending: PendingPropagation) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import SimpleITK as sitk
 
+from context_propagation.core.image.source_volume import SourceVolume
+
 OFFSETS_MM = np.arange(-4.0, 4.01, 0.25)
 """That are tried; above 0 is outwards."""
 
@@ -46,6 +48,13 @@ def contour_depth_mm(mask: np.ndarray, axis: int, spacing_kji_mm: Sequence[float
 def moved_outwards(depth_mm: np.ndarray, offset_mm: float) -> np.ndarray:
     """The mask whose contour lies so far outside; inside where the offset is below 0. See `contour_depth_mm`."""
     return depth_mm >= -offset_mm - TIE_MM
+
+
+def moved_contours(mask: np.ndarray, volume: SourceVolume, offset_mm: float) -> np.ndarray:
+    """A mask on an image, its contours moved outwards within axial slices; the mask itself where the offset is 0."""
+    if not offset_mm:
+        return mask
+    return moved_outwards(contour_depth_mm(mask, volume.axis_of_plane("axial"), volume.spacing_kji_mm), offset_mm)
 
 
 def best_offset_mm(depth_mm: np.ndarray, drawn: np.ndarray) -> float:

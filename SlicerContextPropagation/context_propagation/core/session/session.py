@@ -12,7 +12,7 @@ from context_propagation.core.callbacks import CancelCheck, Progress, never_canc
 from context_propagation.core.device import out_of_memory_reported
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import Box, bounding_box, dilate, slices_of, whole
-from context_propagation.core.image.contour_offset import best_offset_mm, contour_depth_mm, fit, moved_outwards
+from context_propagation.core.image.contour_offset import best_offset_mm, contour_depth_mm, fit, moved_contours
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
@@ -117,7 +117,7 @@ class Session:
         own = None
         if initial is None or self.settings.start_offset_mm:
             own = predicted_target(self.model, prepared, progress, cancelled)
-            initial = self._moved(own, volume) if initial is None else initial
+            initial = moved_contours(own, volume, self.settings.start_offset_mm) if initial is None else initial
         cache = FeatureCache.empty(self.model, prepared)
         around = bounding_box(initial if own is None else initial | own)
         target = None if around is None else prepared.axes.apply_box(around, initial.shape)
@@ -134,14 +134,6 @@ class Session:
 
     def _plan(self, plan: WindowPlan | None) -> None:
         self.plan = plan
-
-    def _moved(self, predicted: np.ndarray, volume: SourceVolume) -> np.ndarray:
-        """The model's contours where the settings say that they begin."""
-        offset_mm = self.settings.start_offset_mm
-        if not offset_mm:
-            return predicted
-        depth_mm = contour_depth_mm(predicted, volume.axis_of_plane("axial"), volume.spacing_kji_mm)
-        return moved_outwards(depth_mm, offset_mm)
 
     def first_segmentation(self, drawings: Sequence[SliceEdit]) -> np.ndarray:
         """What voxels keep that no edit speaks about, bool `[K, J, I]`: the first segmentation.

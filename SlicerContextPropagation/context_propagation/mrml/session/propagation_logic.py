@@ -126,7 +126,7 @@ class PropagationLogic:
             raise UserInputError("The first contours are the model's own; there is nothing to take back")
         changed = moved != self._session.segmentation
         box = bounding_box(changed) or EMPTY
-        report = self._image.write(self._unmasked_writer, self._session.segmentation, changed, 0, box)
+        report = self._image.write(self.writer, self._session.segmentation, changed, 0, box)
         self._left = self._in_step = self._image.last_known = self._image.read()
         return report
 
