@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 from scipy.stats import wilcoxon
 
-from context_propagation.core.propagation.fusion_network import FusionSettings
+from context_propagation.core.propagation.fusion_settings import FusionSettings
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.data_sets import EvaluationData, evaluation_data

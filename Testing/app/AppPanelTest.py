@@ -148,6 +148,30 @@ class AppPanelTest(PanelTestCase):
             self.predict()
             self.eventually_in(("axial", str(SLICE), "kept"), lambda: self.rows)
 
+    def test_earlier_cases_move_the_next_contours_and_one_click_takes_that_back(self):
+        with self.step("remember cases"):
+            click(self.ui.profileBox)
+        self.predicted()
+        own = self.segment()
+        with self.step("draw far outside the prediction, and propagate"):
+            editor = self.open_editor()
+            editor.draw(0, SLICE, [(1, 1), (1, 14), (14, 14), (14, 1)])
+            self.back_to_panel()
+            self.propagate()
+            self.eventually_in("Cases with this model: 1", lambda: self.ui.profileLabel.text)
+        self.predicted()
+        with self.step("the next case begins moved outwards, and goes back"):
+            self.assertGreater(self.segment().sum(), own.sum())
+            self.eventually_in("moved", lambda: self.state)
+            click(self.ui.ownContoursButton)
+            self.assertTrue(np.array_equal(self.segment(), own))
+            self.assertFalse(self.ui.ownContoursButton.visible)
+        with self.step("forget what was remembered"):
+            click(self.ui.forgetProfileButton)
+            self.eventually_in("No case with this model is remembered yet.", lambda: self.ui.profileLabel.text)
+            self.assertFalse(self.ui.forgetProfileButton.visible)
+            click(self.ui.profileBox)
+
     def test_the_suggested_slice_is_shown_and_plotted(self):
         self.predicted()
         with self.step("show the suggested slice"):

@@ -14,7 +14,9 @@ from safetensors.torch import load_file
 from ball_images import SHAPE_KJI, ball_mask, sitk_image
 from context_propagation.cli.main import main
 from context_propagation.core.bundle.bundle import fusion_of
-from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings, build_fusion_network
+from context_propagation.core.propagation.far_thresholds import FarThresholds
+from context_propagation.core.propagation.fusion_settings import FusionSettings
+from context_propagation.core.propagation.trained_fusion import build_fusion_network
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.evaluation.case_rows import evaluate_case

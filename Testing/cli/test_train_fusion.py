@@ -13,7 +13,8 @@ import torch
 
 from ball_images import SHAPE_KJI, ball_mask, sitk_image
 from context_propagation.core.bundle.bundle import load_bundle
-from context_propagation.core.propagation.fusion_network import AttentionFusion, FarThresholds
+from context_propagation.core.propagation.attention_fusion import AttentionFusion
+from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.evaluation import validated_bundle as train_fusion
 from context_propagation.evaluation.results import CaseRow

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.evaluation.markdown import to_markdown
 from context_propagation.evaluation.plan import EvaluationPlan
 from context_propagation.evaluation.report import COUNTS, Written, write_results

@@ -2,7 +2,7 @@
 
 import pytest
 
-from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.evaluation.far_thresholds import ALLOWED_REGRESSION, CANDIDATES, Trial, best_safe
 
 

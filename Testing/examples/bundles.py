@@ -11,14 +11,10 @@ from torch import nn
 
 from context_propagation.core.bundle.bundle import fusion_of
 from context_propagation.core.bundle.bundle_saving import save_bundle
-from context_propagation.core.propagation.fusion_network import (
-    FarThresholds,
-    Fusion,
-    FusionNetwork,
-    FusionSettings,
-    Variant,
-    build_fusion_network,
-)
+from context_propagation.core.propagation.far_thresholds import FarThresholds
+from context_propagation.core.propagation.fusion_network import FusionNetwork
+from context_propagation.core.propagation.fusion_settings import FusionSettings, Variant
+from context_propagation.core.propagation.trained_fusion import Fusion, build_fusion_network
 
 PROVENANCE = {"cases": {"train": 60, "test": 20}, "seed": 0, "far DSC": {"fusion": 0.91, "control": 0.9}}
 

@@ -6,13 +6,11 @@ import torch
 
 from context_propagation.core.image.boxes import Box, slices_of
 from context_propagation.core.model.nnunet_model import NnunetModel
+from context_propagation.core.propagation.edit_fusion import AdaptiveFusion
+from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.fusion_inputs import FusionInputs
-from context_propagation.core.propagation.fusion_network import (
-    AdaptiveFusion,
-    FarThresholds,
-    Fusion,
-    FusionSettings,
-)
+from context_propagation.core.propagation.fusion_settings import FusionSettings
+from context_propagation.core.propagation.trained_fusion import Fusion
 
 
 def random_fusion(

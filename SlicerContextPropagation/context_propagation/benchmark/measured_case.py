@@ -15,7 +15,8 @@ from context_propagation.benchmark.networks import Kind, architecture, write_fol
 from context_propagation.benchmark.request import BenchmarkRequest
 from context_propagation.benchmark.target_training import trained_network
 from context_propagation.core.bundle.bundle_file import write_network
-from context_propagation.core.propagation.fusion_network import FusionSettings, build_fusion_network
+from context_propagation.core.propagation.fusion_settings import FusionSettings
+from context_propagation.core.propagation.trained_fusion import build_fusion_network
 
 SEED = 0
 

@@ -254,12 +254,16 @@ def _named(name: str, *modules: str) -> Any:
 def _fusion(job: Job) -> Any:
     """The fusion network of a job: a file of weights, and its architecture."""
     made = job["fusion"]
-    settings = _named("FusionSettings", "core.propagation.fusion_network", "core.fusion_network")(**made["settings"])
+    homes = ("core.propagation.fusion_settings", "core.propagation.fusion_network", "core.fusion_network")
+    settings = _named("FusionSettings", *homes)(**made["settings"])
     read = _named("read_network", "core.bundle.bundle_file", "core.fusion_file")
     network = read(Path(made["file"]), settings)
-    for name, module in (("FarThresholds", "core.propagation.fusion_network"), ("FarMargin", "core.composition")):
+    for name, *modules in (
+        ("FarThresholds", "core.propagation.far_thresholds", "core.propagation.fusion_network"),
+        ("FarMargin", "core.composition"),
+    ):
         with contextlib.suppress(ImportError):
-            thresholds = _named(name, module)()
+            thresholds = _named(name, *modules)()
             break
     fusion_of = _named("fusion_of", "core.bundle.bundle", "core.bundle")
     return fusion_of([network], job["level"], 2, thresholds)

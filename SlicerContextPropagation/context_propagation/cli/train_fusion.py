@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from context_propagation.cli.arguments import add_running, add_trust
-from context_propagation.core.propagation.fusion_network import Variant
+from context_propagation.core.propagation.fusion_settings import Variant
 from context_propagation.evaluation.validated_bundle import TrainFusionRequest, train_fusion_bundle
 
 

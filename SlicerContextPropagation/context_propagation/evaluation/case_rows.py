@@ -16,8 +16,8 @@ from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.measures.accuracy import SCOPES, measure_scopes
 from context_propagation.core.measures.appearance import new_islands, seam_mm2
 from context_propagation.core.measures.regression import far_voxels_changed, regressed_slices
-from context_propagation.core.propagation.fusion_network import Fusion
 from context_propagation.core.propagation.general_far import FarNetworks
+from context_propagation.core.propagation.trained_fusion import Fusion
 from context_propagation.core.session.preview import Preview
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings

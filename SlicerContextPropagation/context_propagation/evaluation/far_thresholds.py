@@ -14,7 +14,7 @@ import numpy as np
 
 from context_propagation.core.measures.accuracy import dice
 from context_propagation.core.measures.regression import regressed_slices
-from context_propagation.core.propagation.fusion_network import FADING_SLICES, FarThresholds
+from context_propagation.core.propagation.far_thresholds import FADING_SLICES, FarThresholds
 from context_propagation.core.session.preview import Preview
 from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.evaluation.rows import PICKS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from context_propagation.core.propagation.fusion_network import Variant
+from context_propagation.core.propagation.fusion_settings import Variant
 from context_propagation.evaluation.far_thresholds import ALLOWED_REGRESSION
 
 

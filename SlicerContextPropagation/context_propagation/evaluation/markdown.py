@@ -9,7 +9,7 @@ from typing import Any
 
 from context_propagation.core.measures.accuracy import SCOPES
 from context_propagation.core.optional_dependency import require
-from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.evaluation.regression_curve import CurvePoint, pooled
 from context_propagation.evaluation.results import MeasureSummary, Summary
 from context_propagation.evaluation.rows import FUSION, NO_EDIT, SCOPE_TITLES

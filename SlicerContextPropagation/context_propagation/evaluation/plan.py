@@ -12,7 +12,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.phantom.anatomy import DifficultyName
 from context_propagation.core.phantom.phantom import Kind
-from context_propagation.core.propagation.fusion_network import Variant as FusionVariant
+from context_propagation.core.propagation.fusion_settings import Variant as FusionVariant
 from context_propagation.evaluation.fusion_recipe import FusionRecipe
 from context_propagation.evaluation.rows import FUSION, TRAINED_ROWS
 from context_propagation.evaluation.variants import Variant

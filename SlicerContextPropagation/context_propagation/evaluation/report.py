@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.provenance import provenance
 from context_propagation.evaluation.markdown import curve_table, far_thresholds_table, to_markdown
 from context_propagation.evaluation.plan import EvaluationPlan

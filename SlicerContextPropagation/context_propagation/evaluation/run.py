@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.propagation.fusion_network import FusionSettings
+from context_propagation.core.propagation.fusion_settings import FusionSettings
 from context_propagation.core.provenance import commit
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.storage.whole_file import whole_file

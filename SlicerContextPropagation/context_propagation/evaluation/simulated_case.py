@@ -15,13 +15,10 @@ from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.composition import FarRule
-from context_propagation.core.propagation.fusion_network import (
-    FarThresholds,
-    Fusion,
-    FusionNetwork,
-    FusionSettings,
-    build_fusion_network,
-)
+from context_propagation.core.propagation.far_thresholds import FarThresholds
+from context_propagation.core.propagation.fusion_network import FusionNetwork
+from context_propagation.core.propagation.fusion_settings import FusionSettings
+from context_propagation.core.propagation.trained_fusion import Fusion, build_fusion_network
 from context_propagation.core.session.preview import Preview
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings

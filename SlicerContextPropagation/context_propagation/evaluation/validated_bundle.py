@@ -18,7 +18,8 @@ from context_propagation.core.bundle.bundle_saving import check_bundle_destinati
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.optional_dependency import require
-from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings
+from context_propagation.core.propagation.far_thresholds import FarThresholds
+from context_propagation.core.propagation.fusion_settings import FusionSettings
 from context_propagation.core.provenance import provenance
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.storage.whole_file import whole_file

@@ -21,8 +21,8 @@ from context_propagation.core.bundle.bundle_saving import check_bundle_destinati
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
+from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.fusion_inputs import FusionInputs
-from context_propagation.core.propagation.fusion_network import FarThresholds
 from context_propagation.core.storage import whole_file
 from nnunet_folders import edit_checkpoint, edit_json, write_nnunet_folder
 

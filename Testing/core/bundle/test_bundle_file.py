@@ -8,7 +8,8 @@ import pytest
 
 from context_propagation.core.bundle.bundle_file import BundleDescription, read_description, write_description
 from context_propagation.core.errors import UserInputError, counted
-from context_propagation.core.propagation.fusion_network import FarThresholds, FusionSettings
+from context_propagation.core.propagation.far_thresholds import FarThresholds
+from context_propagation.core.propagation.fusion_settings import FusionSettings
 
 USUAL = {
     "format": "context-propagation bundle 1",

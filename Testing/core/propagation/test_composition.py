@@ -16,7 +16,7 @@ from context_propagation.core.propagation.composition import (
     left_alone,
     superseded,
 )
-from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.margins import Margins
 
 

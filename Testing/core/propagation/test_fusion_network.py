@@ -12,13 +12,10 @@ from torch import nn
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import slices_of, whole
 from context_propagation.core.propagation.edit_description import DESCRIPTION_SIZE
+from context_propagation.core.propagation.edit_fusion import MAP_CHANNELS, PROTOTYPES
 from context_propagation.core.propagation.fusion_inputs import FusionInputs
-from context_propagation.core.propagation.fusion_network import (
-    MAP_CHANNELS,
-    PROTOTYPES,
-    FusionSettings,
-    build_fusion_network,
-)
+from context_propagation.core.propagation.fusion_settings import FusionSettings
+from context_propagation.core.propagation.trained_fusion import build_fusion_network
 
 VARIANTS = ["paper", "adaptive", "attention"]
 ODD = (5, 7, 9)

@@ -17,7 +17,7 @@ from context_propagation.core.model.model_listing import ModelDescription
 from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation.activation_update import UpdateSettings
 from context_propagation.core.propagation.far_evidence import MAPS, NUMBERS
-from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.general_far import GeneralFar
 from context_propagation.core.propagation.general_network import MOST_CORRECTION, REACH, GeneralFarNetwork
 from context_propagation.core.session.session import Session

@@ -10,7 +10,7 @@ from PySide6 import QtCore, QtGui, QtTest
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from as_a_user import click, process_events, screenshot, settle
-from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.session.preview import Preview
 from effect_bench import DRAWN, EFFECT, SLICE, ball, on_slices
 

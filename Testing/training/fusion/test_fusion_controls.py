@@ -6,8 +6,9 @@ import torch
 from bundles import random_network
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.propagation.edit_description import DESCRIPTION_SIZE
+from context_propagation.core.propagation.edit_fusion import MAP_CHANNELS, PROTOTYPES
 from context_propagation.core.propagation.fusion_inputs import FusionInputs
-from context_propagation.core.propagation.fusion_network import MAP_CHANNELS, PROTOTYPES, FusionSettings
+from context_propagation.core.propagation.fusion_settings import FusionSettings
 from context_propagation.training.fusion.fusion_controls import BlindfoldedFusion, build_blindfolded
 
 SHAPE = (4, 5, 6)

@@ -15,7 +15,8 @@ from context_propagation.core.image.boxes import whole
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation.fusion_inputs import FusionInputs
-from context_propagation.core.propagation.fusion_network import FusionSettings, build_fusion_network
+from context_propagation.core.propagation.fusion_settings import FusionSettings
+from context_propagation.core.propagation.trained_fusion import build_fusion_network
 from context_propagation.training.fusion import fusion_training
 from context_propagation.training.fusion.fusion_example import FusionExample
 from context_propagation.training.fusion.fusion_training import TrainingSettings, train_fusion

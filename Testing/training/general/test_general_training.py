@@ -18,7 +18,7 @@ from context_propagation.core.callbacks import never_cancelled
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.phantom.phantom import PhantomSettings
 from context_propagation.core.propagation.far_evidence import MAPS, NUMBERS
-from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.general_network import GeneralFarNetwork
 from context_propagation.training.general.general_cases import GeneralCase, cached_examples, examples_of
 from context_propagation.training.general.general_example import GeneralExample, load_examples

@@ -21,7 +21,9 @@ from context_propagation.core.errors import MissingDependencyError, UserInputErr
 from context_propagation.core.model.model_kinds import load_base_model
 from context_propagation.core.model.model_listing import describe_model
 from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.propagation.fusion_network import FarThresholds, Fusion, FusionNetwork
+from context_propagation.core.propagation.far_thresholds import FarThresholds
+from context_propagation.core.propagation.fusion_network import FusionNetwork
+from context_propagation.core.propagation.trained_fusion import Fusion
 from context_propagation.core.storage.content_hash import content_hash
 from context_propagation.core.storage.own_files import refuse_links_out_of
 

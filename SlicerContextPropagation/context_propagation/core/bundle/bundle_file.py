@@ -11,13 +11,10 @@ from typing import Any, cast, get_args
 
 from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.optional_dependency import require
-from context_propagation.core.propagation.fusion_network import (
-    FarThresholds,
-    FusionNetwork,
-    FusionSettings,
-    Variant,
-    build_fusion_network,
-)
+from context_propagation.core.propagation.far_thresholds import FarThresholds
+from context_propagation.core.propagation.fusion_network import FusionNetwork
+from context_propagation.core.propagation.fusion_settings import FusionSettings, Variant
+from context_propagation.core.propagation.trained_fusion import build_fusion_network
 from context_propagation.core.storage.checked_entries import Entries, has_format, read_json
 from context_propagation.core.storage.weights_file import read_weights
 

@@ -27,7 +27,7 @@ from context_propagation.core.bundle.bundle_file import (
 from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.model.model_kinds import copy_base_model, load_base_model
 from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.propagation.fusion_network import Fusion
+from context_propagation.core.propagation.trained_fusion import Fusion
 from context_propagation.core.storage.whole_file import whole_folder
 
 

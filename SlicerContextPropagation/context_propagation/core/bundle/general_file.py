@@ -10,7 +10,7 @@ from typing import Any
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.far_evidence import MAPS, NUMBERS
-from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.general_far import GeneralFar
 from context_propagation.core.propagation.general_network import GeneralFarNetwork
 from context_propagation.core.storage.checked_entries import Entries, read_json

@@ -10,8 +10,8 @@ from context_propagation.core.provenance import installed_versions
 
 if TYPE_CHECKING:
     from context_propagation.core.model.segmentation_model import SegmentationModel
-    from context_propagation.core.propagation.fusion_network import Fusion
     from context_propagation.core.propagation.general_far import FarNetworks, GeneralFar
+    from context_propagation.core.propagation.trained_fusion import Fusion
     from context_propagation.core.session.session import Session
     from context_propagation.core.session.session_settings import SessionSettings
 

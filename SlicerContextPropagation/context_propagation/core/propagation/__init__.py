@@ -3,7 +3,9 @@
 | file | what it computes | source |
 |---|---|---|
 | `activation_update.py` | f' by back-propagating the edit, and the loss of the drawn slice | Eq. 2-3, Eq. 5-7 |
-| `fusion_network.py` | the fusion network phi_fusion(f, f') | Fig. 2c |
+| `fusion_network.py`, `fusion_settings.py` | the fusion network phi_fusion(f, f') | Fig. 2c |
+| `edit_fusion.py`, `attention_fusion.py` | those by which an edit speaks about every slice | ours |
+| `trained_fusion.py`, `far_thresholds.py` | a model's own networks, and how sure they must be | ours |
 | `composition.py` | near and far slices joined, over several edits | Eq. 4 |
 | `stray_voxels.py` | islands, crumbs and one-voxel holes taken back | ours |
 | `drawn_slices.py` | drawn slices in the network's axes, and what a window must decode to | II-B |

@@ -18,7 +18,7 @@ import numpy as np
 from context_propagation.core.image.boxes import Box, around, box_shape, inside_of, intersection, slices_of, whole
 from context_propagation.core.image.slices import SliceEdit, near_indices, places_in
 from context_propagation.core.propagation.activation_update import UpdateReport
-from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.margins import Margins, mean_margins
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 

@@ -13,8 +13,9 @@ from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.far_box import margins_where_labels_flip
 from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.fusion_inputs import EditContext, FusionInputs, fusion_inputs
-from context_propagation.core.propagation.fusion_network import Fusion, FusionNetwork
+from context_propagation.core.propagation.fusion_network import FusionNetwork
 from context_propagation.core.propagation.margins import Margins
+from context_propagation.core.propagation.trained_fusion import Fusion
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 
 

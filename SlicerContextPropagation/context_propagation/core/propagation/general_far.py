@@ -15,10 +15,11 @@ from context_propagation.core.image.slices import WHOLE_VOLUME_GENERAL
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.far_box import margins_where_labels_flip
 from context_propagation.core.propagation.far_evidence import EvidenceContext, far_evidence
+from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.feature_cache import FeatureCache
-from context_propagation.core.propagation.fusion_network import FarThresholds, Fusion
 from context_propagation.core.propagation.general_network import REACH, GeneralFarNetwork
 from context_propagation.core.propagation.margins import Margins
+from context_propagation.core.propagation.trained_fusion import Fusion
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 
 

@@ -30,7 +30,7 @@ from context_propagation.core.propagation.composition import (
     left_alone,
 )
 from context_propagation.core.propagation.edit_propagation import EditPropagation
-from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.general_far import FarNetworks
 from context_propagation.core.propagation.stray_voxels import CONTEXT_VOXELS, without_strays
 from context_propagation.core.propagation.updated_features import UpdatedFeatures

@@ -19,8 +19,8 @@ from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.composition import EditRecord, superseded
 from context_propagation.core.propagation.edit_propagation import EditPropagation, Propagated
 from context_propagation.core.propagation.feature_cache import FeatureCache
-from context_propagation.core.propagation.fusion_network import Fusion
 from context_propagation.core.propagation.general_far import FarNetworks
+from context_propagation.core.propagation.trained_fusion import Fusion
 from context_propagation.core.propagation.window import WindowPlan
 from context_propagation.core.session.preview import Preview, SessionMasks
 from context_propagation.core.session.ready_image import ReadyImage, predicted_target, ready_image

@@ -10,7 +10,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.propagation.fusion_network import Fusion
+from context_propagation.core.propagation.trained_fusion import Fusion
 
 
 def check_fusion(fusion: Fusion, level: int, model: SegmentationModel) -> None:

@@ -11,7 +11,9 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import Box
 from context_propagation.core.propagation.edit_description import DESCRIPTION_SIZE
 from context_propagation.core.propagation.fusion_inputs import FusionInputs
-from context_propagation.core.propagation.fusion_network import FusionNetwork, FusionSettings, build_fusion_network
+from context_propagation.core.propagation.fusion_network import FusionNetwork
+from context_propagation.core.propagation.fusion_settings import FusionSettings
+from context_propagation.core.propagation.trained_fusion import build_fusion_network
 
 InputsShown = Literal["edit", "no edit", "drawn slice only", "hidden truth"]
 """What of the edit the network is shown.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.optional_dependency import require
-from context_propagation.core.propagation.fusion_network import FusionSettings
+from context_propagation.core.propagation.fusion_settings import FusionSettings
 from context_propagation.core.session.ready_image import ready_image
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings

@@ -16,7 +16,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.model.segmentation_model import Loss, SegmentationModel
 from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.propagation.activation_update import segmentation_loss
-from context_propagation.core.propagation.fusion_network import FusionSettings
+from context_propagation.core.propagation.fusion_settings import FusionSettings
 from context_propagation.training.fusion.fusion_controls import BlindfoldedFusion, InputsShown, build_blindfolded
 from context_propagation.training.fusion.fusion_example import FusionExample
 from context_propagation.training.training_loop import LogLine, run_training

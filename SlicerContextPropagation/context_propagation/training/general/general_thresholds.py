@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from context_propagation.core.measures.regression import RegressionCount, regressed_slices, slice_dsc
-from context_propagation.core.propagation.fusion_network import FarThresholds
+from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.general_network import GeneralFarNetwork
 from context_propagation.training.general.general_example import GeneralExample
 from context_propagation.training.general.general_training import corrected_logit

@@ -1,0 +1,23 @@
+"""How sure a network must be before a far voxel changes its label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FADING_SLICES = 6
+"""Of fusion networks' far thresholds."""
+
+
+@dataclass(frozen=True)
+class FarThresholds:
+    """How sure the fused features must be before a far voxel changes its label; 0 to 1, 1 changes nothing.
+
+    Attributes:
+        add: A voxel becomes target where the margin is above this.
+        remove: A voxel becomes background where the margin is below minus this.
+        fading_slices: Over so many far slices, counted from the near ones, both grow to what they are; 1: at once.
+    """
+
+    add: float = 0.0
+    remove: float = 0.0
+    fading_slices: int = FADING_SLICES
