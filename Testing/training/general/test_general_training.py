@@ -65,7 +65,8 @@ def made_up(seed: int) -> GeneralExample:
     far = torch.ones(9, dtype=torch.bool)
     far[3:6] = False
     numbers = torch.ones(NUMBERS)
-    return GeneralExample(maps.half(), numbers, 0 * maps.half(), 0 * numbers, logit.half(), truth, far)
+    moved = torch.zeros(truth.shape).half()
+    return GeneralExample(maps.half(), numbers, 0 * maps.half(), 0 * numbers, logit.half(), moved, truth, far)
 
 
 MADE_UP = [made_up(seed) for seed in range(6)]
@@ -163,9 +164,9 @@ def test_a_slice_that_becomes_worse_costs_more_than_one_that_becomes_better_gain
     example = MADE_UP[0]
     missing = example.truth & (example.logit < 0)
     found = example.truth & (example.logit > 0)
-    untouched = far_loss(example, torch.zeros(example.truth.shape))
-    better = far_loss(example, 3.0 * missing)
-    worse = far_loss(example, -3.0 * found)
+    untouched = far_loss(example, example.logit)
+    better = far_loss(example, example.logit + 3.0 * missing)
+    worse = far_loss(example, example.logit - 3.0 * found)
     assert better < untouched < worse
     assert worse - untouched > untouched - better
 
@@ -173,7 +174,7 @@ def test_a_slice_that_becomes_worse_costs_more_than_one_that_becomes_better_gain
 def test_near_slices_do_not_count():
     example = MADE_UP[0]
     near = (~example.far)[:, None, None] * torch.ones(example.truth.shape)
-    assert torch.equal(far_loss(example, 5 * near), far_loss(example, 0 * near))
+    assert torch.equal(far_loss(example, example.logit + 5 * near), far_loss(example, example.logit))
 
 
 def test_thresholds_change_nothing_where_every_change_is_for_the_worse():
@@ -221,7 +222,7 @@ def test_one_command_trains_network_and_control_and_writes_what_sessions_load(ba
 def test_damaged_weights_are_refused(tmp_path):
     one, other = GeneralFarNetwork(4), GeneralFarNetwork(4)
     save_general_far(tmp_path, general_far_of(one, FarThresholds(0.2, 0.4)), other, {"made": "here"})
-    assert load_general_far(tmp_path).far_thresholds == FarThresholds(0.2, 0.4, fading_slices=1)
+    assert load_general_far(tmp_path).far_thresholds == FarThresholds(0.2, 0.4)
     load_general_far.cache_clear()
     text = (tmp_path / FILE_NAME).read_text()
     (tmp_path / FILE_NAME).write_text(text.replace("0.4", "0.1"))

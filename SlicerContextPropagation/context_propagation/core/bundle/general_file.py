@@ -21,7 +21,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "bundles" / "general_far"
 """What ships with the package; `context-propagation train-general` trains it."""
 
 
-FORMAT = "context-propagation general far network 1"
+FORMAT = "context-propagation general far network 2"
 
 
 FILE_NAME, WEIGHTS, CONTROL = "general_far.json", "general_far.safetensors", "no-edit-control.safetensors"
@@ -81,7 +81,7 @@ def load_general_far(folder: Path = FOLDER, weights: str = WEIGHTS) -> GeneralFa
     for name, wanted in (("maps", MAPS), ("numbers", NUMBERS)):
         entries.whole_number(name, wanted, wanted)
     thresholds = entries.object("far_thresholds")
-    far_thresholds = FarThresholds(thresholds.number("add", 1), thresholds.number("remove", 1), fading_slices=1)
+    far_thresholds = FarThresholds(thresholds.number("add", 1), thresholds.number("remove", 1))
     thresholds.refuse_the_rest()
     general = general_far_of(
         read_weights(folder / weights, lambda: GeneralFarNetwork(width), COPY_AGAIN), far_thresholds

@@ -53,11 +53,13 @@ class FarEvidence:
         maps: float32 `[MAPS, *box]`.
         numbers: float32 `[NUMBERS]`.
         logit: float32 `[*box]`, the untouched target logit, within +-10.
+        moved: float32 `[*box]`, what the update adds to it: the target logit of f' less that of f.
     """
 
     maps: torch.Tensor
     numbers: torch.Tensor
     logit: torch.Tensor
+    moved: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -117,15 +119,16 @@ def far_evidence(
     image = image_maps(cache, box, spacing_mm)
     read = _read(cache, window, context.readers, logit, image, box)
     probes, contrasts = read[: len(PROBES)], read[len(PROBES) :]
+    moved = _moved(cache, number, updated, box)
     maps = [
         torch.stack((torch.tanh(logit / 2), logit / 5)),
-        torch.tanh(_moved(cache, number, updated, box) / 2)[None],
+        torch.tanh(moved / 2)[None],
         torch.tanh(probes / 2),
         contrasts.clamp(-2, 2),
         _bright(image, context.brightness),
         torch.from_numpy(_places(edit, spacing_mm, context.radius_mm, box)).to(logit),
     ]
-    return FarEvidence(torch.cat(maps), context.numbers.to(logit.device), logit)
+    return FarEvidence(torch.cat(maps), context.numbers.to(logit.device), logit, moved)
 
 
 def _read(

@@ -1,4 +1,4 @@
-"""Far slices without a network trained for the model: the untouched decode, corrected by what the edit shows."""
+"""Far slices without a network trained for the model: the decode of f', corrected by what the edit shows."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _corrected(
     maps = evidence.maps.movedim(edit.axis + 1, 1)
     correction = network(maps[None], evidence.numbers[None])[0].movedim(0, edit.axis)
     place = slices_of(inside_of(box, outer))
-    logit, correction = evidence.logit[place], correction[place]
+    logit, correction = evidence.logit[place], evidence.moved[place] + correction[place]
     moved = torch.tanh((logit + correction) / 2) - torch.tanh(logit / 2)
     untouched = cache.owned_margins(
         number, box, [f.logits for f in window.features], tuple(span[0] for span in window.network_box)

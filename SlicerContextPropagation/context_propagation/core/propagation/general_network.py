@@ -1,6 +1,6 @@
-"""The general far network: corrects the untouched target logit of far slices, for any split model, untrained for it.
+"""The general far network: corrects the target logit that f' gives far slices, for any split model, untrained for it.
 
-    logit'(v) = logit(v) + c(v),        c from the evidence of the drawn slices, 0 before any training
+    logit'(v) = logit(f')(v) + c(v),        c from the evidence of the drawn slices, 0 before any training
 
 Ours, not the paper's; see docs/fusion.md.
 """

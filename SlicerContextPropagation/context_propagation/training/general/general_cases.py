@@ -122,6 +122,7 @@ def _example(propagation: EditPropagation, edit: SliceEdit, truth: np.ndarray) -
         blind.maps.movedim(first + 1, 1).half(),
         blind.numbers,
         seen.logit.movedim(first, 0).half(),
+        seen.moved.movedim(first, 0).half(),
         torch.from_numpy(np.moveaxis(truth_net[slices_of(box)], first, 0).copy()),
         far,
     )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from context_propagation.core.measures.regression import RegressionCount, regressed_slices, slice_dsc
-from context_propagation.core.propagation.far_thresholds import FarThresholds
+from context_propagation.core.propagation.far_thresholds import FADING_SLICES, FarThresholds, share_of_thresholds
 from context_propagation.core.propagation.general_network import GeneralFarNetwork
 from context_propagation.training.general.general_example import GeneralExample
 from context_propagation.training.general.general_training import corrected_logit
@@ -36,7 +36,7 @@ def choose_general_thresholds(
     """
     counted = {pair: _Count() for pair in product(ADD, REMOVE)}
     for example in examples:
-        margin = torch.tanh(corrected_logit(network, example, "edit") / 2)[example.far].numpy()
+        margin = (torch.tanh(corrected_logit(network, example, "edit") / 2) / _shares(example))[example.far].numpy()
         before, truth = (example.logit > 0)[example.far].numpy(), example.truth[example.far].numpy()
         for (add, remove), count in counted.items():
             count.include(before, (before & (margin >= -remove)) | (margin > add), truth)
@@ -46,7 +46,14 @@ def choose_general_thresholds(
             best, best_dsc = pair, count.dsc
     chosen, untouched = counted[best], counted[1.0, 1.0]
     figures = {"dsc": chosen.dsc, "untouched_dsc": untouched.dsc, "regression_rate": chosen.regression}
-    return FarThresholds(*best, fading_slices=1), figures
+    return FarThresholds(*best), figures
+
+
+def _shares(example: GeneralExample) -> torch.Tensor:
+    """How much of the thresholds counts on each slice, `[D, 1, 1]`; see `share_of_thresholds`."""
+    near = np.flatnonzero(~example.far.numpy())
+    slices_away = np.abs(np.arange(len(example.far))[:, None] - near).min(1, initial=FADING_SLICES)
+    return torch.from_numpy(share_of_thresholds(slices_away))[:, None, None]
 
 
 class _Count:

@@ -127,8 +127,8 @@ class _GeneralTraining:
         number = int(torch.randperm(self.steps, generator=generator)[step])
         example, shown = self.training[number], self.settings.shown
         turn = _Turn(torch.Generator().manual_seed(self.steps * epoch + step))
-        corrected = turn.back(correction_of(self.network, example, shown, turn))
-        return far_loss(example, corrected)
+        correction = turn.back(correction_of(self.network, example, shown, turn))
+        return far_loss(example, updated_logit(example, shown) + correction)
 
     def after_step(self) -> None:
         self.average.update_parameters(self.network)
@@ -182,13 +182,18 @@ def correction_of(
 def corrected_logit(network: GeneralFarNetwork, example: GeneralExample, shown: Shown) -> torch.Tensor:
     """`[D, H, W]`."""
     network.eval()
-    return example.logit.float() + correction_of(network, example, shown)
+    return updated_logit(example, shown) + correction_of(network, example, shown)
 
 
-def far_loss(example: GeneralExample, correction: torch.Tensor) -> torch.Tensor:
-    """Dice and cross-entropy of the far slices, and the soft DSC that any of them loses."""
-    before = example.logit.float()[example.far]
-    after, truth = before + correction[example.far], example.truth[example.far].float()
+def updated_logit(example: GeneralExample, shown: Shown) -> torch.Tensor:
+    """What is corrected: the target logit of f', for the control of f; `[D, H, W]`."""
+    return example.logit.float() + (example.moved.float() if shown == "edit" else 0.0)
+
+
+def far_loss(example: GeneralExample, after: torch.Tensor) -> torch.Tensor:
+    """Dice and cross-entropy of the corrected logit's far slices, and the soft DSC that any of them loses."""
+    before, after = example.logit.float()[example.far], after[example.far]
+    truth = example.truth[example.far].float()
     harm = torch.relu(_slice_dsc(before, truth) - _slice_dsc(after, truth)).mean()
     return segmentation_loss(after, truth, "dice and cross-entropy") + HARM_WEIGHT * harm
 
