@@ -24,7 +24,14 @@ from context_propagation.core.propagation.drawn_samples import (
     target_logit,
 )
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
-from context_propagation.core.propagation.far_evidence import MAPS, NUMBERS, EvidenceContext, _places, far_evidence
+from context_propagation.core.propagation.far_evidence import (
+    MAPS,
+    NUMBERS,
+    EvidenceContext,
+    _places,
+    far_evidence,
+    updated_logits,
+)
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from nnunet_folders import write_nnunet_folder
@@ -55,7 +62,8 @@ def evidence_of(session, edits, updated=()):
     edit, spacing = propagation.network_edit(edits), propagation.network_spacing_mm
     context = EvidenceContext.of(session.cache, edit, spacing)
     box = session.cache.windows[0].image_box
-    return far_evidence(session.cache, 0, edit, updated, context, spacing, box)
+    logits = updated_logits(session.cache, 0, updated)
+    return far_evidence(session.cache, 0, edit, logits, context, spacing, box)
 
 
 def moved(session, index=8, axis=0):
@@ -237,7 +245,8 @@ def test_maps_of_a_part_are_a_part_of_the_maps(model):
     updated, _ = propagation.updated_features(edit)
     context = EvidenceContext.of(session.cache, edit, spacing)
     outer, box = whole(SHAPE), box_of([(4, 11), (3, 12), (6, 20)])
-    all_of_it, part = (far_evidence(session.cache, 0, edit, updated, context, spacing, b) for b in (outer, box))
+    logits = updated_logits(session.cache, 0, updated)
+    all_of_it, part = (far_evidence(session.cache, 0, edit, logits, context, spacing, b) for b in (outer, box))
     assert torch.allclose(part.maps, all_of_it.maps[(slice(None), *slices_of(inside_of(box, outer)))], atol=1e-5)
 
 
@@ -272,7 +281,7 @@ def test_odd_edits_give_finite_evidence(model, case):
     if case == "nothing predicted":
         edit = replace(edit, window_prediction=np.zeros(SHAPE, bool))
     context = EvidenceContext.of(session.cache, edit, ISOTROPIC)
-    found = far_evidence(session.cache, 0, edit, (), context, ISOTROPIC, whole(SHAPE))
+    found = far_evidence(session.cache, 0, edit, updated_logits(session.cache, 0, ()), context, ISOTROPIC, whole(SHAPE))
     assert found.maps.isfinite().all()
     assert found.numbers.isfinite().all()
 

@@ -23,6 +23,7 @@ from context_propagation.core.propagation.general_network import MOST_CORRECTION
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_file import restore_session, save_session
 from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.training.general.general_controls import BlindGeneralFar
 from fusion_networks import random_fusion
 from nnunet_folders import write_nnunet_folder
 
@@ -51,7 +52,8 @@ def ball():
 
 
 def started(model, fusion, **settings):
-    session = Session(model, SessionSettings(update=UpdateSettings(iterations=2), neighbours=1, **settings), fusion)
+    settings = {"neighbours": 1, **settings}
+    session = Session(model, SessionSettings(update=UpdateSettings(iterations=2), **settings), fusion)
     image = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32) + 2 * ball()
     session.set_image(SourceVolume(image[None], np.eye(4)), ball())
     return session
@@ -65,19 +67,23 @@ def redrawn(session, index=11, axis=0):
 
 @pytest.mark.quick(axis=1)
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_before_any_training_the_margins_are_exactly_the_untouched_ones(model, axis):
-    session = started(model, general(strength=0))
-    far = session.preview([redrawn(session, 9, axis)]).record.far
+def test_before_any_training_far_slices_are_decoded_from_the_updated_features(model, axis):
+    session = started(model, general(strength=0), tidy=False)
+    all_near = started(model, None, tidy=False, neighbours=max(SHAPE))
+    edit = redrawn(session, 9, axis)
+    result, expected = (one.propagate([edit]).segmentation for one in (session, all_near))
+    beyond = [index for index in range(SHAPE[axis]) if abs(index - 9) > 1]
+    assert np.array_equal(result, expected)
+    assert (result != session.initial).take(beyond, axis).any()
+
+
+def test_before_any_training_the_control_s_margins_are_exactly_the_untouched_ones(model):
+    trained = general(strength=0)
+    session = started(model, BlindGeneralFar(trained.network, trained.far_thresholds, "0" * 64))
+    far = session.preview([redrawn(session, 9)]).record.far
     untouched = session.cache.window_margins.undone(session.cache.prepared.axes, session.cache.owner.shape)
-    expected = untouched.values[slices_of(far.box)]  # one window, which begins where the image does
-    assert untouched.box == whole(SHAPE)
-    assert np.array_equal(far.values, expected, equal_nan=True)
-
-
-def test_before_any_training_far_slices_stay_as_they_are(model):
-    session, near_alone = (started(model, one) for one in (general(strength=0), None))
-    edit = redrawn(session)
-    assert np.array_equal(session.propagate([edit]).segmentation, near_alone.propagate([edit]).segmentation)
+    assert untouched.box == whole(SHAPE)  # one window, which begins where the image does
+    assert np.array_equal(far.values, untouched.values[slices_of(far.box)], equal_nan=True)
 
 
 def test_far_slices_change_drawn_ones_are_exact_and_near_ones_are_the_update_s(model):

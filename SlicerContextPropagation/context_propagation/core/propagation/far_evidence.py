@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import torch
 
-from context_propagation.core.image.boxes import Box, dilate, inside_of, slices_of
+from context_propagation.core.image.boxes import Box, around, dilate, inside_of, slices_of
 from context_propagation.core.propagation.drawn_samples import (
     DrawnSamples,
     depth_mm,
@@ -27,7 +28,7 @@ from context_propagation.core.propagation.edit_description import DESCRIPTION_SI
 from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.fusion_inputs import describe_edit
 from context_propagation.core.propagation.slice_readers import PROBES, READERS, Readers, fit_readers
-from context_propagation.core.propagation.updated_features import UpdatedFeatures, with_updates
+from context_propagation.core.propagation.updated_features import UpdatedFeatures, updated_part
 from context_propagation.core.propagation.window import Window
 
 MAPS = 9 + READERS
@@ -53,13 +54,13 @@ class FarEvidence:
         maps: float32 `[MAPS, *box]`.
         numbers: float32 `[NUMBERS]`.
         logit: float32 `[*box]`, the untouched target logit, within +-10.
-        moved: float32 `[*box]`, what the update adds to it: the target logit of f' less that of f.
+        updated_logit: float32 `[*box]`, that of f'.
     """
 
     maps: torch.Tensor
     numbers: torch.Tensor
     logit: torch.Tensor
-    moved: torch.Tensor
+    updated_logit: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def far_evidence(
     cache: FeatureCache,
     number: int,
     edit: NetworkEdit,
-    updated: Sequence[UpdatedFeatures],
+    updated_logits: Sequence[torch.Tensor],
     context: EvidenceContext,
     spacing_mm: Sequence[float],
     box: Box,
@@ -109,7 +110,7 @@ def far_evidence(
         cache: The image's features.
         number: The window's.
         edit: The drawn slices.
-        updated: f' where it differs from f.
+        updated_logits: The window's, see `updated_logits`.
         context: What the drawn slices say.
         spacing_mm: The image's voxel size along the network's axes.
         box: Image voxels (network axis order) that the window decodes.
@@ -119,16 +120,16 @@ def far_evidence(
     image = image_maps(cache, box, spacing_mm)
     read = _read(cache, window, context.readers, logit, image, box)
     probes, contrasts = read[: len(PROBES)], read[len(PROBES) :]
-    moved = _moved(cache, number, updated, box)
+    updated_logit = target_logit(cache, window, box, updated_logits)
     maps = [
         torch.stack((torch.tanh(logit / 2), logit / 5)),
-        torch.tanh(moved / 2)[None],
+        torch.tanh((updated_logit - logit) / 2)[None],
         torch.tanh(probes / 2),
         contrasts.clamp(-2, 2),
         _bright(image, context.brightness),
         torch.from_numpy(_places(edit, spacing_mm, context.radius_mm, box)).to(logit),
     ]
-    return FarEvidence(torch.cat(maps), context.numbers.to(logit.device), logit, moved)
+    return FarEvidence(torch.cat(maps), context.numbers.to(logit.device), logit, updated_logit)
 
 
 def _read(
@@ -142,21 +143,27 @@ def _read(
     return read + threshold[:, None, None, None]
 
 
-def _moved(cache: FeatureCache, number: int, updated: Sequence[UpdatedFeatures], box: Box) -> torch.Tensor:
-    """What the update adds to the target logit: `[*box]`; zeros where f' is f."""
-    window = cache.windows[number]
+@torch.no_grad()
+def updated_logits(cache: FeatureCache, number: int, updated: Sequence[UpdatedFeatures]) -> list[torch.Tensor]:
+    """What each fold decodes from f' on the whole window, `[1, C, D, H, W]` on the network's grid.
+
+    Args:
+        cache: The image's features.
+        number: The window's.
+        updated: f' where it differs from f; elsewhere the untouched logits hold.
+    """
     logits = []
-    for fold, (split, features) in enumerate(zip(cache.model.splits, window.features, strict=True)):
+    for fold, (split, features) in enumerate(zip(cache.model.splits, cache.windows[number].features, strict=True)):
         own = [piece for piece in updated if (piece.window, piece.fold) == (number, fold)]
-        if not own:
-            return torch.zeros([stop - start for start, stop in box], device=features.f.device)
-        (reached,) = {split.affected_box(features, piece.box) for piece in own[:1]}
-        local = split.local(features, reached)
-        part = with_updates(features.f, number, fold, own)[(..., *slices_of(local.f_box))]
-        changed = features.logits.clone()
-        changed[(..., *slices_of(local.output_box))] = local.run(part)
-        logits.append(changed)
-    return target_logit(cache, window, box, logits) - target_logit(cache, window, box)
+        decoded = features.logits
+        if own:
+            reached = reduce(around, (split.affected_box(features, piece.box) for piece in own))
+            local = split.local(features, reached)
+            decoded = decoded.clone()
+            part = updated_part(features.f, number, fold, own, local.f_box)
+            decoded[(..., *slices_of(local.output_box))] = local.run(part)
+        logits.append(decoded)
+    return logits
 
 
 def _brightness(samples: DrawnSamples) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,7 +14,7 @@ from context_propagation.core.image.boxes import Box, dilate, inside_of, slices_
 from context_propagation.core.image.slices import WHOLE_VOLUME_GENERAL
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.far_box import margins_where_labels_flip
-from context_propagation.core.propagation.far_evidence import EvidenceContext, far_evidence
+from context_propagation.core.propagation.far_evidence import EvidenceContext, far_evidence, updated_logits
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.general_network import REACH, GeneralFarNetwork
@@ -87,12 +87,16 @@ def general_margins(
     if context is None:
         return None
     network = general.network.to(cache.model.device)
+    logits: dict[int, list[torch.Tensor]] = {}
 
     def decode(number: int, box: Box) -> Margins:
         if cancelled():
             raise Cancelled
         progress("fuse", number / len(cache.windows))
-        return _corrected(cache, number, network, edit, updated, context, spacing_mm, box)
+        if number not in logits:
+            logits.clear()
+            logits[number] = updated_logits(cache, number, updated)
+        return _corrected(cache, number, network, edit, logits[number], context, spacing_mm, box)
 
     margins = margins_where_labels_flip(cache, edit, spacing_mm, decode)
     progress("fuse", 1.0)
@@ -104,22 +108,20 @@ def _corrected(
     number: int,
     network: GeneralFarNetwork,
     edit: NetworkEdit,
-    updated: Sequence[UpdatedFeatures],
+    logits: Sequence[torch.Tensor],
     context: EvidenceContext,
     spacing_mm: Sequence[float],
     box: Box,
 ) -> Margins:
-    """The margins in a box of a window, where it owns the voxels."""
+    """The margins in a box of a window, where it owns the voxels: those of f', corrected."""
     window = cache.windows[number]
     outer = dilate(box, (REACH,) * 3, window.image_box)
-    evidence = far_evidence(cache, number, edit, updated, context, spacing_mm, outer)
+    evidence = far_evidence(cache, number, edit, logits, context, spacing_mm, outer)
     maps = evidence.maps.movedim(edit.axis + 1, 1)
     correction = network(maps[None], evidence.numbers[None])[0].movedim(0, edit.axis)
     place = slices_of(inside_of(box, outer))
-    logit, correction = evidence.logit[place], evidence.moved[place] + correction[place]
+    logit, correction = evidence.updated_logit[place], correction[place]
     moved = torch.tanh((logit + correction) / 2) - torch.tanh(logit / 2)
-    untouched = cache.owned_margins(
-        number, box, [f.logits for f in window.features], tuple(span[0] for span in window.network_box)
-    )
-    values = np.clip(untouched.values.astype(np.float32) + moved.cpu().numpy(), -1, 1)
+    of_update = cache.owned_margins(number, box, logits, tuple(span[0] for span in window.network_box))
+    values = np.clip(of_update.values.astype(np.float32) + moved.cpu().numpy(), -1, 1)
     return Margins(box, values.astype(np.float16))

@@ -15,7 +15,7 @@ from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.phantom.phantom import PhantomSettings, make_phantom
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.edit_propagation import EditPropagation
-from context_propagation.core.propagation.far_evidence import EvidenceContext, FarEvidence, far_evidence
+from context_propagation.core.propagation.far_evidence import EvidenceContext, FarEvidence, far_evidence, updated_logits
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
@@ -122,7 +122,7 @@ def _example(propagation: EditPropagation, edit: SliceEdit, truth: np.ndarray) -
         blind.maps.movedim(first + 1, 1).half(),
         blind.numbers,
         seen.logit.movedim(first, 0).half(),
-        seen.moved.movedim(first, 0).half(),
+        seen.updated_logit.movedim(first, 0).half(),
         torch.from_numpy(np.moveaxis(truth_net[slices_of(box)], first, 0).copy()),
         far,
     )
@@ -131,6 +131,7 @@ def _example(propagation: EditPropagation, edit: SliceEdit, truth: np.ndarray) -
 def _evidence(
     propagation: EditPropagation, edit: NetworkEdit, updated: Sequence[UpdatedFeatures], box: Box
 ) -> FarEvidence | None:
-    spacing = propagation.network_spacing_mm
-    context = EvidenceContext.of(propagation.cache, edit, spacing)
-    return None if context is None else far_evidence(propagation.cache, 0, edit, updated, context, spacing, box)
+    cache, spacing = propagation.cache, propagation.network_spacing_mm
+    context = EvidenceContext.of(cache, edit, spacing)
+    logits = updated_logits(cache, 0, updated)
+    return None if context is None else far_evidence(cache, 0, edit, logits, context, spacing, box)

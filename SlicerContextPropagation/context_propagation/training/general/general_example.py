@@ -22,7 +22,7 @@ class GeneralExample:
         blind_maps: float16 `[MAPS, D, H, W]`, the same of an edit that draws what was predicted: the control's.
         blind_numbers: `[NUMBERS]`.
         logit: float16 `[D, H, W]`, the untouched target logit.
-        moved: float16 `[D, H, W]`, what the update adds to it; the control sees nothing of it.
+        updated_logit: float16 `[D, H, W]`, that of f'; the control sees nothing of it.
         truth: bool `[D, H, W]`.
         far: bool `[D]`: the slices outside N(s).
     """
@@ -32,7 +32,7 @@ class GeneralExample:
     blind_maps: torch.Tensor
     blind_numbers: torch.Tensor
     logit: torch.Tensor
-    moved: torch.Tensor
+    updated_logit: torch.Tensor
     truth: torch.Tensor
     far: torch.Tensor
 

@@ -36,7 +36,8 @@ def choose_general_thresholds(
     """
     counted = {pair: _Count() for pair in product(ADD, REMOVE)}
     for example in examples:
-        margin = (torch.tanh(corrected_logit(network, example, "edit") / 2) / _shares(example))[example.far].numpy()
+        margin = torch.tanh(corrected_logit(network, example, "edit") / 2) / _shares(example)
+        margin = margin.clamp(-1, 1)[example.far].numpy()
         before, truth = (example.logit > 0)[example.far].numpy(), example.truth[example.far].numpy()
         for (add, remove), count in counted.items():
             count.include(before, (before & (margin >= -remove)) | (margin > add), truth)

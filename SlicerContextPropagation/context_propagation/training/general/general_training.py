@@ -128,7 +128,7 @@ class _GeneralTraining:
         example, shown = self.training[number], self.settings.shown
         turn = _Turn(torch.Generator().manual_seed(self.steps * epoch + step))
         correction = turn.back(correction_of(self.network, example, shown, turn))
-        return far_loss(example, updated_logit(example, shown) + correction)
+        return far_loss(example, start_of(example, shown) + correction)
 
     def after_step(self) -> None:
         self.average.update_parameters(self.network)
@@ -182,12 +182,12 @@ def correction_of(
 def corrected_logit(network: GeneralFarNetwork, example: GeneralExample, shown: Shown) -> torch.Tensor:
     """`[D, H, W]`."""
     network.eval()
-    return updated_logit(example, shown) + correction_of(network, example, shown)
+    return start_of(example, shown) + correction_of(network, example, shown)
 
 
-def updated_logit(example: GeneralExample, shown: Shown) -> torch.Tensor:
+def start_of(example: GeneralExample, shown: Shown) -> torch.Tensor:
     """What is corrected: the target logit of f', for the control of f; `[D, H, W]`."""
-    return example.logit.float() + (example.moved.float() if shown == "edit" else 0.0)
+    return (example.updated_logit if shown == "edit" else example.logit).float()
 
 
 def far_loss(example: GeneralExample, after: torch.Tensor) -> torch.Tensor:
