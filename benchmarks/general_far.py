@@ -30,6 +30,7 @@ from context_propagation.core.measures.regression import regressed_slices
 from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.phantom.phantom import make_phantom
 from context_propagation.core.phantom.unseen_phantoms import FIRST_UNSEEN, UNSEEN
+from context_propagation.core.propagation.general_network import GeneralFarNetwork
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.evaluation.calibration import calibrated
@@ -40,14 +41,15 @@ from context_propagation.training.general.general_controls import shipped_pair
 from hippocampus_cases import TEST_FOLD, data_folder, trained_model, unseen_cases
 from provenance import provenance
 
-CASES, AXIS = 20, 0
+CASES, AXIS = 24, 0
 GENERAL, CONTROL_ROW = GENERAL_PAIR
+UNCORRECTED = "f' alone, same threshold"
 
 
 def main() -> int:
     """Print the tables; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=CASES, help="of each data set (default 20)")
+    parser.add_argument("--cases", type=int, default=CASES, help="of each data set (default 24)")
     parser.add_argument("--skip", type=int, default=0, help="hippocampi to leave out, in name order")
     parser.add_argument("--level", type=int, default=2, help="decoder level (default 2)")
     parser.add_argument("--model", type=Path, help="a trained nnU-Net folder in place of the one that is trained here")
@@ -101,11 +103,13 @@ def _lines(data: str, case: str, session: Session, truth: np.ndarray) -> Iterato
         preview, pasted = session.preview([edit]), before.copy()
         pasted[edit.place] = edit.mask
         general, blind = shipped_pair()
+        uncorrected = replace(general, network=GeneralFarNetwork(1).eval())  # untrained, it corrects nothing
         rows = {
             "baseline": before,
             "paste": pasted,
             "update": preview.segmentation,
             GENERAL: preview.fused_by(general).segmentation,
+            UNCORRECTED: preview.fused_by(uncorrected).segmentation,
             CONTROL_ROW: preview.fused_by(blind).segmentation,
             CALIBRATION: calibrated(preview),
         }
@@ -132,7 +136,7 @@ def tables(lines: pd.DataFrame) -> str:
     said = [table.round(4).to_string(), ""]
     for key, of_key in lines.groupby(keys[:2], sort=False):
         wide = of_key.pivot_table(index="case", columns="row", values="far")
-        for other in (CONTROL_ROW, "baseline", CALIBRATION):
+        for other in (CONTROL_ROW, "baseline", UNCORRECTED, CALIBRATION):
             gain = wide[GENERAL] - wide[other]
             p = wilcoxon(gain).pvalue if gain.any() else 1.0
             said.append(f"{', '.join(key)}: far slices, general - {other}: {gain.mean():+.4f}, p {p:.2g}")

@@ -64,8 +64,11 @@ def test_slices_on_which_the_network_is_not_sure_are_counted_and_named(run, prop
     assert f", {len(left)} left alone for thin evidence, from axial slice {EDITED_SLICE}" in outcome.out
 
 
-def test_the_base_model_alone_reaches_near_slices_only(run, propagate_arguments, made, tmp_path):
-    outcome = run(*propagate_arguments(model=made / "model", level=1, report=tmp_path / "report.json"))
+def test_without_the_general_far_network_the_base_model_reaches_near_slices_only(
+    run, propagate_arguments, made, tmp_path
+):
+    arguments = propagate_arguments(model=made / "model", level=1, report=tmp_path / "report.json")
+    outcome = run(*arguments, "--no-general-far")
 
     report = json.loads((tmp_path / "report.json").read_text())
     assert outcome.code == 0
@@ -77,7 +80,7 @@ def test_the_base_model_alone_reaches_near_slices_only(run, propagate_arguments,
 
 def test_the_general_far_network_reaches_far_slices_with_the_base_model_alone(run, propagate_arguments, made, tmp_path):
     arguments = propagate_arguments(model=made / "model", level=1, report=tmp_path / "report.json")
-    outcome = run(*arguments, "--general-far")
+    outcome = run(*arguments)
 
     report = json.loads((tmp_path / "report.json").read_text())
     result = voxels(tmp_path / "out.nii.gz").astype(bool)

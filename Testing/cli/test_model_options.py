@@ -112,7 +112,7 @@ def test_another_orientation_than_the_models_own_is_refused(run, refused, predic
 def test_the_slices_that_were_taken_as_edits_are_printed(run, propagate_arguments):
     outcome = run(*propagate_arguments())
     assert outcome.code == 0
-    assert "from axial slice 12 (near slices only)" in outcome.out
+    assert "from axial slice 12 (whole volume (general))" in outcome.out
 
 
 def test_a_trainer_that_is_not_nnunets_own_is_said_in_one_line(run, predict_arguments, model_copy):

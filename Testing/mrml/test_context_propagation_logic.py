@@ -256,7 +256,7 @@ def test_edits_made_with_another_model_are_not_replayed(ready, case, base, redra
     ready.edit_slice(7, redrawn, plane_of(case))
     ready.propagate()
     selection, before = ready.selection, ready.segment_mask()
-    ready.load_model(base, device="cpu")  # the same weights without the fusion network
+    ready.load_model(base, device="cpu", general_far=False)  # the same weights without the fusion network
     ready.select(selection.volume_nodes, selection.segmentation_node, selection.segment_id)
 
     with pytest.raises(UserInputError, match="with the fusion networks .*, and there are none now; load the bundle"):

@@ -100,7 +100,7 @@ class PropagateRequest:
     checkpoint: str | None = None
     suv: bool = False
     allow_loss: bool = False
-    general_far: bool = False
+    general_far: bool = True
     profile: Path | None = None
 
 
@@ -128,7 +128,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write an output that cannot hold all of the edited segmentation; what is lost is said",
     )
-    add("--general-far", action="store_true", help="far slices too where the model has no fusion network; see the docs")
+    add(
+        "--general-far", action=argparse.BooleanOptionalAction, default=True,
+        help="far slices too where the model has no fusion network; see the docs",
+    )  # fmt: skip
     add(
         "--profile",
         type=Path,

@@ -24,7 +24,8 @@ KEY = "ContextPropagation/ModelFolders"
 ORIENTATIONS_KEY = "ContextPropagation/ModelOrientations"
 
 
-GENERAL_FAR_KEY = "ContextPropagation/ModelsWithGeneralFarNetwork"
+NEAR_ONLY_KEY = "ContextPropagation/ModelsWithNearSlicesOnly"
+"""Folders for which the user switched the general far network off."""
 
 
 ORIENTATIONS = (None, "LPS", "RPS", "LAS", "RAS", "LPI", "RPI", "LAI", "RAI")
@@ -42,7 +43,7 @@ class ListedModel:
         description: What it says about itself; None where it cannot be read any more.
         trouble: Why not, or empty.
         orientation: Letters that the training's arrays ran towards, as the user said; None where nobody did.
-        general_far: Whether the user lets the general far network change its far slices.
+        general_far: Whether the general far network changes its far slices, where it has no fusion network.
     """
 
     path: Path
@@ -51,7 +52,7 @@ class ListedModel:
     description: ModelDescription | None
     trouble: str = ""
     orientation: str | None = None
-    general_far: bool = False
+    general_far: bool = True
 
     @property
     def has_own_far_network(self) -> bool:
@@ -108,9 +109,9 @@ class ModelList:
         """The shipped bundle first, then those added, in their order."""
         shipped = _listed(FOLDER, _("Phantom demo (nasopharynx)")) if FOLDER.is_dir() else []
         models = [*shipped, *(model for folder in self._added() for model in _listed(folder, folder.name))]
-        said, general = self._orientations(), _strings(GENERAL_FAR_KEY)
+        said, near_only = self._orientations(), _strings(NEAR_ONLY_KEY)
         return [
-            replace(model, orientation=said.get(str(model.path)), general_far=str(model.path) in general)
+            replace(model, orientation=said.get(str(model.path)), general_far=str(model.path) not in near_only)
             for model in models
         ]
 
@@ -123,8 +124,8 @@ class ModelList:
 
     def say_general_far(self, folder: Path, on: bool) -> None:
         """Keep whether the general far network changes far slices of a model."""
-        others = [path for path in _strings(GENERAL_FAR_KEY) if path != str(folder)]
-        qt.QSettings().setValue(GENERAL_FAR_KEY, [*others, str(folder)] if on else others)
+        others = [path for path in _strings(NEAR_ONLY_KEY) if path != str(folder)]
+        qt.QSettings().setValue(NEAR_ONLY_KEY, others if on else [*others, str(folder)])
 
     def _orientations(self) -> dict[str, str]:
         """Letters by folder."""

@@ -106,7 +106,7 @@ class ContextPropagationLogic:
         device: str = "auto",
         trust: bool = False,
         orientation: str | None = None,
-        general_far: bool = False,
+        general_far: bool = True,
     ) -> LoadedModel:
         """`load_operation`, run here."""
         return self.load_operation(folder, label, device, trust, orientation, general_far).run()
@@ -118,7 +118,7 @@ class ContextPropagationLogic:
         device: str = "auto",
         trust: bool = False,
         orientation: str | None = None,
-        general_far: bool = False,
+        general_far: bool = True,
     ) -> Operation[LoadedModel]:
         """Load a bundle or a base model; the session with the earlier one is closed.
 

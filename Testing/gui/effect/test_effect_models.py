@@ -71,11 +71,13 @@ def test_another_model_must_be_started_anew(bench):
     assert "Redraw a slice" in bench.status
 
 
-def test_a_model_without_a_fusion_network_says_near_slices_only(bench, bundles):
+@pytest.mark.parametrize(("far", "scope"), [(True, "whole volume (general)"), (False, "near slices only")])
+def test_a_model_without_a_fusion_network_says_how_far_its_edits_reach(bench, bundles, far, scope):
     from context_propagation.gui.model_list import ModelList
 
     base = bundles[0].parent / "one" / "base"
     ModelList().add(base)
+    ModelList().say_general_far(base, far)
     bench.open_segment(ball())
     bench.choose_model("base")
     bench.start()
@@ -83,7 +85,7 @@ def test_a_model_without_a_fusion_network_says_near_slices_only(bench, bundles):
 
     bench.propagate()
 
-    assert "near slices only" in bench.status
+    assert scope in bench.status
 
 
 def test_a_folder_that_cannot_be_looked_at_is_listed_and_stops_nothing(application, bundles, monkeypatch):

@@ -240,8 +240,9 @@ def test_only_a_propagation_can_be_stopped_with_its_best(user, ct):
     assert not any(seen)
 
 
-def test_a_base_model_says_near_slices_only(user, base, ct):
+def test_a_base_model_whose_far_slices_are_switched_off_says_near_slices_only(user, base, ct):
     user.choose_model(base)
+    user.ui.generalFarBox.checked = False
 
     assert "Near slices only" in user.ui.reachLabel.text
     assert "edits reach: near slices only" in user.ui.modelDescription.text
@@ -1071,19 +1072,20 @@ def test_what_is_told_in_a_turn_of_its_own_is_not_told_after_something_newer(rea
     assert ready.ui.stateLabel.text == "newer"
 
 
-def test_far_slices_follow_without_training_once_the_user_says_so_for_a_model(user, bundle, base, ct):
+def test_far_slices_follow_without_training_unless_the_user_switches_that_off_for_a_model(user, bundle, base, ct):
     from context_propagation.gui.model_list import ModelList
 
     user.choose_model(bundle)
     assert not user.ui.generalFarBox.enabled, "it has a fusion network of its own"
     user.choose_model(base)
-    assert (user.ui.generalFarBox.enabled, user.ui.generalFarBox.checked) == (True, False)
+    assert (user.ui.generalFarBox.enabled, user.ui.generalFarBox.checked) == (True, True)
+    assert "edits reach: whole volume (general)" in user.ui.modelDescription.text
+    assert user.ui.reachLabel.text == ""
+    user.ui.generalFarBox.checked = False
     assert "edits reach: near slices only" in user.ui.modelDescription.text
     assert user.ui.reachLabel.text.startswith("Near slices only")
     user.predict(ct)
     user.ui.generalFarBox.checked = True
-    assert "edits reach: whole volume (general)" in user.ui.modelDescription.text
-    assert user.ui.reachLabel.text == ""
     assert "Press Predict to work on what is chosen above." in sentence(user)
 
     user.ui.segmentSelector.setCurrentNode(None)
@@ -1094,9 +1096,10 @@ def test_far_slices_follow_without_training_once_the_user_says_so_for_a_model(us
 
     assert "whole volume (general)" in user.ui.stateLabel.text
     said = {model.path: model.general_far for model in ModelList().models()}
-    assert (said[base], said[bundle]) == (True, False), "which the effect's list shows too"
+    assert said[base]
     user.ui.generalFarBox.checked = False
-    assert not any(model.general_far for model in ModelList().models())
+    said = {model.path: model.general_far for model in ModelList().models()}
+    assert (said[base], said[bundle]) == (False, True), "which the effect's list shows too"
 
 
 def test_another_orientation_than_the_models_own_is_refused_in_words(user, bundle, ct):

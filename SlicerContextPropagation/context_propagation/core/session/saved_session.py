@@ -27,7 +27,10 @@ WITH_FAR = (
     "load the bundle that they were made with, or switch the general far network on as it was then (--general-far; in "
     "Slicer: Far slices, under the model)"
 )
-WITHOUT_FAR = "choose a model without fusion network, and leave the general far network off"
+WITHOUT_FAR = (
+    "choose a model without fusion networks, and switch the general far network off (--no-general-far; in Slicer: Far "
+    "slices, under the model)"
+)
 
 
 @dataclass(frozen=True)
