@@ -184,7 +184,7 @@ def test_the_preview_shows_what_changes_and_the_segment_stays_as_drawn(previewed
     assert len(slices)
     assert previewed.status == (
         f"Redrawn: axial slice {SLICE}; kept exactly as drawn.\n"
-        f"Would change {len(slices)} slices ({slices[0]} to {slices[-1]}): "
+        f"Would change: slices {slices[0]} to {slices[-1]} ({len(slices)}), "
         f"{added.sum()} voxels more, {removed.sum()} less; whole volume (trained for this model)."
     )
 
@@ -195,7 +195,7 @@ def test_the_preview_says_on_how_many_slices_the_network_is_not_sure_enough(star
 
     started.propagate()
 
-    said = re.search(r"Left alone for thin evidence: (\d+) slices\.$", started.status)
+    said = re.search(r"Slices left alone for thin evidence: (\d+)\.$", started.status)
     assert said
     assert int(said[1]) > 0
 

@@ -107,7 +107,7 @@ class OpenPreview:
     def _changes(self) -> str:
         text, left = self._changed_slices(), len(self.pending.result.left_alone)
         if left:
-            text += " " + _("Left alone for thin evidence: {count} slices.").format(count=left)
+            text += " " + _("Slices left alone for thin evidence: {count}.").format(count=left)
         return text
 
     def _changed_slices(self) -> str:
@@ -115,7 +115,7 @@ class OpenPreview:
         if not per_slice:
             return _("Nothing else would change.")
         return _(
-            "Would change {count} slices ({first} to {last}): {added} voxels more, {removed} less; {scope}."
+            "Would change: slices {first} to {last} ({count}), {added} voxels more, {removed} less; {scope}."
         ).format(
             count=len(per_slice),
             first=min(per_slice),

@@ -239,7 +239,7 @@ class EditSection:
         text = _("Slices changed: {count}; {report}. Reach: {scope}.")
         told = [text.format(report=done.report.message, count=slices, scope=result.scope)]
         if result.left_alone:
-            told.append(_("Left alone for thin evidence: {count} slices.").format(count=len(result.left_alone)))
+            told.append(_("Slices left alone for thin evidence: {count}.").format(count=len(result.left_alone)))
         self._say_soon("\n".join([*told, *result.messages]))
 
     def _say(self, message: str) -> None:
