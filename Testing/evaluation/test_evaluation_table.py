@@ -510,7 +510,7 @@ def test_the_summary_begins_with_what_was_measured_and_ends_with_the_far_thresho
         ["fold 0, level 2, fusion", "0.2", "0.995"],
     ]
     figures = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
-    thresholds = {"add": 0.2, "remove": 0.995}
+    thresholds = {"add": 0.2, "remove": 0.995, "fading_slices": 6}
     assert figures["far_thresholds"] == {"fold 0, level 2, fusion": thresholds}
     assert figures["notes"] == ["styles: 3 tight, 2 generous"]
 

@@ -221,8 +221,8 @@ def test_one_command_trains_network_and_control_and_writes_what_sessions_load(ba
 
 def test_damaged_weights_are_refused(tmp_path):
     one, other = GeneralFarNetwork(4), GeneralFarNetwork(4)
-    save_general_far(tmp_path, general_far_of(one, FarThresholds(0.2, 0.4)), other, {"made": "here"})
-    assert load_general_far(tmp_path).far_thresholds == FarThresholds(0.2, 0.4)
+    save_general_far(tmp_path, general_far_of(one, FarThresholds(0.2, 0.4, 3)), other, {"made": "here"})
+    assert load_general_far(tmp_path).far_thresholds == FarThresholds(0.2, 0.4, 3)
     load_general_far.cache_clear()
     text = (tmp_path / FILE_NAME).read_text()
     (tmp_path / FILE_NAME).write_text(text.replace("0.4", "0.1"))

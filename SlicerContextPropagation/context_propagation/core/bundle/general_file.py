@@ -11,7 +11,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.far_evidence import MAPS, NUMBERS
 from context_propagation.core.propagation.far_thresholds import FarThresholds
-from context_propagation.core.propagation.general_far import GeneralFar
+from context_propagation.core.propagation.general_far import FADING_SLICES, GeneralFar
 from context_propagation.core.propagation.general_network import GeneralFarNetwork
 from context_propagation.core.storage.checked_entries import Entries, read_json
 from context_propagation.core.storage.content_hash import content_hash
@@ -81,7 +81,7 @@ def load_general_far(folder: Path = FOLDER, weights: str = WEIGHTS) -> GeneralFa
     for name, wanted in (("maps", MAPS), ("numbers", NUMBERS)):
         entries.whole_number(name, wanted, wanted)
     thresholds = entries.object("far_thresholds")
-    far_thresholds = FarThresholds(thresholds.number("add", 1), thresholds.number("remove", 1))
+    far_thresholds = FarThresholds(thresholds.number("add", 1), thresholds.number("remove", 1), FADING_SLICES)
     thresholds.refuse_the_rest()
     general = general_far_of(
         read_weights(folder / weights, lambda: GeneralFarNetwork(width), COPY_AGAIN), far_thresholds

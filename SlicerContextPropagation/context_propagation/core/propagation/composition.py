@@ -18,7 +18,7 @@ import numpy as np
 from context_propagation.core.image.boxes import Box, around, box_shape, inside_of, intersection, slices_of, whole
 from context_propagation.core.image.slices import SliceEdit, near_indices, places_in
 from context_propagation.core.propagation.activation_update import UpdateReport
-from context_propagation.core.propagation.far_thresholds import FarThresholds, share_of_thresholds
+from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.margins import Margins, mean_margins
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 
@@ -114,7 +114,7 @@ def compose(
     A near slice takes the update of the edit that was drawn first among those that it is near to; an edit for which
     nothing had to be updated is near to none. A far slice, near to no edit, takes the target where the margin of the
     fused features is beyond the thresholds' `add`, background where it is beyond their `remove`, and else keeps what
-    it had; next to a near slice a part of the thresholds is enough (`share_of_thresholds`). A drawn slice is as drawn;
+    it had; next to a near slice a part of the thresholds is enough (their `fading_slices`). A drawn slice is as drawn;
     where two drawn slices cross, the later drawing holds.
 
     Args:
@@ -218,10 +218,12 @@ def _far_margins(
         near = [] if record.satisfied else record.near_indices(shape[record.axis])
         for place in places_in(common, record.axis, near):
             values[place] = np.nan
-    return common, np.clip(values / _shares_of_thresholds(shape, records, common), -1, 1)
+    return common, np.clip(values / _shares_of_thresholds(shape, records, far_thresholds, common), -1, 1)
 
 
-def _shares_of_thresholds(shape: tuple[int, ...], records: Sequence[EditRecord], box: Box) -> np.ndarray:
+def _shares_of_thresholds(
+    shape: tuple[int, ...], records: Sequence[EditRecord], far_thresholds: FarThresholds, box: Box
+) -> np.ndarray:
     """How much of the thresholds counts in a box, broadcastable to its shape: more with the way to a near slice."""
     shares = [np.ones((1, 1, 1), np.float32)]
     for record in records:
@@ -230,7 +232,7 @@ def _shares_of_thresholds(shape: tuple[int, ...], records: Sequence[EditRecord],
             indices = np.arange(*box[record.axis], dtype=np.float32)
             slices_away = np.abs(indices[:, None] - near).min(1)
             along = [-1 if axis == record.axis else 1 for axis in range(3)]
-            shares.append(share_of_thresholds(slices_away).reshape(along))
+            shares.append(far_thresholds.share(slices_away).reshape(along))
     return reduce(np.minimum, shares)
 
 

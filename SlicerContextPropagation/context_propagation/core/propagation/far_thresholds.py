@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FADING_SLICES = 6
-"""Over so many far slices, counted from the near ones, far thresholds grow to what they are."""
+"""Of fusion networks' far thresholds."""
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,14 @@ class FarThresholds:
     Attributes:
         add: A voxel becomes target where the margin is above this.
         remove: A voxel becomes background where the margin is below minus this.
+        fading_slices: Over so many far slices, counted from the near ones, both grow to what they are.
     """
 
     add: float = 0.0
     remove: float = 0.0
+    fading_slices: int = FADING_SLICES
 
-
-def share_of_thresholds(slices_away: np.ndarray) -> np.ndarray:
-    """How much of the thresholds counts so many slices away from the near ones, float32; at least 1 away."""
-    share: np.ndarray = np.clip(slices_away, 1, FADING_SLICES).astype(np.float32) / FADING_SLICES
-    return share
+    def share(self, slices_away: np.ndarray) -> np.ndarray:
+        """How much of them counts so many slices away from the near ones, float32; at least 1 away."""
+        share: np.ndarray = np.clip(slices_away, 1, self.fading_slices).astype(np.float32) / self.fading_slices
+        return share

@@ -22,6 +22,9 @@ from context_propagation.core.propagation.margins import Margins
 from context_propagation.core.propagation.trained_fusion import Fusion
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 
+FADING_SLICES = 3
+"""Of its far thresholds: fewer than a fusion network's, as it knows less of what is further away."""
+
 
 @dataclass(frozen=True)
 class GeneralFar:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from context_propagation.core.measures.regression import RegressionCount, regressed_slices, slice_dsc
-from context_propagation.core.propagation.far_thresholds import FADING_SLICES, FarThresholds, share_of_thresholds
+from context_propagation.core.propagation.far_thresholds import FarThresholds
+from context_propagation.core.propagation.general_far import FADING_SLICES
 from context_propagation.core.propagation.general_network import GeneralFarNetwork
 from context_propagation.training.general.general_example import GeneralExample
 from context_propagation.training.general.general_training import corrected_logit
@@ -46,14 +47,15 @@ def choose_general_thresholds(
     best = max(safe, key=lambda threshold: counted[threshold].dsc)
     chosen, untouched = counted[best], counted[1.0]
     figures = {"dsc": chosen.dsc, "untouched_dsc": untouched.dsc, "regression_rate": chosen.regression}
-    return FarThresholds(best, best), figures
+    return FarThresholds(best, best, FADING_SLICES), figures
 
 
 def _shares(example: GeneralExample) -> torch.Tensor:
-    """How much of the thresholds counts on each slice, `[D, 1, 1]`; see `share_of_thresholds`."""
+    """How much of the thresholds counts on each slice, `[D, 1, 1]`; see `FarThresholds`."""
     near = np.flatnonzero(~example.far.numpy())
     slices_away = np.abs(np.arange(len(example.far))[:, None] - near).min(1, initial=FADING_SLICES)
-    return torch.from_numpy(share_of_thresholds(slices_away))[:, None, None]
+    share = FarThresholds(fading_slices=FADING_SLICES).share(slices_away)
+    return torch.from_numpy(share)[:, None, None]
 
 
 class _Count:
