@@ -24,7 +24,7 @@ from context_propagation.training.general.general_cases import GeneralCase, cach
 from context_propagation.training.general.general_example import GeneralExample, load_examples
 from context_propagation.training.general.general_recipe import BASES, BaseRecipe
 from context_propagation.training.general.general_run import TrainGeneralRequest, train_general_network
-from context_propagation.training.general.general_thresholds import choose_general_thresholds
+from context_propagation.training.general.general_thresholds import _shares, choose_general_thresholds
 from context_propagation.training.general.general_training import (
     GeneralTrainingSettings,
     far_dsc,
@@ -175,6 +175,12 @@ def test_near_slices_do_not_count():
     example = MADE_UP[0]
     logit, near = example.logit.float(), (~example.far)[:, None, None] * torch.ones(example.truth.shape)
     assert torch.equal(far_loss(example, logit + 5 * near), far_loss(example, logit))
+
+
+def test_the_threshold_counts_as_in_use_a_third_of_it_next_to_the_near_slices():
+    third = 1 / 3  # MADE_UP has nine slices, the middle three are near
+    expected = [1, 2 * third, third, third, third, third, third, 2 * third, 1]
+    assert _shares(MADE_UP[0]).flatten().tolist() == pytest.approx(expected)
 
 
 def test_thresholds_change_nothing_where_every_change_is_for_the_worse():
