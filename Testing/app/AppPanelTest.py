@@ -159,6 +159,9 @@ class AppPanelTest(PanelTestCase):
             self.back_to_panel()
             self.propagate()
             self.eventually_in("Cases with this model: 1", lambda: self.ui.profileLabel.text)
+        with self.step("close the scene"):
+            slicer.mrmlScene.Clear(0)
+            process_events()
         self.predicted()
         with self.step("the next case begins moved outwards, and goes back"):
             self.assertGreater(self.segment().sum(), own.sum())
@@ -171,6 +174,16 @@ class AppPanelTest(PanelTestCase):
             self.eventually_in("No case with this model is remembered yet.", lambda: self.ui.profileLabel.text)
             self.assertFalse(self.ui.forgetProfileButton.visible)
             click(self.ui.profileBox)
+
+    def test_a_problem_report_is_copied_without_names(self):
+        self.predicted()
+        with self.step("copy the problem report"):
+            self.volume.SetName("Roe_Jane")
+            click(self.ui.problemReportButton)
+            report = slicer.app.clipboard().text()
+            self.assertIn("last messages:", report)
+            self.assertIn("filled with the prediction", report)
+            self.assertNotIn("Roe", report)
 
     def test_the_suggested_slice_is_shown_and_plotted(self):
         self.predicted()

@@ -34,7 +34,7 @@ class Report:
         stages: Seconds and peak memory.
         versions: Of Python and of the packages.
         model_sha256: Hash of the model's content.
-        fusion_sha256: Hash of the bundle's fusion networks; None without a bundle.
+        fusion_sha256: Hash of what decides far slices, the bundle's fusion networks or the general one; or None.
         settings: Level, optimizer, device, label.
     """
 

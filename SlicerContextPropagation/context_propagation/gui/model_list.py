@@ -84,7 +84,7 @@ class ListedModel:
             and loaded.description.path == self.path
             and self.label in ("", loaded.model.target_name)
             and self.orientation == loaded.orientation
-            and self.general_far == (loaded.general is not None)
+            and (loaded.fusion is not None or self.general_far == (loaded.general is not None))
             and device in ("auto", loaded.model.device.type)
         )
 

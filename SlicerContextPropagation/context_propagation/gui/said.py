@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from context_propagation.gui.work.last_messages import told
+
 
 class Said:
     """A message that is past as soon as anything that it is about has changed."""
@@ -20,6 +22,7 @@ class Said:
             about: All that it depends on, to be compared by `==`; None for what there is when it is first shown.
         """
         self.message, self._about = message, about
+        told(message)
 
     def text(self, about: Any) -> str:
         """The message, if it is about what there is now; else it is past for good, and the text is empty.

@@ -28,9 +28,9 @@ from context_propagation.core.propagation.far_evidence import (
     MAPS,
     NUMBERS,
     EvidenceContext,
+    UpdatedLogits,
     _places,
     far_evidence,
-    updated_logits,
 )
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
@@ -62,8 +62,8 @@ def evidence_of(session, edits, updated=()):
     edit, spacing = propagation.network_edit(edits), propagation.network_spacing_mm
     context = EvidenceContext.of(session.cache, edit, spacing)
     box = session.cache.windows[0].image_box
-    logits = updated_logits(session.cache, 0, updated)
-    return far_evidence(session.cache, 0, edit, logits, context, spacing, box)
+    logits = UpdatedLogits.of(session.cache, 0, updated)
+    return far_evidence(edit, logits, context, spacing, box)
 
 
 def moved(session, index=8, axis=0):
@@ -245,8 +245,8 @@ def test_maps_of_a_part_are_a_part_of_the_maps(model):
     updated, _ = propagation.updated_features(edit)
     context = EvidenceContext.of(session.cache, edit, spacing)
     outer, box = whole(SHAPE), box_of([(4, 11), (3, 12), (6, 20)])
-    logits = updated_logits(session.cache, 0, updated)
-    all_of_it, part = (far_evidence(session.cache, 0, edit, logits, context, spacing, b) for b in (outer, box))
+    logits = UpdatedLogits.of(session.cache, 0, updated)
+    all_of_it, part = (far_evidence(edit, logits, context, spacing, b) for b in (outer, box))
     assert torch.allclose(part.maps, all_of_it.maps[(slice(None), *slices_of(inside_of(box, outer)))], atol=1e-5)
 
 
@@ -281,7 +281,7 @@ def test_odd_edits_give_finite_evidence(model, case):
     if case == "nothing predicted":
         edit = replace(edit, window_prediction=np.zeros(SHAPE, bool))
     context = EvidenceContext.of(session.cache, edit, ISOTROPIC)
-    found = far_evidence(session.cache, 0, edit, updated_logits(session.cache, 0, ()), context, ISOTROPIC, whole(SHAPE))
+    found = far_evidence(edit, UpdatedLogits.of(session.cache, 0, ()), context, ISOTROPIC, whole(SHAPE))
     assert found.maps.isfinite().all()
     assert found.numbers.isfinite().all()
 

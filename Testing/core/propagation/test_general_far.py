@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from context_propagation.core.bundle import general_file
 from context_propagation.core.bundle.general_file import load_general_far
 from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.errors import Cancelled, UserInputError
@@ -15,6 +16,7 @@ from context_propagation.core.image.slices import WHOLE_VOLUME_GENERAL, SliceEdi
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.model_listing import ModelDescription
 from context_propagation.core.model.nnunet_model import NnunetModel
+from context_propagation.core.propagation import general_far
 from context_propagation.core.propagation.activation_update import UpdateSettings
 from context_propagation.core.propagation.far_evidence import MAPS, NUMBERS
 from context_propagation.core.propagation.far_thresholds import FarThresholds
@@ -171,5 +173,40 @@ def test_a_saved_session_goes_on_with_the_same_far_network_alone(model, tmp_path
     save_session(session, tmp_path / "s.session.json", "model")
     restored = restore_session(tmp_path / "s.session.json", model, session.volume, fusion=general())
     assert np.array_equal(restored.segmentation, session.segmentation)
-    with pytest.raises(UserInputError, match="there are none now"):
+    with pytest.raises(
+        UserInputError,
+        match="general far network 0{12} .*; leave the general far network on",
+    ):
         restore_session(tmp_path / "s.session.json", model, session.volume)
+
+
+def test_a_session_of_another_general_network_says_that_another_version_made_it(model, tmp_path):
+    session = started(model, general())
+    session.propagate([redrawn(session)])
+    save_session(session, tmp_path / "s.session.json", "model")
+    newer = replace(general(), content_hash="f" * 64)
+    with pytest.raises(UserInputError, match="and f{12} decides them now; use the version of this extension"):
+        restore_session(tmp_path / "s.session.json", model, session.volume, fusion=newer)
+
+
+def test_an_erased_slice_says_nothing_of_far_slices(model):
+    session, near_alone = (started(model, one) for one in (general(), None))
+    erased = SliceEdit(0, 11, np.zeros(SHAPE[1:], bool))
+    assert session.preview([erased]).record.far is None
+    assert np.array_equal(session.propagate([erased]).segmentation, near_alone.propagate([erased]).segmentation)
+
+
+def test_margins_that_are_computed_piece_by_piece_are_those_of_all_at_once(model, monkeypatch):
+    session = started(model, general())
+    at_once = session.preview([redrawn(session)]).record.far
+    monkeypatch.setattr(general_far, "PIECE_VOXELS", 3 * SHAPE[1] * SHAPE[2])
+    by_piece = session.preview([redrawn(session)]).record.far
+    assert by_piece.box == at_once.box
+    assert np.allclose(by_piece.values, at_once.values, atol=2e-3, equal_nan=True)
+
+
+def test_a_bundle_s_own_networks_need_no_general_one(model, monkeypatch):
+    monkeypatch.setattr(general_file, "load_general_far", lambda: pytest.fail("it is not needed"))
+    description = ModelDescription(Path("m"), "nnU-Net", "", (), (), "", 0, "", "")
+    own = random_fusion(model)
+    assert LoadedModel(model, own, description).with_general_far().far is own

@@ -275,7 +275,7 @@ def test_a_session_made_without_a_fusion_network_is_refused_with_one(file, model
     fusion = random_fusion(model, level=1)
     with pytest.raises(
         UserInputError,
-        match="made without fusion, and this model's networks are 0{12}; choose a model without fusion network",
+        match="made without a network for far slices, and 0{12} decides them now; choose the model's own folder",
     ):
         restore_session(file, model, an_image(), fusion=fusion)
 
@@ -285,11 +285,14 @@ def test_a_session_made_with_a_fusion_network_is_refused_without_it_or_with_anot
     path = tmp_path / "fused.session.json"
     save_session(session, path)
     with pytest.raises(
-        UserInputError, match="made with the fusion networks 0{12}, and there are none now; load the bundle"
+        UserInputError,
+        match="made with the fusion networks 0{12} for far slices, and nothing decides them now; load the bundle",
     ):
         restore_session(path, model, an_image())
     other = replace(random_fusion(model, level=1), content_hash="f" * 64)
-    with pytest.raises(UserInputError, match="the fusion networks 0{12}, and this model's networks are f{12}; load"):
+    with pytest.raises(
+        UserInputError, match="the fusion networks 0{12} for far slices, and f{12} decides them now; load"
+    ):
         restore_session(path, model, an_image(), fusion=other)
 
 

@@ -36,3 +36,33 @@ def test_what_an_action_raises_is_told_and_the_widgets_are_brought_in_step_all_t
 
     assert application.texts("error") == ["No model is chosen; choose one"]
     assert done == [True]
+
+
+def test_of_an_error_that_nobody_foresaw_its_place_is_kept_for_a_problem_report_and_not_its_words(application):
+    from context_propagation.gui.work.last_messages import MESSAGES
+    from context_propagation.gui.work.messages import guarded
+
+    def fail():
+        raise RuntimeError("the scan of Roe is odd")
+
+    guarded(fail, lambda: None)()
+
+    assert MESSAGES[-1].startswith("RuntimeError at ")
+    assert MESSAGES[-1].endswith(" fail")
+    assert "Roe" not in MESSAGES[-1]
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("'Roe, left' was edited", "'…' was edited"),
+        ('no segment "A" in "B"', "no segment '…' in '…'"),
+        ("see /home/roe/plan.nii.gz: damaged", "see … damaged"),
+        (r"C:\Users\Roe\plan.nrrd is missing", "… is missing"),
+        ("Slices changed: 9; 282 voxels changed.", "Slices changed: 9; 282 voxels changed."),
+    ],
+)
+def test_names_and_paths_are_left_out_of_what_is_kept(told, kept):
+    from context_propagation.gui.work.last_messages import without_names
+
+    assert without_names(told) == kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.far_evidence import MAPS, NUMBERS
 from context_propagation.core.propagation.far_thresholds import FarThresholds
-from context_propagation.core.propagation.general_far import FADING_SLICES, GeneralFar
+from context_propagation.core.propagation.general_far import GeneralFar
 from context_propagation.core.propagation.general_network import GeneralFarNetwork
 from context_propagation.core.storage.checked_entries import Entries, read_json
 from context_propagation.core.storage.content_hash import content_hash
@@ -33,9 +34,13 @@ COPY_AGAIN = "install the package again"
 MAX_WIDTH = 256
 
 
+MOST_FADING = 100
+
+
 def general_far_of(network: GeneralFarNetwork, far_thresholds: FarThresholds) -> GeneralFar:
     """A trained network with the hash of all that it computes with."""
-    settings = [network.width, MAPS, NUMBERS, float(far_thresholds.add), float(far_thresholds.remove)]
+    thresholds = [float(far_thresholds.add), float(far_thresholds.remove), far_thresholds.fading_slices]
+    settings = [network.width, MAPS, NUMBERS, *thresholds]
     return GeneralFar(
         network, far_thresholds, content_hash({"settings": json.dumps(settings).encode()}, [network.state_dict()])
     )
@@ -56,7 +61,7 @@ def save_general_far(folder: Path, general: GeneralFar, control: GeneralFarNetwo
         "width": general.network.width,
         "maps": MAPS,
         "numbers": NUMBERS,
-        "far_thresholds": {"add": general.far_thresholds.add, "remove": general.far_thresholds.remove},
+        "far_thresholds": asdict(general.far_thresholds),
         "sha256": general.content_hash,
         "provenance": provenance,
     }
@@ -81,7 +86,8 @@ def load_general_far(folder: Path = FOLDER, weights: str = WEIGHTS) -> GeneralFa
     for name, wanted in (("maps", MAPS), ("numbers", NUMBERS)):
         entries.whole_number(name, wanted, wanted)
     thresholds = entries.object("far_thresholds")
-    far_thresholds = FarThresholds(thresholds.number("add", 1), thresholds.number("remove", 1), FADING_SLICES)
+    fading = thresholds.whole_number("fading_slices", 1, MOST_FADING)
+    far_thresholds = FarThresholds(thresholds.number("add", 1), thresholds.number("remove", 1), fading)
     thresholds.refuse_the_rest()
     general = general_far_of(
         read_weights(folder / weights, lambda: GeneralFarNetwork(width), COPY_AGAIN), far_thresholds

@@ -42,11 +42,13 @@ class LoadedModel:
         return self.general if self.fusion is None else self.fusion
 
     def with_general_far(self) -> LoadedModel:
-        """The same with the general far network that ships, which serves models without fusion networks.
+        """The same with the general far network that ships; the model itself where it has fusion networks of its own.
 
         Raises:
             UserInputError: It is missing or damaged.
         """
+        if self.fusion is not None:
+            return self
         from context_propagation.core.bundle.general_file import load_general_far
 
         return replace(self, general=load_general_far())

@@ -88,3 +88,12 @@ def _span(line: np.ndarray) -> Span:
     """From the first to after the last True one; there is one."""
     places = np.flatnonzero(line)
     return int(places[0]), int(places[-1]) + 1
+
+
+def pieces_of(box: Box, voxels: int) -> list[Box]:
+    """A box cut along its first axis into pieces of not much more than so many voxels."""
+    (start, stop), second, third = box
+    plane = (second[1] - second[0]) * (third[1] - third[0])
+    step = max(1, voxels // max(1, plane))
+    spans: list[Span] = [(first, min(stop, first + step)) for first in range(start, stop, step)]
+    return [box_of([span, second, third]) for span in spans]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from context_propagation.core.image.boxes import Box, Span, box_of, box_shape, inside_of, slices_of
+from context_propagation.core.image.boxes import Box, box_of, box_shape, inside_of, pieces_of, slices_of
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.model.segmentation_model import SegmentationModel
 
@@ -35,7 +35,7 @@ def decoded_pieces(
     Yields:
         Boxes that together are the box, each with its margins, `[a, b, c]`, on the model's device.
     """
-    for piece in _pieces(box, PIECE_VOXELS if model.device.type == "cpu" else GPU_PIECE_VOXELS):
+    for piece in pieces_of(box, PIECE_VOXELS if model.device.type == "cpu" else GPU_PIECE_VOXELS):
         support = grid.support(piece)
         start = tuple(span[0] for span in support)
         place = (..., *slices_of(box_of([(a - o, b - o) for (a, b), o in zip(support, origin, strict=True)])))
@@ -61,12 +61,3 @@ def decoded_target(
     for piece, decoded in decoded_pieces(model, grid, fold_logits, origin, box):
         target[slices_of(inside_of(piece, box))].copy_(decoded > 0)
     return np.asarray(target.numpy())
-
-
-def _pieces(box: Box, voxels: int) -> list[Box]:
-    """A box cut along its first axis into pieces of not much more than so many voxels."""
-    (start, stop), second, third = box
-    plane = (second[1] - second[0]) * (third[1] - third[0])
-    step = max(1, voxels // plane)
-    spans: list[Span] = [(first, min(stop, first + step)) for first in range(start, stop, step)]
-    return [box_of([span, second, third]) for span in spans]

@@ -18,18 +18,6 @@ LOG_SHARPNESS = 2.5
 """Of the attention at the start: a cell as alike as can be counts e^12 times one that has nothing in common."""
 
 
-NORM_EPSILON = 1e-5
-"""Added to a variance, as torch's instance norm does."""
-
-
-NEGATIVE_SLOPE = 0.01
-"""Of the last activation, as nnU-Net's have it: features below 0 can be made."""
-
-
-PROTOTYPES = 2
-"""Feature vectors of the edit: the mean of f over the drawn target, and over the rest of the drawn slices."""
-
-
 class AttentionFusion(EditFusion):
     """f plus a correction that starts at zero, told what the update did where f is similar.
 

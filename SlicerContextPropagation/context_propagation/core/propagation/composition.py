@@ -57,7 +57,7 @@ class EditRecord:
         updates: A report for each window and fold that was updated.
         drawn_at: When each slice was drawn: later drawings have larger numbers. Without, 0.
         features: f' where it differs from f, to start the next joint update from.
-        far: What the fused features say; None without a fusion network or where nothing had to be updated.
+        far: What the network for far slices says; None without one or where nothing had to be updated.
         strays: Flat indices of the image's voxels where the segmentation is not as the edits so far have it, because
             strays were taken back; the next edit looks at them anew.
     """

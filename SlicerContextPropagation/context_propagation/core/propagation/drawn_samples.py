@@ -117,18 +117,24 @@ def _samples(
     )
 
 
-def target_logit(cache: FeatureCache, window: Window, box: Box, logits: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+def target_logit(cache: FeatureCache, window: Window, box: Box) -> torch.Tensor:
+    """The untouched target logit in a box of image voxels that a window decodes, see `mean_target_logit`: `[*box]`."""
+    origin = tuple(span[0] for span in window.network_box)
+    return mean_target_logit(cache, [features.logits for features in window.features], origin, box)
+
+
+def mean_target_logit(
+    cache: FeatureCache, fold_logits: Sequence[torch.Tensor], origin: tuple[int, ...], box: Box
+) -> torch.Tensor:
     """The target logit in a box of image voxels, mean of the folds, within +-10: `[*box]`.
 
     Args:
         cache: The image's features.
-        window: It decodes the box.
+        fold_logits: `[1, C, d, h, w]` of each fold, which hold what the box needs.
+        origin: Where they begin on the network's grid.
         box: In network axis order.
-        logits: Of each fold on the window; by default those of the untouched features.
     """
-    origin = tuple(span[0] for span in window.network_box)
-    each = logits or [features.logits for features in window.features]
-    decoded = [cache.model.target_logit(cache.prepared.grid.to_image(z, origin, box))[0] for z in each]
+    decoded = [cache.model.target_logit(cache.prepared.grid.to_image(z, origin, box))[0] for z in fold_logits]
     return torch.stack(decoded).float().mean(0).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
 
 

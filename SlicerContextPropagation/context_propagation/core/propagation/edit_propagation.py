@@ -31,7 +31,7 @@ class Propagated:
 
     Attributes:
         near: The near slices decoded from f', in the volume's own orientation.
-        far: The margins of the fused features, in the volume's own orientation; None without a fusion network.
+        far: How sure the network for far slices is, in the volume's own orientation; None without one.
         features: f' where it differs from f.
         updates: A report for each window and fold.
     """

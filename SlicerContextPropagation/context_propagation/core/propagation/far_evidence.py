@@ -14,13 +14,14 @@ from functools import reduce
 import numpy as np
 import torch
 
-from context_propagation.core.image.boxes import Box, around, dilate, inside_of, slices_of
+from context_propagation.core.image.boxes import Box, around, dilate, inside_of, intersection, offset, slices_of
 from context_propagation.core.propagation.drawn_samples import (
     DrawnSamples,
     depth_mm,
     drawn_samples,
     features_on_image,
     image_maps,
+    mean_target_logit,
     target_logit,
 )
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
@@ -96,10 +97,8 @@ class EvidenceContext:
 
 @torch.no_grad()
 def far_evidence(
-    cache: FeatureCache,
-    number: int,
     edit: NetworkEdit,
-    updated_logits: Sequence[torch.Tensor],
+    updated: UpdatedLogits,
     context: EvidenceContext,
     spacing_mm: Sequence[float],
     box: Box,
@@ -107,20 +106,18 @@ def far_evidence(
     """The evidence in a box of image voxels of a window.
 
     Args:
-        cache: The image's features.
-        number: The window's.
         edit: The drawn slices.
-        updated_logits: The window's, see `updated_logits`.
+        updated: What the window decodes from f'.
         context: What the drawn slices say.
         spacing_mm: The image's voxel size along the network's axes.
         box: Image voxels (network axis order) that the window decodes.
     """
-    window = cache.windows[number]
+    cache, window = updated.cache, updated.cache.windows[updated.number]
     logit = target_logit(cache, window, box)
     image = image_maps(cache, box, spacing_mm)
     read = _read(cache, window, context.readers, logit, image, box)
     probes, contrasts = read[: len(PROBES)], read[len(PROBES) :]
-    updated_logit = target_logit(cache, window, box, updated_logits)
+    updated_logit = mean_target_logit(cache, *updated.for_box(box), box)
     maps = [
         torch.stack((torch.tanh(logit / 2), logit / 5)),
         torch.tanh((updated_logit - logit) / 2)[None],
@@ -143,27 +140,49 @@ def _read(
     return read + threshold[:, None, None, None]
 
 
-@torch.no_grad()
-def updated_logits(cache: FeatureCache, number: int, updated: Sequence[UpdatedFeatures]) -> list[torch.Tensor]:
-    """What each fold decodes from f' on the whole window, `[1, C, D, H, W]` on the network's grid.
+@dataclass(frozen=True)
+class UpdatedLogits:
+    """What the folds decode from f' in one window: kept where an update reaches, elsewhere the untouched logits hold.
 
-    Args:
+    Attributes:
         cache: The image's features.
         number: The window's.
-        updated: f' where it differs from f; elsewhere the untouched logits hold.
+        reached: For each fold a box of the window's logits, and what they become there, `[1, C, d, h, w]`; None where
+            f' is f.
     """
-    logits = []
-    for fold, (split, features) in enumerate(zip(cache.model.splits, cache.windows[number].features, strict=True)):
-        own = [piece for piece in updated if (piece.window, piece.fold) == (number, fold)]
-        decoded = features.logits
-        if own:
-            reached = reduce(around, (split.affected_box(features, piece.box) for piece in own))
-            local = split.local(features, reached)
-            decoded = decoded.clone()
-            part = updated_part(features.f, number, fold, own, local.f_box)
-            decoded[(..., *slices_of(local.output_box))] = local.run(part)
-        logits.append(decoded)
-    return logits
+
+    cache: FeatureCache
+    number: int
+    reached: tuple[tuple[Box, torch.Tensor] | None, ...]
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, cache: FeatureCache, number: int, updated: Sequence[UpdatedFeatures]) -> UpdatedLogits:
+        """Decode f', given where it differs from f, in a window."""
+        reached: list[tuple[Box, torch.Tensor] | None] = []
+        for fold, (split, features) in enumerate(zip(cache.model.splits, cache.windows[number].features, strict=True)):
+            own = [piece for piece in updated if (piece.window, piece.fold) == (number, fold)]
+            if not own:
+                reached.append(None)
+                continue
+            local = split.local(features, reduce(around, (split.affected_box(features, piece.box) for piece in own)))
+            reached.append((local.output_box, local.run(updated_part(features.f, number, fold, own, local.f_box))))
+        return cls(cache, number, tuple(reached))
+
+    def for_box(self, box: Box) -> tuple[list[torch.Tensor], tuple[int, ...]]:
+        """The logits of each fold that a box of image voxels needs, and where they begin on the network's grid."""
+        window = self.cache.windows[self.number]
+        support = inside_of(self.cache.prepared.grid.support(box), window.network_box)
+        logits = []
+        for features, reached in zip(window.features, self.reached, strict=True):
+            part = features.logits[(..., *slices_of(support))]
+            common = None if reached is None else intersection(reached[0], support)
+            if reached is not None and common is not None:
+                part = part.clone()
+                of_update = reached[1][(..., *slices_of(inside_of(common, reached[0])))]
+                part[(..., *slices_of(inside_of(common, support)))] = of_update
+            logits.append(part)
+        return logits, tuple(span[0] for span in offset(support, window.network_box))
 
 
 def _brightness(samples: DrawnSamples) -> tuple[torch.Tensor, torch.Tensor]:

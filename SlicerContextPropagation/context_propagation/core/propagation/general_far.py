@@ -10,11 +10,11 @@ import torch
 
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled
-from context_propagation.core.image.boxes import Box, dilate, inside_of, slices_of
+from context_propagation.core.image.boxes import Box, box_shape, dilate, inside_of, pieces_of, slices_of
 from context_propagation.core.image.slices import WHOLE_VOLUME_GENERAL
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.far_box import margins_where_labels_flip
-from context_propagation.core.propagation.far_evidence import EvidenceContext, far_evidence, updated_logits
+from context_propagation.core.propagation.far_evidence import EvidenceContext, UpdatedLogits, far_evidence
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.general_network import REACH, GeneralFarNetwork
@@ -24,6 +24,10 @@ from context_propagation.core.propagation.updated_features import UpdatedFeature
 
 FADING_SLICES = 3
 """Of its far thresholds: fewer than a fusion network's, as it knows less of what is further away."""
+
+
+PIECE_VOXELS = 2**18
+"""Image voxels that are corrected at a time: the evidence takes some hundred bytes for each."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,13 @@ def general_margins(
         Cancelled: The user cancelled.
     """
     edit, updated = general.seen(edit, updated)
+    if not edit.drawn.take(edit.indices, edit.axis).any():
+        return None  # erased slices do not say what the target looks like elsewhere
     context = EvidenceContext.of(cache, edit, spacing_mm)
     if context is None:
         return None
     network = general.network.to(cache.model.device)
-    logits: dict[int, list[torch.Tensor]] = {}
+    logits: dict[int, UpdatedLogits] = {}
 
     def decode(number: int, box: Box) -> Margins:
         if cancelled():
@@ -98,8 +104,12 @@ def general_margins(
         progress("fuse", number / len(cache.windows))
         if number not in logits:
             logits.clear()
-            logits[number] = updated_logits(cache, number, updated)
-        return _corrected(cache, number, network, edit, logits[number], context, spacing_mm, box)
+            logits[number] = UpdatedLogits.of(cache, number, updated)
+        values = np.empty(box_shape(box), np.float16)
+        for piece in pieces_of(box, PIECE_VOXELS):
+            place = slices_of(inside_of(piece, box))
+            values[place] = _corrected(network, edit, logits[number], context, spacing_mm, piece)
+        return Margins(box, values)
 
     margins = margins_where_labels_flip(cache, edit, spacing_mm, decode)
     progress("fuse", 1.0)
@@ -107,24 +117,21 @@ def general_margins(
 
 
 def _corrected(
-    cache: FeatureCache,
-    number: int,
     network: GeneralFarNetwork,
     edit: NetworkEdit,
-    logits: Sequence[torch.Tensor],
+    updated: UpdatedLogits,
     context: EvidenceContext,
     spacing_mm: Sequence[float],
     box: Box,
-) -> Margins:
-    """The margins in a box of a window, where it owns the voxels: those of f', corrected."""
-    window = cache.windows[number]
-    outer = dilate(box, (REACH,) * 3, window.image_box)
-    evidence = far_evidence(cache, number, edit, logits, context, spacing_mm, outer)
+) -> np.ndarray:
+    """The margins in a box of a window, NaN where another one owns the voxel: those of f', corrected."""
+    outer = dilate(box, (REACH,) * 3, updated.cache.windows[updated.number].image_box)
+    evidence = far_evidence(edit, updated, context, spacing_mm, outer)
     maps = evidence.maps.movedim(edit.axis + 1, 1)
     correction = network(maps[None], evidence.numbers[None])[0].movedim(0, edit.axis)
     place = slices_of(inside_of(box, outer))
     logit, correction = evidence.updated_logit[place], correction[place]
     moved = torch.tanh((logit + correction) / 2) - torch.tanh(logit / 2)
-    of_update = cache.owned_margins(number, box, logits, tuple(span[0] for span in window.network_box))
-    values = np.clip(of_update.values.astype(np.float32) + moved.cpu().numpy(), -1, 1)
-    return Margins(box, values.astype(np.float16))
+    of_update = updated.cache.owned_margins(updated.number, box, *updated.for_box(box))
+    values: np.ndarray = np.clip(of_update.values.astype(np.float32) + moved.cpu().numpy(), -1, 1).astype(np.float16)
+    return values

@@ -15,7 +15,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.boxes import around
 from context_propagation.core.image.own_grid import NO_SLICES, OwnGrid, OwnSlices
-from context_propagation.core.image.slices import SliceEdit
+from context_propagation.core.image.slices import WHOLE_VOLUME_GENERAL, SliceEdit
 
 FORMAT = "context-propagation session 5"
 MAX_TEXT_BYTES = 500_000_000
@@ -23,14 +23,19 @@ SMALLEST_VOXEL = 1e-3
 """Of a segment's own grid, as a share of an image voxel: smaller ones are taken for damage."""
 
 
-WITH_FAR = (
-    "load the bundle that they were made with, or switch the general far network on as it was then (--general-far; in "
-    "Slicer: Far slices, under the model)"
-)
-WITHOUT_FAR = (
-    "choose a model without fusion networks, and switch the general far network off (--no-general-far; in Slicer: Far "
-    "slices, under the model)"
-)
+SWITCH = "--no-general-far; general_far=False in the console; in Slicer the box Far slices under the model"
+
+
+WITHOUT_FAR = f"choose the model's own folder, and switch the general far network off ({SWITCH})"
+
+
+WITH_GENERAL = f"leave the general far network on (not {SWITCH})"
+
+
+OLDER_GENERAL = "use the version of this extension that they were made with, or begin anew"
+
+
+BUNDLE = "load the bundle that they were made with"
 
 
 @dataclass(frozen=True)
@@ -164,10 +169,17 @@ class SavedSession:
                 f"{orientation or 'none'}; load it with the orientation that they were made with"
             )
         if self.fusion_sha256 != fusion_sha256:
-            made = f"with the fusion networks {self.fusion_sha256[:12]}" if self.fusion_sha256 else "without fusion"
-            given = "there are none now" if fusion_sha256 is None else f"this model's networks are {fusion_sha256[:12]}"
-            remedy = WITH_FAR if self.fusion_sha256 else WITHOUT_FAR
-            raise UserInputError(f"These edits were made {made}, and {given}; {remedy}")
+            raise UserInputError(self._other_far_network(fusion_sha256))
+
+    def _other_far_network(self, fusion_sha256: str | None) -> str:
+        """That far slices are decided by something else than when the edits were made, and what to do."""
+        given = "nothing decides them now" if fusion_sha256 is None else f"{fusion_sha256[:12]} decides them now"
+        if self.fusion_sha256 is None:
+            return f"These edits were made without a network for far slices, and {given}; {WITHOUT_FAR}"
+        general = any(done.scope == WHOLE_VOLUME_GENERAL for done in self.propagations)
+        remedy = BUNDLE if not general else WITH_GENERAL if fusion_sha256 is None else OLDER_GENERAL
+        kind = "the general far network" if general else "the fusion networks"
+        return f"These edits were made with {kind} {self.fusion_sha256[:12]} for far slices, and {given}; {remedy}"
 
     def require_image(self, image_sha256: tuple[str, ...]) -> None:
         """Raises:

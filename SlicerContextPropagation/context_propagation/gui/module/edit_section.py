@@ -343,7 +343,7 @@ class EditSection:
     def _reach(self) -> str:
         if self._inputs.model is None or self._inputs.model.reach != NEAR_SLICES_ONLY:
             return ""
-        return _("Near slices only: this model has no fusion network, so an edit reaches two slices on each side.")
+        return _("Near slices only, as Far slices is not ticked: an edit reaches two slices on each side.")
 
     def _suggestion(self) -> str:
         logic = self._shared.logic

@@ -12,6 +12,7 @@ from context_propagation.gui.module.edit_section import EditSection
 from context_propagation.gui.module.input_section import InputSection
 from context_propagation.gui.module.measure_section import MeasureSection
 from context_propagation.gui.module.package_section import PackageSection
+from context_propagation.gui.module.problem_section import ProblemSection
 from context_propagation.gui.module.profile_section import ProfileSection
 from context_propagation.gui.work.shared import Shared
 from context_propagation.gui.work.timer import Timer
@@ -36,6 +37,7 @@ class Panel:
         self.edits = EditSection(ui, shared, self.inputs, self.update, lambda: self.packages.prevents_running())
         self.measures = MeasureSection(ui, shared, self.inputs)
         self.profile = ProfileSection(ui, shared, self.update)
+        self.problems = ProblemSection(ui, shared, self.update)
         shared.runner.listeners.append(self._job_changed)
         self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.EndCloseEvent, self._scene_closed)
         self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.StartImportEvent, self._scene_is_added)

@@ -11,6 +11,7 @@ import slicer.util
 from slicer.i18n import tr as _
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.gui.work.last_messages import failed, told
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +23,10 @@ def show_error(error: BaseException) -> None:
     """Tell the user what is wrong and what to do; what nobody foresaw comes with its traceback under "details"."""
     details = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     if isinstance(error, UserInputError):
+        told(str(error))
         slicer.util.errorDisplay(str(error), windowTitle=TITLE)
         return
+    failed(error)
     logger.error(details)
     slicer.util.errorDisplay(
         _("Something went wrong that was not foreseen. The segmentation was not changed by it. Details can be copied."),

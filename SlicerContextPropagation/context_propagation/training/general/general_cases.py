@@ -15,7 +15,7 @@ from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.phantom.phantom import PhantomSettings, make_phantom
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.edit_propagation import EditPropagation
-from context_propagation.core.propagation.far_evidence import EvidenceContext, FarEvidence, far_evidence, updated_logits
+from context_propagation.core.propagation.far_evidence import EvidenceContext, FarEvidence, UpdatedLogits, far_evidence
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
@@ -133,5 +133,5 @@ def _evidence(
 ) -> FarEvidence | None:
     cache, spacing = propagation.cache, propagation.network_spacing_mm
     context = EvidenceContext.of(cache, edit, spacing)
-    logits = updated_logits(cache, 0, updated)
-    return None if context is None else far_evidence(cache, 0, edit, logits, context, spacing, box)
+    logits = UpdatedLogits.of(cache, 0, updated)
+    return None if context is None else far_evidence(edit, logits, context, spacing, box)
