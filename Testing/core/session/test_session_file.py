@@ -286,13 +286,11 @@ def test_a_session_made_with_a_fusion_network_is_refused_without_it_or_with_anot
     save_session(session, path)
     with pytest.raises(
         UserInputError,
-        match="made with the fusion networks 0{12} for far slices, and nothing decides them now; load the bundle",
+        match="the fusion networks 0{12} for far slices, and nothing decides them now; load the bundle",
     ):
         restore_session(path, model, an_image())
     other = replace(random_fusion(model, level=1), content_hash="f" * 64)
-    with pytest.raises(
-        UserInputError, match="the fusion networks 0{12} for far slices, and f{12} decides them now; load"
-    ):
+    with pytest.raises(UserInputError, match="networks 0{12} for far slices, and f{12} decides them now; load"):
         restore_session(path, model, an_image(), fusion=other)
 
 
