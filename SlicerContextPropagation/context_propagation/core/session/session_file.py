@@ -9,7 +9,7 @@ from context_propagation.core.callbacks import CancelCheck, Progress, never_canc
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.image_hash import image_sha256
-from context_propagation.core.image.slices import mask_of_slices
+from context_propagation.core.image.slices import NEAR_SLICES_ONLY, mask_of_slices
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.general_far import FarNetworks
@@ -77,7 +77,7 @@ def restore_session(
 
 def saved_session(session: Session, model_path: str = "") -> SavedSession:
     """What was done in a session that no scene holds."""
-    volume = session.volume
+    volume, scope = session.volume, NEAR_SLICES_ONLY if session.fusion is None else session.fusion.reach
     return SavedSession(
         model_path=model_path,
         model_sha256=session.model.content_hash,
@@ -91,7 +91,7 @@ def saved_session(session: Session, model_path: str = "") -> SavedSession:
         initial=BoxedMask.of(session.initial),
         known=BoxedMask.of(session.segmentation),
         protected=BoxedMask.of(session.protected),
-        propagations=tuple(SavedPropagation(step.edits) for step in session.done),
+        propagations=tuple(SavedPropagation(step.edits, scope=scope) for step in session.done),
     )
 
 
