@@ -81,7 +81,7 @@ def general_margins(
         updated: f' where it differs from f.
         spacing_mm: The image's voxel size along the network's axes.
         progress: Called with "fuse" and the fraction done.
-        cancelled: Asked before each window.
+        cancelled: Asked before each piece of a window.
 
     Returns:
         In the network's axes; a voxel has the margin of the window that owns it. None where nothing is to be said.
@@ -99,14 +99,14 @@ def general_margins(
     logits: dict[int, UpdatedLogits] = {}
 
     def decode(number: int, box: Box) -> Margins:
-        if cancelled():
-            raise Cancelled
-        progress("fuse", number / len(cache.windows))
         if number not in logits:
             logits.clear()
             logits[number] = UpdatedLogits.of(cache, number, updated)
-        values = np.empty(box_shape(box), np.float16)
-        for piece in pieces_of(box, PIECE_VOXELS):
+        values, pieces = np.empty(box_shape(box), np.float16), pieces_of(box, PIECE_VOXELS)
+        for done, piece in enumerate(pieces):
+            if cancelled():
+                raise Cancelled
+            progress("fuse", (number + done / len(pieces)) / len(cache.windows))
             place = slices_of(inside_of(piece, box))
             values[place] = _corrected(network, edit, logits[number], context, spacing_mm, piece)
         return Margins(box, values)
