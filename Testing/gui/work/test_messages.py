@@ -56,7 +56,10 @@ def test_of_an_error_that_nobody_foresaw_its_place_is_kept_for_a_problem_report_
     ("told", "kept"),
     [
         ("'Roe, left' was edited", "'…' was edited"),
-        ('no segment "A" in "B"', "no segment '…' in '…'"),
+        ('no segment "A" in "B"', "no segment '…'"),
+        ("'O'Roe left' was edited", "'…' was edited"),
+        ("see /data/Jane Anne Roe/plan.nrrd: damaged", "see … damaged"),
+        ("two lines\nof '/data/Roe'", "two lines\nof '…'"),
         ("see /home/roe/plan.nii.gz: damaged", "see … damaged"),
         (r"C:\Users\Roe\plan.nrrd is missing", "… is missing"),
         ("Slices changed: 9; 282 voxels changed.", "Slices changed: 9; 282 voxels changed."),

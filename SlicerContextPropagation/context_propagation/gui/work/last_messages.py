@@ -18,8 +18,12 @@ FRAMES = 5
 """Of an error that nobody foresaw, the last ones."""
 
 
-_QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
-_PATH = re.compile(r"\S*[\\/]\S*")
+_QUOTED = re.compile(r"'.*'|\".*\"")
+"""From the first quotation mark of a line to its last: a name may hold one."""
+
+
+_PATH = re.compile(r"\S*[\\/](?:.*[\\/])?\S*")
+"""From the first path of a line to its last: a folder's name may hold spaces."""
 
 
 def told(message: str) -> None:
