@@ -258,19 +258,13 @@ def _fusion(job: Job) -> Any:
     settings = _named("FusionSettings", *homes)(**made["settings"])
     read = _named("read_network", "core.bundle.bundle_file", "core.fusion_file")
     network = read(Path(made["file"]), settings)
-    old = "core.propagation.fusion_network"
-    thresholds_of = None
-    for name, *modules in (
-        ("FarThresholds", "core.propagation.far_thresholds", old),
-        ("FarMargin", "core.composition", old),
-    ):
-        with contextlib.suppress(ImportError):
-            thresholds_of = thresholds_of or _named(name, *modules)
-    if thresholds_of is None:
-        raise ImportError("this checkout has no far thresholds that the benchmark knows of")
-    thresholds = thresholds_of()
+    older = "core.propagation.fusion_network"
+    try:
+        thresholds = _named("FarThresholds", "core.propagation.far_thresholds", older)
+    except ImportError:
+        thresholds = _named("FarMargin", "core.composition", older)
     fusion_of = _named("fusion_of", "core.bundle.bundle", "core.bundle")
-    return fusion_of([network], job["level"], 2, thresholds)
+    return fusion_of([network], job["level"], 2, thresholds())
 
 
 def _write_of() -> Callable[[Any, Any, Any, Meter], float] | None:

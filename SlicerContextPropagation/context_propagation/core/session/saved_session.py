@@ -23,16 +23,22 @@ SMALLEST_VOXEL = 1e-3
 """Of a segment's own grid, as a share of an image voxel: smaller ones are taken for damage."""
 
 
-SWITCH = "--no-general-far; general_far=False in the console; in Slicer the box Far slices under the model"
+WITHOUT_FAR = (
+    "choose the model's own folder, and switch the general far network off (--no-general-far; general_far=False in the "
+    "console; in Slicer untick Far slices under the model)"
+)
 
 
-WITHOUT_FAR = f"choose the model's own folder, and switch the general far network off ({SWITCH})"
+WITH_GENERAL = (
+    "leave the general far network on (without --no-general-far; general_far=True in the console; in Slicer tick Far "
+    "slices under the model)"
+)
 
 
-WITH_GENERAL = f"leave the general far network on (not {SWITCH})"
-
-
-OLDER_GENERAL = "use the version of this extension that they were made with, or begin anew"
+OLDER_GENERAL = (
+    "use the version of this extension that they were made with, and the model's own folder if a bundle is loaded; or "
+    "begin anew"
+)
 
 
 BUNDLE = "load the bundle that they were made with"
