@@ -16,12 +16,14 @@ from context_propagation.core.device import free_device_memory
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.slices import SliceEdit
+from context_propagation.core.image.source_volume import axis_of_plane
 from context_propagation.core.session.saved_session import SavedPropagation, SavedSession
 from context_propagation.mrml.measurements import Measurements, Reference, measurement_operation
 from context_propagation.mrml.model_loading import loading_operation
 from context_propagation.mrml.nodes.scenes import prepare_scene
 from context_propagation.mrml.nodes.segments import boxed_segment
 from context_propagation.mrml.nodes.selection import Selection, require_different, selection_of
+from context_propagation.mrml.nodes.volume_nodes import planes_of_volume
 from context_propagation.mrml.session.current_session import CurrentSession
 from context_propagation.mrml.session.earlier_cases import EarlierCases
 from context_propagation.mrml.session.earlier_edits import Earlier, earlier_of, saved_in_scene, to_replay
@@ -295,6 +297,44 @@ class ContextPropagationLogic:
         done = live.apply(pending)
         self.earlier_cases.learn(live)
         return done
+
+    def reject(
+        self, pending: PendingPropagation, slices: Sequence[int] = (), region: np.ndarray | None = None
+    ) -> PendingPropagation:
+        """Take only a part of a propagation that waits; see `PropagationLogic.reject`. Apply what this returns."""
+        return self._current.require_live().propagation.reject(pending, slices, region)
+
+    def confirm_slices(self, indices: Sequence[int], plane: str | None = None) -> tuple[int, ...]:
+        """Say that slices are right as they are: no propagation writes them from now on. `undo` takes it back.
+
+        Args:
+            indices: The volume's slices, from 0.
+            plane: axial, sagittal or coronal; without it `self.plane`, or that of `doubt`.
+
+        Returns:
+            Those that were neither drawn nor confirmed before.
+
+        Raises:
+            UserInputError: See `PropagationLogic.confirm`; or no image is set.
+        """
+        live, plane = self._current.require_live(), plane or self.plane
+        planes = planes_of_volume(self._require_selection().volume_nodes[0])
+        confirmed = live.confirm(axis_of_plane(planes, plane) if plane else live.doubt.axis, indices)
+        self.earlier_cases.learn(live)
+        return confirmed
+
+    def confirm_changed_slices(self) -> tuple[int, ...]:
+        """Confirm all slices that the last propagation changed.
+
+        Raises:
+            UserInputError: It changed none, nothing was propagated, or see `confirm_slices`.
+        """
+        propagated = [done for done in self.history if done.edits]
+        changed = sorted(propagated[-1].changed_per_slice) if propagated else []
+        if not changed:
+            raise UserInputError("The last propagation changed no slice; choose the slices to confirm")
+        planes = planes_of_volume(self._require_selection().volume_nodes[0])
+        return self.confirm_slices(changed, planes[propagated[-1].edits[0].axis])
 
     def use_own_contours(self) -> WriteReport:
         """Take back that the first contours were moved as earlier cases were drawn; before anything is drawn."""

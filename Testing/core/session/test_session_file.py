@@ -362,7 +362,7 @@ def test_a_session_of_another_format_version_is_refused(tmp_path, model, version
     path = tmp_path / "other.session.json"
     path.write_text(f'{{"format": "context-propagation session {version}"}}', "utf-8")
 
-    with pytest.raises(UserInputError, match=f"session {version}', not 'context-propagation session 5'"):
+    with pytest.raises(UserInputError, match=f"session {version}', not 'context-propagation session 6'"):
         restore_session(path, model, an_image())
 
 

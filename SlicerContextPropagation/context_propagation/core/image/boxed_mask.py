@@ -30,6 +30,10 @@ from context_propagation.core.image.boxes import (
 EMPTY: Box = ((0, 0), (0, 0), (0, 0))
 
 
+NO_VOXELS = np.zeros(0, np.int64)
+"""Flat indices of none."""
+
+
 @dataclass(frozen=True)
 class BoxedMask:
     """A bool mask `[K, J, I]`.

@@ -76,12 +76,19 @@ def edits_on_slices(edited: np.ndarray, axis: int, indices: Sequence[int]) -> li
     Raises:
         UserInputError: An index is outside the volume.
     """
-    for index in indices:
-        if not 0 <= index < edited.shape[axis]:
-            raise UserInputError(
-                f"Slice {index} is outside the image; slices along this axis run from 0 to {edited.shape[axis] - 1}"
-            )
+    require_inside(edited.shape, axis, indices)
     return [SliceEdit(axis, int(index), edited.take(index, axis).astype(bool)) for index in sorted(set(indices))]
+
+
+def require_inside(shape_kji: Sequence[int], axis: int, indices: Iterable[int]) -> None:
+    """Raises:
+    UserInputError: A slice lies outside the image.
+    """
+    for index in indices:
+        if not 0 <= index < shape_kji[axis]:
+            raise UserInputError(
+                f"Slice {index} is outside the image; slices along this axis run from 0 to {shape_kji[axis] - 1}"
+            )
 
 
 def find_edited_slices(before: np.ndarray, after: np.ndarray, axis: int | None = None) -> list[SliceEdit]:

@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from context_propagation.core.image.boxed_mask import NO_VOXELS
 from context_propagation.core.image.boxes import Box, around, box_shape, inside_of, intersection, slices_of, whole
 from context_propagation.core.image.slices import SliceEdit, near_indices, places_in
 from context_propagation.core.propagation.activation_update import UpdateReport
@@ -24,9 +25,6 @@ from context_propagation.core.propagation.updated_features import UpdatedFeature
 
 FarRule = Literal["latest", "average"]
 """Which edits speak for a far voxel: the last one, or the mean of all."""
-
-
-NO_VOXELS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,8 @@ class EditRecord:
         far: What the network for far slices says; None without one or where nothing had to be updated.
         strays: Flat indices of the image's voxels where the segmentation is not as the edits so far have it, because
             strays were taken back; the next edit looks at them anew.
+        confirmed: Whether the slices were not redrawn but said to be right as they are: they are protected as drawn
+            ones are, and nothing is propagated from them.
     """
 
     edits: tuple[SliceEdit, ...]
@@ -70,6 +70,7 @@ class EditRecord:
     features: tuple[UpdatedFeatures, ...] = ()
     far: Margins | None = None
     strays: np.ndarray = field(default_factory=lambda: NO_VOXELS)
+    confirmed: bool = False
 
     @property
     def axis(self) -> int:
@@ -77,8 +78,8 @@ class EditRecord:
 
     @property
     def satisfied(self) -> bool:
-        """Whether the untouched features decode to the drawing already, so that nothing was updated."""
-        return any(update.stop_reason == "already satisfied" for update in self.updates)
+        """Whether nothing was updated: the untouched features decode to the drawing already, or it was confirmed."""
+        return self.confirmed or any(update.stop_reason == "already satisfied" for update in self.updates)
 
     def drawings(self) -> list[tuple[int, SliceEdit]]:
         """When each slice was drawn, and the slice."""
@@ -215,8 +216,10 @@ def _far_margins(
         return None
     values = mean.values[slices_of(inside_of(common, mean.box))]
     for record in records:
-        near = [] if record.satisfied else record.near_indices(shape[record.axis])
-        for place in places_in(common, record.axis, near):
+        drawn = [edit.index for edit in record.edits]
+        for place in places_in(
+            common, record.axis, drawn if record.satisfied else record.near_indices(shape[record.axis])
+        ):
             values[place] = np.nan
     return common, np.clip(values / _shares_of_thresholds(shape, records, far_thresholds, common), -1, 1)
 

@@ -7,7 +7,7 @@ from functools import cached_property, reduce
 
 import numpy as np
 
-from context_propagation.core.image.boxed_mask import EMPTY
+from context_propagation.core.image.boxed_mask import EMPTY, NO_VOXELS
 from context_propagation.core.image.boxes import (
     Box,
     around,
@@ -21,7 +21,6 @@ from context_propagation.core.image.boxes import (
 )
 from context_propagation.core.image.slices import NEAR_SLICES_ONLY, SliceEdit
 from context_propagation.core.propagation.composition import (
-    NO_VOXELS,
     EditRecord,
     FarRule,
     compose,

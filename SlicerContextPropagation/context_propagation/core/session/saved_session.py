@@ -17,7 +17,7 @@ from context_propagation.core.image.boxes import around
 from context_propagation.core.image.own_grid import NO_SLICES, OwnGrid, OwnSlices
 from context_propagation.core.image.slices import WHOLE_VOLUME_GENERAL, SliceEdit
 
-FORMAT = "context-propagation session 5"
+FORMAT = "context-propagation session 6"
 MAX_TEXT_BYTES = 500_000_000
 SMALLEST_VOXEL = 1e-3
 """Of a segment's own grid, as a share of an image voxel: smaller ones are taken for damage."""
@@ -46,16 +46,18 @@ BUNDLE = "load the bundle that they were made with"
 
 @dataclass(frozen=True)
 class SavedPropagation:
-    """One propagation.
+    """One propagation, or slices that were confirmed.
 
     Attributes:
-        edits: The drawn slices.
+        edits: The drawn slices; none where slices were only confirmed.
         drawn: The segment as it was drawn, before it was propagated; None where nobody kept it.
         made_at: UTC, ISO 8601; or empty.
         scope: How far it reached; or empty.
         changed_per_slice: Voxels that it changed, by slice along the edited axis.
         refused: Voxels that masking refused.
-        own_slices: The slices of the segment's own grid that were drawn on.
+        own_slices: The slices of the segment's own grid that were drawn on, or confirmed.
+        confirmed: Slices that the user said are right as they are.
+        rejected: On the image's grid, voxels that it would have changed, had the user not wanted them as they were.
     """
 
     edits: tuple[SliceEdit, ...]
@@ -65,6 +67,13 @@ class SavedPropagation:
     changed_per_slice: dict[int, int] = field(default_factory=dict)
     refused: int = 0
     own_slices: OwnSlices = NO_SLICES
+    confirmed: tuple[SliceEdit, ...] = ()
+    rejected: BoxedMask | None = None
+
+    @property
+    def slices(self) -> tuple[SliceEdit, ...]:
+        """All that propagation leaves alone from now on: drawn and confirmed ones."""
+        return (*self.edits, *self.confirmed)
 
     @cached_property
     def plain(self) -> dict[str, Any]:
@@ -77,6 +86,8 @@ class SavedPropagation:
             "changed_per_slice": {str(index): count for index, count in self.changed_per_slice.items()},
             "refused": self.refused,
             "own_slices": sorted(self.own_slices.places),
+            "confirmed": _plain_edits(self.confirmed),
+            "rejected": None if self.rejected is None else self.rejected.plain(),
         }
 
 
@@ -135,15 +146,16 @@ class SavedSession:
 
     @property
     def drawings(self) -> list[SliceEdit]:
-        """All slices that were drawn, in their order."""
-        return [*self.kept, *(edit for done in self.propagations for edit in done.edits)]
+        """All slices that were drawn or confirmed, in their order."""
+        return [*self.kept, *(edit for done in self.propagations for edit in done.slices)]
 
     def known_in(self, segment: BoxedMask) -> BoxedMask:
         """What a segment is compared with to find what was drawn since.
 
         That is `known`, unless the last propagation was undone meanwhile: where all voxels that it wrote are as drawn.
         """
-        drawn = self.propagations[-1].drawn if self.propagations else None
+        propagated = [done for done in self.propagations if done.edits]
+        drawn = propagated[-1].drawn if propagated else None
         if drawn is None:
             return self.known
         box = around(self.known.box, drawn.box)
@@ -299,16 +311,19 @@ def _hashes(content: list[Any]) -> tuple[str, ...]:
 
 
 def _propagation(content: dict[str, Any], grid: OwnGrid) -> SavedPropagation:
-    edits = _edits(content["edits"], grid.image_shape)
-    if not edits:
+    edits, confirmed = (_edits(content[word], grid.image_shape) for word in ("edits", "confirmed"))
+    if not edits and not confirmed:
         raise UserInputError("A saved propagation has no drawn slice; the session cannot be restored")
     per_slice = {int(index): int(count) for index, count in content["changed_per_slice"].items()}
-    drawn = None if content["drawn"] is None else BoxedMask.from_plain(content["drawn"], grid.shape)
+    drawn, rejected = (
+        None if content[word] is None else BoxedMask.from_plain(content[word], shape)
+        for word, shape in (("drawn", grid.shape), ("rejected", grid.image_shape))
+    )
     own_slices = OwnSlices(frozenset((int(axis), int(index)) for axis, index in content["own_slices"]))
     if any(axis not in (0, 1, 2) for axis, _ in own_slices.places):
         raise UserInputError("A saved drawing lies on slices of no plane; the session cannot be restored")
     made_at, scope, refused = str(content["made_at"]), str(content["scope"]), int(content["refused"])
-    return SavedPropagation(edits, drawn, made_at, scope, per_slice, refused, own_slices)
+    return SavedPropagation(edits, drawn, made_at, scope, per_slice, refused, own_slices, confirmed, rejected)
 
 
 def _plain_edits(edits: Sequence[SliceEdit]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from context_propagation.core.device import out_of_memory_reported
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import Box, bounding_box, dilate, slices_of, whole
 from context_propagation.core.image.contour_offset import best_offset_mm, contour_depth_mm, fit, moved_contours
-from context_propagation.core.image.slices import SliceEdit
+from context_propagation.core.image.slices import SliceEdit, edits_on_slices
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.composition import EditRecord, superseded
@@ -22,6 +22,7 @@ from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.general_far import FarNetworks
 from context_propagation.core.propagation.trained_fusion import Fusion
 from context_propagation.core.propagation.window import WindowPlan
+from context_propagation.core.session.confirmation import confirming, idle_step, unclaimed
 from context_propagation.core.session.preview import Preview, SessionMasks
 from context_propagation.core.session.ready_image import ReadyImage, predicted_target, ready_image
 from context_propagation.core.session.session_checks import check_edits, check_fusion, check_shape
@@ -199,7 +200,7 @@ class Session:
         """An image without edits."""
         self._volume, self._cache = volume, cache
         self.initial = self.segmentation = initial
-        self.protected = np.zeros(initial.shape, bool)
+        self._protected = np.zeros(initial.shape, bool)
         self.records, self.done, self.undone = (), [], []
 
     @property
@@ -232,7 +233,19 @@ class Session:
     def protect(self, mask: np.ndarray) -> None:
         """Never write these voxels (bool `[K, J, I]`) by propagation, whatever they hold."""
         check_shape(mask, self.volume)
-        self.protected = self.protected | mask.astype(bool)
+        self._protected = self._protected | mask.astype(bool)
+
+    @property
+    def protected(self) -> np.ndarray:
+        """Bool `[K, J, I]`, what propagation never writes beside drawn and confirmed slices: voxels that were changed
+        by hand, and those of a result that were not accepted.
+        """
+        rejected = [step.rejected for step in self.done if step.rejected.size]
+        if not rejected:
+            return self._protected
+        protected = self._protected.copy()
+        protected.reshape(-1)[np.concatenate(rejected)] = True
+        return protected
 
     # -- edits -------------------------------------------------------------------------------------------------------
 
@@ -249,7 +262,7 @@ class Session:
         if by_hand.any():
             self.undone.clear()
             self.done = [step.without(by_hand) for step in self.done]
-        self.protected = self.protected | by_hand
+        self._protected = self._protected | by_hand
         self.segmentation = segmentation.astype(bool).copy()
 
     @out_of_memory_reported("Propagating the edit")
@@ -341,8 +354,27 @@ class Session:
         self.done.append(step)
         self.undone.clear()
 
+    def confirm(self, axis: int, indices: Sequence[int]) -> tuple[int, ...]:
+        """Say that slices are right as they are: no propagation writes them, as if they had been drawn so.
+
+        Args:
+            axis: Array axis that the slices are perpendicular to.
+            indices: Theirs.
+
+        Returns:
+            Those that were neither drawn nor confirmed before.
+
+        Raises:
+            UserInputError: There are none, or a slice lies outside the image.
+        """
+        left = unclaimed(self.records, axis, indices)
+        slices = edits_on_slices(self.segmentation, axis, left)
+        check_edits(slices, self.volume)
+        self.add(confirming(idle_step(self.records), slices, self.settings.neighbours))
+        return tuple(left)
+
     def undo(self) -> bool:
-        """Take back the last propagation and its drawing. False if there is none.
+        """Take back the last propagation and its drawing, or the last confirmation. False if there is none.
 
         Voxels that were changed by hand since stay as they are, those that were changed back by hand too.
         """
@@ -387,7 +419,7 @@ class Session:
         redrawn = any((e.axis, e.index) in new for old in self.records if not old.satisfied for e in old.edits)
         if not redrawn and self.propagation.network_edit(edits).is_satisfied():
             return ()  # an edit that says what R_0 says moves nothing
-        return tuple(record for record in kept if record.axis == edits[0].axis)
+        return tuple(record for record in kept if record.axis == edits[0].axis and not record.confirmed)
 
     def _drawings(self, edits: Sequence[SliceEdit], joined: Sequence[EditRecord]) -> list[tuple[int, SliceEdit]]:
         """When each slice was drawn, and the slice: new edits after all earlier ones; by slice index."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.slices import SliceEdit
+from context_propagation.core.image.slices import SliceEdit, require_inside
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.trained_fusion import Fusion
@@ -54,11 +54,7 @@ def check_edits(edits: Sequence[SliceEdit], volume: SourceVolume) -> None:
         if edit.axis not in (0, 1, 2):
             raise UserInputError(f"Axis {edit.axis}; give 0 (k), 1 (j) or 2 (i)")
         expected = tuple(n for axis, n in enumerate(volume.shape_kji) if axis != edit.axis)
-        if not 0 <= edit.index < volume.shape_kji[edit.axis]:
-            raise UserInputError(
-                f"Slice {edit.index} is outside the image; slices along this axis run from 0 to "
-                f"{volume.shape_kji[edit.axis] - 1}"
-            )
+        require_inside(volume.shape_kji, edit.axis, [edit.index])
         if edit.mask.shape != expected:
             raise UserInputError(f"The drawn slice has shape {edit.mask.shape}; the image's slice has {expected}")
     if len({edit.index for edit in edits}) < len(edits):

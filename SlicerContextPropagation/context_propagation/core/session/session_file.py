@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
+
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
@@ -14,10 +16,12 @@ from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.general_far import FarNetworks
 from context_propagation.core.provenance import installed_versions
+from context_propagation.core.session.confirmation import confirming, idle_step
 from context_propagation.core.session.ready_image import ReadyImage
 from context_propagation.core.session.saved_session import SavedPropagation, SavedSession, session_of, text_of
 from context_propagation.core.session.saved_settings import read_settings
 from context_propagation.core.session.session import Session
+from context_propagation.core.session.step import Step
 from context_propagation.core.storage.whole_file import whole_file
 
 
@@ -91,8 +95,16 @@ def saved_session(session: Session, model_path: str = "") -> SavedSession:
         initial=BoxedMask.of(session.initial),
         known=BoxedMask.of(session.segmentation),
         protected=BoxedMask.of(session.protected),
-        propagations=tuple(SavedPropagation(step.edits, scope=scope) for step in session.done),
+        propagations=tuple(_saved_step(step, volume.shape_kji, scope) for step in session.done),
     )
+
+
+def _saved_step(step: Step, shape_kji: tuple[int, int, int], scope: str) -> SavedPropagation:
+    rejected = None
+    if step.rejected.size:
+        points = np.stack(np.unravel_index(step.rejected, shape_kji), axis=1)
+        rejected = BoxedMask.of_points(shape_kji, points)
+    return SavedPropagation(step.edits, scope=scope, confirmed=step.confirmed, rejected=rejected)
 
 
 def replay(
@@ -120,6 +132,13 @@ def replay(
     session.set_image(image, saved.initial.mask, progress, cancelled)
     session.protect(mask_of_slices(volume.shape_kji, saved.kept))
     for done in saved.propagations:
-        session.propagate(done.edits, progress, cancelled)
+        session.add(_step_again(done, session, progress, cancelled))
     session.accept_manual_changes(saved.own_grid.to_image(saved.known).mask)
     session.protect(saved.protected.mask)
+
+
+def _step_again(done: SavedPropagation, session: Session, progress: Progress, cancelled: CancelCheck) -> Step:
+    step = session.preview(done.edits, progress, cancelled).step if done.edits else idle_step(session.records)
+    if done.rejected is not None:
+        step = step.rejecting(done.rejected.mask)
+    return confirming(step, done.confirmed, session.settings.neighbours)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxes import Box
+from context_propagation.core.image.boxes import Box, bounding_box, offset, slices_of
 from context_propagation.core.propagation.activation_update import UpdateReport, UpdateSettings
 from context_propagation.core.propagation.composition import FarRule
 
@@ -91,3 +91,22 @@ class PropagationResult:
     updates: tuple[UpdateReport, ...]
     scope: str
     messages: tuple[str, ...]
+
+    def rejecting(self, mask: np.ndarray) -> PropagationResult:
+        """The result where the voxels of a mask, bool `[K, J, I]`, stay as they were before it was propagated."""
+        if self.changed_box_kji is None:
+            return self
+        place = slices_of(self.changed_box_kji)
+        rejected = self.changed[place] & mask[place]
+        changed, segmentation = self.changed.copy(), self.segmentation.copy()
+        changed[place] &= ~rejected
+        segmentation[place] ^= rejected
+        counts = changed[place].sum(axis=tuple(a for a in range(3) if a != self.axis))
+        start, tight = self.changed_box_kji[self.axis][0], bounding_box(changed[place])
+        return replace(
+            self,
+            segmentation=segmentation,
+            changed=changed,
+            changed_per_slice={start + int(s): int(counts[s]) for s in np.flatnonzero(counts)},
+            changed_box_kji=None if tight is None else offset(tight, self.changed_box_kji),
+        )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from context_propagation.core.image.boxed_mask import NO_VOXELS
 from context_propagation.core.image.slices import SliceEdit
 
 if TYPE_CHECKING:
@@ -15,14 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """One propagation in a session's history; in Slicer, a `SegmentStep`.
+    """One propagation in a session's history, or slices that were confirmed; in Slicer, a `SegmentStep`.
 
     Attributes:
-        edits: The drawn slices.
+        edits: The drawn slices; none where slices were only confirmed.
         before: The edits before it.
         after: The edits after it.
         flipped: Flat indices (C order over `[K, J, I]`) of the voxels that it and its drawing flipped.
         values: What they became.
+        rejected: Flat indices of the voxels that it would have flipped, had the user not wanted them as they were: no
+            later propagation writes them.
+        confirmed: Slices that the user said are right as they are.
     """
 
     edits: tuple[SliceEdit, ...]
@@ -30,8 +34,15 @@ class Step:
     after: tuple[EditRecord, ...]
     flipped: np.ndarray
     values: np.ndarray
+    rejected: np.ndarray = field(default_factory=lambda: NO_VOXELS)
+    confirmed: tuple[SliceEdit, ...] = ()
 
     def without(self, mask: np.ndarray) -> Step:
         """The step without what it did to the voxels of a mask, bool `[K, J, I]`."""
         left = ~mask.reshape(-1)[self.flipped]
         return replace(self, flipped=self.flipped[left], values=self.values[left])
+
+    def rejecting(self, mask: np.ndarray) -> Step:
+        """The step without what it did to the voxels of a mask, bool `[K, J, I]`; these are the user's from now on."""
+        rejected = self.flipped[mask.reshape(-1)[self.flipped]]
+        return replace(self.without(mask), rejected=np.union1d(self.rejected, rejected))

@@ -13,7 +13,7 @@ from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled
 from context_propagation.core.image.boxed_mask import BoxedMask
-from context_propagation.core.image.slices import SliceEdit
+from context_propagation.core.image.slices import SliceEdit, near_indices
 from context_propagation.core.session.saved_session import SavedPropagation, SavedSession
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.session.operation import Operation
@@ -73,7 +73,6 @@ class LiveSession:
     Attributes:
         session: The engine.
         propagation: Keeps it in step with the segment.
-        doubt: After the last propagation that was computed.
         kept: Slices drawn before, which propagation leaves alone.
     """
 
@@ -89,10 +88,20 @@ class LiveSession:
         restored: Sequence[SavedPropagation] = (),
     ) -> None:
         self._scene, self._loaded, self._selection = scene, loaded, selection
-        self.session, self.propagation, self.doubt = session, propagation, doubt
+        self.session, self.propagation, self._doubt = session, propagation, doubt
         self._beginning, self.kept = beginning, beginning.kept
         self._restored = tuple(restored)
         self._save()
+
+    @property
+    def doubt(self) -> SliceUncertainty:
+        """After the last propagation that was computed; slices that were confirmed since, and those near them, have
+        none.
+        """
+        axis, per_slice = self._doubt.axis, self._doubt.per_slice_mm2.copy()
+        confirmed = [edit.index for done in self.history for edit in done.confirmed if edit.axis == axis]
+        per_slice[near_indices(confirmed, self.session.settings.neighbours, len(per_slice))] = 0.0
+        return SliceUncertainty(axis, per_slice)
 
     @property
     def history(self) -> list[SavedPropagation]:
@@ -101,8 +110,8 @@ class LiveSession:
 
     @property
     def drawings(self) -> list[SliceEdit]:
-        """All slices that were drawn, in this session or before, in their order."""
-        return [*self.kept, *(edit for done in self.history for edit in done.edits)]
+        """All slices that were drawn or confirmed, in this session or before, in their order."""
+        return [*self.kept, *(edit for done in self.history for edit in done.slices)]
 
     def propagate_operation(self, plane: str | None) -> Operation[PendingPropagation]:
         """See `PropagationLogic.propagation_operation`; looks for undecided slices as well."""
@@ -116,10 +125,16 @@ class LiveSession:
 
         def finish(computed: tuple[Any, SliceUncertainty]) -> PendingPropagation:
             pending = inner.finish(computed[0])
-            self.doubt = computed[1]
+            self._doubt = computed[1]
             return pending
 
         return replace(inner, compute=compute, finish=finish)
+
+    def confirm(self, axis: int, indices: Sequence[int]) -> tuple[int, ...]:
+        """See `PropagationLogic.confirm`."""
+        confirmed = self.propagation.confirm(axis, indices)
+        self._save()
+        return confirmed
 
     def apply(self, pending: PendingPropagation) -> Propagation:
         """See `PropagationLogic.apply`."""
@@ -211,8 +226,6 @@ def slice_uncertainty(
     Raises:
         Cancelled: `cancelled` returned true.
     """
-    from context_propagation.core.image.slices import near_indices
-
     progress("look for undecided slices", 0.0)
     if cancelled():
         raise Cancelled

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.drawings import Drawing
-from context_propagation.core.image.slices import SliceEdit
+from context_propagation.core.image.slices import SliceEdit, mask_of_slices
 from context_propagation.core.session.saved_session import SavedPropagation
 from context_propagation.mrml.writing.segment_writer import WriteReport
 
@@ -52,8 +54,41 @@ class PendingPropagation:
     drawn: BoxedMask
     drawing: Drawing
 
+    def rejecting(self, mask: np.ndarray) -> PendingPropagation:
+        """The same where the voxels of a mask, bool `[K, J, I]`, stay as they are, now and after later propagations."""
+        rejected = self.result.changed & mask
+        return replace(self, result=self.result.rejecting(mask), step=self.step.rejecting(rejected))
+
+    def rejecting_slices(self, slices: Drawing, neighbours: int) -> PendingPropagation:
+        """The same where slices stay as they are, and are confirmed.
+
+        Args:
+            slices: Of the edits' axis, as the segment has them; none of them drawn.
+            neighbours: See `confirming`.
+        """
+        from context_propagation.core.session.confirmation import confirming
+
+        kept = self.rejecting(mask_of_slices(self.result.changed.shape, slices.edits))
+        drawing = replace(self.drawing, own_slices=self.drawing.own_slices | slices.own_slices)
+        return replace(kept, step=confirming(kept.step, slices.edits, neighbours), drawing=drawing)
+
     def saved(self, report: WriteReport) -> SavedPropagation:
         """What the scene keeps of it, once it was written."""
-        made_at, result = datetime.now(timezone.utc).isoformat(timespec="seconds"), self.result
-        said = result.scope, result.changed_per_slice, report.refused
-        return SavedPropagation(self.edits, self.drawn, made_at, *said, self.drawing.own_slices)
+        result = self.result
+        rejected = np.stack(np.unravel_index(self.step.rejected, result.changed.shape), axis=1)
+        return SavedPropagation(
+            edits=self.edits,
+            drawn=self.drawn,
+            made_at=now_utc(),
+            scope=result.scope,
+            changed_per_slice=result.changed_per_slice,
+            refused=report.refused,
+            own_slices=self.drawing.own_slices,
+            confirmed=self.step.confirmed,
+            rejected=BoxedMask.of_points(result.changed.shape, rejected) if len(rejected) else None,
+        )
+
+
+def now_utc() -> str:
+    """ISO 8601, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -17,6 +17,7 @@ from context_propagation.core.image.boxes import bounding_box
 from context_propagation.core.image.drawings import Drawing, find_drawing, mask_of_places
 from context_propagation.core.image.own_grid import NO_SLICES, OwnGrid, OwnMask, OwnSlices
 from context_propagation.core.image.slices import SliceEdit
+from context_propagation.mrml.session.confirmed_slices import confirmation, without_slices
 from context_propagation.mrml.session.operation import Operation, Result
 from context_propagation.mrml.session.pending_propagation import PendingPropagation, Propagation
 from context_propagation.mrml.session.segment_image import SegmentImage
@@ -236,15 +237,62 @@ class PropagationLogic:
         )
         return Propagation(pending.edits, result, report)
 
+    def reject(
+        self, pending: PendingPropagation, slices: Sequence[int] = (), region: np.ndarray | None = None
+    ) -> PendingPropagation:
+        """Take a propagation that waits only in part: the rest stays as it is, now and after later propagations.
+
+        Args:
+            pending: The propagation.
+            slices: Indices of slices of its plane that are right as they are; they are confirmed. See `confirm`.
+            region: bool `[K, J, I]` on the volume's grid; the voxels in it that it would change are right as they are.
+
+        Returns:
+            What to apply in its place; the one that was given is not used any more.
+
+        Raises:
+            UserInputError: It was applied, discarded or taken in part before, or a slice was drawn or confirmed.
+        """
+        self._require_pending(pending)
+        if region is not None:
+            pending = pending.rejecting(region)
+        if slices:
+            pending = without_slices(pending, self._session, self.grid, slices)
+        self.pending = pending
+        return pending
+
+    def confirm(self, axis: int, indices: Sequence[int]) -> tuple[int, ...]:
+        """Say that slices are right as they are: no propagation writes them from now on.
+
+        Args:
+            axis: Array axis (0: k, 1: j, 2: i) that the slices are perpendicular to.
+            indices: Theirs.
+
+        Returns:
+            Those that were neither drawn nor confirmed before.
+
+        Raises:
+            UserInputError: There are none, one lies outside the volume or was redrawn and not propagated yet, or nodes
+                were moved or changed.
+        """
+        self._require_free()
+        current = self.follow_segment()
+        step = confirmation(self._session, self.grid, self.known, current, axis, indices)
+        self._session.add(step)
+        return tuple(edit.index for edit in step.confirmed)
+
     def discard(self, pending: PendingPropagation) -> None:
         """Forget a propagation that was not applied: the segment and what was drawn in it stay as they are.
 
         Raises:
             UserInputError: It was applied or discarded before.
         """
+        self._require_pending(pending)
+        self.pending = None
+
+    def _require_pending(self, pending: PendingPropagation) -> None:
         if self.pending is not pending:
             raise UserInputError("This propagation was applied or discarded before; propagate again")
-        self.pending = None
 
     # -- history -----------------------------------------------------------------------------------------------------
 

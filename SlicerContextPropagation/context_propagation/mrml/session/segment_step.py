@@ -16,7 +16,7 @@ from context_propagation.core.session.step import Step
 from context_propagation.mrml.writing.segment_writer import Flips
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SegmentStep(Step):
     """A step of the engine, and what came of it in the segment; masks are on the grid that this is stored on.
 

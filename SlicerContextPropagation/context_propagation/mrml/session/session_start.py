@@ -112,7 +112,7 @@ class SessionStart:
         nodes = self._selection.volume_nodes
         volume_of, times = deferred_source_volume(nodes) if ready is None else lambda: ready, image_times(nodes)
         axial = axis_of_plane(planes_of_volume(nodes[0]), "axial")
-        axis = saved.propagations[-1].edits[0].axis if saved.propagations else axial
+        axis = saved.propagations[-1].slices[0].axis if saved.propagations else axial
 
         def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Beginning, SliceUncertainty]:
             from context_propagation.core.session.session_file import replay

@@ -1,0 +1,76 @@
+"""Slices of a segment that the user says are right as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.drawings import slices_as_they_are
+from context_propagation.core.image.own_grid import OwnGrid
+from context_propagation.core.session.saved_session import SavedPropagation
+from context_propagation.mrml.session.pending_propagation import PendingPropagation, now_utc
+from context_propagation.mrml.session.segment_step import SegmentStep
+
+if TYPE_CHECKING:
+    from context_propagation.core.session.session import Session
+
+
+def confirmation(
+    session: Session, grid: OwnGrid, known: BoxedMask, current: BoxedMask, axis: int, indices: Sequence[int]
+) -> SegmentStep:
+    """The step that confirms slices; it writes nothing.
+
+    Args:
+        session: The engine.
+        grid: The segment's own.
+        known: The segment as it was after the last propagation, on that grid.
+        current: As it is.
+        axis: Array axis of the image that the slices are perpendicular to.
+        indices: Theirs; those that were drawn or confirmed before are left out.
+
+    Raises:
+        UserInputError: No slice is left, one lies outside the image, or was redrawn and not propagated yet.
+    """
+    from context_propagation.core.session.confirmation import confirming, idle_step, unclaimed
+
+    left = unclaimed(session.records, axis, indices)
+    as_known, as_they_are = (slices_as_they_are(grid, mask, axis, left) for mask in (known, current))
+    for before, now in zip(as_known.edits, as_they_are.edits, strict=True):
+        if not np.array_equal(before.mask, now.mask):
+            raise UserInputError(f"Slice {now.index} was redrawn; propagate it, then it stays as it was drawn")
+    slices, own_slices = as_known.edits, as_known.own_slices
+    return SegmentStep.of(
+        confirming(idle_step(session.records), slices, session.settings.neighbours),
+        known=known,
+        drawn=known,
+        propagated=known,
+        drawing=as_known,
+        written=None,
+        in_editor=False,
+        saved=SavedPropagation((), known, now_utc(), own_slices=own_slices, confirmed=slices),
+    )
+
+
+def without_slices(
+    pending: PendingPropagation, session: Session, grid: OwnGrid, indices: Sequence[int]
+) -> PendingPropagation:
+    """A propagation that leaves slices of its plane as they are, and confirms them.
+
+    Args:
+        pending: The propagation.
+        session: The engine.
+        grid: The segment's own.
+        indices: Of the slices; those that were drawn or confirmed are left out.
+
+    Raises:
+        UserInputError: No slice is left, or one lies outside the image.
+    """
+    from context_propagation.core.session.confirmation import unclaimed
+
+    axis = pending.drawing.axis
+    slices = slices_as_they_are(grid, pending.drawn, axis, unclaimed(pending.step.after, axis, indices))
+    return pending.rejecting_slices(slices, session.settings.neighbours)
