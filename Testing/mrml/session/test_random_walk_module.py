@@ -18,11 +18,16 @@ SHAPE = (12, 12, 12)
 
 @dataclass(eq=False)
 class Propagated:
-    """One propagation: the segment before it was redrawn, as redrawn, after it, and what Undo took back of it."""
+    """One propagation: the segment before it was redrawn, as redrawn, after it, and what Undo took back of it.
+
+    A confirmation is one that changes nothing. `slices` are those drawn and confirmed, `rejected` the voxels not taken.
+    """
 
     known: np.ndarray
     drawn: np.ndarray
     after: np.ndarray
+    slices: frozenset
+    rejected: np.ndarray
     taken: np.ndarray | None = None
 
     @property
@@ -41,10 +46,31 @@ class World:
         self.known = self.left = self.masks["GTV"]  # left: as the logic left it
         self.done, self.undone = [], []
 
-    def propagated(self, mask):
-        self.done.append(Propagated(self.known, self.masks["GTV"], mask))
+    def propagated(self, mask, slices, rejected):
+        self.done.append(Propagated(self.known, self.masks["GTV"], mask, frozenset(slices), rejected))
         self.known = self.left = self.masks["GTV"] = mask
         self.undone.clear()
+
+    def confirmed(self, slices):
+        nothing = np.zeros(SHAPE, bool)
+        self.done.append(Propagated(self.known, self.known, self.known, frozenset(slices), nothing))
+        self.undone.clear()
+
+    @property
+    def claimed(self):
+        """Slices that were drawn or confirmed."""
+        return set().union(*(one.slices for one in self.done))
+
+    @property
+    def redrawn(self):
+        return set(np.flatnonzero((self.masks["GTV"] ^ self.known).any((1, 2))).tolist())
+
+    @property
+    def untouchable(self):
+        """What no propagation may write: drawn and confirmed slices, and voxels that were rejected."""
+        voxels = np.zeros(SHAPE, bool)
+        voxels[sorted(self.claimed)] = True
+        return voxels | np.any([voxels, *(one.rejected for one in self.done)], axis=0)
 
     def step(self, back):
         """Undo or redo; False where it is refused."""
@@ -83,7 +109,7 @@ class Walk:
         self.ids = {name: self.case.add(mask, name) for name, mask in self.world.masks.items()}
         self.logic = ContextPropagationLogic(self.case.scene)
         self.logic.load_model(bundle, device="cpu")
-        self.plane = self.case.source.plane_of_axis[0]
+        self.plane = self.logic.plane = self.case.source.plane_of_axis[0]
         self.start()
 
     def start(self):
@@ -114,14 +140,46 @@ class Walk:
         self.follow()
         pending = self.logic.propagate_operation(self.plane).run()
         drawn = self.world.masks["GTV"]
-        slices = sorted({edit.index for edit in pending.edits})
-        assert not pending.result.changed[slices].any()
+        slices = {edit.index for edit in pending.edits}
+        assert not pending.result.changed[sorted(slices)].any()
+        assert not (pending.result.changed & self.world.untouchable).any()
+        wanted = np.where(pending.result.changed, pending.result.segmentation, drawn)
         if self.rng.random() < 0.25:
             self.logic.discard(pending)
             return None
+        rejected = np.zeros(SHAPE, bool)
+        if self.rng.random() < 0.5:
+            pending, rejected, confirmed = self.reject_part(pending, slices)
+            slices |= confirmed
         self.logic.apply(pending)
-        self.world.propagated(np.where(pending.result.changed, pending.result.segmentation, drawn))
+        self.world.propagated(np.where(rejected, drawn, wanted), slices, rejected)
         return None
+
+    def reject_part(self, pending, drawn):
+        """Half of the changed slices, and what is changed in a box."""
+        changed = pending.result.changed
+        slices = sorted(set(pending.result.changed_per_slice) - drawn - self.world.claimed)[::2]
+        region = np.zeros(SHAPE, bool)
+        k, j, i = self.rng.integers(0, 9, 3)
+        region[k : k + 3, j : j + 4, i : i + 4] = True
+        rejected = changed & region
+        rejected[slices] = changed[slices]
+        pending = self.logic.reject(pending, slices, region)
+        assert np.array_equal(pending.result.changed, changed & ~rejected)
+        return pending, rejected, set(slices)
+
+    def confirm(self):
+        """Two slices; refused where one was redrawn, or both are claimed already."""
+        self.logic.redrawn()
+        self.follow()
+        wanted = set(self.rng.integers(2, 10, 2).tolist())
+        left = wanted - self.world.claimed
+        if not left or left & self.world.redrawn:
+            with pytest.raises(UserInputError, match="was redrawn|choose one that was neither"):
+                self.logic.confirm_slices(sorted(wanted), self.plane)
+            return
+        assert self.logic.confirm_slices(sorted(wanted), self.plane) == tuple(sorted(left))
+        self.world.confirmed(left)
 
     def cancel(self):
         if not self.logic.redrawn():
@@ -181,6 +239,7 @@ ACTIONS = {
     Walk.draw_from_a_script: 28,
     Walk.paint_as_someone_else: 8,
     Walk.propagate: 26,
+    Walk.confirm: 8,
     Walk.cancel: 8,
     Walk.undo: 14,
     Walk.redo: 9,
@@ -189,7 +248,7 @@ ACTIONS = {
 
 
 @pytest.mark.quick(count=30)
-@pytest.mark.parametrize(("seed", "count"), [(0, 30), (0, 250), (1, 250)])
+@pytest.mark.parametrize(("seed", "count"), [(0, 30), (0, 250), (1, 1000)])
 def test_random_actions_of_scripts_and_others_are_as_the_model_in_numpy_says(make_case, tiny_bundle, seed, count):
     walk = Walk(make_case, tiny_bundle, seed)
     actions, weights = list(ACTIONS), np.array(list(ACTIONS.values()), float)
