@@ -13,12 +13,16 @@ MAX_UNDO_STATES = 5  # the Segment Editor's
 
 @dataclass(eq=False)
 class Propagated:
-    """One propagation: its drawn slices, and the segment before it was redrawn, as redrawn, and after it."""
+    """One propagation: its slices, and the segment before it was redrawn, as redrawn, and after it.
+
+    A confirmation is one that changes nothing. `slices` are those drawn and confirmed, `rejected` the voxels not taken.
+    """
 
     slices: set
     known: np.ndarray
     drawn: np.ndarray
     after: np.ndarray
+    rejected: np.ndarray
     replayed: bool = False
 
     @property
@@ -39,6 +43,13 @@ class Record:
     def drawn(self):
         """Slices that propagation must leave alone."""
         return set(self.kept).union(*(one.slices for one in self.applied))
+
+    @property
+    def untouchable(self):
+        """Voxels that propagation must leave alone."""
+        voxels = np.zeros(self.known.shape, bool)
+        voxels[sorted(self.drawn)] = True
+        return np.any([voxels, *(one.rejected for one in self.applied)], axis=0)
 
     def still_drawn(self, mask, redrawn):
         """What slices of a mask show that still are as they were drawn last."""
@@ -94,10 +105,16 @@ class World:
         self.save("stroke")
         self.write(add, remove)
 
-    def propagate(self, slices, add, remove):
-        """A propagation that was computed is applied."""
+    def confirm(self, slices):
+        """Slices are right as they are."""
+        known = self.record.known
+        self.record.applied.append(Propagated(slices, known, known, known, np.zeros(known.shape, bool)))
+        self.record.unapplied.clear()
+
+    def propagate(self, slices, add, remove, rejected):
+        """A propagation that was computed is applied, but for what was rejected of it."""
         record, drawn = self.record, self.mask.copy()
-        done = Propagated(slices, record.known, drawn, drawn)
+        done = Propagated(slices, record.known, drawn, drawn, rejected)
         if (add | remove).any():
             self.save(done)
         self.write(add, remove)

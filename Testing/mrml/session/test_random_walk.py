@@ -137,10 +137,48 @@ class Walk:
         assert slices == world.redrawn
         assert all(np.array_equal(edit.mask, drawn[edit.index]) for edit in pending.edits)
         changed, wanted = pending.result.changed, pending.result.segmentation
-        left_alone = sorted(slices | world.record.drawn)
-        assert not changed[left_alone].any(), "a drawn slice would be changed"
-        world.propagate(slices, changed & wanted & ~drawn, changed & ~wanted & drawn)
+        assert not changed[sorted(slices)].any(), "a drawn slice would be changed"
+        assert not (changed & world.record.untouchable).any(), "what was drawn, confirmed or rejected would be changed"
+        rejected = NOTHING
+        if self.rng.random() < 0.4:
+            pending, rejected = self.reject_part(pending)
+            slices = slices | {edit.index for edit in pending.step.confirmed}
+        taken = changed & ~rejected
+        world.propagate(slices, taken & wanted & ~drawn, taken & ~wanted & drawn, rejected)
         self.logic.apply(pending)
+
+    def reject_part(self, pending):
+        """One changed slice, if there is one that may be confirmed, and what is changed in a box."""
+        changed, claimed = pending.result.changed, {edit.index for edit in pending.edits} | self.world.record.drawn
+        slices = sorted(set(pending.result.changed_per_slice) - claimed)[:1]
+        region = NOTHING.copy()
+        k, j, i = self.rng.integers(0, 9, 3)
+        region[k : k + 3, j : j + 4, i : i + 4] = True
+        rejected = changed & region
+        rejected[slices] = changed[slices]
+        pending = self.logic.reject(pending, slices, region)
+        assert np.array_equal(pending.result.changed, changed & ~rejected)
+        return pending, rejected
+
+    def confirm(self):
+        """Two slices; refused where one was redrawn, or both are claimed already."""
+        self.follow()
+        wanted = set(self.rng.integers(2, 10, 2).tolist())
+        left = wanted.difference(*(one.slices for one in self.world.record.applied))
+        if not left or left & self.world.redrawn:
+            with pytest.raises(UserInputError, match="was redrawn|choose one that was neither"):
+                self.logic.confirm_slices(sorted(wanted))
+            return
+        assert self.logic.confirm_slices(sorted(wanted)) == tuple(sorted(left))
+        self.world.confirm(left)
+
+    def take_confirmation_back(self):
+        """The logic's own undo, where that is the last thing done."""
+        self.follow()
+        applied = self.world.record.applied
+        if applied and not applied[-1].replayed and not self.logic.history[-1].edits:
+            self.logic.undo()
+            self.world.record.unapplied.append(applied.pop())
 
     def preview_and_discard(self):
         pending = self.propagation()
@@ -288,7 +326,7 @@ class Walk:
             return  # nobody looks at the history after each action: several undone at once must be found too
         self.follow()
         record = self.world.record
-        history = [{edit.index for edit in done.edits} for done in self.logic.history]
+        history = [{edit.index for edit in done.slices} for done in self.logic.history]
         assert history == [one.slices for one in record.applied], action
         assert {kept.index for kept in self.logic.kept} == set(record.kept), action
         assert {edit.index for edit in self.logic.redrawn()} == self.world.redrawn, action
@@ -299,6 +337,8 @@ ACTIONS = {
     Walk.edit: 40,
     Walk.propagate: 22,
     Walk.preview_and_discard: 4,
+    Walk.confirm: 6,
+    Walk.take_confirmation_back: 3,
     Walk.cancel: 6,
     Walk.draw_while_it_runs: 3,
     Walk.undo_in_editor: 12,
