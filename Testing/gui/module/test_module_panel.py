@@ -182,6 +182,63 @@ def test_a_redrawn_slice_is_found_propagated_undone_and_redone(ready):
     assert not ready.ui.redoButton.enabled
 
 
+def test_the_slice_in_view_is_confirmed_listed_and_left_alone_until_undo(ready):
+    from context_propagation.gui.slice_views import jump_to_slice
+
+    jump_to_slice(ready.selection.volume_nodes[0], 0, 10)
+    before = ready.mask()
+    ready.click("confirmButton")
+    assert ready.ui.stateLabel.text == "Confirmed: axial slice 10; it stays as it is."
+    assert ready.ui.undoLabel.text == "Undo takes back: confirmed axial slice 10."
+    assert ready.rows() == [("axial", "10", "confirmed")]
+
+    ready.redraw(7, a_slice())
+    ready.click("propagateButton")
+    ready.wait()
+
+    assert np.array_equal(ready.mask()[10], before[10])
+    assert ready.rows() == [("axial", "10", "confirmed"), ("axial", "7", "propagated")]
+    assert ready.ui.undoLabel.text == "Undo takes back: propagated from axial slice 7. The drawing stays."
+    ready.click("confirmButton")
+    assert "choose one that was neither drawn nor confirmed" in ready.application.texts("error")[0]
+    ready.click("undoButton")
+    ready.click("undoButton")
+    assert ready.rows() == [("axial", "7", "redrawn")]
+    assert not ready.ui.undoLabel.visible
+
+
+def test_all_slices_that_a_propagation_changed_are_confirmed_at_once(ready):
+    assert not ready.ui.confirmChangedButton.enabled
+    ready.redraw(7, a_slice())
+    ready.click("propagateButton")
+    ready.wait()
+    changed = sorted(ready.shared.logic.history[-1].changed_per_slice)
+    assert changed
+
+    ready.click("confirmChangedButton")
+
+    assert ready.ui.stateLabel.text == f"Slices confirmed: {len(changed)}; they stay as they are."
+    assert [row for row in ready.rows() if row[2] == "confirmed"] == [("axial", str(s), "confirmed") for s in changed]
+
+
+def test_a_slice_is_confirmed_only_where_a_view_shows_one(ready):
+    slice_node = ready.application.scene.GetFirstNodeByName("Red") or ready.application.scene.GetFirstNodeByClass(
+        "vtkMRMLSliceNode"
+    )
+    for number in range(ready.application.scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
+        ready.application.scene.GetNthNodeByClass(number, "vtkMRMLSliceNode").SetMappedInLayout(False)
+
+    ready.click("confirmButton")
+    assert "No slice view shows axial slices; show one in the layout" in ready.application.texts("error")[-1]
+    slice_node.SetMappedInLayout(True)
+    slice_node.SetOrientationToAxial()
+    slice_node.JumpSliceByCentering(0.0, 0.0, 500.0)
+    ready.click("confirmButton")
+
+    assert "The axial view is beside the volume; move it to the slice" in ready.application.texts("error")[-1]
+    assert not ready.shared.logic.history
+
+
 def test_undo_is_refused_in_one_sentence_where_someone_painted_since(ready):
     ready.redraw(7, a_slice())
     ready.click("propagateButton")

@@ -50,6 +50,7 @@ def slice_widget(scene, name, orientation):
     widget._own.logic.SetMRMLScene(scene)
     widget._own.logic.AddSliceNode(name)
     widget.mrmlSliceNode().SetOrientation(orientation)
+    widget.mrmlSliceNode().SetMappedInLayout(True)  # all are shown in every layout here
     widget._own.logic.ResizeSliceNode(*SIZE)
     widget._own.style, widget._own.interactor = vtk.vtkInteractorStyleUser(), vtk.vtkGenericRenderWindowInteractor()
     widget._own.style.SetInteractor(widget._own.interactor)

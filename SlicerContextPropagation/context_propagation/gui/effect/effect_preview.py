@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import slicer
@@ -10,11 +9,10 @@ from slicer.i18n import tr as _
 
 from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
 from context_propagation.core.image.boxes import slices_of
-from context_propagation.core.image.slices import SliceEdit
+from context_propagation.gui.slice_words import slices_text
 from context_propagation.mrml.nodes.preview_node import PropagationPreview
 from context_propagation.mrml.nodes.segments import segment_name
 from context_propagation.mrml.nodes.selection import Selection
-from context_propagation.mrml.nodes.volume_nodes import planes_of_volume
 from context_propagation.mrml.session.pending_propagation import PendingPropagation
 from context_propagation.mrml.writing.foreseen_losses import count_refused, lost_by_others
 
@@ -124,15 +122,3 @@ class OpenPreview:
             removed=self._counts[1],
             scope=self.pending.result.scope,
         )
-
-
-def slices_text(volume_node: slicer.vtkMRMLScalarVolumeNode, edits: Sequence[SliceEdit]) -> str:
-    """Redrawn slices in words: "axial slices 7, 8"."""
-    plane = _plane_names()[planes_of_volume(volume_node)[edits[0].axis]]
-    numbers = ", ".join(str(edit.index) for edit in edits)
-    words = _("{plane} slice {numbers}") if len(edits) == 1 else _("{plane} slices {numbers}")
-    return words.format(plane=plane, numbers=numbers)
-
-
-def _plane_names() -> dict[str, str]:
-    return {"axial": _("axial"), "sagittal": _("sagittal"), "coronal": _("coronal")}

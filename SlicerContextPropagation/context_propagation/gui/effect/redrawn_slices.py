@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import SliceEdit
-from context_propagation.gui.effect.effect_preview import slices_text
+from context_propagation.gui.slice_words import slices_text
 from context_propagation.gui.work.timer import Timer
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 

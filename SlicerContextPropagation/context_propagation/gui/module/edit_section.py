@@ -12,12 +12,13 @@ from slicer.i18n import tr as _
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import NEAR_SLICES_ONLY, SliceEdit
 from context_propagation.core.session.saved_session import SavedSession
+from context_propagation.gui.module.history_section import HistorySection
 from context_propagation.gui.module.input_section import InputSection
 from context_propagation.gui.module.segment_editor import open_segment_editor
 from context_propagation.gui.module.show_in_3d import ShowIn3D
-from context_propagation.gui.module.slice_views import jump_to_slice
 from context_propagation.gui.said import Said
 from context_propagation.gui.segmentation_watch import SegmentationWatch, is_there, segment_content
+from context_propagation.gui.slice_views import jump_to_slice
 from context_propagation.gui.start_questions import asked
 from context_propagation.gui.texts import PLANES, memory_text, plane_choices, progress_words, translated
 from context_propagation.gui.work.busy_cursor import busy_cursor
@@ -69,6 +70,7 @@ class EditSection:
         self._to_say = "", False
         self._soon = Timer(0, guarded(self._say_it, lambda: None), once=True)
         self._watch = SegmentationWatch(self._segment_changed, self._segment_changed, lambda: None, lambda: None)
+        self._history = HistorySection(ui, shared, self._say, on_changed)
         self._in_3d = ShowIn3D(ui.show3dBox, ui.segmentSelector)
         ui.editsTable.setHorizontalHeaderLabels([_("Plane"), _("Slice"), _("State")])
         ui.planeSelector.addItems(plane_choices())
@@ -78,8 +80,6 @@ class EditSection:
         ui.propagateButton.connect("clicked()", self._guarded(self.propagate))
         ui.cancelButton.connect("clicked()", shared.runner.cancel)
         ui.enoughButton.connect("clicked()", shared.runner.settle)
-        ui.undoButton.connect("clicked()", self._guarded(self.undo))
-        ui.redoButton.connect("clicked()", self._guarded(self.redo))
         ui.ownContoursButton.connect("clicked()", self._guarded(self.use_own_contours))
         ui.goToButton.connect("clicked()", self._guarded(self.go_to_suggested))
         ui.plotButton.connect("clicked()", self._guarded(self.plot))
@@ -168,18 +168,6 @@ class EditSection:
         if selection is not None:
             open_segment_editor(selection)
 
-    def undo(self) -> None:
-        """Take the last propagation back."""
-        with busy_cursor():
-            self._shared.logic.undo()
-        self._say(_("Undone; what was drawn stays."))
-
-    def redo(self) -> None:
-        """Make it again."""
-        with busy_cursor():
-            self._shared.logic.redo()
-        self._say(_("Done again."))
-
     def use_own_contours(self) -> None:
         """Take back that the first contours begin where earlier cases were drawn."""
         with busy_cursor():
@@ -200,8 +188,9 @@ class EditSection:
             return
         axis, doubt = logic.doubt.axis, logic.doubt.per_slice_mm2
         columns = {_("undecided, mm²"): doubt}
-        if logic.history and logic.history[-1].edits[0].axis == axis:
-            changed = [logic.history[-1].changed_per_slice.get(index, 0) for index in range(len(doubt))]
+        propagated = [done for done in logic.history if done.edits]
+        if propagated and propagated[-1].edits[0].axis == axis:
+            changed = [propagated[-1].changed_per_slice.get(index, 0) for index in range(len(doubt))]
             columns[_("changed, voxels")] = changed
         plane = planes_of_volume(logic.selection.volume_nodes[0])[axis]
         self._chart = show_in_plot(
@@ -306,8 +295,7 @@ class EditSection:
         first = there and propagation is not None and not propagation.done_count and not self._edits
         set_visible(bool(first and moved_mm(logic)), ui.ownContoursButton)
         ui.ownContoursButton.enabled = free
-        ui.undoButton.enabled = free and there and propagation is not None and propagation.can_undo
-        ui.redoButton.enabled = free and there and propagation is not None and propagation.can_redo
+        self._history.update(free and there)
         ui.suggestionLabel.text = self._suggestion()
         set_visible(bool(ui.suggestionLabel.text), ui.suggestionLabel)
         ui.plotButton.enabled = ui.goToButton.enabled = idle and bool(ui.suggestionLabel.text)
@@ -387,7 +375,9 @@ class EditSection:
     def _show_edits(self) -> None:
         table, logic = self._ui.editsTable, self._shared.logic
         rows = [(edit.axis, edit.index, _("redrawn")) for edit in self._edits]
-        rows += [(e.axis, e.index, _("propagated")) for done in logic.history for e in done.edits]
+        for done in logic.history:
+            rows += [(edit.axis, edit.index, _("propagated")) for edit in done.edits]
+            rows += [(slice_.axis, slice_.index, _("confirmed")) for slice_ in done.confirmed]
         rows += [(kept.axis, kept.index, _("kept")) for kept in logic.kept]
         planes = self._planes()
         rows = rows if planes else []

@@ -22,7 +22,7 @@ def problem_report(logic: ContextPropagationLogic) -> str:
         f"memory: {_memory()}",
         f"model: {_model(logic)}",
         f"image: {_image(logic)}",
-        f"edits: {len(logic.history)} propagated, {len(logic.kept)} slices kept",
+        f"edits: {sum(bool(done.edits) for done in logic.history)} propagated, {len(logic.kept)} slices kept",
         "last messages:",
         *(f"- {message}" for message in MESSAGES),
     ]
