@@ -4,6 +4,7 @@ import os
 
 import qSlicerSegmentationsEditorEffectsPythonQt as effects
 import qt
+import vtk
 from SegmentEditorEffects import AbstractScriptedSegmentEditorEffect
 from slicer.i18n import tr as _
 
@@ -68,3 +69,12 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def updateMRMLFromGUI(self):
         pass
+
+    def processInteractionEvents(self, callerInteractor, eventId, viewWidget):
+        """A click on a region of the preview; all else is Slicer's."""
+        if self.panel is None or eventId != vtk.vtkCommand.LeftButtonPressEvent:
+            return False
+        if viewWidget.className() != "qMRMLSliceWidget" or callerInteractor.GetShiftKey():
+            return False
+        x, y = callerInteractor.GetEventPosition()
+        return self.panel.clicked(viewWidget.mrmlSliceNode().GetXYToRAS().MultiplyPoint((x, y, 0.0, 1.0))[:3])

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from app_panel import Editor, PanelTestCase, changed_slices, runner, wait
-from app_user import click, has_shortcut, press_shortcut, process_events
+from app_panel import Editor, PanelTestCase, changed_slices, logic, runner, wait
+from app_user import SliceView, click, has_shortcut, press_shortcut, process_events
 from app_volumes import add_ct, add_segmentation, ball, show
 
 SLICE = 8
@@ -68,6 +68,26 @@ class AppEffectTest(PanelTestCase):
             self.editor.redo()
             self.editor.redo()
             self.assertTrue(np.array_equal(self.editor.voxels(), result))
+
+    def test_a_clicked_region_and_a_confirmed_slice_stay_as_they_are(self):
+        self.previewed()
+        result, volume = logic().propagation.pending.result, self.editor.volume
+        slices = sorted(result.changed_per_slice)
+        voxel = tuple(int(n) for n in np.argwhere(result.changed)[0])
+        with self.step("click a region that would change"):
+            SliceView(volume, 0, voxel[0]).stroke([voxel])
+            self.eventually_in("As they are: slices none; regions: 1.", lambda: self.editor.status)
+            self.assertEqual(len(self.editor.previews()), 1)
+        with self.step("confirm a slice that would change"):
+            SliceView(volume, 0, slices[-1])
+            click(self.editor.effect.confirm)
+            self.eventually_in(f"slices {slices[-1]}; regions: 1.", lambda: self.editor.status)
+        with self.step("apply the rest"):
+            self.editor.apply()
+            changed = self.editor.voxels() ^ self.drawn
+            self.assertFalse(changed[slices[-1]].any(), "the confirmed slice was changed")
+            self.assertFalse(changed[voxel], "the clicked region was changed")
+            self.assertTrue(np.array_equal(changed, changed & result.changed))
 
     def test_discard_leaves_the_drawing(self):
         self.previewed()

@@ -4,7 +4,7 @@ import numpy as np
 import slicer
 
 from app_panel import PanelTestCase, changed_slices, list_model, logic, runner, small_model, wait
-from app_user import choose, choose_node, click, process_events
+from app_user import SliceView, choose, choose_node, click, process_events
 from app_volumes import SHAPE, add_segmentation, ball, nodes
 
 SLICE = 8
@@ -125,6 +125,24 @@ class AppPanelTest(PanelTestCase):
                 wait()
                 self.assertTrue(np.array_equal(self.segment(), self.drawn))
             self.assertFalse(self.ui.cancelButton.visible)
+
+    def test_the_slice_in_view_is_confirmed_and_no_propagation_changes_it(self):
+        self.predicted()
+        self.redrawn()
+        with self.step("confirm the slice in view"):
+            SliceView(self.volume, 0, 10)
+            before = self.segment()
+            click(self.ui.confirmButton)
+            self.eventually_in("Confirmed: axial slice 10", lambda: self.state)
+            self.assertEqual(self.ui.undoLabel.text, "Undo takes back: confirmed axial slice 10.")
+        with self.step("propagate"):
+            self.propagate()
+            self.assertTrue(np.array_equal(self.segment()[10], before[10]), "the confirmed slice was changed")
+            self.assertIn(("axial", "10", "confirmed"), self.rows)
+        with self.step("undo both"):
+            click(self.ui.undoButton)
+            click(self.ui.undoButton)
+            self.assertFalse(self.ui.undoLabel.visible)
 
     def test_undo_is_refused_where_someone_painted_since(self):
         self.predicted()

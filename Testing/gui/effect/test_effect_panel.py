@@ -6,13 +6,14 @@ import time
 
 import numpy as np
 import pytest
+import vtk
 from PySide6 import QtCore, QtGui, QtTest
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from as_a_user import click, process_events, screenshot, settle
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.session.preview import Preview
-from effect_bench import DRAWN, EFFECT, SLICE, ball, on_slices
+from effect_bench import DRAWN, EFFECT, IJK_TO_LPS, SLICE, ball, on_slices
 
 
 @pytest.fixture
@@ -29,6 +30,29 @@ def previewed(started):
     started.paint(DRAWN)
     started.propagate()
     return started
+
+
+def look_at(bench, index):
+    """Move the views to an axial slice."""
+    from context_propagation.gui.slice_views import jump_to_slice
+
+    jump_to_slice(bench.ct, 0, index)
+    settle()
+
+
+def click_at(bench, voxel_kji):
+    """Press the left button in the axial view where a voxel is."""
+    import slicer
+
+    look_at(bench, voxel_kji[0])
+    view = slicer.app.layoutManager().sliceWidget("Red")
+    world = np.array([-1, -1, 1, 1]) * (IJK_TO_LPS @ [*voxel_kji[::-1], 1])
+    xy = np.linalg.inv(slicer.util.arrayFromVTKMatrix(view.mrmlSliceNode().GetXYToRAS())) @ world
+    interactor = view.interactorStyle().GetInteractor()
+    interactor.SetEventPosition(round(xy[0]), round(xy[1]))
+    effect = bench.editor.effects[EFFECT]
+    effect._call("processInteractionEvents", interactor, vtk.vtkCommand.LeftButtonPressEvent, view)  # as Slicer does
+    settle()
 
 
 # -- start
@@ -503,3 +527,78 @@ def test_a_session_that_the_module_started_is_watched_too(bench):
     bench.paint(DRAWN)
 
     assert "Redrawn: axial slice" in bench.status
+
+
+# -- a part of a preview, and confirmed slices
+
+
+def test_a_slice_that_is_confirmed_in_the_preview_stays_as_it_is_and_the_totals_follow(previewed):
+    result, drawn = previewed.logic.propagation.pending.result, previewed.voxels()
+    counts = dict(result.changed_per_slice)
+    index = max(counts, key=counts.get)
+    before = previewed.status
+
+    look_at(previewed, index)
+    click(previewed.widgets.confirm)
+
+    assert f"As they are: slices {index}; regions: 0." in previewed.status
+    assert f"({len(counts) - 1})" in previewed.status
+    click(previewed.widgets.confirm)
+    assert previewed.status == before
+    click(previewed.widgets.confirm)
+    click(previewed.widgets.apply)
+
+    after = previewed.voxels()
+    assert np.array_equal(after[index], drawn[index])
+    assert np.array_equal(after ^ drawn, result.changed & (np.arange(len(after)) != index)[:, None, None])
+    assert [[edit.index for edit in done.confirmed] for done in previewed.logic.history] == [[index]]
+
+
+def test_a_region_that_is_clicked_is_left_out_and_protected(previewed):
+    from context_propagation.core.session.changed_region import changed_region
+
+    result, drawn = previewed.logic.propagation.pending.result, previewed.voxels()
+    voxel = tuple(int(n) for n in np.argwhere(result.changed)[0])
+    region = changed_region(result, voxel)
+    (node,) = previewed.previews()
+
+    click_at(previewed, voxel)
+
+    assert "As they are: slices none; regions: 1." in previewed.status
+    assert previewed.previews() != [node]
+    click_at(previewed, voxel)
+    assert "As they are" not in previewed.status
+    click_at(previewed, voxel)
+    click(previewed.widgets.apply)
+
+    assert np.array_equal(previewed.voxels() ^ drawn, result.changed & ~region)
+    assert previewed.logic.session.protected[region].all()
+
+
+def test_a_click_beside_the_changed_regions_does_nothing(previewed):
+    before = previewed.status
+
+    click_at(previewed, (0, 0, 0))
+
+    assert previewed.status == before
+
+
+def test_a_drawn_slice_cannot_be_left_out_of_its_own_preview(previewed):
+    look_at(previewed, SLICE)
+    click(previewed.widgets.confirm)
+
+    assert f"Slices to confirm: {SLICE}" in previewed.application.texts("error")[-1]
+    assert "As they are" not in previewed.status
+
+
+def test_the_slice_in_view_is_confirmed_without_a_preview_too(started):
+    look_at(started, 10)
+
+    click(started.widgets.confirm)
+
+    assert "Confirmed: axial slice 10; it stays as it is." in started.status
+    before = started.voxels()
+    started.paint(DRAWN)
+    started.propagate()
+    click(started.widgets.apply)
+    assert np.array_equal(started.voxels()[10], before[10])

@@ -1,6 +1,7 @@
 """The buttons of a Segment Editor's widget, and its ears in the slice views."""
 
 import slicer
+import vtk
 from PySide6 import QtWidgets
 
 from stand_in_brushes import MouseTool
@@ -73,6 +74,8 @@ class EditorButtons:
         if isinstance(effect, MouseTool):
             effect._interact(interactor, event, view)
             self.update()
+        elif effect is not None:
+            effect._call("processInteractionEvents", interactor, vtk.vtkCommand.GetEventIdFromString(event), view)
 
     def _press(self, name):
         self._editor.setActiveEffect(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import slicer
@@ -16,6 +16,8 @@ from context_propagation.gui.effect.effect_widgets import EffectWidgets, Possibl
 from context_propagation.gui.effect.redrawn_slices import RedrawnSlices
 from context_propagation.gui.said import Said
 from context_propagation.gui.segmentation_watch import EditorWatch, SegmentationWatch, is_there
+from context_propagation.gui.slice_confirmation import confirm_slice_in_view
+from context_propagation.gui.slice_views import slice_in_view
 from context_propagation.gui.texts import PLANES
 from context_propagation.gui.work.busy_cursor import busy_cursor
 from context_propagation.gui.work.guarded_run import GuardedRun
@@ -71,6 +73,7 @@ class EffectPanel:
         widgets.propagate.connect("clicked()", self._guarded(self._propagate))
         widgets.apply.connect("clicked()", self._guarded(self._apply))
         widgets.discard.connect("clicked()", self._guarded(self._discard))
+        widgets.confirm.connect("clicked()", self._guarded(self._confirm))
         widgets.enough.connect("clicked()", self._runner.settle)
         widgets.cancel.connect("clicked()", self._cancel)
         widgets.show.connect("toggled(bool)", self._show_preview)
@@ -173,14 +176,33 @@ class EffectPanel:
             raise UserInputError("Another segment or volume is selected; select those of the preview, or discard it")
         try:
             with self._watch.paused(), busy_cursor():
+                pending = preview.part(self._logic)
                 preview.close()
                 self._preview = None
                 self._logic.use_writer(self._new_writer())
-                done = self._logic.apply(preview.pending)
+                done = self._logic.apply(pending)
             self._say("\n".join([done.report.message, *done.result.messages]))
         finally:
             self._find_redrawn()
             self._runner.tell()
+
+    def _confirm(self) -> None:
+        """The slice in view is right as it is; of a preview, it is left out and put back."""
+        if self._preview is not None:
+            volume = self._preview.selection.volume_nodes[0]
+            with busy_cursor():
+                self._preview.toggle_slice(slice_in_view(volume, self._preview.pending.drawing.axis))
+            return
+        if not self._is_ours():
+            raise UserInputError("Propagate Edit was not started for this segment; press Start first")
+        self._say(confirm_slice_in_view(self._logic))
+
+    def clicked(self, ras: Sequence[float]) -> bool:
+        """A place in a slice view was clicked, in world RAS; whether that was meant for the preview."""
+        if self._preview is None or not self._preview.toggle_region(ras):
+            return False
+        self.update()
+        return True
 
     def _discard(self) -> None:
         """Drop the preview, ours or another editor's; what was drawn stays."""

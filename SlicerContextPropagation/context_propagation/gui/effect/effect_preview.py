@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
 from context_propagation.core.image.boxes import slices_of
+from context_propagation.core.image.slices import slice_place
 from context_propagation.gui.slice_words import slices_text
+from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 from context_propagation.mrml.nodes.preview_node import PropagationPreview
 from context_propagation.mrml.nodes.segments import segment_name
 from context_propagation.mrml.nodes.selection import Selection
+from context_propagation.mrml.nodes.world_matrices import volume_ijk_to_world
 from context_propagation.mrml.session.pending_propagation import PendingPropagation
 from context_propagation.mrml.writing.foreseen_losses import count_refused, lost_by_others
 
@@ -37,11 +42,21 @@ class OpenPreview:
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene, selection: Selection, pending: PendingPropagation) -> None:
-        self.selection, self.pending = selection, pending
-        result, volume = pending.result, selection.volume_nodes[0]
+        self._scene, self.selection, self.pending = scene, selection, pending
+        self._kept_slices: set[int] = set()
+        self._kept_regions: list[np.ndarray] = []
         self._lost: dict[str, int] = {}
         self._refused = 0
         self._counted_for: tuple[Any, ...] = ()
+        self._node: PropagationPreview
+        self._show_result()
+
+    def _show_result(self) -> None:
+        """What would change now, as a node in the scene."""
+        self._result, volume = self.pending.result, self.selection.volume_nodes[0]
+        if self._keeps:
+            self._result = self._result.rejecting(self._kept_mask())
+        result = self._result
         box = result.changed_box_kji or EMPTY
         changed, wanted = result.changed[slices_of(box)], result.segmentation[slices_of(box)]
         self._changed, self._added, removed = (
@@ -49,7 +64,70 @@ class OpenPreview:
             for voxels in (changed, changed & wanted, changed & ~wanted)
         )
         self._counts = self._added.count, removed.count
-        self._node = PropagationPreview(scene, volume, self._added, removed)
+        self._node = PropagationPreview(self._scene, volume, self._added, removed)
+        self._counted_for = ()
+
+    # -- what stays as it is
+
+    def toggle_slice(self, index: int) -> None:
+        """A slice stays as it is, or would change again.
+
+        Raises:
+            UserInputError: It was drawn or confirmed.
+        """
+        from context_propagation.core.session.confirmation import unclaimed
+
+        unclaimed(self.pending.step.after, self.pending.drawing.axis, [index])
+        self._kept_slices ^= {index}
+        self._show_anew()
+
+    def toggle_region(self, ras: Sequence[float]) -> bool:
+        """The changed region at a place in the world stays as it is, or would change again.
+
+        Returns:
+            Whether there is one.
+        """
+        from context_propagation.core.session.changed_region import changed_region
+
+        volume = self.selection.volume_nodes[0]
+        ijk = np.linalg.inv(volume_ijk_to_world(volume)) @ [*ras, 1.0]
+        voxel = tuple(int(n) for n in np.floor(ijk[2::-1] + 0.5))
+        region = changed_region(self.pending.result, voxel)
+        if region is None:
+            return False
+        others = [kept for kept in self._kept_regions if not kept[voxel]]
+        self._kept_regions = others if len(others) < len(self._kept_regions) else [*others, region]
+        self._show_anew()
+        return True
+
+    def part(self, logic: ContextPropagationLogic) -> PendingPropagation:
+        """What is to be applied: all of it, or what is left once `reject` was told what stays as it is."""
+        if self._keeps:
+            region = self._region_mask() if self._kept_regions else None
+            self.pending = logic.reject(self.pending, sorted(self._kept_slices), region)
+            self._kept_slices, self._kept_regions = set(), []
+        return self.pending
+
+    @property
+    def _keeps(self) -> bool:
+        return bool(self._kept_slices or self._kept_regions)
+
+    def _kept_mask(self) -> np.ndarray:
+        kept = self._region_mask()
+        for index in self._kept_slices:
+            kept[slice_place(self.pending.drawing.axis, index)] = True
+        return kept
+
+    def _region_mask(self) -> np.ndarray:
+        return np.logical_or.reduce([np.zeros(self.pending.result.changed.shape, bool), *self._kept_regions])
+
+    def _show_anew(self) -> None:
+        shown = self._node.shown
+        self._node.close()
+        self._show_result()
+        self._node.shown = shown
+
+    # -- what is shown and told
 
     def show(self, on: bool) -> None:
         """Show the result, or the segment as it was drawn."""
@@ -80,6 +158,10 @@ class OpenPreview:
             self._counted_for = counted_for
         lines = [_("Redrawn: {slices}; kept exactly as drawn.").format(slices=slices_text(volume, self.pending.edits))]
         lines.append(self._changes())
+        if self._keeps:
+            slices = ", ".join(str(index) for index in sorted(self._kept_slices)) or _("none")
+            text = _("As they are: slices {slices}; regions: {count}.")
+            lines.append(text.format(slices=slices, count=len(self._kept_regions)))
         lines += [_("'{name}' would lose {count} voxels.").format(name=n, count=c) for n, c in self._lost.items()]
         if self._refused:
             lines.append(_("Masking would refuse {count} of these voxels.").format(count=self._refused))
@@ -109,7 +191,7 @@ class OpenPreview:
         return text
 
     def _changed_slices(self) -> str:
-        per_slice = self.pending.result.changed_per_slice
+        per_slice = self._result.changed_per_slice
         if not per_slice:
             return _("Nothing else would change.")
         return _(

@@ -114,6 +114,13 @@ class EffectWidgets:
             ),
         )
         self.discard = _button(_("Discard"), _("Drop the preview. What was drawn stays."))
+        self.confirm = _button(
+            _("Confirm slice"),
+            _(
+                "The slice in view is right as it is: no propagation changes it. While a preview is open, it is left "
+                "out of it; press again to take it in. Click a colored region to leave out that alone."
+            ),
+        )
         self.cancel = _button(_("Cancel"), _("Stop at the next step of the network. Nothing is changed."))
         self.enough = _button(
             _("Stop here"),
@@ -136,6 +143,7 @@ class EffectWidgets:
         self.status.toolTip = _("What was redrawn, and what would change.")
         self._add_row(self.start, self.propagate)
         self._add_row(self.apply, self.discard)
+        self._add_row(self.confirm)
         self._add_row(self.show, self.auto)
         self._add_row(self.progress, self.enough, self.cancel)
         self._form.addRow(self.status)
@@ -168,6 +176,7 @@ class EffectWidgets:
         self.propagate.enabled = idle and possible.started and not possible.pending
         self.apply.enabled = idle and possible.preview and possible.preview_fits
         self.discard.enabled = idle and possible.pending
+        self.confirm.enabled = idle and (possible.preview_fits or (possible.started and not possible.pending))
         self.show.enabled = idle and possible.preview
         set_visible(possible.busy, self.progress, self.cancel)
         if not possible.busy:
