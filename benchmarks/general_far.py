@@ -12,34 +12,30 @@ import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import SimpleITK as sitk
 from scipy.stats import wilcoxon
 from tqdm import tqdm
 
 from context_propagation.core.bundle.general_file import load_general_far
 from context_propagation.core.bundle.shipped_bundle import shipped_bundle
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.measures.accuracy import measure_scopes
 from context_propagation.core.measures.appearance import new_islands
 from context_propagation.core.measures.regression import regressed_slices
 from context_propagation.core.model.nnunet_model import NnunetModel
-from context_propagation.core.phantom.phantom import make_phantom
-from context_propagation.core.phantom.unseen_phantoms import FIRST_UNSEEN, UNSEEN
 from context_propagation.core.propagation.general_network import GeneralFarNetwork
 from context_propagation.core.session.session import Session
-from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.evaluation.calibration import calibrated
 from context_propagation.evaluation.rows import CALIBRATION, GENERAL_PAIR
-from context_propagation.evaluation.variants import drawn_in_style, shifted_image, style_of
 from context_propagation.training.fusion.simulated_edit import largest_slice, redrawn_as, worst_slice
 from context_propagation.training.general.general_controls import shipped_pair
 from hippocampus_cases import TEST_FOLD, data_folder, trained_model, unseen_cases
 from provenance import provenance
+from unseen_data_sets import hippocampi, phantoms
 
 CASES, AXIS = 24, 0
 GENERAL, CONTROL_ROW = GENERAL_PAIR
@@ -61,36 +57,16 @@ def main() -> int:
     except UserInputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    lines = [line for name in tqdm(names) for line in _of_hippocampus(model, folder, name, arguments.level)]
-    phantoms = NnunetModel.load(shipped_bundle() / "model")
-    lines += [line for n in tqdm(range(arguments.cases)) for line in _of_phantom(phantoms, n, arguments.level)]
+    cases = chain(
+        hippocampi(model, folder, names, arguments.level),
+        phantoms(NnunetModel.load(shipped_bundle() / "model"), range(arguments.cases), arguments.level),
+    )
+    lines = [line for case in tqdm(cases, total=4 * arguments.cases) for line in _lines(*case)]
     print(provenance(0, arguments.cases))
     general = load_general_far()
     print(f"general {general.content_hash[:12]}, {general.far_thresholds}; model {model.content_hash[:12]}\n")
     print(tables(pd.DataFrame(lines)))
     return 0
-
-
-def _of_hippocampus(model: NnunetModel, folder: Path, name: str, level: int) -> Iterator[dict[str, object]]:
-    image = sitk.ReadImage(str(folder / "images" / f"{name}.nii.gz"))
-    truth = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "labels" / f"{name}.nii.gz"))) > 0
-    shifted = sitk.GetImageFromArray(shifted_image(sitk.GetArrayFromImage(image), name))
-    shifted.CopyInformation(image)
-    session = _session(model, image, level)
-    yield from _lines("hippocampus, clean", name, session, truth)
-    yield from _lines("hippocampus, observer style", name, session, drawn_in_style(truth, style_of(name)))
-    yield from _lines("hippocampus, shifted", name, _session(model, shifted, level), truth)
-
-
-def _of_phantom(model: NnunetModel, number: int, level: int) -> Iterator[dict[str, object]]:
-    phantom = make_phantom(replace(UNSEEN, number=FIRST_UNSEEN + number))
-    yield from _lines("phantoms", str(number), _session(model, phantom.image(phantom.ct), level), phantom.gtv)
-
-
-def _session(model: NnunetModel, image: sitk.Image, level: int) -> Session:
-    session = Session(model, SessionSettings(level=level))
-    session.set_image(SourceVolume.from_sitk([image]))
-    return session
 
 
 def _lines(data: str, case: str, session: Session, truth: np.ndarray) -> Iterator[dict[str, object]]:
