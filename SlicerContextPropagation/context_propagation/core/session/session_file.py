@@ -18,7 +18,7 @@ from context_propagation.core.session.ready_image import ReadyImage
 from context_propagation.core.session.saved_session import SavedPropagation, SavedSession, session_of, text_of
 from context_propagation.core.session.saved_settings import read_settings
 from context_propagation.core.session.session import Session
-from context_propagation.core.storage.whole_file import whole_file
+from context_propagation.core.storage.whole_file import write_whole_text
 
 
 def save_session(session: Session, path: str | Path, model_path: str = "") -> None:
@@ -32,12 +32,7 @@ def save_session(session: Session, path: str | Path, model_path: str = "") -> No
     Raises:
         UserInputError: No image is set, or the file cannot be written.
     """
-    text = text_of(saved_session(session, model_path))
-    try:
-        with whole_file(path) as partial:
-            partial.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserInputError(f"Cannot write '{path}': {error.strerror or error}; choose another place") from error
+    write_whole_text(path, text_of(saved_session(session, model_path)))
 
 
 def restore_session(
@@ -91,7 +86,10 @@ def saved_session(session: Session, model_path: str = "") -> SavedSession:
         initial=BoxedMask.of(session.initial),
         known=BoxedMask.of(session.segmentation),
         protected=BoxedMask.of(session.protected),
-        propagations=tuple(SavedPropagation(step.edits, scope=scope) for step in session.done),
+        propagations=tuple(
+            SavedPropagation(step.edits, scope=scope, changed_per_slice=step.changed_per_slice(volume.shape_kji))
+            for step in session.done
+        ),
     )
 
 

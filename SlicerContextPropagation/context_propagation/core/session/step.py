@@ -31,6 +31,12 @@ class Step:
     flipped: np.ndarray
     values: np.ndarray
 
+    def changed_per_slice(self, shape_kji: tuple[int, int, int]) -> dict[int, int]:
+        """Voxels that it changed, by slice along the edited axis; on the drawn slices, which keep the drawing, none."""
+        axis, drawn = self.edits[0].axis, {edit.index for edit in self.edits}
+        counts = np.bincount(np.unravel_index(self.flipped, shape_kji)[axis], minlength=shape_kji[axis])
+        return {int(index): int(counts[index]) for index in np.flatnonzero(counts) if int(index) not in drawn}
+
     def without(self, mask: np.ndarray) -> Step:
         """The step without what it did to the voxels of a mask, bool `[K, J, I]`."""
         left = ~mask.reshape(-1)[self.flipped]
