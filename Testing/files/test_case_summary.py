@@ -88,8 +88,8 @@ def shown(text):
 
 
 def test_two_boxes_are_measured_as_worked_out_by_hand(shown):
-    # Each has 3 x 4 x 4 voxels of 6 mm3; half of them are common; they lie 2 mm apart along i, and more than a twentieth
-    # of each surface lies at the far ends.
+    # Each has 3 x 4 x 4 voxels of 6 mm3; half of them are common; they lie 2 mm apart along i, and more than a
+    # twentieth of each surface lies at the far ends.
     assert shown.value("Volume of the first contour") == "0.29 mL"
     assert shown.value("Volume of the final contour") == "0.29 mL"
     assert shown.value("Voxels added, removed") == "24, 24"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from functools import cached_property, reduce
 
 import numpy as np
@@ -164,7 +165,9 @@ class Preview:
         written = result != masks.segmentation[place]
         earlier = (replace(record, strays=NO_VOXELS) for record in self.after[:-1])
         records = (*earlier, replace(self.record, strays=strays))
-        return Step(self.edits, self.before, records, _flat(written, box, shape), result[written]), box, changed
+        made_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        step = Step(self.edits, self.before, records, _flat(written, box, shape), result[written], made_at)
+        return step, box, changed
 
     def _departed(self, box: Box) -> np.ndarray:
         """Bool, the box's shape: where strays were taken back before."""

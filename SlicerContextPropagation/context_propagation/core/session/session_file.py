@@ -87,7 +87,7 @@ def saved_session(session: Session, model_path: str = "") -> SavedSession:
         known=BoxedMask.of(session.segmentation),
         protected=BoxedMask.of(session.protected),
         propagations=tuple(
-            SavedPropagation(step.edits, scope=scope, changed_per_slice=step.changed_per_slice(volume.shape_kji))
+            SavedPropagation(step.edits, None, step.made_at, scope, step.changed_per_slice(volume.shape_kji))
             for step in session.done
         ),
     )
@@ -119,5 +119,6 @@ def replay(
     session.protect(mask_of_slices(volume.shape_kji, saved.kept))
     for done in saved.propagations:
         session.propagate(done.edits, progress, cancelled)
+        session.done[-1] = dataclasses.replace(session.done[-1], made_at=done.made_at)
     session.accept_manual_changes(saved.own_grid.to_image(saved.known).mask)
     session.protect(saved.protected.mask)

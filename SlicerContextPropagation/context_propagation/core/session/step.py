@@ -23,6 +23,7 @@ class Step:
         after: The edits after it.
         flipped: Flat indices (C order over `[K, J, I]`) of the voxels that it and its drawing flipped.
         values: What they became.
+        made_at: When it was computed: UTC, ISO 8601; or empty.
     """
 
     edits: tuple[SliceEdit, ...]
@@ -30,6 +31,7 @@ class Step:
     after: tuple[EditRecord, ...]
     flipped: np.ndarray
     values: np.ndarray
+    made_at: str
 
     def changed_per_slice(self, shape_kji: tuple[int, int, int]) -> dict[int, int]:
         """Voxels that it changed, by slice along the edited axis; on the drawn slices, which keep the drawing, none."""

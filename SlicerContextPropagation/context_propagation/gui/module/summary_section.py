@@ -38,8 +38,15 @@ class SummarySection:
     def write(self) -> None:
         """Ask where, and write the page of the chosen segment."""
         path = _asked_path()
-        if path is None:
-            return
+        if path is not None:
+            self.write_to(path)
+
+    def write_to(self, path: Path) -> None:
+        """Write the page of the chosen segment.
+
+        Raises:
+            UserInputError: Something else runs, or see `ContextPropagationLogic.summary_operation`.
+        """
         logic = self._shared.logic
         if logic.propagation is None and not self._inputs.select():
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from context_propagation.core.image.boxed_mask import BoxedMask
@@ -54,6 +53,5 @@ class PendingPropagation:
 
     def saved(self, report: WriteReport) -> SavedPropagation:
         """What the scene keeps of it, once it was written."""
-        made_at, result = datetime.now(timezone.utc).isoformat(timespec="seconds"), self.result
-        said = result.scope, result.changed_per_slice, report.refused
-        return SavedPropagation(self.edits, self.drawn, made_at, *said, self.drawing.own_slices)
+        said = self.step.made_at, self.result.scope, self.result.changed_per_slice, report.refused
+        return SavedPropagation(self.edits, self.drawn, *said, self.drawing.own_slices)
