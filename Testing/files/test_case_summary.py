@@ -98,7 +98,7 @@ def test_two_boxes_are_measured_as_worked_out_by_hand(shown):
     # Of the final ring's 12 pixels, 2 at i = 4, 2 at i = 6 and 4 at i = 7 are not on the first one: 8 on each of three
     # slices, each as long as the square root of 2 mm2. Two slices were drawn.
     assert shown.value("Added path length, axial") == "34 mm"
-    assert shown.value("of it on drawn slices") == "23 mm"
+    assert shown.value("Of it, on drawn slices") == "23 mm"
     assert "they do not say how accurate either contour is" in " ".join(shown.text.split())
 
 
@@ -127,7 +127,7 @@ def test_image_model_programs_and_settings_are_said_by_hash_and_version(shown):
     assert shown.value("Model") == "nnU-Net"
     assert shown.value("Model, SHA-256") == "ab" * 32
     assert shown.value("Network for far slices, SHA-256") == "cd" * 32
-    assert shown.value("Programs at the edits") == "python 3.11.7, torch 2.9.1"
+    assert shown.value("Program torch") == "2.9.1"
     assert shown.value("Setting update.optimizer") == "lbfgs"
     assert shown.value("This extension").startswith("0.1.0, commit ")
 
@@ -255,7 +255,7 @@ def test_kept_slices_are_counted_and_are_drawn_slices():
     shown = page(replace(of, saved=saved))
 
     assert shown.value("Slices drawn before and kept") == "1"
-    assert shown.value("of it on drawn slices") == "11 mm"
+    assert shown.value("Of it, on drawn slices") == "11 mm"
     assert ["2", "yes", "8", "8", "0.500"] in shown.rows
 
 

@@ -70,11 +70,9 @@ itself not counted. Edits that were undone are left out.</p>
 {% if plane.changes %}
 {{ picture(plane.changes, "Voxels that each edit changed on each slice.") }}
 {% endif %}
-<details><summary>Every slice that was drawn or changed</summary>
-<p>Added and removed: voxels from the first to the final contour, the drawing counted. DSC: between
-both, on this slice.</p>
+<p>Every slice that was drawn or changed. Added and removed: voxels from the first to the final contour, the drawing
+counted. DSC: between both, on this slice.</p>
 {{ columns(plane.head, plane.rows) }}
-</details>
 </section>
 {% endif %}
 {% endfor %}
@@ -125,7 +123,7 @@ def _measure_rows(found: CaseMeasures) -> Rows:
         ("DSC", _known(found.dsc, "{:.3f}")),
         ("Hausdorff distance, 95 %", _known(found.hd95_mm, "{:.1f} mm")),
         (f"Added path length, {plane}", f"{found.added_path_mm:.0f} mm"),
-        ("of it on drawn slices", f"{found.added_path_drawn_mm:.0f} mm"),
+        ("Of it, on drawn slices", f"{found.added_path_drawn_mm:.0f} mm"),
     ]
 
 
@@ -215,10 +213,10 @@ def _origin_rows(case: Case) -> Rows:
         ("Model's label", saved.label),
         ("Model, SHA-256", saved.model_sha256),
         ("Network for far slices, SHA-256", saved.fusion_sha256 or "none"),
-        ("Images turned to", saved.orientation or "as the model says"),
+        ("Images turned to", saved.orientation or "as stored"),
         ("Computed on", saved.device),
         ("This extension", f"{__version__}, commit {commit()}"),
-        ("Programs at the edits", ", ".join(f"{name} {version}" for name, version in saved.versions.items())),
+        *((f"Program {name}", version) for name, version in saved.versions.items()),
         *((f"Setting {name}", value) for name, value in _flat(saved.settings)),
     ]
 

@@ -12,6 +12,7 @@ from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.image_hash import image_sha256
 from context_propagation.core.image.own_grid import OwnMask
+from context_propagation.core.long_imports import long_imports
 from context_propagation.core.session.saved_session import SavedSession
 from context_propagation.core.storage.whole_file import write_whole_text
 from context_propagation.files.self_contained_page import check_page_ending
@@ -60,7 +61,8 @@ def summary_operation(
         saved.require_image(image_sha256(volume))
         by_hand = saved.protected.mask if protected is None else protected | saved.protected.mask
         now, since = _as_now(saved, own)
-        page = case_summary(Case(volume, final.mask, now, by_hand, since, kind), title, progress, cancelled)
+        with long_imports():  # nothing may have been predicted yet
+            page = case_summary(Case(volume, final.mask, now, by_hand, since, kind), title, progress, cancelled)
         if cancelled():
             raise Cancelled
         write_whole_text(path, page)
