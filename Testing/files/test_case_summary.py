@@ -1,6 +1,7 @@
 """The page for the record; its figures worked out by hand on two boxes."""
 
 import base64
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -112,6 +113,21 @@ def test_every_edit_is_listed_with_its_time_plane_slice_reach_and_what_it_change
     assert shown.value("Slices drawn in them") == "2"
 
 
+@pytest.mark.parametrize(
+    ("made_at", "said"), [("2026-11-29T10:00:00", "2026-11-29 10:00:00 UTC"), ("", "not recorded")]
+)
+def test_a_time_without_zone_is_utc_and_none_is_said_to_be_missing(made_at, said, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    if hasattr(time, "tzset"):
+        time.tzset()
+    shown = page(case(edits=(drawn(2, made_at=made_at),)))
+    monkeypatch.undo()
+    if hasattr(time, "tzset"):
+        time.tzset()
+
+    assert next(row for row in shown.rows if len(row) == 8 and row[0] == "1")[1] == said
+
+
 def test_the_changes_per_slice_are_those_of_the_boxes_and_of_each_edit(shown):
     assert [row for row in shown.rows if len(row) == 7] == [
         ["Slice", "Drawn", "Added", "Removed", "DSC", "By edit 1", "By edit 2"],
@@ -159,6 +175,7 @@ def test_what_comes_from_outside_is_text_and_no_markup():
 def test_only_the_title_names_somebody(text):
     assert "Roe" not in without_pictures(text)
     assert "Case summary" in SummaryPage(text).text
+    assert "Case summary" in page(case(), title=" ").text
 
     shown = page(case(), title="Jane Roe, first plan")
     assert shown.text.count("Jane Roe, first plan") == 2  # what the browser calls it, and the heading

@@ -243,3 +243,14 @@ def test_it_tells_of_the_scene_as_it_was_when_it_was_asked_for(logic, case, redr
     operation.run()
 
     assert len(edits(shown(path))) == 1
+
+
+def test_while_the_image_is_being_cached_the_scene_s_record_is_told(logic, redraw, path):
+    redraw()
+    starting = logic.predict_operation()
+    starting.begin()
+
+    logic.summary(path)
+
+    starting.abandon()
+    assert len(edits(shown(path))) == 1

@@ -103,7 +103,7 @@ def case_page(
     """
     pictures = zip(measures.planes, contours, changes, strict=True)
     return self_contained_page(
-        title or TITLE,
+        title.strip() or TITLE,
         _BODY,
         written_at=_utc(datetime.now(timezone.utc)),
         measures=_measure_rows(measures),
@@ -171,9 +171,10 @@ def _between(propagations: Sequence[SavedPropagation]) -> str:
 
 
 def _time(done: SavedPropagation) -> datetime | None:
-    """When it was made; None where nobody knows."""
+    """When it was made, in UTC; None where nobody knows."""
     try:
-        return datetime.fromisoformat(done.made_at).astimezone(timezone.utc)
+        time = datetime.fromisoformat(done.made_at)
+        return time.replace(tzinfo=time.tzinfo or timezone.utc).astimezone(timezone.utc)
     except (ValueError, OverflowError):
         return None
 

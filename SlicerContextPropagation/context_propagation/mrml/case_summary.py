@@ -47,6 +47,8 @@ def summary_operation(
     """
     where = selection.segmentation_node, selection.segment_id, selection.volume_nodes[0]
     check_page_ending(path)
+    if not path.parent.is_dir():
+        raise UserInputError(f"'{path}' cannot be written, as its folder does not exist; choose another place")
     if not is_placed_as(saved.place, selection):
         raise UserInputError(f"{PLACED_OTHERWISE}; put them back, or predict anew")
     volume_of, final, own = deferred_source_volume(selection.volume_nodes), boxed_segment(*where), own_segment(*where)

@@ -374,12 +374,13 @@ class ContextPropagationLogic:
         Raises:
             UserInputError: The scene holds nothing of this segment, or see `mrml.case_summary`.
         """
-        if self._current.live is not None:
+        live = self._current.live
+        if live is not None:
             self.follow()
         selection, saved = self._require_selection(), self.saved_session()
         if saved is None:
             raise UserInputError("The scene holds no edits of this segment; predict first")
-        protected = None if self.session is None else self.session.protected
+        protected = None if live is None else live.session.protected
         return summary_operation(selection, saved, Path(path), title, self.loaded, protected)
 
     def save(self, path: str | Path) -> None:

@@ -143,7 +143,7 @@ def test_no_answer_writes_nothing_and_a_place_that_cannot_be_written_is_told(use
     user.ui.summaryTitle.text = "kept"
     user.click("summaryButton")
 
-    assert "Cannot write" in user.application.texts("error")[0]
+    assert "its folder does not exist" in user.application.texts("error")[0]
     assert user.ui.summaryTitle.text == "kept"
     assert sorted(tmp_path.rglob("page*")) == []
 
