@@ -40,7 +40,7 @@ ARROWS = {
         *("mrml/nodes", "mrml/writing"),
     ),
     "mrml": (*ENGINE, "files", "mrml/nodes", "mrml/writing", "mrml/session"),
-    "files": ("", "core", "core/image", "core/phantom"),
+    "files": ("", "core", "core/image", "core/phantom", "core/measures", "core/session"),
     "segmentations": ("core", "core/image", "files", "mrml/nodes", "mrml/writing"),
     "training": (*ENGINE, "files", "segmentations"),
     "training/base": (*ENGINE, "files", "segmentations", "training"),

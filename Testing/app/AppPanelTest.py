@@ -1,5 +1,8 @@
 """The module's panel: predict, redraw with the mouse, propagate, undo, redo, cancel, measure, suggest, plot."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import slicer
 
@@ -202,6 +205,24 @@ class AppPanelTest(PanelTestCase):
             self.assertIn("last messages:", report)
             self.assertIn("filled with the prediction", report)
             self.assertNotIn("Roe", report)
+
+    def test_a_case_summary_tells_what_was_done_and_no_name(self):
+        self.needs_packages("monai", "matplotlib", "jinja2")
+        self.predicted()
+        self.redrawn()
+        self.propagate()
+        with self.step("write the case summary"):
+            self.volume.SetName("Roe_Jane")
+            self.ui.measureSection.collapsed = False
+            self.assertTrue(self.ui.summaryButton.enabled)
+            page = Path(tempfile.mkdtemp()) / "case.html"
+            self.widget.panel.summary.write_to(page)  # as after the button "Case summary..." and its file dialog
+            wait()
+            text = page.read_text(encoding="utf-8")
+            self.assertIn("<td>axial</td><td>8</td>", text)
+            self.assertEqual(text.count("data:image/png;base64,"), 2)
+            self.assertNotIn("Roe", text)
+            self.eventually_in("case.html", lambda: self.ui.summaryLabel.text)
 
     def test_the_suggested_slice_is_shown_and_plotted(self):
         self.predicted()

@@ -334,6 +334,10 @@ def test_a_figure_of_unknown_format_is_refused(refused, propagate_arguments, tmp
     assert "end its name in .png" in refused(*propagate_arguments(figure=tmp_path / "out.bmp"))
 
 
+def test_a_summary_of_unknown_format_is_refused(refused, propagate_arguments, tmp_path):
+    assert "case.pdf' is no page" in refused(*propagate_arguments(summary=tmp_path / "case.pdf"))
+
+
 def test_an_output_does_not_replace_an_input(refused, propagate_arguments, files):
     before = files.edited.read_bytes()
     assert "choose another name" in refused(*propagate_arguments(output=files.edited))

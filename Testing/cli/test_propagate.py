@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from ball_images import EDITED_SLICE, ORIGIN, SPACING, ball_mask, edited_mask, sitk_image
 from context_propagation.cli.main import main
 from context_propagation.core.image.source_volume import SourceVolume, same_grid
+from summary_pages import SummaryPage
 
 pytestmark = pytest.mark.usefixtures("models_loaded_once")
 
@@ -34,6 +35,7 @@ def usual_result(files, tmp_path_factory):
     arguments = ["propagate", "--model", files.model, "--image", files.image, "--initial", files.initial]
     arguments += ["--edited", files.edited, "--output", folder / "out.nii.gz"]
     arguments += ["--report", folder / "report.json", "--figure", folder / "figure.png"]
+    arguments += ["--summary", folder / "case.html"]
     assert main([str(argument) for argument in arguments]) == 0
     return folder
 
@@ -52,13 +54,47 @@ def test_all_outputs_tell_of_one_propagation(files, usual_result):
     assert update["loss_after"] < update["loss_before"]
     assert update["stop_reason"]
     stages = {stage["name"]: stage for stage in report["stages"]}
-    assert list(stages) == ["load model", "read files", "set image", "propagate", "write segmentation", "draw figure"]
+    assert list(stages) == [
+        "load model",
+        "read files",
+        "set image",
+        "propagate",
+        "write segmentation",
+        "draw figure",
+        "write summary",
+    ]
     assert all(stage["seconds"] >= 0 and stage["peak_memory_mib"] > 10 for stage in stages.values())
     assert {"python", "torch", "numpy", "SimpleITK", "nnunetv2"} <= set(report["versions"])
     assert len(report["model_sha256"]) == 64
     assert "predicted to need" in report["messages"][0]
     assert (usual_result / "figure.png").read_bytes().startswith(b"\x89PNG")
-    assert sorted(path.name for path in usual_result.iterdir()) == ["figure.png", "out.nii.gz", "report.json"]
+    assert sorted(path.name for path in usual_result.iterdir()) == [
+        "case.html",
+        "figure.png",
+        "out.nii.gz",
+        "report.json",
+    ]
+
+
+def test_the_summary_tells_the_same_as_the_report_and_no_path(files, usual_result):
+    text = (usual_result / "case.html").read_text(encoding="utf-8")
+    shown, report = SummaryPage(text), json.loads((usual_result / "report.json").read_text())
+    changed = report["voxels_changed_per_slice"]
+    result = voxels(usual_result / "out.nii.gz").astype(bool)
+
+    (edit,) = [row for row in shown.rows if len(row) == 8 and row[0] == "1"]
+    assert edit[2:] == [
+        *("axial", str(EDITED_SLICE), report["scope"], str(sum(changed.values()))),
+        *(str(len(changed)), "0"),
+    ]
+    assert edit[1].endswith(" UTC")
+    assert {row[0]: row[5] for row in shown.rows if len(row) == 6 and row[5] not in ("0", "By edit 1")} == {
+        index: str(count) for index, count in changed.items()
+    }
+    assert shown.value("Voxels added, removed") == f"{(result & ~ball_mask()).sum()}, {(ball_mask() & ~result).sum()}"
+    assert shown.value("Model, SHA-256") == report["model_sha256"]
+    assert shown.value("Model") == "nnU-Net"
+    assert not [part for part in (str(files.folder), files.image.name, "edited.nii") if part in text]
 
 
 def test_seg_nrrd_in_and_out_keeps_other_segments_names_and_colours(

@@ -44,7 +44,7 @@ def test_the_same_patient_gives_the_same_picture_however_the_array_lies(orientat
     assert content.image.shape == (16 + 7 - 3, 15 + 10, 60 - 20)
     assert content.image[0, 0, 0] == 20 + 100 * 0 + 10000 * 3
     assert content.spacing_kji_mm == pytest.approx((3.0, 2.0, 1.0))
-    assert (content.edit_axis, content.edited, content.names) == (0, (9,), (index,))
+    assert (content.edit_axis, content.edited, content.shown) == (0, (9,), index)
     assert content.centre[0] == 9
     assert content.before[9, 5:15, 20:30].all()
     assert not content.after[9].any()

@@ -34,10 +34,13 @@ from context_propagation.core.provenance import installed_versions
 from context_propagation.core.session.drawing_profile import DrawingProfile, model_key, read_profile, write_profile
 from context_propagation.core.session.ready_image import predicted_target, ready_image
 from context_propagation.core.session.session import Session
-from context_propagation.core.session.session_file import restore_session, save_session
+from context_propagation.core.session.session_file import restore_session, save_session, saved_session
 from context_propagation.core.session.session_settings import PropagationResult, SessionSettings
+from context_propagation.files.case_measures import Case
+from context_propagation.files.case_summary import case_summary
 from context_propagation.files.figure import check_figure_ending, write_figure
 from context_propagation.files.segmentation import Propagated, ReadSegmentation, Wanted
+from context_propagation.files.self_contained_page import check_page_ending
 from context_propagation.segmentations.losses import refuse_losses
 from context_propagation.segmentations.segmentation_files import (
     check_segmentation_ending,
@@ -67,6 +70,7 @@ class PropagateRequest:
         session: A saved session to go on from; level and optimizer are then its own.
         save_session: Where the session goes.
         report: Where the JSON report goes.
+        summary: Where the case summary goes, a page.
         figure: Where the figure goes.
         device: "auto", "cpu", "cuda" or "mps".
         trust_bundle: Whether a MONAI bundle's own expressions may run.
@@ -93,6 +97,7 @@ class PropagateRequest:
     session: Path | None = None
     save_session: Path | None = None
     report: Path | None = None
+    summary: Path | None = None
     figure: Path | None = None
     device: str = "auto"
     trust_bundle: bool = False
@@ -139,6 +144,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="remember how this case was drawn, for predict --profile",
     )
     add("--report", type=Path, metavar="OUT.json", help="what was done, as JSON")
+    add("--summary", type=Path, metavar="OUT.html", help="a page for the record: contours, edits, changes, hashes")
     add("--figure", type=Path, metavar="OUT.png", help="three planes, before and after")
 
 
@@ -197,11 +203,16 @@ def propagate(request: PropagateRequest) -> str:
     if request.figure is not None:
         check_figure_ending(request.figure)
     check_report_ending(request.report)
+    if request.summary is not None:
+        check_page_ending(request.summary)
     check_session_ending(request.save_session)
     check_profile_ending(request.profile)
     check_not_an_image(request.output)
     inputs = [*request.image, request.initial, request.edited, *([request.session] if request.session else [])]
-    destinations = [request.output, request.report, request.figure, request.save_session, request.profile]
+    destinations = [
+        *(request.output, request.report, request.summary, request.figure),
+        *(request.save_session, request.profile),
+    ]
     meter = StageMeter()
     with OutputFiles(destinations, inputs, request.model) as outputs, progress_bars() as progress:
         with meter.stage("load model"):
@@ -223,6 +234,10 @@ def propagate(request: PropagateRequest) -> str:
         if request.figure is not None:
             with meter.stage("draw figure"):
                 write_figure(outputs.staged(request.figure), case.volume, case.initial, result.segmentation, case.edits)
+        if request.summary is not None:
+            with meter.stage("write summary"):
+                page = case_summary(_case_of(session, loaded), progress=progress)
+                outputs.staged(request.summary).write_text(page, encoding="utf-8")
         if request.report is not None:
             report = _report(loaded, session.settings, case, result, refused, meter)
             write_report(outputs.staged(request.report), report)
@@ -340,6 +355,12 @@ def _report(
             "device": str(loaded.model.device),
         },
     )
+
+
+def _case_of(session: Session, loaded: LoadedModel) -> Case:
+    """What the summary is of: all edits of the session, those before too."""
+    saved = saved_session(session)
+    return Case(session.volume, session.segmentation, saved, session.protected, model_kind=loaded.description.kind)
 
 
 def _summary(request: PropagateRequest, case: _Case, result: PropagationResult, refused: int) -> str:

@@ -15,6 +15,7 @@ from context_propagation.files.dicom_seg import SEGMENTATION_STORAGE
 from context_propagation.files.dicom_series import DICOM_SEG
 from context_propagation.files.native_messages import native_messages_hidden
 from context_propagation.files.rtstruct_reading import RT_STRUCTURE_SET_STORAGE
+from context_propagation.files.self_contained_page import PAGE_MARK
 
 REPORT_KEYS = {"stages", "versions", "settings"}
 """What every report of a command has."""
@@ -45,10 +46,6 @@ VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha")
 
 
 HDF5 = b"\x89HDF"
-
-
-PAGE_MARK = "made by context-propagation tables"
-"""What a page's first lines say."""
 
 
 def check_replaceable(path: Path) -> None:

@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 
 from context_propagation.cli.output_files import OutputFiles
-from context_propagation.cli.replaced_files import PAGE_MARK
-from context_propagation.core.errors import UserInputError
 from context_propagation.evaluation.html_page import html_page
+from context_propagation.files.self_contained_page import check_page_ending
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,9 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(results: Path, output: Path) -> str:
     """Run with the parsed arguments; returns what to print."""
-    if output.suffix.lower() != ".html":
-        raise UserInputError(f"--output '{output}' is no page; end its name in .html")
+    check_page_ending(output)
     with OutputFiles([output]) as files:
-        files.staged(output).write_text(html_page(results, PAGE_MARK), encoding="utf-8")
+        files.staged(output).write_text(html_page(results), encoding="utf-8")
         files.publish()
     return f"{output}: open it in a browser"

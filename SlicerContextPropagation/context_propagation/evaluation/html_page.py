@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
+from context_propagation.files.self_contained_page import self_contained_page
 
 FIGURES = (
     ("best-fold*.png", "Best case: the largest gain from one edit of the largest slice (Fig. 4, 5)"),
@@ -23,23 +24,45 @@ FIGURES = (
 """Pictures of a protocol's folder, and what they are; figures of the paper by its numbers."""
 
 
-STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 72em; margin: 2em auto; padding: 0 1em; color: #222 }
-table { border-collapse: collapse; margin: 1em 0; font-size: 13px; font-variant-numeric: tabular-nums }
-td, th { border-bottom: 1px solid #ddd; padding: .25em .6em; text-align: left; white-space: nowrap }
-tr:hover { background: #f4f4f4 }
-section { overflow-x: auto; border-top: 3px solid #888; margin-top: 3em }
-img { max-width: 100% }
-figcaption { font-size: 13px; color: #555 }
+_BODY = """<h1>Evaluation</h1>
+<ul>
+{% for protocol in protocols %}
+<li><a href="#{{ protocol.id }}">{{ protocol.name }}</a></li>
+{% endfor %}
+</ul>
+{% for protocol in protocols %}
+<section id="{{ protocol.id }}">
+{{ protocol.tables }}
+{% for png, caption in protocol.figures %}
+{{ picture(png, caption) }}
+{% endfor %}
+</section>
+{% endfor %}
 """
 
 
-def html_page(results: Path, made_by: str) -> str:
+@dataclass(frozen=True)
+class _Protocol:
+    """A protocol's part of the page.
+
+    Attributes:
+        id: Its folder's name.
+        name: Its own name.
+        tables: Its summary.md, as markup.
+        figures: PNG and caption of each picture.
+    """
+
+    id: str
+    name: str
+    tables: Any
+    figures: tuple[tuple[bytes, str], ...]
+
+
+def html_page(results: Path) -> str:
     """The page of a folder that holds a folder for each protocol, as `evaluate` writes it.
 
     Args:
         results: The folder.
-        made_by: What the page says in its first lines.
 
     Raises:
         UserInputError: There is no protocol's folder in it, or its summary cannot be read.
@@ -51,16 +74,8 @@ def html_page(results: Path, made_by: str) -> str:
             f"'{results}' holds no folder with a summary.json; give the folder that holds the outputs of evaluate"
         )
     names = {folder: _protocol_name(folder) for folder in folders}
-    links = "\n".join(
-        f'<li><a href="#{html.escape(folder.name)}">{html.escape(name)}</a></li>' for folder, name in names.items()
-    )
-    sections = "\n".join(_section(folder) for folder in folders)
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="generator" content="{html.escape(made_by)}">'
-        f"<title>Evaluation</title><style>{STYLE}</style></head>\n<body>\n<h1>Evaluation</h1>\n"
-        f"<ul>\n{links}\n</ul>\n{sections}\n</body></html>\n"
-    )
+    protocols = [_Protocol(folder.name, names[folder], _tables(folder), tuple(_figures(folder))) for folder in folders]
+    return self_contained_page("Evaluation", _BODY, protocols=protocols)
 
 
 def _protocol_name(folder: Path) -> str:
@@ -72,22 +87,16 @@ def _protocol_name(folder: Path) -> str:
         ) from error
 
 
-def _section(folder: Path) -> str:
-    """The protocol's summary.md, and its pictures inside the page."""
+def _tables(folder: Path) -> Any:
     markdown = require("markdown_it", extra="evaluation").MarkdownIt("commonmark", {"html": False}).enable("table")
     try:
         tables = markdown.render((folder / "summary.md").read_text(encoding="utf-8"))
     except OSError as error:
         raise UserInputError(f"Cannot read '{folder / 'summary.md'}'; evaluate the protocol again") from error
-    figures = "\n".join(_figures(folder))
-    return f'<section id="{html.escape(folder.name)}">\n{tables}\n{figures}\n</section>'
+    return require("markupsafe", extra="cli").Markup(tables)
 
 
-def _figures(folder: Path) -> Iterator[str]:
+def _figures(folder: Path) -> Iterator[tuple[bytes, str]]:
     for pattern, caption in FIGURES:
         for path in sorted(folder.glob(pattern)):
-            data = base64.b64encode(path.read_bytes()).decode()
-            text = html.escape(f"{caption}: {path.name}")
-            yield (
-                f'<figure><img alt="{text}" src="data:image/png;base64,{data}"><figcaption>{text}</figcaption></figure>'
-            )
+            yield path.read_bytes(), f"{caption}: {path.name}"

@@ -1,1 +1,1 @@
-"""Images, structure sets and pictures on disk, without Slicer."""
+"""Images, structure sets, pictures and case summaries on disk, without Slicer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,9 @@ ENDINGS = (".png", ".pdf", ".svg", ".jpg")
 
 
 MARGIN_MM = 20.0
+
+
+DPI = 120
 
 
 BEFORE_COLOR, AFTER_COLOR, EDIT_COLOR, TRUTH_COLOR = "gold", "orangered", "deepskyblue", "white"
@@ -43,7 +47,7 @@ class FigureContent:
         spacing_kji_mm: Of these arrays.
         edit_axis: The array axis that edited slices are perpendicular to.
         edited: Indices of the edited slices in these arrays.
-        names: The edited slices' indices in the volume's own array.
+        shown: Index in the volume's own array of the slice to show along that axis.
         centre: Index of the slice to show along each axis.
         truth: bool `[K, J, I]`, the ground truth where it is known.
     """
@@ -54,7 +58,7 @@ class FigureContent:
     spacing_kji_mm: tuple[float, float, float]
     edit_axis: int
     edited: tuple[int, ...]
-    names: tuple[int, ...]
+    shown: int
     centre: tuple[int, int, int]
     truth: np.ndarray | None = None
 
@@ -90,15 +94,31 @@ def write_figure(
         truth: bool `[K, J, I]`, drawn dotted in white where it is known.
     """
     content = figure_content(volume, before, after, edits, truth)
+    drawn_figure(content, ("before", "after")).savefig(path, dpi=DPI, facecolor="black")
+
+
+def drawn_figure(content: FigureContent, titles: tuple[str, str]) -> Any:
+    """The picture as matplotlib's `Figure`.
+
+    Args:
+        content: What is shown.
+        titles: Of the upper row, the mask before, and of the lower one.
+    """
     figure = require("matplotlib.figure", extra="cli").Figure(figsize=(10.5, 7.2), facecolor="black")
     axes = figure.subplots(2, 3)
-    for row, (title, mask, color) in enumerate(
-        (("before", content.before, BEFORE_COLOR), ("after", content.after, AFTER_COLOR))
-    ):
+    rows = zip(titles, (content.before, content.after), (BEFORE_COLOR, AFTER_COLOR), strict=True)
+    for row, (title, mask, color) in enumerate(rows):
         for column, axis in enumerate(SHOWN_AXES):
             _draw(axes[row, column], content, axis, mask, color, title)
     figure.tight_layout()
-    figure.savefig(path, dpi=120, facecolor="black")
+    return figure
+
+
+def png_of(figure: Any) -> bytes:
+    """A figure of matplotlib as a PNG that says nothing but what it shows."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=DPI, facecolor=figure.get_facecolor(), metadata={"Software": None})
+    return stream.getvalue()
 
 
 def write_steps_figure(
@@ -125,7 +145,7 @@ def write_steps_figure(
     figure = require("matplotlib.figure", extra="cli").Figure(figsize=(3 * len(masks), 6.4), facecolor="black")
     panels = figure.subplots(2, len(masks), squeeze=False)
     for number, (mask, title) in enumerate(zip(masks, titles, strict=True)):
-        seen = replace(content, edited=content.edited[:number], names=content.names[:number])
+        seen = replace(content, edited=content.edited[:number])
         for row, axis in enumerate(across):
             color = AFTER_COLOR if number else BEFORE_COLOR
             _draw(panels[row, number], seen, axis, view.cut(mask), color, title)
@@ -139,9 +159,20 @@ def figure_content(
     after: np.ndarray,
     edits: Sequence[SliceEdit],
     truth: np.ndarray | None = None,
+    shown: tuple[int, int] | None = None,
 ) -> FigureContent:
-    """Turn the arrays to LPS and cut them to the masks with a margin."""
-    return _View.around(volume, before | after, edits).content(volume, before, after, truth)
+    """Turn the arrays to LPS and cut them to the masks with a margin.
+
+    Args:
+        volume: The image; its first channel is shown.
+        before: bool `[K, J, I]`.
+        after: bool `[K, J, I]`.
+        edits: Slices of one axis, which are marked; there may be none where `shown` is given.
+        truth: bool `[K, J, I]`, where it is known.
+        shown: Axis and index of the slice to show, of the edits' axis; by default the middle one of the edits. The
+            other two planes run through the middle of the masks in it.
+    """
+    return _View.around(volume, before | after, edits, shown).content(volume, before, after, truth)
 
 
 @dataclass(frozen=True)
@@ -154,7 +185,7 @@ class _View:
         spacing_kji_mm: Of these.
         edit_axis: The array axis that edited slices are perpendicular to.
         edited: Indices of the edited slices in the turned arrays.
-        names: The same in the volume's own array.
+        shown: Index in the volume's own array of the slice to show along that axis.
         centre: Index of the slice to show along each axis.
     """
 
@@ -163,20 +194,27 @@ class _View:
     spacing_kji_mm: tuple[float, float, float]
     edit_axis: int
     edited: tuple[int, ...]
-    names: tuple[int, ...]
+    shown: int
     centre: list[int]
 
     @classmethod
-    def around(cls, volume: SourceVolume, shown: np.ndarray, edits: Sequence[SliceEdit]) -> _View:
-        """Around a mask, bool `[K, J, I]`, and the edited slices."""
+    def around(
+        cls,
+        volume: SourceVolume,
+        mask: np.ndarray,
+        edits: Sequence[SliceEdit],
+        shown: tuple[int, int] | None = None,
+    ) -> _View:
+        """Around a mask, bool `[K, J, I]`, the edited slices and the one to show."""
         turn = axes_towards(volume, "LPS")
         k, j, i = turn.per_axis(volume.spacing_kji_mm)
-        names = tuple(edit.index for edit in edits)
-        edit_axis, edited = turn.slices(edits[0].axis, names, volume.shape_kji[edits[0].axis])
-        turned = turn.apply(shown)
-        box = _box_with_margin(turned, (k, j, i), edit_axis, edited)
-        centre = [int(c) for c in _centre_of(turned, edit_axis, edited[len(edited) // 2])]
-        return cls(turn, box, (k, j, i), edit_axis, edited, names, centre)
+        middle = edits[len(edits) // 2] if shown is None else None
+        axis, index = shown if middle is None else (middle.axis, middle.index)
+        edit_axis, (at, *edited) = turn.slices(axis, [index, *(edit.index for edit in edits)], volume.shape_kji[axis])
+        turned = turn.apply(mask)
+        box = _box_with_margin(turned, (k, j, i), edit_axis, [at, *edited])
+        centre = [int(c) for c in _centre_of(turned, edit_axis, at)]
+        return cls(turn, box, (k, j, i), edit_axis, tuple(edited), index, centre)
 
     def cut(self, array: np.ndarray) -> np.ndarray:
         """The part that is shown."""
@@ -195,20 +233,20 @@ class _View:
             spacing_kji_mm=self.spacing_kji_mm,
             edit_axis=self.edit_axis,
             edited=tuple(index - starts[self.edit_axis] for index in self.edited),
-            names=self.names,
+            shown=self.shown,
             centre=(k, j, i),
             truth=None if truth is None else self.cut(truth),
         )
 
 
-def _centre_of(mask: np.ndarray, edit_axis: int, edited: int) -> list[int]:
-    """The edited slice, and the middle of the mask in it (of the whole mask, or of the image, where that is empty)."""
-    inside = np.argwhere(mask.take([edited], edit_axis))
+def _centre_of(mask: np.ndarray, edit_axis: int, shown: int) -> list[int]:
+    """The slice to show, and the middle of the mask in it (of the whole mask, or of the image, where that is empty)."""
+    inside = np.argwhere(mask.take([shown], edit_axis))
     if not inside.size:
         inside = np.argwhere(mask)
     middle = np.median(inside, axis=0) if inside.size else (np.array(mask.shape) - 1) / 2
     centre = [round(float(x)) for x in middle]
-    centre[edit_axis] = edited
+    centre[edit_axis] = shown
     return centre
 
 
@@ -251,15 +289,16 @@ def _draw(axes: Any, content: FigureContent, axis: int, mask: np.ndarray, color:
             axes.axhline(edited, color=EDIT_COLOR, linewidth=0.8, linestyle="dashed")
         elif columns == content.edit_axis:
             axes.axvline(edited, color=EDIT_COLOR, linewidth=0.8, linestyle="dashed")
-    axes.set_title(f"{PLANES_KJI[axis]}, {title}{_edit_name(content, axis)}", color="white", fontsize=9)
+    axes.set_title(f"{PLANES_KJI[axis]}, {title}{_slice_name(content, axis)}", color="white", fontsize=9)
     axes.set_axis_off()
     _mark_sides(axes, axis)
 
 
-def _edit_name(content: FigureContent, axis: int) -> str:
+def _slice_name(content: FigureContent, axis: int) -> str:
     if axis != content.edit_axis:
         return ""
-    return f" (edited slice {content.names[content.edited.index(content.centre[axis])]})"
+    edited = "edited " if content.centre[axis] in content.edited else ""
+    return f" ({edited}slice {content.shown})"
 
 
 def _outline(axes: Any, mask: np.ndarray, color: str, style: str) -> None:

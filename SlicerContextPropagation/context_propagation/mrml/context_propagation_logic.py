@@ -18,6 +18,7 @@ from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import axis_of_plane
 from context_propagation.core.session.saved_session import SavedPropagation, SavedSession
+from context_propagation.mrml.case_summary import summary_operation
 from context_propagation.mrml.measurements import Measurements, Reference, measurement_operation
 from context_propagation.mrml.model_loading import loading_operation
 from context_propagation.mrml.nodes.scenes import prepare_scene
@@ -393,6 +394,34 @@ class ContextPropagationLogic:
         return measurement_operation(
             selection.segmentation_node, selection.segment_id, selection.volume_nodes[0], reference
         )
+
+    def summary(self, path: str | Path, title: str = "") -> Path:
+        """`summary_operation`, run here."""
+        return self.summary_operation(path, title).run()
+
+    def summary_operation(self, path: str | Path, title: str = "") -> Operation[Path]:
+        """Write one HTML page about the case: contours, edits, changes, measures, hashes and versions.
+
+        What the scene holds of earlier edits is enough; it needs no session. Nothing but the title names a patient.
+
+        Args:
+            path: The page; its name ends in .html.
+            title: What you call the case.
+
+        Returns:
+            An operation that gives the path.
+
+        Raises:
+            UserInputError: The scene holds nothing of this segment, or see `mrml.case_summary`.
+        """
+        live = self._current.live
+        if live is not None:
+            self.follow()
+        selection, saved = self._require_selection(), self.saved_session()
+        if saved is None:
+            raise UserInputError("The scene holds no edits of this segment; predict first")
+        protected = None if live is None else live.session.protected
+        return summary_operation(selection, saved, Path(path), title, self.loaded, protected)
 
     def save(self, path: str | Path) -> None:
         """Save the segmentation, all segments of it, to a `.seg.nrrd` file."""

@@ -5,6 +5,7 @@ import json
 import signal
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime, timezone
 
 import numpy as np
 import pytest
@@ -104,6 +105,25 @@ def file(text, tmp_path):
     path = tmp_path / "case.session.json"
     path.write_text(text, "utf-8")
     return path
+
+
+def test_it_says_when_each_edit_was_made_and_what_it_changed_also_after_it_was_restored(file, model, worked, tmp_path):
+    def said(path):
+        return [(one["made_at"], one["changed_per_slice"]) for one in json.loads(path.read_text())["propagations"]]
+
+    content = json.loads(file.read_text())
+    assert all(datetime.fromisoformat(time).tzinfo == timezone.utc for time, _ in said(file))
+    first, _ = worked.done
+    flipped = np.zeros(SHAPE, bool)
+    flipped.reshape(-1)[first.flipped] = True
+    counts = {str(k): int(n) for k, n in enumerate(flipped.sum(axis=(1, 2))) if n and k not in (8, 9)}
+    assert said(file)[0][1] == counts != {}
+
+    for one, time in zip(content["propagations"], ("2026-11-29T10:00:00+00:00", ""), strict=True):
+        one["made_at"] = time
+    file.write_text(json.dumps(content))
+    save_session(restore_session(file, model, an_image()), tmp_path / "again.session.json")
+    assert [time for time, _ in said(tmp_path / "again.session.json")] == ["2026-11-29T10:00:00+00:00", ""]
 
 
 def records_as_lists(records):

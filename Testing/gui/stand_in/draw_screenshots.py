@@ -15,6 +15,7 @@ from stand_in_slicer import Application
 SHIPPED = Path(__file__).parents[3] / "SlicerContextPropagation"
 WIDTH = 540
 """Of the pictures of widgets: a usual one of Slicer's module panel."""
+PAGE_WIDTH = 1300
 
 
 class Session:
@@ -81,6 +82,7 @@ def draw_module_panel(session, folder):
     session.wait()
     draw_widget(widget.parent, folder / "module-panel.png")
     draw_first_edit(session, index, before, truth, folder / "first-edit.png")
+    draw_case_summary(session, folder / "case-summary.png")
     widget.cleanup()
 
 
@@ -92,6 +94,25 @@ def draw_first_edit(session, index, before, truth, path):
 
     volume = deferred_source_volume([session.volume])()
     write_figure(path, volume, before, session.logic.segment_mask(), [SliceEdit(0, index, truth[index])], truth)
+
+
+def draw_case_summary(session, path):
+    """The page as Qt's own view of rich text shows it, which is plainer than a browser."""
+    from PySide6.QtCore import Qt
+    from PySide6.QtGui import QImage, QPainter, QTextDocument
+
+    with tempfile.TemporaryDirectory() as folder:
+        text = session.logic.summary(Path(folder) / "case.html", title="Phantom").read_text(encoding="utf-8")
+    document = QTextDocument()
+    document.setDefaultStyleSheet("h1, h2, p, td, th { font-size: 12px }")
+    document.setHtml(text)
+    document.setTextWidth(PAGE_WIDTH)
+    picture = QImage(document.size().toSize(), QImage.Format.Format_RGB32)
+    picture.fill(0xFFFFFFFF)
+    painter = QPainter(picture)
+    document.drawContents(painter)
+    painter.end()
+    picture.scaledToWidth(WIDTH * 3 // 2, Qt.TransformationMode.SmoothTransformation).save(str(path))
 
 
 def draw_widget(widget, path):

@@ -9,7 +9,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import NO_VOXELS
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.propagation.composition import EditRecord
-from context_propagation.core.session.step import Step
+from context_propagation.core.session.step import Step, now_utc
 
 
 def unclaimed(records: Sequence[EditRecord], axis: int, indices: Sequence[int]) -> list[int]:
@@ -28,7 +28,7 @@ def unclaimed(records: Sequence[EditRecord], axis: int, indices: Sequence[int]) 
 
 def idle_step(records: tuple[EditRecord, ...]) -> Step:
     """A step that changes nothing, to confirm slices in."""
-    return Step((), records, records, NO_VOXELS, NO_VOXELS.astype(bool))
+    return Step((), records, records, NO_VOXELS, NO_VOXELS.astype(bool), now_utc())
 
 
 def confirming(step: Step, slices: Sequence[SliceEdit], neighbours: int) -> Step:

@@ -34,7 +34,7 @@ from context_propagation.core.propagation.general_far import FarNetworks
 from context_propagation.core.propagation.stray_voxels import CONTEXT_VOXELS, without_strays
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 from context_propagation.core.session.session_settings import PropagationResult
-from context_propagation.core.session.step import Step
+from context_propagation.core.session.step import Step, now_utc
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,8 @@ class Preview:
         written = result != masks.segmentation[place]
         earlier = (replace(record, strays=NO_VOXELS) for record in self.after[:-1])
         records = (*earlier, replace(self.record, strays=strays))
-        return Step(self.edits, self.before, records, _flat(written, box, shape), result[written]), box, changed
+        step = Step(self.edits, self.before, records, _flat(written, box, shape), result[written], now_utc())
+        return step, box, changed
 
     def _departed(self, box: Box) -> np.ndarray:
         """Bool, the box's shape: where strays were taken back before."""

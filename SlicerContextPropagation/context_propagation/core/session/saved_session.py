@@ -145,6 +145,11 @@ class SavedSession:
         return OwnSlices(frozenset().union(*(done.own_slices.places for done in self.propagations)))
 
     @property
+    def edited(self) -> tuple[SavedPropagation, ...]:
+        """The propagations of drawn slices: without those in which slices were only confirmed."""
+        return tuple(done for done in self.propagations if done.edits)
+
+    @property
     def drawings(self) -> list[SliceEdit]:
         """All slices that were drawn or confirmed, in their order."""
         return [*self.kept, *(edit for done in self.propagations for edit in done.slices)]
@@ -154,8 +159,7 @@ class SavedSession:
 
         That is `known`, unless the last propagation was undone meanwhile: where all voxels that it wrote are as drawn.
         """
-        propagated = [done for done in self.propagations if done.edits]
-        drawn = propagated[-1].drawn if propagated else None
+        drawn = self.edited[-1].drawn if self.edited else None
         if drawn is None:
             return self.known
         box = around(self.known.box, drawn.box)

@@ -22,7 +22,7 @@ from context_propagation.core.session.saved_session import SavedPropagation, Sav
 from context_propagation.core.session.saved_settings import read_settings
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.step import Step
-from context_propagation.core.storage.whole_file import whole_file
+from context_propagation.core.storage.whole_file import write_whole_text
 
 
 def save_session(session: Session, path: str | Path, model_path: str = "") -> None:
@@ -36,12 +36,7 @@ def save_session(session: Session, path: str | Path, model_path: str = "") -> No
     Raises:
         UserInputError: No image is set, or the file cannot be written.
     """
-    text = text_of(saved_session(session, model_path))
-    try:
-        with whole_file(path) as partial:
-            partial.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserInputError(f"Cannot write '{path}': {error.strerror or error}; choose another place") from error
+    write_whole_text(path, text_of(saved_session(session, model_path)))
 
 
 def restore_session(
@@ -104,7 +99,9 @@ def _saved_step(step: Step, shape_kji: tuple[int, int, int], scope: str) -> Save
     if step.rejected.size:
         points = np.stack(np.unravel_index(step.rejected, shape_kji), axis=1)
         rejected = BoxedMask.of_points(shape_kji, points)
-    return SavedPropagation(step.edits, scope=scope, confirmed=step.confirmed, rejected=rejected)
+    changed = step.changed_per_slice(shape_kji)
+    said = step.made_at, scope, changed
+    return SavedPropagation(step.edits, None, *said, confirmed=step.confirmed, rejected=rejected)
 
 
 def replay(
@@ -139,6 +136,7 @@ def replay(
 
 def _step_again(done: SavedPropagation, session: Session, progress: Progress, cancelled: CancelCheck) -> Step:
     step = session.preview(done.edits, progress, cancelled).step if done.edits else idle_step(session.records)
+    step = dataclasses.replace(step, made_at=done.made_at)
     if done.rejected is not None:
         step = step.rejecting(done.rejected.mask)
     return confirming(step, done.confirmed, session.settings.neighbours)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from context_propagation.core.errors import UserInputError
+
 PARTIAL, REPLACED = ".context-propagation-partial-", ".context-propagation-replaced-"
 """Put before a name, so that the ending, by which many writers choose the format, stays."""
 
@@ -37,6 +39,19 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def write_whole_text(path: str | Path, text: str) -> None:
+    """Write a text file that appears complete, or not at all.
+
+    Raises:
+        UserInputError: It cannot be written; an older one is as it was.
+    """
+    try:
+        with whole_file(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserInputError(f"Cannot write '{path}': {error.strerror or error}; choose another place") from error
 
 
 @contextmanager

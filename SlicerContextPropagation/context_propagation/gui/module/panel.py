@@ -14,6 +14,7 @@ from context_propagation.gui.module.measure_section import MeasureSection
 from context_propagation.gui.module.package_section import PackageSection
 from context_propagation.gui.module.problem_section import ProblemSection
 from context_propagation.gui.module.profile_section import ProfileSection
+from context_propagation.gui.module.summary_section import SummarySection
 from context_propagation.gui.work.shared import Shared
 from context_propagation.gui.work.timer import Timer
 from context_propagation.gui.work.worker import Job
@@ -36,6 +37,7 @@ class Panel:
         self.packages = PackageSection(ui, shared, self.update)
         self.edits = EditSection(ui, shared, self.inputs, self.update, lambda: self.packages.prevents_running())
         self.measures = MeasureSection(ui, shared, self.inputs)
+        self.summary = SummarySection(ui, shared, self.inputs)
         self.profile = ProfileSection(ui, shared, self.update)
         self.problems = ProblemSection(ui, shared, self.update)
         shared.runner.listeners.append(self._job_changed)
@@ -63,6 +65,7 @@ class Panel:
         self.inputs.update()
         self.edits.update()
         self.measures.update()
+        self.summary.update()
         self.profile.update()
         self.packages.update()
 

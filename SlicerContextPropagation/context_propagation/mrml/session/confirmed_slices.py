@@ -12,7 +12,7 @@ from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.drawings import slices_as_they_are
 from context_propagation.core.image.own_grid import OwnGrid
 from context_propagation.core.session.saved_session import SavedPropagation
-from context_propagation.mrml.session.pending_propagation import PendingPropagation, now_utc
+from context_propagation.mrml.session.pending_propagation import PendingPropagation
 from context_propagation.mrml.session.segment_step import SegmentStep
 
 if TYPE_CHECKING:
@@ -43,15 +43,16 @@ def confirmation(
         if not np.array_equal(before.mask, now.mask):
             raise UserInputError(f"Slice {now.index} was redrawn; propagate it, then it stays as it was drawn")
     slices, own_slices = as_known.edits, as_known.own_slices
+    step = confirming(idle_step(session.records), slices, session.settings.neighbours)
     return SegmentStep.of(
-        confirming(idle_step(session.records), slices, session.settings.neighbours),
+        step,
         known=known,
         drawn=known,
         propagated=known,
         drawing=as_known,
         written=None,
         in_editor=False,
-        saved=SavedPropagation((), known, now_utc(), own_slices=own_slices, confirmed=slices),
+        saved=SavedPropagation((), known, step.made_at, own_slices=own_slices, confirmed=slices),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,7 +78,7 @@ class PendingPropagation:
         return SavedPropagation(
             edits=self.edits,
             drawn=self.drawn,
-            made_at=now_utc(),
+            made_at=self.step.made_at,
             scope=result.scope,
             changed_per_slice=result.changed_per_slice,
             refused=report.refused,
@@ -87,8 +86,3 @@ class PendingPropagation:
             confirmed=self.step.confirmed,
             rejected=BoxedMask.of_points(result.changed.shape, rejected) if len(rejected) else None,
         )
-
-
-def now_utc() -> str:
-    """ISO 8601, to the second."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
