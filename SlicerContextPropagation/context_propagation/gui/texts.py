@@ -23,6 +23,7 @@ _WORDS = {
     "Predict": _("Predict"),
     "Propagate": _("Propagate"),
     "Replay edits": _("Replay edits"),
+    "Probability": _("Probability"),
     "Measure": _("Measure"),
     "Resample PET": _("Resample PET"),
     "Register PET": _("Register PET"),
