@@ -15,9 +15,9 @@ from context_propagation.core.session.saved_session import SavedSession
 from context_propagation.gui.module.input_section import InputSection
 from context_propagation.gui.module.segment_editor import open_segment_editor
 from context_propagation.gui.module.show_in_3d import ShowIn3D
-from context_propagation.gui.module.slice_views import jump_to_slice
 from context_propagation.gui.said import Said
 from context_propagation.gui.segmentation_watch import SegmentationWatch, is_there, segment_content
+from context_propagation.gui.slice_views import jump_to_slice
 from context_propagation.gui.start_questions import asked
 from context_propagation.gui.texts import PLANES, memory_text, plane_choices, progress_words, translated
 from context_propagation.gui.work.busy_cursor import busy_cursor

@@ -1,0 +1,137 @@
+"""A strip that shows all slices at a glance, above a slider that goes through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import qt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from context_propagation.gui.module.strip_colours import Colour, strip_colours
+from context_propagation.gui.segmentation_watch import GatheredEvents
+from context_propagation.gui.slice_views import jump_to_slice, shown_slice, slice_nodes
+from context_propagation.gui.work.visibility import set_visible
+from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Something that was done to slices.
+
+    Attributes:
+        said: For the legend.
+        colour: Of these slices.
+        slices: Gives their indices along an array axis.
+    """
+
+    said: str
+    colour: Colour
+    slices: Callable[[ContextPropagationLogic, int], set[int]]
+
+
+def _changed(logic: ContextPropagationLogic, axis: int) -> set[int]:
+    return {index for done in logic.history if done.edits[0].axis == axis for index in done.changed_per_slice}
+
+
+def _drawn(logic: ContextPropagationLogic, axis: int) -> set[int]:
+    edits = [*logic.kept, *(edit for done in logic.history for edit in done.edits)]
+    return {edit.index for edit in edits if edit.axis == axis}
+
+
+KINDS = (
+    Kind(_("orange: changed by a propagation"), (230, 159, 0), _changed),
+    Kind(_("blue: drawn"), (0, 114, 178), _drawn),
+)
+"""A later one lies over those before it. The colours differ also for those who do not tell red from green."""
+
+
+ABOVE_PIXELS, BELOW_PIXELS = 10, 8
+
+
+LEAST_PIXELS = 800
+"""Wide enough that it is not blurred when it is fitted to the panel."""
+
+
+class SliceStrip:
+    """A label with the picture, and the slider below it.
+
+    Args:
+        label: Shows the strip.
+        slider: Moves the slice views, and follows them.
+        logic: Knows doubt and edits.
+    """
+
+    def __init__(self, label: Any, slider: Any, logic: ContextPropagationLogic) -> None:
+        self._label, self._slider, self._logic = label, slider, logic
+        self._seen: Any = None
+        self._views: list[slicer.vtkMRMLSliceNode] = []
+        self._events = GatheredEvents(self._follow_views)
+        legend = [_("Above: how undecided the model is, from dark (sure) to bright."), _("Below:")]
+        label.toolTip = "\n".join([*legend, *(kind.said for kind in KINDS)])
+        slider.connect("valueChanged(int)", self._moved)
+
+    def update(self, there: bool) -> None:
+        """Show the session as it is now.
+
+        Args:
+            there: Whether there is a session, its volume and segment in the scene, and the panel is shown.
+        """
+        doubt = self._logic.doubt if there else None
+        set_visible(doubt is not None, self._label, self._slider)
+        if doubt is None:
+            self._events.stop()
+            self._views, self._seen = [], None
+            return
+        kinds = [(kind.colour, kind.slices(self._logic, doubt.axis)) for kind in KINDS]
+        if self._seen is None or self._seen[0] is not doubt or self._seen[1] != kinds:
+            self._seen = doubt, kinds
+            self._label.setPixmap(_pixmap(strip_colours(doubt.per_slice_mm2, kinds)))
+        views = list(slice_nodes())
+        if views != self._views:
+            self._events.stop()
+            self._views = views
+            for node in views:
+                self._events.observe(node, vtk.vtkCommand.ModifiedEvent)
+        self._follow_views()
+
+    def close(self) -> None:
+        """Follow nothing, for good."""
+        self._views = []
+        self._events.close()
+
+    def _follow_views(self) -> None:
+        doubt, selection = self._logic.doubt, self._logic.selection
+        if doubt is None or selection is None or selection.volume_nodes[0].GetScene() is None:
+            return
+        shown = shown_slice(selection.volume_nodes[0], doubt.axis)
+        blocked = self._slider.blockSignals(True)
+        self._slider.setRange(0, len(doubt.per_slice_mm2) - 1)
+        if shown is not None:
+            self._slider.setValue(shown)
+        self._slider.blockSignals(blocked)
+
+    def _moved(self, index: int) -> None:
+        doubt, selection = self._logic.doubt, self._logic.selection
+        if doubt is not None and selection is not None and selection.volume_nodes[0].GetScene() is not None:
+            jump_to_slice(selection.volume_nodes[0], doubt.axis, index)
+
+
+def _pixmap(colours: np.ndarray) -> Any:
+    """The strip as Qt shows it: `[2, slices, 3]`, each slice as wide as the others."""
+    slices = colours.shape[1]
+    image = qt.QImage(slices, 2, qt.QImage.Format_RGB32)
+    for row, line in enumerate(colours.tolist()):
+        for column, (red, green, blue) in enumerate(line):
+            image.setPixel(column, row, 65536 * red + 256 * green + blue)
+    width = slices * -(-LEAST_PIXELS // slices)
+    picture = qt.QPixmap(width, ABOVE_PIXELS + BELOW_PIXELS)
+    painter = qt.QPainter(picture)
+    painter.drawImage(qt.QRect(0, 0, width, ABOVE_PIXELS), image, qt.QRect(0, 0, slices, 1))
+    painter.drawImage(qt.QRect(0, ABOVE_PIXELS, width, BELOW_PIXELS), image, qt.QRect(0, 1, slices, 1))
+    painter.end()
+    return picture

@@ -1,0 +1,59 @@
+"""Which slice of a volume Slicer's slice views show, and moving them to another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import slicer
+
+from context_propagation.mrml.nodes.volume_nodes import volume_shape_kji
+from context_propagation.mrml.nodes.world_matrices import to_numpy, volume_ijk_to_world
+
+
+def jump_to_slice(volume_node: slicer.vtkMRMLScalarVolumeNode, axis: int, index: int) -> None:
+    """Show a slice in all slice views: its centre, each view keeping its orientation.
+
+    Args:
+        volume_node: The volume.
+        axis: Array axis (0: k, 1: j, 2: i) that the slice is perpendicular to.
+        index: Of the slice.
+    """
+    centre_kji = [(size - 1) / 2 for size in volume_shape_kji(volume_node)]
+    centre_kji[axis] = index
+    ras = volume_ijk_to_world(volume_node) @ np.array([*centre_kji[::-1], 1.0])
+    for slice_node in slice_nodes():
+        slice_node.JumpSliceByCentering(*ras[:3])
+
+
+def shown_slice(volume_node: slicer.vtkMRMLScalarVolumeNode, axis: int) -> int | None:
+    """The slice of a volume that a slice view shows.
+
+    Args:
+        volume_node: The volume.
+        axis: Array axis that the slice is perpendicular to.
+
+    Returns:
+        Its index; of several views, the first that is in the layout. None where no view is along such slices, or is
+        beside the volume.
+    """
+    world_to_ijk = np.linalg.inv(volume_ijk_to_world(volume_node))
+    found = [node for node in slice_nodes() if _is_along(node, world_to_ijk[2 - axis, :3])]
+    for node in sorted(found, key=lambda one: not one.IsMappedInLayout()):
+        index = int(np.floor(world_to_ijk[2 - axis] @ to_numpy(node.GetSliceToRAS())[:, 3] + 0.5))
+        if 0 <= index < volume_shape_kji(volume_node)[axis]:
+            return index
+    return None
+
+
+def slice_nodes() -> Iterator[slicer.vtkMRMLSliceNode]:
+    """Of all slice views, in the layout or not."""
+    kind = "vtkMRMLSliceNode"
+    scene = slicer.mrmlScene
+    return (scene.GetNthNodeByClass(number, kind) for number in range(scene.GetNumberOfNodesByClass(kind)))
+
+
+def _is_along(slice_node: slicer.vtkMRMLSliceNode, across: np.ndarray) -> bool:
+    """Whether a view's plane lies in the slices that have a normal, up to some 8 degrees."""
+    normal = to_numpy(slice_node.GetSliceToRAS())[:3, 2]
+    return abs(normal @ across) > 0.99 * float(np.linalg.norm(normal) * np.linalg.norm(across))
