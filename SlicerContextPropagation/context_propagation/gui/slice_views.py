@@ -46,6 +46,12 @@ def shown_slice(volume_node: slicer.vtkMRMLScalarVolumeNode, axis: int) -> int |
     return None
 
 
+def has_planes(volume_node: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    """Whether the slices of a volume are flat: no transform bends them."""
+    transform = volume_node.GetParentTransformNode()
+    return transform is None or bool(transform.IsTransformToWorldLinear())
+
+
 def slice_nodes() -> Iterator[slicer.vtkMRMLSliceNode]:
     """Of all slice views, in the layout or not."""
     kind = "vtkMRMLSliceNode"

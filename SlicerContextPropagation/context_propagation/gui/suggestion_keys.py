@@ -60,6 +60,9 @@ def step_suggestion(logic: ContextPropagationLogic, step: int) -> None:
     Args:
         logic: Suggests slices.
         step: 1 for the next, -1 for the one before.
+
+    Raises:
+        UserInputError: The volume is under a transform that is not linear.
     """
     suggested = logic.suggested_slices()
     if not suggested or logic.selection is None or logic.doubt is None:

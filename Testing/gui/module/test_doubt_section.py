@@ -45,10 +45,13 @@ class Doubtful:
 
     def wait(self):
         """Until nothing runs, and what is shown was brought up to date."""
-        process_events(until=lambda: not self.runner.busy)
-        process_events(0.15)  # the pause before that
-        process_events(until=lambda: not self.runner.busy)
         settle()
+        process_events(until=self.is_settled)
+        settle()
+
+    def is_settled(self):
+        maps, wanted = self.logic.maps, self.panel.doubt._wanted
+        return not self.runner.busy and not wanted and (not maps.shown or maps.are_up_to_date)
 
     def predict(self):
         click(self.ui.predictButton)
@@ -244,11 +247,11 @@ def test_the_strip_shows_doubt_what_was_changed_and_what_was_drawn(user):
     user.propagate()
 
     doubt, (done,) = user.logic.doubt.per_slice_mm2, user.logic.history
-    expected = strip_colours(doubt, [((230, 159, 0), set(done.changed_per_slice)), ((0, 114, 178), {7})])
+    expected = strip_colours(doubt, [((86, 180, 233), set(done.changed_per_slice)), ((0, 114, 178), {7})])
     assert np.array_equal(user.strip(), expected)
     assert user.strip()[1, 7].tolist() == [0, 114, 178]
     assert len(np.unique(user.strip()[0], axis=0)) > 3
-    assert "blue: drawn" in user.ui.stripLabel.toolTip
+    assert "dark blue: drawn" in user.ui.stripLabel.toolTip
 
     click(user.ui.undoButton)
     user.wait()

@@ -1,12 +1,15 @@
 """The strip's colours, of slices made up by hand."""
 
 import numpy as np
+import pytest
+
+pytest.importorskip("slicer")
 
 from context_propagation.gui.module.strip_colours import NOTHING, strip_colours
 from context_propagation.mrml.nodes.map_volumes import STOPS
 
 DARKEST, MIDDLE, BRIGHTEST = ([round(255 * c) for c in STOPS[n]] for n in (0, 2, 4))
-ORANGE, BLUE, GREEN = (230, 159, 0), (0, 114, 178), (0, 158, 115)
+LIGHT, BLUE, GREEN = (86, 180, 233), (0, 114, 178), (0, 158, 115)
 
 
 def test_the_slice_in_most_doubt_is_the_brightest_and_one_without_doubt_the_darkest():
@@ -16,11 +19,11 @@ def test_the_slice_in_most_doubt_is_the_brightest_and_one_without_doubt_the_dark
 
 
 def test_slices_have_the_colour_of_what_was_done_to_them_and_the_later_kind_lies_above():
-    kinds = [(ORANGE, {1, 2, 3}), (BLUE, {2}), (GREEN, {3})]
+    kinds = [(LIGHT, {1, 2, 3}), (BLUE, {2}), (GREEN, {3})]
 
     _, below = strip_colours(np.zeros(5), kinds).tolist()
 
-    assert below == [list(c) for c in (NOTHING, ORANGE, BLUE, GREEN, NOTHING)]
+    assert below == [list(c) for c in (NOTHING, LIGHT, BLUE, GREEN, NOTHING)]
 
 
 def test_a_volume_without_doubt_and_slices_that_it_has_not_do_no_harm():
@@ -35,7 +38,7 @@ def test_all_colours_differ_in_brightness_by_which_they_are_told_apart_without_r
     def brightness(colour):
         return np.dot(colour, (0.2126, 0.7152, 0.0722))
 
-    found = sorted(brightness(c) for c in (NOTHING, ORANGE, BLUE))
+    found = sorted(brightness(c) for c in (NOTHING, LIGHT, BLUE))
     assert min(np.diff(found)) > 40
     doubt = [brightness(c) for c in strip_colours(np.linspace(0, 1, 20), [])[0]]
     assert (np.diff(doubt) > 0).all()

@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from context_propagation.gui.module.slice_strip import SliceStrip
 from context_propagation.gui.segmentation_watch import is_there
+from context_propagation.gui.slice_views import has_planes
 from context_propagation.gui.suggestion_keys import SuggestionKeys
 from context_propagation.gui.work.messages import guarded, show_error
 from context_propagation.gui.work.shared import Shared
@@ -103,4 +104,5 @@ class DoubtSection:
 
     def _is_there(self) -> bool:
         logic = self._shared.logic
-        return logic.propagation is not None and logic.selection is not None and is_there(logic.selection)
+        selection = logic.selection if logic.propagation is not None else None
+        return selection is not None and is_there(selection) and has_planes(selection.volume_nodes[0])

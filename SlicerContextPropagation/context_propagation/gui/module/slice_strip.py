@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 
 from context_propagation.gui.module.strip_colours import Colour, strip_colours
 from context_propagation.gui.segmentation_watch import GatheredEvents
-from context_propagation.gui.slice_views import jump_to_slice, shown_slice, slice_nodes
+from context_propagation.gui.slice_views import has_planes, jump_to_slice, shown_slice, slice_nodes
 from context_propagation.gui.work.visibility import set_visible
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 
@@ -44,17 +44,18 @@ def _drawn(logic: ContextPropagationLogic, axis: int) -> set[int]:
 
 
 KINDS = (
-    Kind(_("orange: changed by a propagation"), (230, 159, 0), _changed),
-    Kind(_("blue: drawn"), (0, 114, 178), _drawn),
+    Kind(_("light blue: changed by a propagation"), (86, 180, 233), _changed),
+    Kind(_("dark blue: drawn"), (0, 114, 178), _drawn),
 )
-"""A later one lies over those before it. The colours differ also for those who do not tell red from green."""
+"""A later one lies over those before it. Colours of Okabe and Ito, which people tell apart who do not tell red from
+green; those of doubt have none of them."""
 
 
-ABOVE_PIXELS, BELOW_PIXELS = 10, 8
+HEIGHT_PIXELS = 18
 
 
 LEAST_PIXELS = 800
-"""Wide enough that it is not blurred when it is fitted to the panel."""
+"""So wide that it is not blurred when Qt fits it to the panel."""
 
 
 class SliceStrip:
@@ -81,7 +82,7 @@ class SliceStrip:
         Args:
             there: Whether there is a session, its volume and segment in the scene, and the panel is shown.
         """
-        doubt = self._logic.doubt if there else None
+        doubt = self._logic.doubt if there and self._volume_node is not None else None
         set_visible(doubt is not None, self._label, self._slider)
         if doubt is None:
             self._events.stop()
@@ -105,10 +106,10 @@ class SliceStrip:
         self._events.close()
 
     def _follow_views(self) -> None:
-        doubt, selection = self._logic.doubt, self._logic.selection
-        if doubt is None or selection is None or selection.volume_nodes[0].GetScene() is None:
+        doubt, volume_node = self._logic.doubt, self._volume_node
+        if doubt is None or volume_node is None:
             return
-        shown = shown_slice(selection.volume_nodes[0], doubt.axis)
+        shown = shown_slice(volume_node, doubt.axis)
         blocked = self._slider.blockSignals(True)
         self._slider.setRange(0, len(doubt.per_slice_mm2) - 1)
         if shown is not None:
@@ -116,9 +117,16 @@ class SliceStrip:
         self._slider.blockSignals(blocked)
 
     def _moved(self, index: int) -> None:
-        doubt, selection = self._logic.doubt, self._logic.selection
-        if doubt is not None and selection is not None and selection.volume_nodes[0].GetScene() is not None:
-            jump_to_slice(selection.volume_nodes[0], doubt.axis, index)
+        doubt, volume_node = self._logic.doubt, self._volume_node
+        if doubt is not None and volume_node is not None:
+            jump_to_slice(volume_node, doubt.axis, index)
+
+    @property
+    def _volume_node(self) -> slicer.vtkMRMLScalarVolumeNode | None:
+        """The session's image, while it is in the scene and its slices are flat."""
+        selection = self._logic.selection
+        node = selection.volume_nodes[0] if selection is not None else None
+        return node if node is not None and node.GetScene() is not None and has_planes(node) else None
 
 
 def _pixmap(colours: np.ndarray) -> Any:
@@ -128,10 +136,4 @@ def _pixmap(colours: np.ndarray) -> Any:
     for row, line in enumerate(colours.tolist()):
         for column, (red, green, blue) in enumerate(line):
             image.setPixel(column, row, 65536 * red + 256 * green + blue)
-    width = slices * -(-LEAST_PIXELS // slices)
-    picture = qt.QPixmap(width, ABOVE_PIXELS + BELOW_PIXELS)
-    painter = qt.QPainter(picture)
-    painter.drawImage(qt.QRect(0, 0, width, ABOVE_PIXELS), image, qt.QRect(0, 0, slices, 1))
-    painter.drawImage(qt.QRect(0, ABOVE_PIXELS, width, BELOW_PIXELS), image, qt.QRect(0, 1, slices, 1))
-    painter.end()
-    return picture
+    return qt.QPixmap.fromImage(image.scaled(slices * -(-LEAST_PIXELS // slices), HEIGHT_PIXELS))
