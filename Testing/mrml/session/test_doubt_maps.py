@@ -377,3 +377,29 @@ def test_the_suggested_slices_begin_with_the_suggested_one(ready, one_case):
     assert min(abs(a - b) for n, a in enumerate(found) for b in found[:n]) > ready.session.settings.neighbours
     ready.close_session()
     assert ready.suggested_slices() == []
+
+
+def test_after_undo_and_redo_the_doubt_of_each_slice_is_again_what_it_was(ready, one_case):
+    def doubt():
+        return ready.doubt.axis, ready.doubt.per_slice_mm2.tolist()
+
+    states = [doubt()]
+    for index in (7, 11):
+        redraw(ready, one_case, index)
+        states.append(doubt())
+    assert states[0] != states[1] != states[2]
+    for step, state in ((ready.undo, 1), (ready.undo, 0), (ready.redo, 1), (ready.redo, 2)):
+        step()
+        assert doubt() == states[state]
+
+
+def test_a_propagation_that_was_not_applied_leaves_the_doubt_as_it_was(ready, one_case):
+    was = ready.doubt
+    ready.edit_slice(7, np.roll(ready.segment_mask()[7], 3, 0), one_case.source.plane_of_axis[0])
+    pending = ready.propagate_operation().run()
+    assert ready.doubt is was
+
+    ready.discard(pending)
+    assert ready.doubt is was
+    ready.apply(ready.propagate_operation().run())
+    assert ready.doubt.per_slice_mm2[7] == 0 < was.per_slice_mm2[7]

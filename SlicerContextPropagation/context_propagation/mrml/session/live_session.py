@@ -73,7 +73,6 @@ class LiveSession:
     Attributes:
         session: The engine.
         propagation: Keeps it in step with the segment.
-        doubt: After the last propagation that was computed.
         kept: Slices drawn before, which propagation leaves alone.
     """
 
@@ -89,10 +88,24 @@ class LiveSession:
         restored: Sequence[SavedPropagation] = (),
     ) -> None:
         self._scene, self._loaded, self._selection = scene, loaded, selection
-        self.session, self.propagation, self.doubt = session, propagation, doubt
+        self.session, self.propagation = session, propagation
+        self._doubts = [(session.records, doubt)]
         self._beginning, self.kept = beginning, beginning.kept
         self._restored = tuple(restored)
         self._save()
+
+    @property
+    def doubt(self) -> SliceUncertainty:
+        """How undecided the model is after the edits so far; after Undo, as it was before them."""
+        records = self.session.records
+        return next((doubt for of, doubt in reversed(self._doubts) if of is records), self._doubts[-1][1])
+
+    def _remember_doubt(self, step: Step, doubt: SliceUncertainty) -> None:
+        """Of a step that may be done; what belongs to no step that can be undone or redone is forgotten."""
+        known = [step.after, self.session.records]
+        known += [records for one in (*self.session.done, *self.session.undone) for records in (one.before, one.after)]
+        kept = [(of, was) for of, was in self._doubts if any(of is records for records in known)]
+        self._doubts = [*kept, (step.after, doubt)]
 
     @property
     def history(self) -> list[SavedPropagation]:
@@ -116,7 +129,7 @@ class LiveSession:
 
         def finish(computed: tuple[Any, SliceUncertainty]) -> PendingPropagation:
             pending = inner.finish(computed[0])
-            self.doubt = computed[1]
+            self._remember_doubt(computed[0][0], computed[1])
             return pending
 
         return replace(inner, compute=compute, finish=finish)
