@@ -9,12 +9,18 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from as_a_user import click, process_events, screenshot, settle
 from stand_in_slicer import Application
 
 SHIPPED = Path(__file__).parents[3] / "SlicerContextPropagation"
 WIDTH = 540
 """Of the pictures of widgets: a usual one of Slicer's module panel."""
+SOFT_TISSUE_HU = (-140, 220)
+ENLARGED = 2.5
+VIEW_PIXELS = (400, 400)
+"""Of the stand-in's slice views."""
 
 
 class Session:
@@ -81,6 +87,7 @@ def draw_module_panel(session, folder):
     session.wait()
     draw_widget(widget.parent, folder / "module-panel.png")
     draw_first_edit(session, index, before, truth, folder / "first-edit.png")
+    draw_doubt(session, folder / "doubt.png")
     widget.cleanup()
 
 
@@ -92,6 +99,44 @@ def draw_first_edit(session, index, before, truth, path):
 
     volume = deferred_source_volume([session.volume])()
     write_figure(path, volume, before, session.logic.segment_mask(), [SliceEdit(0, index, truth[index])], truth)
+
+
+def draw_doubt(session, path):
+    """The suggested slice in a slice view: as it is, with the probability, and with the uncertainty over it."""
+    import slicer
+    from matplotlib.image import imsave
+
+    from context_propagation.gui.slice_views import jump_to_slice
+
+    view = slicer.app.layoutManager().sliceWidget("Red").sliceLogic()
+    view.GetSliceCompositeNode().SetBackgroundVolumeID(session.volume.GetID())
+    grey = slicer.vtkMRMLColorTableNode()  # the application has its own
+    grey.SetTypeToGrey()
+    display = session.volume.GetDisplayNode()
+    display.SetAndObserveColorNodeID(session.application.scene.AddNode(grey).GetID())
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(*SOFT_TISSUE_HU)
+    view.FitSliceToBackground(*VIEW_PIXELS)
+    jump_to_slice(session.volume, session.logic.doubt.axis, session.logic.suggested_slice())
+    width, height, depth = view.GetSliceNode().GetFieldOfView()
+    view.GetSliceNode().SetFieldOfView(width / ENLARGED, height / ENLARGED, depth)
+    pictures = [picture_of(view)]
+    for what in ("probability", "uncertainty"):
+        session.logic.maps.show(what)
+        pictures.append(picture_of(view))
+    session.logic.maps.hide()
+    imsave(path, np.concatenate(pictures, axis=1))
+
+
+def picture_of(view):
+    """What a slice view draws of its volumes: uint8 `[y, x, 4]`, the first row on top."""
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    view.UpdatePipeline()
+    connection = view.GetImageDataConnection()
+    connection.GetProducer().Update()
+    image = connection.GetProducer().GetOutputDataObject(connection.GetIndex())
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(*VIEW_PIXELS, 4)[::-1]
 
 
 def draw_widget(widget, path):

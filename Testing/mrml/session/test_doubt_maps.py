@@ -342,7 +342,8 @@ def test_a_scene_saved_while_it_is_shown_keeps_the_foreground_and_holds_no_overl
     assert "additionalLayerVolume:vtkMRMLScalarVolumeNodeContextPropagationOverlay" in saved
 
 
-def test_a_closed_scene_and_a_removed_overlay_do_no_harm(ready, one_case):
+@pytest.mark.parametrize("with_singletons", [0, 1])
+def test_a_closed_scene_and_a_removed_overlay_do_no_harm(ready, one_case, with_singletons):
     View(one_case.scene, "Red", one_case.volume)
     ready.maps.show("probability")
     (node,) = overlays(one_case.scene)
@@ -352,7 +353,7 @@ def test_a_closed_scene_and_a_removed_overlay_do_no_harm(ready, one_case):
     ready.maps.show("probability")
     assert len(overlays(one_case.scene)) == 1
 
-    one_case.scene.Clear(1)
+    one_case.scene.Clear(with_singletons)
     ready.maps.follow()
     ready.maps.hide()
 

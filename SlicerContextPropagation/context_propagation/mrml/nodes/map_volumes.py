@@ -23,8 +23,8 @@ STOPS = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 
 """From 0 to 1, dark to bright, also for those who do not tell red from green: five colours of matplotlib's inferno."""
 
 
-LEAST_SHOWN = 0.01
-"""Below this a map is transparent."""
+LEAST_SHOWN = 0.05
+"""Below this a map is transparent: the image is seen there as it is."""
 
 
 def map_colors(values: np.ndarray) -> np.ndarray:
