@@ -24,6 +24,7 @@ SCRIPTS = (
     "AppFirstStartTest",
     "AppPanelTest",
     "AppEffectTest",
+    "AppDoubtTest",
     "AppMasksTest",
     "AppChannelsTest",
     "AppGeometryTest",

@@ -18,6 +18,7 @@ SCRIPTS = sorted(file.stem for file in APP.glob("App*Test.py"))
 AT_FULL_DEPTH = (
     "AppChannelsTest",
     "AppDocumentationTest",
+    "AppDoubtTest",
     "AppEffectTest",
     "AppFirstFiveMinutesTest",
     "AppFirstStartTest",

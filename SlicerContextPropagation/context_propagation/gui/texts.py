@@ -23,6 +23,7 @@ _WORDS = {
     "Predict": _("Predict"),
     "Propagate": _("Propagate"),
     "Replay edits": _("Replay edits"),
+    "Probability": _("Probability"),
     "Measure": _("Measure"),
     "Case summary": _("Case summary"),
     "Resample PET": _("Resample PET"),

@@ -26,10 +26,11 @@ from context_propagation.mrml.nodes.segments import boxed_segment
 from context_propagation.mrml.nodes.selection import Selection, require_different, selection_of
 from context_propagation.mrml.nodes.volume_nodes import planes_of_volume
 from context_propagation.mrml.session.current_session import CurrentSession
+from context_propagation.mrml.session.doubt_maps import DoubtMaps
 from context_propagation.mrml.session.earlier_cases import EarlierCases
 from context_propagation.mrml.session.earlier_edits import Earlier, earlier_of, saved_in_scene, to_replay
-from context_propagation.mrml.session.live_session import SliceUncertainty
-from context_propagation.mrml.session.operation import Operation
+from context_propagation.mrml.session.live_session import LiveSession, SliceUncertainty
+from context_propagation.mrml.session.operation import Operation, Result
 from context_propagation.mrml.session.pending_propagation import PendingPropagation, Propagation
 from context_propagation.mrml.session.propagation_logic import PropagationLogic
 from context_propagation.mrml.session.session_start import SessionStart, own_writer
@@ -58,6 +59,7 @@ class ContextPropagationLogic:
     Attributes:
         plane: axial, sagittal or coronal where the user says in which plane slices are redrawn; None finds it.
         earlier_cases: What is remembered of earlier cases, and where the contours of the next one begin.
+        maps: The model's probability and its uncertainty, over the slice views and as volumes.
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene) -> None:
@@ -67,6 +69,7 @@ class ContextPropagationLogic:
         self.plane: str | None = None
         self.earlier_cases = EarlierCases()
         self._current = CurrentSession()
+        self.maps = DoubtMaps(self.scene, self._current, self._require_selection)
 
     # -- what there is -----------------------------------------------------------------------------------------------
 
@@ -233,7 +236,7 @@ class ContextPropagationLogic:
         if earlier.trouble and check is None:
             logger.warning(earlier.trouble)
         ready = check.image_for(self._require_loaded(), selection.volume_nodes) if check else None
-        return self._current.becoming_live(
+        return self._begin_anew(
             start, start.predict_operation(earlier.drawn if keep_drawn else (), earlier.image_sha256, ready)
         )
 
@@ -374,6 +377,14 @@ class ContextPropagationLogic:
 
         return suggested_slice(self.doubt.per_slice_mm2)
 
+    def suggested_slices(self) -> list[int]:
+        """The slices to redraw along `doubt.axis`, the one in most doubt first; nothing where no image is set."""
+        if self._current.live is None:
+            return []
+        from context_propagation.core.session.slice_suggestion import suggested_slices
+
+        return suggested_slices(self._current.live.doubt.per_slice_mm2, self._current.live.session.settings.neighbours)
+
     # -- results -----------------------------------------------------------------------------------------------------
 
     def segment_mask(self) -> np.ndarray:
@@ -462,7 +473,7 @@ class ContextPropagationLogic:
 
         start = self._new_start(writer, read_settings(saved.settings, Path("the scene's record")))
         ready = check.image_for(loaded, selection.volume_nodes) if check else None
-        return self._current.becoming_live(start, start.replay_operation(saved, ready))
+        return self._begin_anew(start, start.replay_operation(saved, ready))
 
     # -- end ---------------------------------------------------------------------------------------------------------
 
@@ -471,6 +482,7 @@ class ContextPropagationLogic:
 
         The image as the model sees it stays, so that another session on it begins at once.
         """
+        self.maps.hide()
         self._current.close()
 
     def forget_selection(self) -> None:
@@ -499,6 +511,16 @@ class ContextPropagationLogic:
         loaded, selection = self._require_loaded(), self._require_selection()
         self._current.require_idle()
         return SessionStart(self.scene, loaded, selection, writer, settings)
+
+    def _begin_anew(self, start: SessionStart, operation: Operation[tuple[LiveSession, Result]]) -> Operation[Result]:
+        """See `CurrentSession.becoming_live`; what is shown of the session in use ends with it."""
+        becoming = self._current.becoming_live(start, operation)
+
+        def begin() -> None:
+            becoming.begin()
+            self.maps.hide()
+
+        return replace(becoming, begin=begin)
 
     def _earlier(self, segment: BoxedMask) -> Earlier:
         """What is known of earlier edits of a segment: from the session in use, or the scene."""

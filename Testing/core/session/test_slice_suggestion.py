@@ -4,7 +4,7 @@ import pytest
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.propagation.composition import EditRecord
 from context_propagation.core.propagation.margins import Margins
-from context_propagation.core.session.slice_suggestion import slice_uncertainty_mm2, suggested_slice
+from context_propagation.core.session.slice_suggestion import slice_uncertainty_mm2, suggested_slice, suggested_slices
 
 SHAPE = (6, 4, 4)
 SPACING = (3.0, 2.0, 0.5)
@@ -47,3 +47,23 @@ def test_the_slice_with_most_doubt_is_suggested_and_none_where_there_is_none():
     assert suggested_slice(np.array([0.0, 2.0, 5.0, 5.0])) == 2
     assert suggested_slice(np.zeros(4)) is None
     assert suggested_slice(np.zeros(0)) is None
+
+
+def test_voxels_of_slices_that_were_drawn_in_another_plane_are_out_of_doubt(margins):
+    across = EditRecord((SliceEdit(2, 0, np.zeros((6, 4), bool)),), 0, ())
+
+    assert slice_uncertainty_mm2(margins, [across], 0, SHAPE, SPACING).tolist() == [0, 0, 0, 0, 0.5, 0]
+
+
+def test_the_slices_to_redraw_are_in_the_order_of_doubt_without_those_near_to_one_before():
+    doubt = np.array([1.0, 6.0, 9.0, 7.0, 2.0, 3.0, 0.0])
+
+    assert suggested_slices(doubt, 1) == [2, 5, 0]
+    assert suggested_slices(doubt, 0) == [2, 3, 1, 5, 4, 0]
+    assert suggested_slices(np.zeros(3), 1) == suggested_slices(np.zeros(0), 1) == []
+
+
+def test_the_first_slice_to_redraw_is_the_one_that_is_suggested():
+    doubt = np.array([0.0, 2.0, 5.0, 5.0])
+
+    assert suggested_slices(doubt, 2)[0] == suggested_slice(doubt)

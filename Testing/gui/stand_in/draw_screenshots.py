@@ -9,6 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from as_a_user import click, process_events, screenshot, settle
 from stand_in_slicer import Application
 
@@ -16,6 +18,10 @@ SHIPPED = Path(__file__).parents[3] / "SlicerContextPropagation"
 WIDTH = 540
 """Of the pictures of widgets: a usual one of Slicer's module panel."""
 PAGE_WIDTH = 1300
+SOFT_TISSUE_HU = (-140, 220)
+ENLARGED = 2.5
+VIEW_PIXELS = (400, 400)
+"""Of the stand-in's slice views."""
 
 
 class Session:
@@ -83,6 +89,7 @@ def draw_module_panel(session, folder):
     draw_widget(widget.parent, folder / "module-panel.png")
     draw_first_edit(session, index, before, truth, folder / "first-edit.png")
     draw_case_summary(session, folder / "case-summary.png")
+    draw_doubt(session, folder / "doubt.png")
     widget.cleanup()
 
 
@@ -113,6 +120,44 @@ def draw_case_summary(session, path):
     document.drawContents(painter)
     painter.end()
     picture.scaledToWidth(WIDTH * 3 // 2, Qt.TransformationMode.SmoothTransformation).save(str(path))
+
+
+def draw_doubt(session, path):
+    """The suggested slice in a slice view: as it is, with the probability, and with the uncertainty over it."""
+    import slicer
+    from matplotlib.image import imsave
+
+    from context_propagation.gui.slice_views import jump_to_slice
+
+    view = slicer.app.layoutManager().sliceWidget("Red").sliceLogic()
+    view.GetSliceCompositeNode().SetBackgroundVolumeID(session.volume.GetID())
+    grey = slicer.vtkMRMLColorTableNode()  # the application has its own
+    grey.SetTypeToGrey()
+    display = session.volume.GetDisplayNode()
+    display.SetAndObserveColorNodeID(session.application.scene.AddNode(grey).GetID())
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(*SOFT_TISSUE_HU)
+    view.FitSliceToBackground(*VIEW_PIXELS)
+    jump_to_slice(session.volume, session.logic.doubt.axis, session.logic.suggested_slice())
+    width, height, depth = view.GetSliceNode().GetFieldOfView()
+    view.GetSliceNode().SetFieldOfView(width / ENLARGED, height / ENLARGED, depth)
+    pictures = [picture_of(view)]
+    for what in ("probability", "uncertainty"):
+        session.logic.maps.show(what)
+        pictures.append(picture_of(view))
+    session.logic.maps.hide()
+    imsave(path, np.concatenate(pictures, axis=1))
+
+
+def picture_of(view):
+    """What a slice view draws of its volumes: uint8 `[y, x, 4]`, the first row on top."""
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    view.UpdatePipeline()
+    connection = view.GetImageDataConnection()
+    connection.GetProducer().Update()
+    image = connection.GetProducer().GetOutputDataObject(connection.GetIndex())
+    return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(*VIEW_PIXELS, 4)[::-1]
 
 
 def draw_widget(widget, path):

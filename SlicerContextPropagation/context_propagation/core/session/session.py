@@ -228,7 +228,8 @@ class Session:
         if margins is not None:
             margins = margins.undone(self.cache.prepared.axes, shape)
         edits = self.records if after is None else after.after
-        return slice_uncertainty_mm2(margins, edits, axis, self.volume.shape_kji, self.volume.spacing_kji_mm)
+        shape_kji, spacing_mm = self.volume.shape_kji, self.volume.spacing_kji_mm
+        return slice_uncertainty_mm2(margins, edits, axis, shape_kji, spacing_mm, self.settings.far_rule)
 
     def protect(self, mask: np.ndarray) -> None:
         """Never write these voxels (bool `[K, J, I]`) by propagation, whatever they hold."""

@@ -10,9 +10,10 @@ from slicer.i18n import tr as _
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.gui.effect.editor_choice import EditorChoice
+from context_propagation.gui.effect.effect_keys import EffectKeys
 from context_propagation.gui.effect.effect_preview import OpenPreview, waits_elsewhere
 from context_propagation.gui.effect.effect_start import Start
-from context_propagation.gui.effect.effect_widgets import EffectWidgets, Possible, Shortcut
+from context_propagation.gui.effect.effect_widgets import EffectWidgets, Possible
 from context_propagation.gui.effect.redrawn_slices import RedrawnSlices
 from context_propagation.gui.said import Said
 from context_propagation.gui.segmentation_watch import EditorWatch, SegmentationWatch, is_there
@@ -60,7 +61,8 @@ class EffectPanel:
         self._editor_watch = EditorWatch(self.update)
         self._redrawn = RedrawnSlices(self._logic, self._propagate_by_itself)
         self.widgets = EffectWidgets(scripted_effect)
-        self._shortcut = Shortcut(scripted_effect, self._guarded(self._propagate_or_apply))
+        act, confirm = self._guarded(self._propagate_or_apply), self.widgets.confirm.click
+        self._keys = EffectKeys(scripted_effect, self._logic, act, confirm)
         self._choice = EditorChoice(scripted_effect, self.widgets, self._logic, self.update)
         self._start = Start(self._choice, self._logic, self._run, self._new_writer, self._started)
         self._connect()
@@ -86,12 +88,12 @@ class EffectPanel:
         """The effect was selected."""
         self._choice.list_models()
         self.widgets.plane.setCurrentIndex(PLANES.index(self._logic.plane or ""))
-        self._shortcut.switch_on()
+        self._keys.effect_chosen()
         self.update()
 
     def deactivate(self) -> None:
         """Another effect was selected, as it is to draw; session and preview stay."""
-        self._shortcut.switch_off()
+        self._keys.effect_left()
 
     def close(self) -> None:
         """The editor ends: nothing stays behind."""
@@ -100,7 +102,7 @@ class EffectPanel:
         self.closed = True
         self._runner.listeners.remove(self._job_changed)
         self._shared.users.remove(self._let_go)
-        self.deactivate()
+        self._keys.close()
         self._redrawn.close()
         self._watch.close()
         self._editor_watch.close()
@@ -390,8 +392,6 @@ class EffectPanel:
         if not self._is_ours():
             return _("Press Start before you redraw.")
         return self._redrawn.text(selection.volume_nodes[0])
-
-    # -- parts
 
     @property
     def _pending(self) -> PendingPropagation | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from context_propagation.gui.effect.effect_keys import SHORTCUT
+from context_propagation.gui.slice_keys import CONFIRM
 from context_propagation.gui.texts import memory_text, plane_choices, progress_words
 from context_propagation.gui.work.progress_bar import show_fraction
 from context_propagation.gui.work.visibility import set_visible
@@ -17,9 +18,6 @@ from context_propagation.gui.work.worker import Job
 
 if TYPE_CHECKING:
     from context_propagation.core.session.memory_forecast import MemoryForecast
-
-
-SHORTCUT = "Ctrl+Shift+P"
 
 
 NARROWEST = 90
@@ -43,34 +41,6 @@ class Possible:
     pending: bool
     preview: bool
     preview_fits: bool
-
-
-class Shortcut:
-    """The key that propagates or applies, while the effect is chosen.
-
-    It lies in the effect's own frame: several editors may have the effect active, and Qt calls none of two equal ones.
-
-    Args:
-        scripted_effect: Slicer's `qSlicerSegmentEditorScriptedEffect`.
-        act: What it does.
-    """
-
-    def __init__(self, scripted_effect: Any, act: Callable[[], None]) -> None:
-        self._effect, self._act = scripted_effect, act
-        self._shortcut: Any = None
-
-    def switch_on(self) -> None:
-        """From now on it is heard, where there is a window."""
-        if self._shortcut is None and slicer.util.mainWindow() is not None:
-            self._shortcut = qt.QShortcut(qt.QKeySequence(SHORTCUT), self._effect.optionsFrame())
-            self._shortcut.connect("activated()", self._act)
-
-    def switch_off(self) -> None:
-        """It does nothing any more."""
-        if self._shortcut is not None:
-            self._shortcut.enabled = False
-            self._shortcut.deleteLater()
-            self._shortcut = None
 
 
 class EffectWidgets:
@@ -117,9 +87,9 @@ class EffectWidgets:
         self.confirm = _button(
             _("Confirm slice"),
             _(
-                "The slice in view is right as it is: no propagation changes it. While a preview is open, it is left "
-                "out of it; press again to take it in. Click a colored region to leave out that alone."
-            ),
+                "The slice in view is right as it is: no propagation changes it ({shortcut}). While a preview is open, "
+                "it is left out of it; press again to take it in. Click a colored region to leave out that alone."
+            ).format(shortcut=CONFIRM),
         )
         self.cancel = _button(_("Cancel"), _("Stop at the next step of the network. Nothing is changed."))
         self.enough = _button(

@@ -20,6 +20,7 @@ from context_propagation.gui.texts import breakable
 from context_propagation.gui.work.messages import confirmed, show_error
 from context_propagation.gui.work.shared import Shared
 from context_propagation.gui.work.visibility import set_visible
+from context_propagation.mrml.nodes.map_volumes import is_map
 from context_propagation.mrml.nodes.segments import convert_to_binary_labelmap, is_binary_labelmap
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.pet_alignment import align_operation
@@ -338,7 +339,7 @@ class InputSection:
 
 
 def _volumes() -> list[slicer.vtkMRMLScalarVolumeNode]:
-    """The scene's images: no label maps, no colours."""
+    """The scene's images: no label maps, no colours, no maps of ours."""
     kind = "vtkMRMLScalarVolumeNode"
     found = (slicer.mrmlScene.GetNthNodeByClass(n, kind) for n in range(slicer.mrmlScene.GetNumberOfNodesByClass(kind)))
-    return [node for node in found if node.GetClassName() == kind and not node.GetHideFromEditors()]
+    return [n for n in found if n.GetClassName() == kind and not n.GetHideFromEditors() and not is_map(n)]

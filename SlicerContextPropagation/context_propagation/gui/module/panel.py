@@ -8,6 +8,7 @@ from typing import Any
 import slicer
 import vtk
 
+from context_propagation.gui.module.doubt_section import DoubtSection
 from context_propagation.gui.module.edit_section import EditSection
 from context_propagation.gui.module.input_section import InputSection
 from context_propagation.gui.module.measure_section import MeasureSection
@@ -36,6 +37,7 @@ class Panel:
         self.inputs = InputSection(ui, shared, parameters_of(), self.update)
         self.packages = PackageSection(ui, shared, self.update)
         self.edits = EditSection(ui, shared, self.inputs, self.update, lambda: self.packages.prevents_running())
+        self.doubt = DoubtSection(ui, shared, self.update)
         self.measures = MeasureSection(ui, shared, self.inputs)
         self.summary = SummarySection(ui, shared, self.inputs)
         self.profile = ProfileSection(ui, shared, self.update)
@@ -53,17 +55,20 @@ class Panel:
     def enter(self) -> None:
         """The panel is shown."""
         self.edits.watch(True)
+        self.doubt.watch(True)
         self.inputs.choose_only_volume()
         self.update()
 
     def exit(self) -> None:
         """Another module is shown."""
         self.edits.watch(False)
+        self.doubt.watch(False)
 
     def update(self) -> None:
         """Bring all widgets in step."""
         self.inputs.update()
         self.edits.update()
+        self.doubt.update()
         self.measures.update()
         self.summary.update()
         self.profile.update()
@@ -78,6 +83,7 @@ class Panel:
         self._after_import.close()
         self.packages.stop()
         self.edits.close()
+        self.doubt.close()
         self.measures.close()
         if self._job_changed in self._shared.runner.listeners:
             self._shared.runner.listeners.remove(self._job_changed)

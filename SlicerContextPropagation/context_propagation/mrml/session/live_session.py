@@ -23,6 +23,7 @@ from context_propagation.mrml.session.session_node import write_session
 from context_propagation.mrml.writing.segment_writer import WriteReport
 
 if TYPE_CHECKING:
+    from context_propagation.core.propagation.composition import EditRecord
     from context_propagation.core.session.session import Session
     from context_propagation.core.session.step import Step
 
@@ -88,20 +89,31 @@ class LiveSession:
         restored: Sequence[SavedPropagation] = (),
     ) -> None:
         self._scene, self._loaded, self._selection = scene, loaded, selection
-        self.session, self.propagation, self._doubt = session, propagation, doubt
+        self.session, self.propagation = session, propagation
+        self._doubts = [(_last_edit(session.records), doubt)]
         self._beginning, self.kept = beginning, beginning.kept
         self._restored = tuple(restored)
         self._save()
 
     @property
     def doubt(self) -> SliceUncertainty:
-        """After the last propagation that was computed; slices that were confirmed since, and those near them, have
-        none.
+        """How undecided the model is after the edits so far; after Undo, as it was before them. Slices that were
+        confirmed since, and those near them, have none.
         """
-        axis, per_slice = self._doubt.axis, self._doubt.per_slice_mm2.copy()
-        confirmed = [edit.index for done in self.history for edit in done.confirmed if edit.axis == axis]
+        last = _last_edit(self.session.records)
+        found = next((doubt for of, doubt in reversed(self._doubts) if of is last), self._doubts[-1][1])
+        per_slice = found.per_slice_mm2.copy()
+        confirmed = [edit.index for done in self.history for edit in done.confirmed if edit.axis == found.axis]
         per_slice[near_indices(confirmed, self.session.settings.neighbours, len(per_slice))] = 0.0
-        return SliceUncertainty(axis, per_slice)
+        return SliceUncertainty(found.axis, per_slice)
+
+    def _remember_doubt(self, step: Step, doubt: SliceUncertainty) -> None:
+        """Of a step that may be done; what belongs to no step that can be undone or redone is forgotten."""
+        states = [step.after, self.session.records]
+        states += [records for one in (*self.session.done, *self.session.undone) for records in (one.before, one.after)]
+        known = [_last_edit(records) for records in states]
+        kept = [(of, was) for of, was in self._doubts if any(of is last for last in known)]
+        self._doubts = [*kept, (_last_edit(step.after), doubt)]
 
     @property
     def history(self) -> list[SavedPropagation]:
@@ -125,7 +137,7 @@ class LiveSession:
 
         def finish(computed: tuple[Any, SliceUncertainty]) -> PendingPropagation:
             pending = inner.finish(computed[0])
-            self._doubt = computed[1]
+            self._remember_doubt(computed[0][0], computed[1])
             return pending
 
         return replace(inner, compute=compute, finish=finish)
@@ -203,6 +215,11 @@ class LiveSession:
         """Put what was done so far into the scene."""
         selection = self._selection
         write_session(self._scene, self._record(), selection.volume_nodes, selection.segmentation_node)
+
+
+def _last_edit(records: Sequence[EditRecord]) -> EditRecord | None:
+    """What says after which edit something was: confirmed slices change nothing."""
+    return next((record for record in reversed(records) if not record.confirmed), None)
 
 
 def slice_uncertainty(
