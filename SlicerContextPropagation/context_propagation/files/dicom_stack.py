@@ -9,20 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.even_slices import TOLERANCE, allowed_offset
 from context_propagation.files.dicom_headers import PHASE, SHARED, SliceHeader
 from context_propagation.files.image_axes import at_right_angles
-
-TOLERANCE = 0.1
-"""How far a voxel may lie from its place on the even grid, in voxels, over the whole stack."""
-
-
-ROUNDING_MM = 0.1
-"""What headers that round positions to a tenth of a millimetre move a slice against the first and the last one."""
-
-
-LARGEST_TOLERANCE = 0.25
-"""Of thin slices, with that rounding; in voxels."""
-
 
 SAME_POSITION = 0.1
 """How close two slices of one position lie, in steps."""
@@ -95,11 +84,6 @@ def _straight(what: str, axes: np.ndarray, shape_ji: tuple[int, int]) -> np.ndar
     return at_right_angles(matrix, (shape_ji[1], shape_ji[0], 1), what)
 
 
-def _allowed(sizes_mm: np.ndarray) -> np.ndarray:
-    """How far a voxel may be off along each axis, in voxels."""
-    return np.maximum(TOLERANCE, np.minimum(ROUNDING_MM / sizes_mm, LARGEST_TOLERANCE) + 1e-9)
-
-
 def _check_same_axes(what: str, headers: Sequence[SliceHeader], axes: np.ndarray) -> None:
     """Refuse a slice whose last voxel would be misplaced by the orientation or pixel spacing of the others."""
     sizes = np.linalg.norm(axes, axis=0)
@@ -107,9 +91,9 @@ def _check_same_axes(what: str, headers: Sequence[SliceHeader], axes: np.ndarray
     for header in headers:
         off_mm = np.abs((header.axes_mm - axes) * (columns - 1, rows - 1)).sum(axis=1).max()
         own = np.linalg.norm(header.axes_mm, axis=0)
-        if off_mm <= (_allowed(sizes) * sizes).min():
+        if off_mm <= (allowed_offset(sizes) * sizes).min():
             continue
-        if (np.abs(own - sizes) * (columns - 1, rows - 1) > _allowed(sizes) * sizes).any():
+        if (np.abs(own - sizes) * (columns - 1, rows - 1) > allowed_offset(sizes) * sizes).any():
             raise UserInputError(
                 f"{what}: {header.name} has pixels of {_size(own[::-1])} mm where {_size(sizes[::-1])} mm is usual; "
                 "remove what does not belong to the series, or resample it"
@@ -156,7 +140,7 @@ def _check_on_grid(what: str, headers: Sequence[SliceHeader], along: np.ndarray,
     corners = np.array([header.corner_lps_mm for header in headers])
     sizes = np.linalg.norm(matrix[:3, :3], axis=0)
     index = np.linalg.solve(matrix[:3, :3], (corners - corners[0]).T).T
-    off = np.abs(index - np.arange(len(headers))[:, None] * (0, 0, 1)) > _allowed(sizes)
+    off = np.abs(index - np.arange(len(headers))[:, None] * (0, 0, 1)) > allowed_offset(sizes)
     if off[:, :2].any():
         raise _sideways(what, headers, index[:, :2] * sizes[:2])
     if off[:, 2].any():
