@@ -27,6 +27,7 @@ SCRIPTS = (
     "AppMasksTest",
     "AppChannelsTest",
     "AppGeometryTest",
+    "AppDistancesTest",
     "AppSceneTest",
     "AppInterruptionTest",
     "AppReloadTest",

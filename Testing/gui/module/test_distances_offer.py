@@ -140,6 +140,42 @@ def test_the_copied_segment_is_chosen(user):
     assert chosen.GetSegmentation().GetSegment(user.ui.segmentSelector.currentSegmentID()).GetName() == "B"
 
 
+def test_a_segmentation_drawn_in_slicer_on_its_own_slices_stays_exact_there(user):
+    """The Segment Editor puts it on slices of the mean distance, under no transform: between all others."""
+    import slicer
+
+    from context_propagation.mrml.nodes.labelmap_images import image_from_mask
+    from context_propagation.mrml.nodes.segments import add_segment_from_mask, add_segmentation, segment_labelmap
+
+    ct = add_uneven(user)
+    transform_id = ct.GetTransformNodeID()
+    ct.SetAndObserveTransformNodeID(None)
+    node = add_segmentation(user.application.scene, ct, "Drawn in Slicer")
+    mask = np.zeros((15, 16, 16), bool)
+    mask[3:12, 4:9, 4:9] = True
+    segment_id = add_segment_from_mask(node, mask, ct, "GTV")
+    ct.SetAndObserveTransformNodeID(transform_id)
+    user.ui.firstVolumeSelector.setCurrentNode(ct)
+    user.ui.segmentSelector.setCurrentNode(node)
+    user.ui.segmentSelector.setCurrentSegmentID(segment_id)
+
+    user.click("evenSlicesButton")
+    assert user.ui.segmentSelector.currentNode() is node
+    user.click("predictButton")
+    whole = ((0, 15), (0, 16), (0, 16))
+    assert (segment_labelmap(node, segment_id).over(whole) == mask).all()
+    mask[7, 2:13, 3:12] = True
+    grid = segment_labelmap(node, segment_id).ijk_to_ras
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    logic.SetBinaryLabelmapToSegment(image_from_mask(mask, whole, grid), node, segment_id, logic.MODE_REPLACE)
+    settle()
+    user.click("propagateButton")
+
+    after = segment_labelmap(node, segment_id).over(whole)
+    assert (after[7] == mask[7]).all()
+    assert (after != mask).any()
+
+
 def test_a_tilted_gantry_is_told_without_a_button(user):
     from acquired_volumes import add_acquired
 
