@@ -1,4 +1,4 @@
-"""How fine the even slices of a CT should be whose slices lie 3 and 5 mm apart: 3 mm, or 1 mm, on which all of them lie.
+"""How fine the even slices of a CT with slices 3 and 5 mm apart should be: 3 mm, or 1 mm, on which all of them lie.
 
 The change of distance is in the middle of the GTV. The worst slice of the prediction, of those that lie on both, is
 redrawn from the truth and propagated by the shipped bundle; the DSC is that of the acquired slices.

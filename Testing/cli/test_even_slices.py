@@ -32,8 +32,8 @@ def write_uneven(folder, geometry, sideways_mm=0.0):
     return voxels
 
 
-def run(folder, output):
-    command, fields = parsed(["even-slices", "--image", str(folder), "--output", str(output)])
+def run(folder, output, *more):
+    command, fields = parsed(["even-slices", "--image", str(folder), "--output", str(output), *map(str, more)])
     return command.run(fields)
 
 
@@ -56,6 +56,44 @@ def test_each_voxel_has_the_value_of_its_place_and_acquired_slices_stay(tmp_path
     )
 
 
+@pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
+def test_contours_drawn_on_the_volume_go_back_on_the_slices_of_the_series(tmp_path, geometry):
+    folder = tmp_path / "ct"
+    write_uneven(folder, geometry)
+    run(folder, tmp_path / "ct.nrrd")
+    mask = np.zeros((9, 5, 4), np.uint8)
+    for k in range(1, 8):
+        mask[k, 1 : 2 + k % 3, 1:3] = 1
+    drawn = sitk.GetImageFromArray(mask)
+    drawn.CopyInformation(sitk.ReadImage(str(tmp_path / "ct.nrrd")))
+    sitk.WriteImage(drawn, str(tmp_path / "drawn.nrrd"))
+
+    line = run(folder, tmp_path / "out.dcm", "--segmentation", tmp_path / "drawn.nrrd", "--segment", "Tumour")
+
+    assert "'Tumour' on 5 slices of" in line
+    dataset = pydicom.dcmread(tmp_path / "out.dcm")
+    assert dataset.StructureSetROISequence[0].ROIName == "Tumour"
+    files = [pydicom.dcmread(file) for file in folder.glob("*.dcm")]
+    headers = {file.SOPInstanceUID: file for file in files}
+    rows, columns = np.array(geometry.rows), np.array(geometry.columns)
+    found = {}
+    for contour in dataset.ROIContourSequence[0].ContourSequence:
+        header = headers[contour.ContourImageSequence[0].ReferencedSOPInstanceUID]
+        steps = np.reshape(np.array(contour.ContourData, float), (-1, 3)) - np.array(header.ImagePositionPatient, float)
+        assert steps @ np.cross(rows, columns) == pytest.approx(0, abs=1e-5)  # on the slice that it names
+        j, i = steps @ columns / geometry.spacing_ji[0], steps @ rows / geometry.spacing_ji[1]
+        along = (np.array(header.ImagePositionPatient, float) - geometry.origin) @ np.cross(rows, columns)
+        found[round(float(along))] = [round(float(x), 3) for x in (j.min(), j.max(), i.min(), i.max())]
+    # acquired at 3, 6, 9, 14, 19 mm: of the even slices 1, 2, 3, 5, 6, with 2, 3, 1, 3 and 1 rows
+    assert found == {
+        3: [0.5, 2.5, 0.5, 2.5],
+        6: [0.5, 3.5, 0.5, 2.5],
+        9: [0.5, 1.5, 0.5, 2.5],
+        14: [0.5, 3.5, 0.5, 2.5],
+        19: [0.5, 1.5, 0.5, 2.5],
+    }
+
+
 def test_an_even_series_keeps_all_its_voxels(tmp_path):
     voxels = np.random.default_rng(1).integers(-1000, 2000, (6, 5, 4)).astype(np.int16)
     folder = write_ct_series(tmp_path / "ct", voxels).folder
@@ -74,18 +112,21 @@ def test_an_uneven_series_is_refused_as_an_image_with_the_command_that_helps(tmp
 
 
 @pytest.mark.parametrize(
-    ("image", "output", "said"),
+    ("image", "output", "more", "said"),
     [
-        ("no", "out.nrrd", "does not exist"),
-        ("ct/001.dcm", "out.nrrd", "is no DICOM folder"),
-        ("ct", "out.png", "has no known ending"),
+        ("no", "out.nrrd", (), "does not exist"),
+        ("ct/001.dcm", "out.nrrd", (), "is no DICOM folder"),
+        ("ct", "out.png", (), "has no known ending"),
+        ("ct", "out.nrrd", ("--segment", "GTV"), "'GTV' is of a --segmentation; give that too"),
+        ("ct", "out.nrrd", ("--segmentation", "no.nrrd"), "is no RT Structure Set; end its name in .dcm"),
+        ("ct", "out.dcm", ("--segmentation", "no.nrrd"), "Segmentation 'no.nrrd' does not exist"),
     ],
 )
-def test_what_cannot_be_used_is_named(tmp_path, image, output, said):
+def test_what_cannot_be_used_is_named(tmp_path, image, output, more, said):
     write_uneven(tmp_path / "ct", GEOMETRIES["axial"])
 
     with pytest.raises(UserInputError, match=said):
-        run(tmp_path / image, tmp_path / output)
+        run(tmp_path / image, tmp_path / output, *more)
     assert not (tmp_path / output).exists()
 
 

@@ -9,6 +9,7 @@ from acquired_volumes import AXIAL, DIRECTIONS, THREE_AND_FIVE, add_acquired, pu
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
+from context_propagation.mrml.even_slices import acquired_volume
 from context_propagation.mrml.nodes.scenes import new_scene
 from context_propagation.mrml.nodes.segments import add_segment_from_mask, add_segmentation, segment_mask
 from context_propagation.mrml.nodes.volume_nodes import add_volume, deferred_source_volume, volume_array
@@ -243,6 +244,18 @@ def test_what_is_redrawn_on_an_even_slice_comes_back_on_the_acquired_slice_next_
     assert (only_mask(back, ct) == mask[[0, 1, 2, 3, 4, 5, 7, 8, 10]]).all()
 
 
+def test_a_saved_scene_knows_what_a_copy_was_made_of(logic, tmp_path):
+    logic.even_slices_operation(linear_ct(logic.scene)).run()
+    for scene in (logic.scene, loaded := new_scene()):
+        scene.SetURL(str(tmp_path / "scene.mrml"))
+    assert logic.scene.Commit()
+    assert loaded.Import()
+
+    copy = loaded.GetFirstNodeByName("CT, even slices")
+    assert acquired_volume(copy).GetName() == "CT"
+    assert acquired_volume(copy).GetScene() is loaded
+
+
 def test_a_segment_without_voxels_is_copied_as_that(logic):
     ct = linear_ct(logic.scene)
     node = add_segmentation(logic.scene, ct, "Contours")
@@ -336,8 +349,18 @@ def test_a_segmentation_under_another_transform_is_refused(logic):
     ct, other = linear_ct(logic.scene), linear_ct(logic.scene, name="other CT")
     node = add_segmentation(logic.scene, other, "Elsewhere")
 
-    with pytest.raises(UserInputError, match="'Elsewhere' is under the transform 'other CT acquisition transform'"):
-        logic.even_slices_operation(ct, node)
+    for ask in (logic.even_slices_change, logic.even_slices_operation):
+        with pytest.raises(UserInputError, match="'Elsewhere' is under the transform 'other CT acquisition transform'"):
+            ask(ct, node)
+
+
+def test_the_way_back_is_refused_where_the_transform_is_gone(logic):
+    ct = linear_ct(logic.scene)
+    made = logic.even_slices_operation(ct, drawn_on(ct)).run()
+    ct.SetAndObserveTransformNodeID(None)
+
+    with pytest.raises(UserInputError, match="'CT' is not under its acquisition transform any more"):
+        logic.acquired_slices_operation(made.segmentation_node, made.volume_node)
 
 
 def test_a_volume_that_is_no_copy_has_no_acquired_slices_to_go_back_to(logic):

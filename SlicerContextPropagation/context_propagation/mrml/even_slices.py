@@ -10,7 +10,7 @@ from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.source_volume import SourceVolume
-from context_propagation.mrml.nodes.acquired_slices import acquired_slices
+from context_propagation.mrml.nodes.acquired_slices import acquired_slices, has_acquisition_transform
 from context_propagation.mrml.nodes.segments import add_segment_in_box, add_segmentation, boxed_segment
 from context_propagation.mrml.nodes.volume_nodes import add_volume, volume_array, volume_shape_kji
 from context_propagation.mrml.nodes.world_matrices import RAS_TO_LPS, node_to_world
@@ -53,14 +53,14 @@ def even_slices_change(
     """What `even_slices_operation` would make, in words for the user.
 
     Raises:
-        UserInputError: As `acquired_slices`.
+        UserInputError: As that.
     """
     even, name = acquired_slices(volume_node).even, volume_node.GetName()
     said = f"'{name}' has slices {even.distances}. A copy is made with {even.change}."
     if segmentation_node is None:
         return f"{said} '{name}' stays as it is."
     its_name = segmentation_node.GetName()
-    if segmentation_node.GetParentTransformNode() is volume_node.GetParentTransformNode():
+    if _moves_with(segmentation_node, volume_node):
         return f"{said} '{its_name}' is copied too: {CONTOURS}. '{name}' and '{its_name}' stay as they are."
     return f"{said} '{its_name}' is in place already and is not copied. '{name}' stays as it is."
 
@@ -86,9 +86,7 @@ def even_slices_operation(
     transform = volume_node.GetParentTransformNode()
     node_to_world(transform)  # refuses one that is under a transform that is not linear
     parent_id, name = transform.GetTransformNodeID(), volume_node.GetName()
-    moves_too = segmentation_node is not None and segmentation_node.GetParentTransformNode() is transform
-    if segmentation_node is not None and not moves_too:
-        node_to_world(segmentation_node)
+    moves_too = segmentation_node is not None and _moves_with(segmentation_node, volume_node)
     segments = _segments(segmentation_node, volume_node) if moves_too else {}
     voxels = volume_array(volume_node)
 
@@ -136,6 +134,11 @@ def acquired_slices_operation(
             f"Volume '{volume_node.GetName()}' was not made by Make even slices, or the volume that it was made of was "
             "deleted; choose a copy"
         )
+    if not has_acquisition_transform(volume):
+        raise UserInputError(
+            f"'{volume.GetName()}' is not under its acquisition transform any more, which says where its slices lie; "
+            "put it back there in the module Transforms"
+        )
     even = acquired_slices(volume).even
     if volume_shape_kji(volume_node) != (even.count, *volume_shape_kji(volume)[1:]):
         raise UserInputError(
@@ -152,6 +155,18 @@ def acquired_slices_operation(
         return _copied(scene, segmentation_node, masks, volume, ACQUIRED)
 
     return Operation("Acquired slices", compute, finish)
+
+
+def _moves_with(segmentation_node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    """Whether a segmentation is under a volume's acquisition transform; otherwise it is in place.
+
+    Raises:
+        UserInputError: It is under another transform that is not linear.
+    """
+    if segmentation_node.GetParentTransformNode() is volume_node.GetParentTransformNode():
+        return True
+    node_to_world(segmentation_node)
+    return False
 
 
 def _segments(

@@ -68,11 +68,16 @@ class EvenSlices:
         """Where each even slice lies along the normal, float `[E]`."""
         return self.start_mm + self.step_mm * np.arange(self.count)
 
+    @property
+    def acquired_index(self) -> np.ndarray:
+        """Where acquired slices lie between even ones, float `[A]`: 1.5 is half way from the second to the third."""
+        return np.asarray((self.acquired_mm - self.start_mm) / self.step_mm)
+
     @cached_property
     def as_acquired(self) -> np.ndarray:
         """The acquired slice that an even slice is, int `[E]`; -1 where it is computed from those beside it."""
         result = np.full(self.count, -1)
-        off = np.abs(self.acquired_mm - self.even_mm[self.own]) / self.step_mm
+        off = np.abs(self.acquired_index - self.own)
         there = np.flatnonzero(off <= allowed_offset(np.array(self.step_mm)))
         result[self.own[there]] = there
         return result
