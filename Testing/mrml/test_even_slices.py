@@ -276,6 +276,22 @@ def test_cancelling_leaves_the_scene_as_it_was(logic):
     assert logic.scene.GetNumberOfNodes() == before
 
 
+def test_what_is_deleted_meanwhile_is_told_and_nothing_is_made(logic):
+    ct = linear_ct(logic.scene)
+    node = drawn_on(ct)
+    made = logic.even_slices_operation(ct, node).run()
+    there = logic.even_slices_operation(ct, node)
+    back = logic.acquired_slices_operation(made.segmentation_node, made.volume_node)
+    for deleted in (node, made.segmentation_node):
+        logic.scene.RemoveNode(deleted)
+    before = logic.scene.GetNumberOfNodes()
+
+    for operation, name in ((there, "Contours"), (back, "Contours, even slices")):
+        with pytest.raises(UserInputError, match=f"'{name}' was deleted meanwhile"):
+            operation.run()
+    assert logic.scene.GetNumberOfNodes() == before
+
+
 # -- a second channel
 
 

@@ -97,6 +97,7 @@ def even_slices_operation(
         return SourceVolume(image[None], RAS_TO_LPS @ acquired.ijk_to_ras), masks
 
     def finish(computed: tuple[SourceVolume, dict[str, BoxedMask]]) -> EvenCopies:
+        _require_there(volume_node, segmentation_node)
         image, masks = computed
         made = add_volume(scene, image, scene.GenerateUniqueName(name + EVEN), owned=True)
         made.SetAndObserveTransformNodeID(parent_id)
@@ -152,6 +153,7 @@ def acquired_slices_operation(
         return {segment_id: BoxedMask.of(even.back(part.mask)) for segment_id, part in segments.items()}
 
     def finish(masks: dict[str, BoxedMask]) -> slicer.vtkMRMLSegmentationNode:
+        _require_there(volume, segmentation_node)
         return _copied(scene, segmentation_node, masks, volume, ACQUIRED)
 
     return Operation("Acquired slices", compute, finish)
@@ -167,6 +169,15 @@ def _moves_with(segmentation_node: slicer.vtkMRMLSegmentationNode, volume_node: 
         return True
     node_to_world(segmentation_node)
     return False
+
+
+def _require_there(*nodes: slicer.vtkMRMLNode | None) -> None:
+    """Raises:
+    UserInputError: A node was deleted since the operation was made.
+    """
+    for node in nodes:
+        if node is not None and node.GetScene() is None:
+            raise UserInputError(f"'{node.GetName()}' was deleted meanwhile, and nothing was made; choose another")
 
 
 def _segments(
