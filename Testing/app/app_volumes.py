@@ -17,6 +17,30 @@ def add_ct(name="CT", shape=SHAPE, spacing=SPACING_MM, seed=3, origin=(0.0, 0.0,
     return slicer.util.addVolumeFromArray(voxels, ijk_to_ras, name)
 
 
+def move_slices(volume, positions_mm):
+    """Put an axial volume's slices at these heights above the first, as Slicer's DICOM module does.
+
+    That is `AcquisitionModeling` of its DICOMScalarVolumePlugin: a transform that moves the corners of each slice.
+    """
+    columns, rows, slices = volume.GetImageData().GetDimensions()
+    x, y, z = volume.GetSpacing()
+    grid = vtk.vtkImageData()
+    grid.SetOrigin(*volume.GetOrigin())
+    grid.SetDimensions(2, 2, slices)
+    grid.SetSpacing(x * columns, y * rows, z)
+    grid.AllocateScalars(vtk.VTK_DOUBLE, 3)
+    moves = vtk_to_numpy(grid.GetPointData().GetScalars()).reshape(slices, 4, 3)
+    moves[:] = 0.0
+    moves[:, :, 2] = (np.asarray(positions_mm) - z * np.arange(slices))[:, None]
+    transform, directions = slicer.vtkOrientedGridTransform(), vtk.vtkMatrix4x4()
+    volume.GetIJKToRASDirectionMatrix(directions)
+    transform.SetGridDirectionMatrix(directions)
+    transform.SetDisplacementGridData(grid)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLGridTransformNode", f"{volume.GetName()} acquisition transform")
+    node.SetAndObserveTransformToParent(transform)
+    volume.SetAndObserveTransformNodeID(node.GetID())
+
+
 def show(volume):
     """Show a volume in the slice views."""
     slicer.util.setSliceViewerLayers(background=volume, fit=True)

@@ -28,6 +28,7 @@ SCRIPTS = (
     "AppMasksTest",
     "AppChannelsTest",
     "AppGeometryTest",
+    "AppDistancesTest",
     "AppSceneTest",
     "AppInterruptionTest",
     "AppReloadTest",

@@ -17,6 +17,7 @@ SHIPPED = Path(__file__).parents[2] / "SlicerContextPropagation"
 SCRIPTS = sorted(file.stem for file in APP.glob("App*Test.py"))
 AT_FULL_DEPTH = (
     "AppChannelsTest",
+    "AppDistancesTest",
     "AppDocumentationTest",
     "AppDoubtTest",
     "AppEffectTest",

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.even_slices import EvenSlices
 from context_propagation.files.dicom_headers import (
+    SliceHeader,
     frame_headers,
     frames_of,
     slice_headers,
     slices_and_localizers,
 )
-from context_propagation.files.dicom_stack import even_stack
+from context_propagation.files.dicom_stack import even_stack, stack_made_even
 from context_propagation.files.image_axes import image_on
 
 logger = logging.getLogger(__name__)
@@ -28,17 +31,7 @@ def read_dicom_folder(folder: Path) -> sitk.Image:
     Raises:
         UserInputError: No series, or several; a slice that does not say where it lies; slices that are no even stack.
     """
-    files, localizers = slices_and_localizers(folder)
-    if localizers:
-        names = ", ".join(f"'{Path(file).name}'" for file in localizers[:3]) + (", ..." if len(localizers) > 3 else "")
-        logger.warning("of DICOM folder '%s' the localizer %s is left out: it is no slice of the stack", folder, names)
-    if len(files) == 1 and frames_of(files[0]) > 1:
-        return read_frames(Path(files[0]))
-    if len(files) < 2:
-        raise UserInputError(f"DICOM folder '{folder}' holds one slice only; give the folder of a whole series")
-    stack = even_stack(f"DICOM folder '{folder}'", slice_headers(files))
-    voxels = _voxels(f"DICOM folder '{folder}'", [files[number] for number in stack.order])
-    return image_on(voxels, stack.ijk_to_lps)
+    return _even_image(_of_folder(folder))
 
 
 def read_frames(path: Path) -> sitk.Image:
@@ -47,13 +40,69 @@ def read_frames(path: Path) -> sitk.Image:
     Raises:
         UserInputError: As `read_dicom_folder`.
     """
+    return _even_image(_of_file(path))
+
+
+def read_made_even(folder: Path) -> tuple[sitk.Image, EvenSlices]:
+    """Read the one series of a folder as float32, in its units, on an even stack where its slices lie unevenly.
+
+    Returns:
+        The image, and how it was made of the slices.
+
+    Raises:
+        UserInputError: As `read_dicom_folder`, but for uneven distances; the even stack would be far larger.
+    """
+    slices = _of_folder(folder)
+    stack, even = stack_made_even(slices.what, slices.headers)
+    return image_on(even.image(slices.voxels(stack.order)), stack.ijk_to_lps), even
+
+
+@dataclass(frozen=True)
+class _Slices:
+    """Slices of one series.
+
+    Attributes:
+        what: Starts messages.
+        headers: Of each.
+        voxels: Reads them in an order, float32 `[K, J, I]`.
+    """
+
+    what: str
+    headers: Sequence[SliceHeader]
+    voxels: Callable[[Sequence[int]], np.ndarray]
+
+
+def _even_image(slices: _Slices) -> sitk.Image:
+    stack = even_stack(slices.what, slices.headers)
+    return image_on(slices.voxels(stack.order), stack.ijk_to_lps)
+
+
+def _of_folder(folder: Path) -> _Slices:
+    files, localizers = slices_and_localizers(folder)
+    if localizers:
+        names = ", ".join(f"'{Path(file).name}'" for file in localizers[:3]) + (", ..." if len(localizers) > 3 else "")
+        logger.warning("of DICOM folder '%s' the localizer %s is left out: it is no slice of the stack", folder, names)
+    if len(files) == 1 and frames_of(files[0]) > 1:
+        return _of_file(Path(files[0]))
+    what = f"DICOM folder '{folder}'"
+    if len(files) < 2:
+        raise UserInputError(f"{what} holds one slice only; give the folder of a whole series")
+    return _Slices(what, slice_headers(files), lambda order: _voxels(what, [files[number] for number in order]))
+
+
+def _of_file(path: Path) -> _Slices:
     what = f"DICOM file '{path}'"
     headers = frame_headers(str(path))
-    stack = even_stack(what, headers)
-    voxels = _voxels(what, [str(path)])
-    if len(voxels) != len(headers):
-        raise UserInputError(f"{what} says that it has {len(headers)} frames and holds {len(voxels)}; export it again")
-    return image_on(voxels[stack.order], stack.ijk_to_lps)
+
+    def read(order: Sequence[int]) -> np.ndarray:
+        voxels = _voxels(what, [str(path)])
+        if len(voxels) != len(headers):
+            raise UserInputError(
+                f"{what} says that it has {len(headers)} frames and holds {len(voxels)}; export it again"
+            )
+        return voxels[list(order)]
+
+    return _Slices(what, headers, read)
 
 
 def _voxels(what: str, files: Sequence[str]) -> np.ndarray:

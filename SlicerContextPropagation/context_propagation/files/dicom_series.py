@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.even_slices import EvenSlices
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.optional_dependency import require
 from context_propagation.files.dicom_files import EXTRA, damage_named, read_dicom
@@ -30,10 +31,12 @@ class DicomSeries:
     Attributes:
         folder: Where it lies.
         slices: The headers, without voxels, in the order of the image's slices k.
+        places: Where each lies along k, in slices of the image: on them, but for an image that was made even.
     """
 
     folder: Path
     slices: tuple[Dataset, ...]
+    places: tuple[float, ...]
 
     @property
     def uid(self) -> str:
@@ -104,18 +107,39 @@ def read_series(folder: Path, volume: SourceVolume) -> DicomSeries:
     Raises:
         UserInputError: A header is damaged, or the slices are not those of the image.
     """
+    return _series_at(folder, volume, np.arange(volume.shape_kji[0]))
+
+
+def read_acquired_series(folder: Path, volume: SourceVolume, even: EvenSlices) -> DicomSeries:
+    """As `read_series`, of an image that was made even of the slices in a folder.
+
+    Args:
+        folder: A DICOM folder.
+        volume: The image on the even stack.
+        even: How it was made.
+
+    Raises:
+        UserInputError: As `read_series`.
+    """
+    return _series_at(folder, volume, even.acquired_index)
+
+
+def _series_at(folder: Path, volume: SourceVolume, places: np.ndarray) -> DicomSeries:
+    """The slices that lie at these places along the image's k."""
     to_index = np.linalg.inv(volume.ijk_to_lps)
-    of_slice: dict[int, Dataset] = {}
     with damage_named(f"DICOM folder '{folder}'"):
-        for file in slice_files(folder):
-            for header, corner_lps_mm in _slices_in(file):
-                of_slice[round(float((to_index @ [*corner_lps_mm, 1])[2]))] = header
-        if sorted(of_slice) != list(range(volume.shape_kji[0])):
+        found = [
+            (float((to_index @ [*corner_lps_mm, 1])[2]), header)
+            for file in slice_files(folder)
+            for header, corner_lps_mm in _slices_in(file)
+        ]
+        found.sort(key=lambda one: one[0])
+        if len(found) != len(places) or (np.abs(np.array([at for at, _ in found]) - places) > 0.5).any():
             raise UserInputError(
-                f"DICOM folder '{folder}' does not hold the {volume.shape_kji[0]} slices of the image, each once; "
+                f"DICOM folder '{folder}' does not hold the {len(places)} slices of the image, each once; "
                 "export the series again"
             )
-        return DicomSeries(folder, tuple(of_slice[k] for k in range(volume.shape_kji[0])))
+        return DicomSeries(folder, tuple(header for _, header in found), tuple(places.tolist()))
 
 
 def _slices_in(file: Path) -> Iterator[tuple[Dataset, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""Slices as one even stack: each is compared with the grid, by its own header, and what does not fit is named."""
+"""Slices as one stack, even or made even: each is compared with it by its own header; what does not fit is named."""
 
 from __future__ import annotations
 
@@ -9,19 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.even_slices import TOLERANCE, EvenSlices, allowed_offset, even_slices
 from context_propagation.files.dicom_headers import PHASE, SHARED, SliceHeader
 from context_propagation.files.image_axes import at_right_angles
 
-TOLERANCE = 0.1
-"""How far a voxel may lie from its place on the even grid, in voxels, over the whole stack."""
-
-
-ROUNDING_MM = 0.1
-"""What headers that round positions to a tenth of a millimetre move a slice against the first and the last one."""
-
-
-LARGEST_TOLERANCE = 0.25
-"""Of thin slices, with that rounding; in voxels."""
+REMEDY = "resample to even spacing (context-propagation even-slices)"
 
 
 SAME_POSITION = 0.1
@@ -52,6 +44,38 @@ def even_stack(what: str, headers: Sequence[SliceHeader]) -> Stack:
         UserInputError: They differ in patient, frame of reference, size, orientation or pixel spacing; they lie
             unevenly, beside each other or on one another.
     """
+    stack, along = _sorted(what, headers)
+    ordered = [headers[number] for number in stack.order]
+    _check_not_sideways(what, ordered, stack.ijk_to_lps)
+    _check_evenly(what, ordered, along)
+    return stack
+
+
+def stack_made_even(what: str, headers: Sequence[SliceHeader]) -> tuple[Stack, EvenSlices]:
+    """Sort slices along their normal, and plan an even stack for those that lie unevenly.
+
+    Args:
+        what: Starts the message, such as "DICOM folder 'ct'".
+        headers: At least two.
+
+    Returns:
+        The order of the slices with the grid of the even stack, and that stack.
+
+    Raises:
+        UserInputError: As `even_stack`, but for uneven distances; the stack would be far larger.
+    """
+    stack, along = _sorted(what, headers)
+    _check_not_sideways(what, [headers[number] for number in stack.order], stack.ijk_to_lps)
+    even = even_slices(what, along)
+    matrix = stack.ijk_to_lps.copy()
+    normal = matrix[:3, 2] / np.linalg.norm(matrix[:3, 2])
+    matrix[:3, 2] = normal * even.step_mm
+    matrix[:3, 3] += normal * even.start_mm
+    return Stack(stack.order, matrix), even
+
+
+def _sorted(what: str, headers: Sequence[SliceHeader]) -> tuple[Stack, np.ndarray]:
+    """The order of slices on the grid of their mean distance, and where each lies along the normal, in that order."""
     _check_shared(what, headers)
     axes = np.quantile([header.axes_mm for header in headers], 0.5, axis=0, method="lower")
     straight = _straight(what, axes, headers[0].shape_ji)
@@ -65,8 +89,7 @@ def even_stack(what: str, headers: Sequence[SliceHeader]) -> Stack:
     matrix[:3, 3] = ordered[0].corner_lps_mm + straight[:3, 3]
     _check_same_axes(what, ordered, axes)
     _check_positions_once(what, ordered, along)
-    _check_on_grid(what, ordered, along, matrix)
-    return Stack(order, matrix)
+    return Stack(order, matrix), along
 
 
 def _check_shared(what: str, headers: Sequence[SliceHeader]) -> None:
@@ -95,11 +118,6 @@ def _straight(what: str, axes: np.ndarray, shape_ji: tuple[int, int]) -> np.ndar
     return at_right_angles(matrix, (shape_ji[1], shape_ji[0], 1), what)
 
 
-def _allowed(sizes_mm: np.ndarray) -> np.ndarray:
-    """How far a voxel may be off along each axis, in voxels."""
-    return np.maximum(TOLERANCE, np.minimum(ROUNDING_MM / sizes_mm, LARGEST_TOLERANCE) + 1e-9)
-
-
 def _check_same_axes(what: str, headers: Sequence[SliceHeader], axes: np.ndarray) -> None:
     """Refuse a slice whose last voxel would be misplaced by the orientation or pixel spacing of the others."""
     sizes = np.linalg.norm(axes, axis=0)
@@ -107,9 +125,9 @@ def _check_same_axes(what: str, headers: Sequence[SliceHeader], axes: np.ndarray
     for header in headers:
         off_mm = np.abs((header.axes_mm - axes) * (columns - 1, rows - 1)).sum(axis=1).max()
         own = np.linalg.norm(header.axes_mm, axis=0)
-        if off_mm <= (_allowed(sizes) * sizes).min():
+        if off_mm <= (allowed_offset(sizes) * sizes).min():
             continue
-        if (np.abs(own - sizes) * (columns - 1, rows - 1) > _allowed(sizes) * sizes).any():
+        if (np.abs(own - sizes) * (columns - 1, rows - 1) > allowed_offset(sizes) * sizes).any():
             raise UserInputError(
                 f"{what}: {header.name} has pixels of {_size(own[::-1])} mm where {_size(sizes[::-1])} mm is usual; "
                 "remove what does not belong to the series, or resample it"
@@ -151,15 +169,20 @@ def _differing(headers: Sequence[SliceHeader]) -> str:
     return ""
 
 
-def _check_on_grid(what: str, headers: Sequence[SliceHeader], along: np.ndarray, matrix: np.ndarray) -> None:
-    """Compare each slice's first voxel with the grid."""
+def _check_not_sideways(what: str, headers: Sequence[SliceHeader], matrix: np.ndarray) -> None:
+    """Compare where each slice's first voxel lies within the slice with the first slice's."""
     corners = np.array([header.corner_lps_mm for header in headers])
-    sizes = np.linalg.norm(matrix[:3, :3], axis=0)
-    index = np.linalg.solve(matrix[:3, :3], (corners - corners[0]).T).T
-    off = np.abs(index - np.arange(len(headers))[:, None] * (0, 0, 1)) > _allowed(sizes)
-    if off[:, :2].any():
-        raise _sideways(what, headers, index[:, :2] * sizes[:2])
-    if off[:, 2].any():
+    sizes = np.linalg.norm(matrix[:3, :2], axis=0)
+    index = np.linalg.solve(matrix[:3, :3], (corners - corners[0]).T).T[:, :2]
+    if (np.abs(index) > allowed_offset(sizes)).any():
+        raise _sideways(what, headers, index * sizes)
+
+
+def _check_evenly(what: str, headers: Sequence[SliceHeader], along: np.ndarray) -> None:
+    """Compare where each slice lies along the normal with the even stack of the same number."""
+    step = (along[-1] - along[0]) / (len(along) - 1)
+    index = (along - along[0]) / step
+    if (np.abs(index - np.arange(len(along))) > allowed_offset(np.array(step))).any():
         raise _uneven(what, headers, along)
 
 
@@ -187,8 +210,8 @@ def _uneven(what: str, headers: Sequence[SliceHeader], along: np.ndarray) -> Use
     step = f"{what} has a step of {steps[worst]:.4g} mm between {headers[worst].name} and {headers[worst + 1].name}"
     where = f"{step} where {usual:.4g} mm is usual"
     if multiples[worst] > 1.5 and abs(multiples[worst] - round(multiples[worst])) < 2 * TOLERANCE:
-        return UserInputError(f"{where}; add the missing slices, or resample to even spacing")
-    return UserInputError(f"{where}: its slices are spaced unevenly; resample to even spacing")
+        return UserInputError(f"{where}; add the missing slices, or {REMEDY}")
+    return UserInputError(f"{where}: its slices are spaced unevenly; {REMEDY}")
 
 
 def _size(sizes_mm: np.ndarray) -> str:

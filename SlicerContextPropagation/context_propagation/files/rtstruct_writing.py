@@ -12,12 +12,18 @@ import numpy as np
 
 import context_propagation
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.even_slices import EvenSlices
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.optional_dependency import require
 from context_propagation.files.contour_polygons import traced_polygons
 from context_propagation.files.decimal_strings import shorten_decimal_strings
 from context_propagation.files.dicom_files import EXTRA, damage_named
-from context_propagation.files.dicom_series import DicomSeries, framed_folder, read_series
+from context_propagation.files.dicom_series import (
+    DicomSeries,
+    framed_folder,
+    read_acquired_series,
+    read_series,
+)
 from context_propagation.files.rtstruct_contours import (
     PLAIN,
     XOR,
@@ -92,7 +98,34 @@ def write_new_structure_set(
     Raises:
         UserInputError: The series has no frame of reference, or the file cannot be written.
     """
-    series = read_series(framed_folder(path, images), volume)
+    _write_new(path, mask, name, volume, read_series(framed_folder(path, images), volume), algorithm)
+
+
+def write_on_acquired_slices(
+    path: Path, mask: np.ndarray, name: str, volume: SourceVolume, even: EvenSlices, folder: Path, algorithm: str
+) -> None:
+    """Write a structure set of one ROI on the slices of a series of which an even image was made.
+
+    Args:
+        path: Where to write.
+        mask: bool `[K, J, I]` of the even image; each acquired slice takes the even slice that it is the source of.
+        name: Of the ROI.
+        volume: The even image.
+        even: How it was made.
+        folder: The series.
+        algorithm: "AUTOMATIC" or "SEMIAUTOMATIC".
+
+    Raises:
+        UserInputError: The series has no frame of reference, or the file cannot be written.
+    """
+    series = read_acquired_series(framed_folder(path, [folder]), volume, even)
+    _write_new(path, even.back(mask), name, volume, series, algorithm)
+
+
+def _write_new(
+    path: Path, mask: np.ndarray, name: str, volume: SourceVolume, series: DicomSeries, algorithm: str
+) -> None:
+    """Write a structure set of one ROI, a mask on the slices of the series."""
     with damage_named(f"DICOM folder '{series.folder}'"):
         dataset = _empty_structure_set(series)
         item = _add_roi(dataset, name, series, algorithm)
@@ -189,7 +222,7 @@ def _new_contours(
     for k, (mask, start_ji) in pieces:
         for points_ji in traced_polygons(mask, keyholes=kind == PLAIN):
             j, i = (points_ji + start_ji).T
-            points_lps = (volume.ijk_to_lps @ [i, j, np.full_like(i, k), np.ones_like(i)])[:3].T
+            points_lps = (volume.ijk_to_lps @ [i, j, np.full_like(i, series.places[k]), np.ones_like(i)])[:3].T
             yield _new(
                 ContourImageSequence=[_reference_to(series.slices[k])],
                 ContourGeometricType=kind,

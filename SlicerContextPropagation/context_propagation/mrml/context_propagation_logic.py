@@ -19,6 +19,12 @@ from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import axis_of_plane
 from context_propagation.core.session.saved_session import SavedPropagation, SavedSession
 from context_propagation.mrml.case_summary import summary_operation
+from context_propagation.mrml.even_slices import (
+    EvenCopies,
+    acquired_slices_operation,
+    even_slices_change,
+    even_slices_operation,
+)
 from context_propagation.mrml.measurements import Measurements, Reference, measurement_operation
 from context_propagation.mrml.model_loading import loading_operation
 from context_propagation.mrml.nodes.scenes import prepare_scene
@@ -149,6 +155,30 @@ class ContextPropagationLogic:
             return loaded
 
         return replace(loading, finish=finish)
+
+    # -- slices that lie unevenly ------------------------------------------------------------------------------------
+
+    def even_slices_change(
+        self,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+        segmentation_node: slicer.vtkMRMLSegmentationNode | None = None,
+    ) -> str:
+        """What `even_slices_operation` would make, in words for the user; refused as that is."""
+        return even_slices_change(volume_node, segmentation_node)
+
+    def even_slices_operation(
+        self,
+        volume_node: slicer.vtkMRMLScalarVolumeNode,
+        segmentation_node: slicer.vtkMRMLSegmentationNode | None = None,
+    ) -> Operation[EvenCopies]:
+        """Copies with even slices of a volume under Slicer's acquisition transform, and of a segmentation on it."""
+        return even_slices_operation(self.scene, volume_node, segmentation_node)
+
+    def acquired_slices_operation(
+        self, segmentation_node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMRMLScalarVolumeNode
+    ) -> Operation[slicer.vtkMRMLSegmentationNode]:
+        """Contours drawn on such a copy of a volume, back on the acquired slices, in a new segmentation."""
+        return acquired_slices_operation(self.scene, segmentation_node, volume_node)
 
     # -- what is worked on -------------------------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ def align_operation(
 
     def finish(computed: tuple[np.ndarray, tuple[str, ...]]) -> Aligned:
         voxels, messages = computed
-        node = add_volume(scene, SourceVolume(voxels[None], np.eye(4)), name)
+        node = add_volume(scene, SourceVolume(voxels[None], np.eye(4)), name, owned=True)
         node.CopyOrientation(ct_node)
         node.SetAndObserveTransformNodeID(transform_id)
         node.SetVoxelValueUnits(units)

@@ -45,7 +45,7 @@ def suv_operation(
         return SourceVolume(image.channels * suv_factor(files, f"Volume '{name}'"), image.ijk_to_lps)
 
     def finish(image: SourceVolume) -> slicer.vtkMRMLScalarVolumeNode:
-        made = add_volume(scene, SourceVolume(image.channels, image.ijk_to_lps), f"{name} SUV")
+        made = add_volume(scene, image, f"{name} SUV", owned=True)
         made.CopyOrientation(node)
         made.SetAndObserveTransformNodeID(transform_id)
         units = slicer.vtkCodedEntry()

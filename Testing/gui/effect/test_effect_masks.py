@@ -135,6 +135,17 @@ def test_an_organ_that_is_shown_or_drawn_meanwhile_is_counted_anew(drawn):
     assert not (drawn.voxels("organ") & added).any()
 
 
+def test_a_ct_with_two_slice_distances_is_told_with_what_to_press(drawn):
+    from acquired_volumes import put_under_grid
+
+    moves = np.zeros((drawn.ct.GetImageData().GetDimensions()[2], 2, 2, 3))
+    moves[9:, ..., 2] = 1.5
+    put_under_grid(drawn.application.scene, drawn.ct, moves)
+    drawn.panel.update()
+
+    assert "slices that lie unevenly in their places; press Make even slices in the module" in drawn.status
+
+
 def test_a_bent_ct_is_told_and_freezes_nothing(drawn):
     drawn.propagate()
     bent = drawn.application.scene.AddNewNodeByClass("vtkMRMLBSplineTransformNode")

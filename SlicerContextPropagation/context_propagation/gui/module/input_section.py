@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from context_propagation.core.device import DEVICES
 from context_propagation.core.errors import UserInputError
 from context_propagation.gui.model_list import ORIENTATIONS, ListedModel, ModelList
+from context_propagation.gui.module.distances_offer import DistancesOffer
 from context_propagation.gui.module.sample_data import Nodes, sample_case_operation, say_added
 from context_propagation.gui.module.segment_choice import chosen_segment
 from context_propagation.gui.module.suv_offer import SuvOffer
@@ -20,6 +21,7 @@ from context_propagation.gui.texts import breakable
 from context_propagation.gui.work.messages import confirmed, show_error
 from context_propagation.gui.work.shared import Shared
 from context_propagation.gui.work.visibility import set_visible
+from context_propagation.mrml.even_slices import EvenCopies
 from context_propagation.mrml.nodes.map_volumes import is_map
 from context_propagation.mrml.nodes.segments import convert_to_binary_labelmap, is_binary_labelmap
 from context_propagation.mrml.nodes.selection import Selection
@@ -57,6 +59,9 @@ class InputSection:
         ui.segmentSelector.connect("currentSegmentChanged(QString)", self._changed)
         ui.alignButton.connect("clicked()", self._align)
         self._suv_offer = SuvOffer(ui, shared, lambda: self.volume_nodes, self._take_instead)
+        self._distances_offer = DistancesOffer(
+            *(ui, shared, lambda: self.volume_nodes, ui.segmentSelector.currentNode, self._take_even)
+        )
         ui.sampleButton.connect("clicked()", self._add_sample_case)
 
     # -- what is chosen
@@ -163,6 +168,7 @@ class InputSection:
         self._ui.alignButton.enabled = idle and two and len(self.volume_nodes) == 2
         set_visible(two, self._ui.secondVolumeLabel, self._ui.secondVolumeSelector, self._ui.alignButton)
         self._suv_offer.update()
+        self._distances_offer.update()
         self._ui.modelDescription.text = self._description()
         channels = model.description.channels if model and model.description else ("",)
         self._ui.firstVolumeLabel.text = _("Volume ({name}):").format(name=channels[0])
@@ -336,6 +342,19 @@ class InputSection:
         for selector in (self._ui.firstVolumeSelector, self._ui.secondVolumeSelector):
             if selector.currentNode() is node:
                 selector.setCurrentNode(made)
+
+    def _take_even(self, node: slicer.vtkMRMLScalarVolumeNode, made: EvenCopies) -> None:
+        """Choose copies with even slices, with the segment that was chosen."""
+        chosen, segment = chosen_segment(self._ui.segmentSelector)
+        self._take_instead(node, made.volume_node)
+        if chosen is None or made.segmentation_node in (None, chosen):
+            return
+        self._ui.segmentSelector.setCurrentNode(made.segmentation_node)
+        if segment is not None:
+            number = list(chosen.GetSegmentation().GetSegmentIDs()).index(segment)
+            self._ui.segmentSelector.setCurrentSegmentID(
+                made.segmentation_node.GetSegmentation().GetNthSegmentID(number)
+            )
 
 
 def _volumes() -> list[slicer.vtkMRMLScalarVolumeNode]:

@@ -14,7 +14,7 @@ from context_propagation.core.image.nearest_pull import index_of_array, mapped_b
 from context_propagation.core.image.own_grid import OwnGrid, OwnMask
 from context_propagation.mrml.nodes.labelmap_images import Labelmap, image_from_mask, labelmap_from_image
 from context_propagation.mrml.nodes.volume_nodes import spacing_kji_mm, volume_shape_kji
-from context_propagation.mrml.nodes.world_matrices import node_to_world, volume_ijk_to_world
+from context_propagation.mrml.nodes.world_matrices import between_nodes, relative_place, volume_ijk_to_ras
 
 Color = tuple[float, float, float]
 """Red, green and blue from 0 to 1."""
@@ -186,8 +186,7 @@ def grid_mapping(
     volume_node: slicer.vtkMRMLScalarVolumeNode,
 ) -> GridMapping:
     """Relate a grid in a segmentation to a volume through world coordinates, parent transforms of both included."""
-    segment_to_world = node_to_world(segmentation_node) @ segment_ijk_to_ras
-    return GridMapping(segment_ijk_to_ras, np.linalg.inv(volume_ijk_to_world(volume_node)) @ segment_to_world)
+    return GridMapping(segment_ijk_to_ras, relative_place(volume_node, segmentation_node) @ segment_ijk_to_ras)
 
 
 def add_segmentation(
@@ -368,7 +367,7 @@ def _volume_in_segmentation(
     segmentation_node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMRMLScalarVolumeNode
 ) -> np.ndarray:
     """From a volume's indices to the segmentation's own RAS."""
-    return np.asarray(np.linalg.inv(node_to_world(segmentation_node)) @ volume_ijk_to_world(volume_node))
+    return np.asarray(between_nodes(volume_node, segmentation_node) @ volume_ijk_to_ras(volume_node))
 
 
 def _binary_labelmap() -> str:

@@ -12,6 +12,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
 from context_propagation.mrml.nodes.segments import add_segment_in_box, add_segmentation, segment_named
 from context_propagation.mrml.nodes.volume_nodes import volume_shape_kji
+from context_propagation.mrml.nodes.world_matrices import volume_ijk_to_world
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,15 @@ class Selection:
 
 def require_different(volume_nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> None:
     """Raises:
-    UserInputError: No volume, one twice, or the first one has no voxels.
+    UserInputError: No volume, one twice, one under a transform that is not linear, or the first one has no voxels.
     """
     if not volume_nodes:
         raise UserInputError("No volume is selected; select one volume per channel")
     if len(set(volume_nodes)) < len(volume_nodes):  # as Slicer's selector does by itself where the PET is deleted
         raise UserInputError(f"'{volume_nodes[0].GetName()}' is selected twice; select another volume per channel")
     volume_shape_kji(volume_nodes[0])
+    for node in volume_nodes:
+        volume_ijk_to_world(node)  # refuses what could not be worked on, before anything is added for it
 
 
 def selection_of(

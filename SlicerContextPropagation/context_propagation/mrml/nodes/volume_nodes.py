@@ -113,7 +113,7 @@ def image_state(nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]) -> tuple[tuple[
 
 
 def add_volume(
-    scene: slicer.vtkMRMLScene, volume: SourceVolume, name: str, channel: int = 0
+    scene: slicer.vtkMRMLScene, volume: SourceVolume, name: str, channel: int = 0, owned: bool = False
 ) -> slicer.vtkMRMLScalarVolumeNode:
     """Add one channel of an image to a scene as a volume node.
 
@@ -122,11 +122,12 @@ def add_volume(
         volume: The image.
         name: The node's name.
         channel: Which channel.
+        owned: Whether the voxels are nobody else's, and need not be copied: of a large image, that takes a while.
     """
     voxels = np.ascontiguousarray(volume.channels[channel])
     image = vtk.vtkImageData()
     image.SetDimensions(*voxels.shape[::-1])
-    image.GetPointData().SetScalars(numpy_to_vtk(voxels.ravel(), deep=True))
+    image.GetPointData().SetScalars(numpy_to_vtk(voxels.ravel(), deep=not owned))
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     node.SetIJKToRASMatrix(to_vtk(RAS_TO_LPS @ volume.ijk_to_lps))
     node.SetAndObserveImageData(image)

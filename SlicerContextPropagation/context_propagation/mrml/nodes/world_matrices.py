@@ -37,6 +37,11 @@ def node_to_world(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
         return np.eye(4)
     name = f"'{node.GetName()}' is under the transform '{transform.GetName()}'"
     if not transform.IsTransformToWorldLinear():
+        if is_acquisition_transform(transform):
+            raise UserInputError(
+                f"{name}, by which Slicer puts slices that lie unevenly in their places; press Make even slices in the "
+                "module Context Propagation, which makes a copy that can be used"
+            )
         raise UserInputError(f"{name}, which is not linear; harden it on the node, or take the node out of it")
     matrix = vtk.vtkMatrix4x4()
     transform.GetMatrixTransformToWorld(matrix)
@@ -46,15 +51,42 @@ def node_to_world(node: slicer.vtkMRMLTransformableNode) -> np.ndarray:
     return result
 
 
+def is_acquisition_transform(transform: slicer.vtkMRMLTransformNode) -> bool:
+    """Whether a transform moves the corners of slices and nothing between: a grid of 2 x 2 points for each slice.
+
+    So Slicer's DICOM module puts slices in their places that lie unevenly, or shifted sideways (gantry tilt).
+    """
+    kind = "vtkOrientedGridTransform"
+    oriented = transform.GetTransformToParentAs(kind, False) if transform.GetTransformToParent() else None
+    grid = oriented.GetDisplacementGrid() if oriented is not None else None
+    return grid is not None and grid.GetDimensions()[:2] == (2, 2)
+
+
+def between_nodes(node: slicer.vtkMRMLTransformableNode, other: slicer.vtkMRMLTransformableNode) -> np.ndarray:
+    """The matrix `[4, 4]` from a node's own RAS to another node's; the identity where one transform moves both.
+
+    Raises:
+        UserInputError: They are under different transforms, one of which is not linear.
+    """
+    if node.GetParentTransformNode() is other.GetParentTransformNode():
+        return np.eye(4)
+    return np.asarray(np.linalg.inv(node_to_world(other)) @ node_to_world(node))
+
+
+def volume_ijk_to_ras(node: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """The matrix `[4, 4]` from a volume's voxel indices (i, j, k) to its own RAS in mm."""
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return to_numpy(matrix)
+
+
 def volume_ijk_to_world(node: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
     """The matrix `[4, 4]` from a volume's voxel indices (i, j, k) to world RAS in mm, parent transforms included.
 
     Raises:
         UserInputError: A parent transform is not linear.
     """
-    matrix = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(matrix)
-    return np.asarray(node_to_world(node) @ to_numpy(matrix))
+    return np.asarray(node_to_world(node) @ volume_ijk_to_ras(node))
 
 
 def relative_place(
@@ -67,4 +99,4 @@ def relative_place(
     Raises:
         UserInputError: A parent transform is not linear.
     """
-    return np.asarray(np.linalg.inv(volume_ijk_to_world(volume_node)) @ node_to_world(other_node))
+    return np.asarray(np.linalg.inv(volume_ijk_to_ras(volume_node)) @ between_nodes(other_node, volume_node))
