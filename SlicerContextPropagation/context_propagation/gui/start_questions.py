@@ -39,7 +39,7 @@ def asked(check: StartCheck, logic: ContextPropagationLogic) -> Answers | None:
         How to go on; None where the user would rather not.
     """
     assert logic.selection is not None  # it was just checked
-    offers = [offer for offer in check.kept if logic.journal.is_news(offer)]
+    offers = [offer for offer in check.kept if logic.journal.is_news(offer, logic.selection)]
     left_alone = [_left_alone(offer) for offer in offers if not offer.fits]
     doubts = [*check.warnings, *check.memory.messages, *left_alone]
     question = _("Please read this before going on:\n\n{doubts}\n\nGo on all the same?")
@@ -48,7 +48,7 @@ def asked(check: StartCheck, logic: ContextPropagationLogic) -> Answers | None:
     for offer in offers:
         if offer.fits and confirmed(_offered(offer)):
             return Answers(brings_back=offer)
-        logic.journal.was_answered(offer)
+        logic.journal.was_answered(offer, logic.selection)
     replayable, drawn = check.earlier.replayable, check.earlier.drawn
     if replayable is not None:
         question = _(

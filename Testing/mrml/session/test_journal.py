@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +130,9 @@ def test_after_a_crash_segment_history_and_drawing_are_back_voxel_by_voxel(slice
     offer = only(logic.check().kept)
     bring_back(logic)
 
-    assert offer.drawn_slices == 3 and offer.fits and not offer.other_model
+    assert offer.drawn_slices == 3
+    assert offer.fits
+    assert not offer.other_model
     assert own(logic).is_same(mask)
     assert logic.propagation.known.is_same(known)
     assert [[e.index for e in done.edits] for done in logic.history] == [
@@ -215,7 +216,7 @@ def test_the_file_holds_no_name_path_or_image(edited, folder, bundle):
     assert session["model"]["path"] == session["segment_id"] == ""
     for word in (str(bundle), bundle.name, edited.selection.segment_id, edited.selection.segmentation_node.GetName()):
         assert word not in text
-    assert sorted(first) == ["format", "image_sha256", "kept_at", "segment", "states"]
+    assert sorted(first) == ["drawn_since", "format", "image_sha256", "kept_at", "states"]
     assert {name for name, value in session.items() if isinstance(value, list)} == {
         *("image_sha256", "kept", "place", "propagations"),  # no voxels of the image
     }
@@ -305,7 +306,8 @@ def test_a_segment_on_a_finer_grid_of_its_own_is_back_on_that_grid(slicers, make
 
     bring_back(logic)
 
-    assert mask.shape == (32, 32, 32) and mask.is_same(own(logic))
+    assert mask.shape == (32, 32, 32)
+    assert mask.is_same(own(logic))
     assert logic.propagation.grid.is_same(grid)
     assert [edit.index for edit in logic.redrawn()] == [9]
 
@@ -379,12 +381,13 @@ def test_another_segment_and_a_closed_session_do_not_end_what_is_kept(slicers, e
     back = []
     for offer in logic.check().kept:
         logic.select([logic.case.volume], logic.case.segmentation, logic.case.add(np.zeros(SHAPE, bool), "Again"))
-        logic.bring_back(replace(offer, fits=True))
+        logic.bring_back(offer)
         back.append(own(logic))
 
     assert len(files(folder)) == 2
     assert {mask.count, second.count} == {one.count for one in back}
-    assert any(mask.is_same(one) for one in back) and any(second.is_same(one) for one in back)
+    assert any(mask.is_same(one) for one in back)
+    assert any(second.is_same(one) for one in back)
 
 
 @pytest.mark.parametrize(
@@ -409,7 +412,8 @@ def test_a_file_that_cannot_be_read_is_told_once_stays_and_stops_nobody(slicers,
         assert logic.check().kept == () == logic.check().kept
 
     told = [record.message for record in caplog.records if "in the journal cannot be read" in record.message]
-    assert len(told) == 1 and "\n" not in told[0]
+    assert len(told) == 1
+    assert "\n" not in told[0]
     assert file in files(folder)
     logic.predict()
 
@@ -511,3 +515,25 @@ def test_undo_is_kept_too(slicers, edited, draw):
     assert own(logic).is_same(mask)
     assert [edit.index for done in logic.history for edit in done.edits] == [5, 9]
     assert [edit.index for edit in logic.redrawn()] == [12]
+
+
+def test_a_stroke_after_the_scene_was_saved_is_kept_with_all_that_was_done_before(
+    slicers, edited, folder, draw, tmp_path
+):
+    node = edited.selection.segmentation_node
+    node.AddDefaultStorageNode()
+    node.GetStorageNode().SetFileName(str(tmp_path / "saved.seg.nrrd"))
+    edited.propagate()
+    assert node.GetStorageNode().WriteData(node)
+    edited.keep_drawn()
+    edited.edit_slice(3, draw(3), plane(edited))
+    edited.keep_drawn()
+    mask = own(edited)
+    slicers.die(edited)
+    logic = slicers.start()
+
+    bring_back(logic)
+
+    assert own(logic).is_same(mask)
+    assert [edit.index for done in logic.history for edit in done.edits] == [5, 9, 12]
+    assert [edit.index for edit in logic.redrawn()] == [3]

@@ -13,10 +13,10 @@ from datetime import datetime
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
 from context_propagation.core.image.drawings import find_drawing
 from context_propagation.core.image.own_grid import OwnMask
-from context_propagation.core.session.saved_session import SavedSession, session_of, text_of
+from context_propagation.core.session.saved_session import SavedSession, session_of
 
 FORMAT = "context-propagation kept work 1"
 
@@ -71,16 +71,21 @@ def anonymous(saved: SavedSession) -> SavedSession:
     return replace(saved, model_path="", segment_id="")
 
 
-def text_of_kept(work: KeptWork) -> str:
-    """Two lines of JSON."""
+def text_of_kept(work: KeptWork, session: str) -> str:
+    """Two lines of JSON; a stroke costs the first one alone.
+
+    Args:
+        work: What is kept.
+        session: `text_of` its session, made `anonymous`.
+    """
     first = {
         "format": FORMAT,
         "kept_at": work.kept_at,
         "image_sha256": work.saved.image_sha256[0],
-        "segment": work.segment.plain(),
+        "drawn_since": _difference(work.saved.known, work.segment).plain(),
         "states": work.states,
     }
-    return json.dumps(first) + "\n" + text_of(anonymous(work.saved))
+    return f"{json.dumps(first)}\n{session}"
 
 
 def kept_of(text: str, name: str, image_sha256: str, shape_kji: tuple[int, int, int]) -> KeptWork | None:
@@ -108,10 +113,16 @@ def kept_of(text: str, name: str, image_sha256: str, shape_kji: tuple[int, int, 
         saved = session_of(session, name, shape_kji)
         if saved.image_sha256[0] != image_sha256:
             raise UserInputError(f"'{name}' is of two images; it is damaged")
-        segment = BoxedMask.from_plain(first["segment"], saved.own_grid.shape)
+        segment = _difference(saved.known, BoxedMask.from_plain(first["drawn_since"], saved.own_grid.shape))
         datetime.fromisoformat(first["kept_at"])
         return KeptWork(saved, segment, tuple(str(state) for state in first["states"]), first["kept_at"])
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         if isinstance(error, UserInputError):
             raise
         raise UserInputError(f"'{name}' holds no work that can be brought back ({error!r:.100})") from error
+
+
+def _difference(one: BoxedMask, other: BoxedMask) -> BoxedMask:
+    """The voxels in which two masks differ; of that and one of them, the other one."""
+    box = one.differs_within(other) or EMPTY
+    return BoxedMask.placed(one.shape, box, one.over(box) ^ other.over(box))

@@ -14,7 +14,8 @@ import vtk
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.session.journal_folder import JournalFolder, remove
-from context_propagation.core.session.kept_work import KeptWork, kept_of, state_of, text_of_kept
+from context_propagation.core.session.kept_work import KeptWork, anonymous, kept_of, state_of, text_of_kept
+from context_propagation.core.session.saved_session import text_of
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.session.live_session import LiveSession
 from context_propagation.mrml.session.put_back import Offer
@@ -36,6 +37,8 @@ class Entry:
         file: Where it is; None before something was drawn, and while the segmentation is saved as it is.
         states: See `KeptWork.states`.
         written: What is in the file: the segment, and what it was after the last propagation.
+        session: The segment after the last propagation, and the session's text then: a stroke needs no new one.
+        answered: Files from before Slicer stopped that the user was asked about for this segment.
     """
 
     node: Any
@@ -44,6 +47,8 @@ class Entry:
     file: Path | None = None
     states: list[str] = field(default_factory=list)
     written: tuple[BoxedMask, BoxedMask] | None = None
+    session: tuple[BoxedMask, str] | None = None
+    answered: set[Path] = field(default_factory=set)
 
     def is_of(self, selection: Selection, image_sha256: str) -> bool:
         """Whether it is of this segment and image."""
@@ -65,7 +70,6 @@ class Journal:
         self._folder: JournalFolder | None = None
         self._entries: list[Entry] = []
         self._warned: set[str] = set()
-        self._answered: set[tuple[Path, bool]] = set()
 
     @property
     def folder(self) -> Path | None:
@@ -102,10 +106,11 @@ class Journal:
         if _is_saved(live.selection.segmentation_node):
             entry.written = written
             return
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        work = KeptWork(live.record(), segment, tuple(entry.states), now)
+        work = KeptWork(live.record(), segment, tuple(entry.states), _now())
+        if entry.session is None or entry.session[0] is not work.saved.known:
+            entry.session = work.saved.known, text_of(anonymous(work.saved))
         try:
-            entry.file = self._folder.write(text_of_kept(work), entry.file)
+            entry.file = self._folder.write(text_of_kept(work, entry.session[1]), entry.file)
             entry.written = written
         except OSError as error:
             self._warn("write", f"What is drawn cannot be kept for when Slicer dies: {error.strerror or error}")
@@ -155,13 +160,14 @@ class Journal:
                 offers.append(Offer(file, work, work.count_drawn_slices()))
         return tuple(offers)
 
-    def is_news(self, offer: Offer) -> bool:
-        """Whether the user was not asked about it yet: once is enough, until Slicer starts again."""
-        return (offer.file, offer.fits) not in self._answered
+    def is_news(self, offer: Offer, selection: Selection) -> bool:
+        """Whether the user was not asked about it yet for this segment: once is enough."""
+        entry = self._entry(selection, offer.work.saved.image_sha256[0])
+        return offer.file not in entry.answered
 
-    def was_answered(self, offer: Offer) -> None:
+    def was_answered(self, offer: Offer, selection: Selection) -> None:
         """The user was asked about it, or told."""
-        self._answered.add((offer.file, offer.fits))
+        self._entry(selection, offer.work.saved.image_sha256[0]).answered.add(offer.file)
 
     def take_over(self, offer: Offer, selection: Selection) -> None:
         """What was put back is kept on, under a name of this process."""
@@ -207,6 +213,10 @@ class Journal:
         if what not in self._warned:
             self._warned.add(what)
             logger.warning("%s", text)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def _is_saved(segmentation_node: slicer.vtkMRMLSegmentationNode) -> bool:
