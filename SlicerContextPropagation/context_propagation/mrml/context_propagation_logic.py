@@ -31,7 +31,7 @@ from context_propagation.mrml.session.live_session import SliceUncertainty
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.pending_propagation import PendingPropagation, Propagation
 from context_propagation.mrml.session.propagation_logic import PropagationLogic
-from context_propagation.mrml.session.put_back import Offer, other_model, put_back
+from context_propagation.mrml.session.put_back import Offer, offered, other_model, put_back
 from context_propagation.mrml.session.session_start import SessionStart, own_writer
 from context_propagation.mrml.session.start_check import StartCheck, check_operation
 from context_propagation.mrml.writing.segment_writer import SegmentWriter, WriteReport
@@ -200,7 +200,7 @@ class ContextPropagationLogic:
 
         def finish(check: StartCheck) -> StartCheck:
             self._current.foresee(check.memory)
-            return replace(check, kept=tuple(offer.to(selection, loaded) for offer in check.kept))
+            return replace(check, kept=offered(check.kept, selection, loaded))
 
         return replace(operation, finish=finish)
 

@@ -72,11 +72,11 @@ class JournalFolder:
         for file, token in self._files():
             if alive.setdefault(token, self._is_alive(token)):
                 continue
-            changed = _changed(file)
-            if time.time() - changed > KEPT_DAYS * 24 * 3600:
+            written = when_written(file)
+            if time.time() - written > KEPT_DAYS * 24 * 3600:
                 remove(file)
             elif file.name.startswith(token) and file.suffix == ".json":
-                found.append((changed, file))
+                found.append((written, file))
         return [file for _, file in sorted(found, reverse=True)]
 
     def take_over(self, file: Path) -> Path:
@@ -156,8 +156,8 @@ def remove(file: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def _changed(file: Path) -> float:
-    """When it was written; long ago where it is gone."""
+def when_written(file: Path) -> float:
+    """As `time.time()` counts; 0 where it is gone."""
     try:
         return file.lstat().st_mtime
     except OSError:

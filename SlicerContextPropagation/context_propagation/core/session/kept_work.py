@@ -114,7 +114,7 @@ def kept_of(text: str, name: str, image_sha256: str, shape_kji: tuple[int, int, 
         if saved.image_sha256[0] != image_sha256:
             raise UserInputError(f"'{name}' is of two images; it is damaged")
         segment = _difference(saved.known, BoxedMask.from_plain(first["drawn_since"], saved.own_grid.shape))
-        datetime.fromisoformat(first["kept_at"])
+        datetime.fromisoformat(first["kept_at"]).astimezone()
         return KeptWork(saved, segment, tuple(str(state) for state in first["states"]), first["kept_at"])
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         if isinstance(error, UserInputError):

@@ -8,6 +8,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from context_propagation.core.session.journal_folder import when_written
 from context_propagation.gui.work.journal_choice import choose_journal, keeps_journal
 from context_propagation.gui.work.messages import guarded
 from context_propagation.gui.work.shared import Shared
@@ -48,7 +49,7 @@ class JournalSection:
         left = self._shared.logic.journal.left_behind
         if not left:
             return ""
-        newest = datetime.fromtimestamp(left[0].stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+        newest = datetime.fromtimestamp(when_written(left[0])).strftime("%Y-%m-%d %H:%M")
         text = _(
             "Segments from before Slicer stopped: {count}, the last of {date}. Predict on their image offers them."
         )

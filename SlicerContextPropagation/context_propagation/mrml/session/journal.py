@@ -153,11 +153,10 @@ class Journal:
         for file in folder.left_behind() if folder else []:
             try:
                 work = kept_of(folder.read(file), file.name, image_sha256, shape_kji)
-            except (UserInputError, OSError, UnicodeDecodeError) as error:
+                if work is not None:
+                    offers.append(Offer(file, work, work.count_drawn_slices()))
+            except (UserInputError, OSError, ValueError) as error:
                 self._warn(file.name, f"'{file.name}' in the journal cannot be read and is ignored: {error}")
-                continue
-            if work is not None:
-                offers.append(Offer(file, work, work.count_drawn_slices()))
         return tuple(offers)
 
     def is_news(self, offer: Offer, selection: Selection) -> bool:
@@ -176,9 +175,9 @@ class Journal:
         entry = self._entry(selection, offer.work.saved.image_sha256[0])
         entry.states = list(dict.fromkeys([*entry.states, *offer.work.states]))
         try:
-            if entry.file is not None:
-                remove(entry.file)
-            entry.file = self._folder.take_over(offer.file)
+            before, entry.file = entry.file, self._folder.take_over(offer.file)
+            if before is not None:
+                remove(before)
         except OSError as error:
             self._warn("write", f"What was brought back cannot be kept on: {error.strerror or error}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,11 +46,21 @@ class Offer:
     other_model: str = ""
     image_state: tuple[tuple[int, bytes], ...] = ()
 
-    def to(self, selection: Selection, loaded: LoadedModel) -> Offer:
-        """The same, made for what is selected and loaded."""
-        fits = self.work.went_on_from(_own(selection))
-        state = image_state(selection.volume_nodes)
-        return replace(self, fits=fits, other_model=other_model(self.work.saved, loaded), image_state=state)
+
+def offered(offers: Sequence[Offer], selection: Selection, loaded: LoadedModel) -> tuple[Offer, ...]:
+    """The same, made to what is selected and loaded."""
+    if not offers:
+        return ()
+    segment, state = _own(selection), image_state(selection.volume_nodes)
+    return tuple(
+        replace(
+            offer,
+            fits=offer.work.went_on_from(segment),
+            other_model=other_model(offer.work.saved, loaded),
+            image_state=state,
+        )
+        for offer in offers
+    )
 
 
 def other_model(saved: SavedSession, loaded: LoadedModel) -> str:
