@@ -91,10 +91,10 @@ def _offered(offer: Offer) -> str:
         "Yes: the segment becomes what it was then. No: the work stays kept."
     )
     question = question.format(date=offer.work.day_and_time, count=offer.drawn_slices)
-    if not offer.other_model:
+    if not offer.not_replayed:
         return question
     anyway = _("If you bring it back all the same, its drawn slices stay as they are, and this model goes on from it.")
-    return f"{question}\n\n{offer.other_model}. {anyway}"
+    return f"{question}\n\n{offer.not_replayed}. {anyway}"
 
 
 def _left_alone(offer: Offer) -> str:

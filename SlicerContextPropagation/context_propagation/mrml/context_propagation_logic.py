@@ -31,7 +31,7 @@ from context_propagation.mrml.session.live_session import SliceUncertainty
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.pending_propagation import PendingPropagation, Propagation
 from context_propagation.mrml.session.propagation_logic import PropagationLogic
-from context_propagation.mrml.session.put_back import Offer, offered, other_model, put_back
+from context_propagation.mrml.session.put_back import Offer, offered, put_back
 from context_propagation.mrml.session.session_start import SessionStart, own_writer
 from context_propagation.mrml.session.start_check import StartCheck, check_operation
 from context_propagation.mrml.writing.segment_writer import SegmentWriter, WriteReport
@@ -431,12 +431,12 @@ class ContextPropagationLogic:
             UserInputError: The segment is neither empty nor as it once was in that work, or the volume is another one;
                 nothing is changed.
         """
-        loaded, selection = self._require_loaded(), self._require_selection()
+        selection = self._require_selection()
         self._current.require_idle()
         self.close_session()
-        saved = put_back(self.scene, selection, offer)
+        put_back(self.scene, selection, offer)
         self.journal.take_over(offer, selection)
-        return not other_model(saved, loaded)
+        return not offer.not_replayed
 
     # -- end ---------------------------------------------------------------------------------------------------------
 

@@ -132,7 +132,7 @@ def test_after_a_crash_segment_history_and_drawing_are_back_voxel_by_voxel(slice
 
     assert offer.drawn_slices == 3
     assert offer.fits
-    assert not offer.other_model
+    assert not offer.not_replayed
     assert own(logic).is_same(mask)
     assert logic.propagation.known.is_same(known)
     assert [[e.index for e in done.edits] for done in logic.history] == [
@@ -274,7 +274,7 @@ def test_with_another_model_the_segment_is_back_and_its_drawn_slices_stay_as_dra
     offer = only(logic.check().kept)
     bring_back(logic)
 
-    assert "These edits were made with" in offer.other_model
+    assert "These edits were made with" in offer.not_replayed
     assert own(logic).is_same(mask)
     assert sorted(edit.index for edit in logic.kept) == [5, 9, 12]
     logic.edit_slice(7, draw(7), plane(logic))
@@ -537,3 +537,12 @@ def test_a_stroke_after_the_scene_was_saved_is_kept_with_all_that_was_done_befor
     assert own(logic).is_same(mask)
     assert [edit.index for done in logic.history for edit in done.edits] == [5, 9, 12]
     assert [edit.index for edit in logic.redrawn()] == [3]
+
+
+def test_with_another_pet_on_the_same_ct_the_edits_are_not_replayed(slicers, edited):
+    ct = edited._current.live.image_sha256
+    slicers.die(edited)
+
+    (offer,) = slicers.start().journal.found((ct, "of another PET"), SHAPE)
+
+    assert "These edits were made on another image" in offer.not_replayed

@@ -129,7 +129,7 @@ class JournalFolder:
         return self.path / f"{token}.lock"
 
     def _hold_lock(self) -> None:
-        if self._lock is None:
+        if self._lock is None or not self._lock_file(self._token).exists():  # somebody may have removed the folder
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = open(self._lock_file(self._token), "ab")  # noqa: SIM115  (it is held until `close`)
             if not _takes(lock):

@@ -140,21 +140,22 @@ class Journal:
         """Files from before Slicer stopped, the newest first; those of a Slicer that runs are not among them."""
         return [] if self._folder is None else self._folder.left_behind()
 
-    def found(self, image_sha256: str, shape_kji: tuple[int, int, int]) -> tuple[Offer, ...]:
+    def found(self, image_sha256: tuple[str, ...], shape_kji: tuple[int, int, int]) -> tuple[Offer, ...]:
         """What was left behind on an image, the newest first; on any thread.
 
         A file that cannot be read stays where it is; the log says it once.
 
         Args:
-            image_sha256: Of the first channel.
+            image_sha256: Of each channel; the first one alone says which image it is.
             shape_kji: Of the image.
         """
         folder, offers = self._folder, []
         for file in folder.left_behind() if folder else []:
             try:
-                work = kept_of(folder.read(file), file.name, image_sha256, shape_kji)
+                work = kept_of(folder.read(file), file.name, image_sha256[0], shape_kji)
                 if work is not None:
-                    offers.append(Offer(file, work, work.count_drawn_slices()))
+                    not_replayed = _other_channels(work, image_sha256)
+                    offers.append(Offer(file, work, work.count_drawn_slices(), not_replayed=not_replayed))
             except (UserInputError, OSError, ValueError) as error:
                 self._warn(file.name, f"'{file.name}' in the journal cannot be read and is ignored: {error}")
         return tuple(offers)
@@ -212,6 +213,15 @@ class Journal:
         if what not in self._warned:
             self._warned.add(what)
             logger.warning("%s", text)
+
+
+def _other_channels(work: KeptWork, image_sha256: tuple[str, ...]) -> str:
+    """Why its edits cannot be replayed on an image; empty where they can."""
+    try:
+        work.saved.require_image(image_sha256)
+    except UserInputError as error:
+        return str(error)
+    return ""
 
 
 def _now() -> str:

@@ -35,7 +35,7 @@ class Offer:
         work: What it is.
         drawn_slices: On how many slices of the image something was drawn.
         fits: Whether the selected segment is empty, or as it once was in that work; else it is left alone.
-        other_model: Why its edits cannot be replayed with the loaded model; or empty.
+        not_replayed: Why its edits cannot be replayed, as another model or a second volume is chosen; or empty.
         image_state: Of the volumes when they were looked at.
     """
 
@@ -43,7 +43,7 @@ class Offer:
     work: KeptWork
     drawn_slices: int
     fits: bool = False
-    other_model: str = ""
+    not_replayed: str = ""
     image_state: tuple[tuple[int, bytes], ...] = ()
 
 
@@ -56,14 +56,14 @@ def offered(offers: Sequence[Offer], selection: Selection, loaded: LoadedModel) 
         replace(
             offer,
             fits=offer.work.went_on_from(segment),
-            other_model=other_model(offer.work.saved, loaded),
+            not_replayed=offer.not_replayed or _other_model(offer.work.saved, loaded),
             image_state=state,
         )
         for offer in offers
     )
 
 
-def other_model(saved: SavedSession, loaded: LoadedModel) -> str:
+def _other_model(saved: SavedSession, loaded: LoadedModel) -> str:
     """Why edits cannot be replayed with a model; empty where they can."""
     model = loaded.model
     try:
@@ -73,7 +73,7 @@ def other_model(saved: SavedSession, loaded: LoadedModel) -> str:
     return ""
 
 
-def put_back(scene: slicer.vtkMRMLScene, selection: Selection, offer: Offer) -> SavedSession:
+def put_back(scene: slicer.vtkMRMLScene, selection: Selection, offer: Offer) -> None:
     """Make the segment what it was last, voxel by voxel on the grid that it had, and put the record into the scene.
 
     Raises:
@@ -95,7 +95,6 @@ def put_back(scene: slicer.vtkMRMLScene, selection: Selection, offer: Offer) -> 
     place = relative_place(selection.volume_nodes[0], selection.segmentation_node)
     saved = replace(saved, segment_id=selection.segment_id, place=place)
     write_session(scene, saved, selection.volume_nodes, selection.segmentation_node)
-    return saved
 
 
 def _own(selection: Selection) -> OwnMask:

@@ -58,7 +58,7 @@ def check_operation(
     segment: BoxedMask,
     earlier: Earlier,
     freed_bytes: int,
-    kept_on: Callable[[str, tuple[int, int, int]], tuple[Offer, ...]] | None = None,
+    kept_on: Callable[[tuple[str, ...], tuple[int, int, int]], tuple[Offer, ...]] | None = None,
 ) -> Operation[StartCheck]:
     """Look at the volumes, and plan the cache.
 
@@ -68,8 +68,8 @@ def check_operation(
         segment: The segment as it is, on the first volume's grid.
         earlier: What was drawn before.
         freed_bytes: What the session in use gives back.
-        kept_on: Gives, on any thread, the kept work on an image, by the SHA-256 of its first channel and its shape;
-            None where nothing is kept.
+        kept_on: Gives, on any thread, the kept work on an image, by the SHA-256 of its channels and its shape; None
+            where nothing is kept.
 
     Raises:
         UserInputError: Volumes cannot be used, or the cache does not fit into memory, now or when it runs.
@@ -94,8 +94,8 @@ def check_operation(
         with out_of_memory_reported("Preparing the image"):
             image = ready_image(loaded.model, volume)
         memory = memory_forecast(loaded.model, loaded.settings(), image, segment.mask, freed_bytes)
-        sha256 = image_sha256(volume)[0] if earlier.image_sha256 or kept_on else ""
-        known = earlier.on(sha256) if earlier.image_sha256 else earlier
+        sha256 = image_sha256(volume) if earlier.image_sha256 or kept_on else ("",)
+        known = earlier.on(sha256[0]) if earlier.image_sha256 else earlier
         if known.trouble:
             warnings.append(known.trouble)
         kept = kept_on(sha256, volume.shape_kji) if kept_on else ()
