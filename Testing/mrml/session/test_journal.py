@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -546,3 +547,36 @@ def test_with_another_pet_on_the_same_ct_the_edits_are_not_replayed(slicers, edi
     (offer,) = slicers.start().journal.found((ct, "of another PET"), SHAPE)
 
     assert "These edits were made on another image" in offer.not_replayed
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_wherever_slicer_dies_what_comes_back_is_what_was_there(slicers, draw, seed):
+    rng = np.random.default_rng(seed)
+    logic = slicers.start()
+    logic.predict()
+    for _ in range(8):
+        _act(logic, rng, draw)
+    logic.keep_drawn()
+    mask, known = own(logic), logic.propagation.known
+    history = [[edit.index for edit in done.edits] for done in logic.history]
+    slicers.die(logic)
+    after = slicers.start()
+
+    bring_back(after)
+
+    assert own(after).is_same(mask)
+    assert after.propagation.known.is_same(known)
+    assert [[edit.index for edit in done.edits] for done in after.history] == history
+
+
+def _act(logic, rng, draw):
+    """Something that a user may do, and that is possible now."""
+    propagation = logic.propagation
+    can = {"draw": True, "propagate": bool(logic.redrawn()), "undo": propagation.can_undo, "redo": propagation.can_redo}
+    action = rng.choice([name for name, possible in can.items() if possible])
+    if action == "draw":
+        index = int(rng.integers(2, 14))
+        logic.edit_slice(index, draw(index), plane(logic))
+        return
+    with suppress(UserInputError):  # an undo or redo with a stroke since
+        getattr(logic, action)()
