@@ -24,6 +24,13 @@ GUARDED = {
     ("core/long_imports.py", "text"): "Linux alone: `sys.platform` is asked first",
     ("core/provenance.py", "text"): "where the file is missing, the processor is asked for otherwise",
     ("core/triton_guard.py", "text"): "Linux alone: `sys.platform` is asked first",
+    **{
+        ("core/session/journal_folder.py", name): "each on its own system: `sys.platform` is asked first"
+        for name in (
+            *("fcntl", "fcntl.flock", "fcntl.LOCK_EX", "fcntl.LOCK_NB"),
+            *("msvcrt", "msvcrt.locking", "msvcrt.LK_NBLCK"),
+        )
+    },
     ("training/processes.py", "os.sched_getaffinity"): "asked for with `hasattr`; else the number of processors",
 }
 """File and name, or "text" for a path in a string, and why it may stand there."""

@@ -1,5 +1,6 @@
-"""Save, close, load, go on; and a preview that was open when the scene was saved."""
+"""Save, close, load, go on; a preview that was open when the scene was saved; and what Slicer left when it died."""
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,14 @@ from app_volumes import nodes
 
 SLICE = 8
 OUTLINE = [(2, 2), (2, 9), (9, 9), (9, 2)]
+
+
+def leave_journal_behind():
+    """A copy of what is kept now, under the name of a process that is no more."""
+    journal = logic().journal
+    logic().keep_drawn()
+    (own,) = (file for file in journal.folder.glob("*.json") if file not in journal.left_behind)
+    return Path(shutil.copy(own, own.with_name(f"{0:032x}.1.journal.json")))
 
 
 class AppSceneTest(PanelTestCase):
@@ -72,6 +81,29 @@ class AppSceneTest(PanelTestCase):
             self.dialogs.answer("Keep them as they are?", "Yes")
             self.predict()
             self.assertTrue(np.array_equal(self.segment(), self.result))
+
+    def test_what_was_drawn_before_slicer_died_comes_back(self):
+        self.propagated()
+        with self.step("redraw another slice, and leave the journal as a Slicer that dies does"):
+            editor = self.open_editor()
+            editor.draw(0, 4, OUTLINE)
+            self.back_to_panel()
+            drawn, left = self.segment(), leave_journal_behind()
+        with self.step("close the scene"):
+            slicer.mrmlScene.Clear(0)
+            process_events(0.2)
+            self.open_ct()
+            self.eventually_in("Segments from before Slicer stopped", lambda: self.ui.journalLabel.text)
+        with self.step("bring it back"):
+            self.dialogs.answer("(drawn slices: 2). Bring it back?", "Yes")
+            self.predict()
+            self.assertTrue(np.array_equal(self.segment(), drawn), "the segment is not as it was")
+            self.eventually(lambda: self.rows, [("axial", "4", "redrawn"), ("axial", str(SLICE), "propagated")])
+            self.assertFalse(left.exists())
+        with self.step("go on from what was brought back"):
+            self.propagate()
+            after = self.segment()
+            self.assertTrue(np.array_equal(after[[4, SLICE]], drawn[[4, SLICE]]), "a drawn slice was changed")
 
     def test_a_preview_in_a_saved_scene_leaves_nothing_behind(self):
         with self.step("save with an open preview"):

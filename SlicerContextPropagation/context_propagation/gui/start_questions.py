@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import slicer
 from slicer.i18n import tr as _
 
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.gui.texts import translated
 from context_propagation.gui.work.messages import confirmed
+from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
+from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.nodes.volume_nodes import planes_of_volume
+from context_propagation.mrml.session.put_back import Offer
 from context_propagation.mrml.session.start_check import StartCheck
 
 
@@ -22,22 +24,31 @@ class Answers:
     Attributes:
         replays: The edits that the scene holds are replayed.
         keeps_drawn: Slices drawn before are left alone by propagation.
+        brings_back: Work from before Slicer stopped that the segment is to be again.
     """
 
     replays: bool = False
     keeps_drawn: bool = True
+    brings_back: Offer | None = None
 
 
-def asked(check: StartCheck, volume_node: slicer.vtkMRMLScalarVolumeNode) -> Answers | None:
+def asked(check: StartCheck, logic: ContextPropagationLogic) -> Answers | None:
     """Ask what must be asked.
 
     Returns:
         How to go on; None where the user would rather not.
     """
-    doubts = [*check.warnings, *check.memory.messages]
+    assert logic.selection is not None  # it was just checked
+    offers = [offer for offer in check.kept if logic.journal.is_news(offer, logic.selection)]
+    left_alone = [_left_alone(offer) for offer in offers if not offer.fits]
+    doubts = [*check.warnings, *check.memory.messages, *left_alone]
     question = _("Please read this before going on:\n\n{doubts}\n\nGo on all the same?")
     if doubts and not confirmed(question.format(doubts="\n".join(doubts))):
         return None
+    for offer in offers:
+        if offer.fits and confirmed(_offered(offer)):
+            return Answers(brings_back=offer)
+        logic.journal.was_answered(offer, logic.selection)
     replayable, drawn = check.earlier.replayable, check.earlier.drawn
     if replayable is not None:
         question = _(
@@ -52,11 +63,50 @@ def asked(check: StartCheck, volume_node: slicer.vtkMRMLScalarVolumeNode) -> Ans
         "These slices were drawn before: {slices}. Keep them as they are? "
         "Yes: no propagation changes them. No: they may be changed like any other slice."
     )
-    return Answers(keeps_drawn=confirmed(question.format(slices=_listed(drawn, volume_node))))
+    return Answers(keeps_drawn=confirmed(question.format(slices=_listed(drawn, logic.selection))))
 
 
-def _listed(slices: Sequence[SliceEdit], volume_node: slicer.vtkMRMLScalarVolumeNode) -> str:
+def bring_back(answers: Answers, logic: ContextPropagationLogic) -> Answers:
+    """Put back what the user wants back; says then how to go on.
+
+    Raises:
+        UserInputError: It cannot be put back; nothing was changed.
+    """
+    if answers.brings_back is None:
+        return answers
+    return replace(answers, replays=logic.bring_back(answers.brings_back))
+
+
+def brought_back(answers: Answers) -> str:
+    """What the user is told of it; empty where nothing was."""
+    if answers.brings_back is None:
+        return ""
+    text = _("Brought back: the segment is as it was at {date} (drawn slices: {count}).")
+    return text.format(date=answers.brings_back.work.day_and_time, count=answers.brings_back.drawn_slices)
+
+
+def _offered(offer: Offer) -> str:
+    question = _(
+        "Slicer stopped before the work of {date} on this image was saved (drawn slices: {count}). Bring it back? "
+        "Yes: the segment becomes what it was then. No: the work stays kept."
+    )
+    question = question.format(date=offer.work.day_and_time, count=offer.drawn_slices)
+    if not offer.not_replayed:
+        return question
+    anyway = _("If you bring it back all the same, its drawn slices stay as they are, and this model goes on from it.")
+    return f"{question}\n\n{offer.not_replayed}. {anyway}"
+
+
+def _left_alone(offer: Offer) -> str:
+    text = _(
+        "Work of {date} on this image (drawn slices: {count}), from before Slicer stopped, is kept. The chosen segment "
+        "is not as it was in that work, and is left alone: to bring the work back, choose a new, empty segment."
+    )
+    return text.format(date=offer.work.day_and_time, count=offer.drawn_slices)
+
+
+def _listed(slices: Sequence[SliceEdit], selection: Selection) -> str:
     """Slices by plane: "axial 7, 8; coronal 3"."""
-    planes = planes_of_volume(volume_node)
+    planes = planes_of_volume(selection.volume_nodes[0])
     by_axis = {axis: [str(s.index) for s in slices if s.axis == axis] for axis in range(3)}
     return "; ".join(f"{translated(planes[axis])} {', '.join(found)}" for axis, found in by_axis.items() if found)

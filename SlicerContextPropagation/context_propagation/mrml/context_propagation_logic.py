@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,10 +36,12 @@ from context_propagation.mrml.session.current_session import CurrentSession
 from context_propagation.mrml.session.doubt_maps import DoubtMaps
 from context_propagation.mrml.session.earlier_cases import EarlierCases
 from context_propagation.mrml.session.earlier_edits import Earlier, earlier_of, saved_in_scene, to_replay
+from context_propagation.mrml.session.journal import Journal
 from context_propagation.mrml.session.live_session import LiveSession, SliceUncertainty
 from context_propagation.mrml.session.operation import Operation, Result
 from context_propagation.mrml.session.pending_propagation import PendingPropagation, Propagation
 from context_propagation.mrml.session.propagation_logic import PropagationLogic
+from context_propagation.mrml.session.put_back import Offer, offered, put_back
 from context_propagation.mrml.session.session_start import SessionStart, own_writer
 from context_propagation.mrml.session.start_check import StartCheck, check_operation
 from context_propagation.mrml.writing.segment_writer import SegmentWriter, WriteReport
@@ -66,6 +69,7 @@ class ContextPropagationLogic:
         plane: axial, sagittal or coronal where the user says in which plane slices are redrawn; None finds it.
         earlier_cases: What is remembered of earlier cases, and where the contours of the next one begin.
         maps: The model's probability and its uncertainty, over the slice views and as volumes.
+        journal: What is kept of this and other segments for when Slicer dies; see `keep_drawn` and `bring_back`.
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene) -> None:
@@ -74,7 +78,8 @@ class ContextPropagationLogic:
         self.selection: Selection | None = None
         self.plane: str | None = None
         self.earlier_cases = EarlierCases()
-        self._current = CurrentSession()
+        self.journal = Journal()
+        self._current = CurrentSession(self.journal.write)
         self.maps = DoubtMaps(self.scene, self._current, self._require_selection)
 
     # -- what there is -----------------------------------------------------------------------------------------------
@@ -226,11 +231,12 @@ class ContextPropagationLogic:
         free_device_memory()
         segment = self._boxed_segment()
         earlier = self._earlier(segment)
-        operation = check_operation(loaded, selection.volume_nodes, segment, earlier, self._current.cached_bytes)
+        freed, kept_on = self._current.cached_bytes, self.journal.found if self.journal.left_behind else None
+        operation = check_operation(loaded, selection.volume_nodes, segment, earlier, freed, kept_on)
 
         def finish(check: StartCheck) -> StartCheck:
             self._current.foresee(check.memory)
-            return check
+            return replace(check, kept=offered(check.kept, selection, loaded))
 
         return replace(operation, finish=finish)
 
@@ -505,6 +511,43 @@ class ContextPropagationLogic:
         ready = check.image_for(loaded, selection.volume_nodes) if check else None
         return self._begin_anew(start, start.replay_operation(saved, ready))
 
+    # -- after a crash -----------------------------------------------------------------------------------------------
+
+    def keep_drawn(self) -> None:
+        """Keep what is drawn now, for when Slicer dies; each propagation, undo and redo is kept by itself.
+
+        Call it every few seconds. Nothing is kept without a folder in `journal.folder`, and before something is drawn;
+        what the user saved or closed is no longer kept.
+        """
+        live = self._current.live
+        if live is not None and self.journal.folder is not None:
+            if not live.propagation.busy:
+                with suppress(UserInputError):  # moved, changed or gone: then what was kept last is what there is
+                    self.follow()
+            self.journal.write(live)
+        self.journal.tidy()
+
+    def bring_back(self, offer: Offer) -> bool:
+        """Make the segment what it was before Slicer stopped, and put the record of its edits into the scene.
+
+        Args:
+            offer: One of `StartCheck.kept`; not for another volume or model than it was made for.
+
+        Returns:
+            Whether its edits can be replayed: then `restore`. Else `predict`, which leaves alone the slices that were
+            drawn.
+
+        Raises:
+            UserInputError: The segment is neither empty nor as it once was in that work, or the volume is another one;
+                nothing is changed.
+        """
+        selection = self._require_selection()
+        self._current.require_idle()
+        self.close_session()
+        put_back(self.scene, selection, offer)
+        self.journal.take_over(offer, selection)
+        return not offer.not_replayed
+
     # -- end ---------------------------------------------------------------------------------------------------------
 
     def close_session(self) -> None:
@@ -525,8 +568,9 @@ class ContextPropagationLogic:
             forget_image(self.loaded.model)
 
     def close(self) -> None:
-        """Free the session and the model, and forget the selection."""
+        """Free the session and the model, forget the selection, and keep nothing for when Slicer dies."""
         self.close_session()
+        self.journal.close()
         self.loaded = self.selection = None
         free_device_memory()
 

@@ -60,3 +60,15 @@ def test_a_grid_that_places_voxels_elsewhere_is_another_one(change):
 
     assert grid.start_in(other) is None
     assert OwnMask(grid, BoxedMask.of(np.zeros(grid.shape, bool))).on(other) is None
+
+
+def test_a_grid_from_a_saved_session_is_as_oblique_as_it_was():
+    spacing_ijk, turn = np.diag([0.8, 1.1, 2.5, 1.0]), np.eye(4)
+    angle = np.radians(10)
+    turn[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]  # about i
+    shape, matrix = (16, 16, 16), np.linalg.inv(spacing_ijk) @ turn @ spacing_ijk
+    grid, saved = OwnGrid(shape, shape, matrix, (2.5, 1.1, 0.8)), OwnGrid(shape, shape, matrix)
+
+    there = OwnMask(grid, BoxedMask.of(np.ones(shape, bool))).on(saved)
+
+    assert there.grid.axis_towards(0) == (0, pytest.approx(10))

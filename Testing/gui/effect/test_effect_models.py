@@ -240,6 +240,31 @@ def test_edits_in_the_scene_are_replayed_where_the_user_wants_that(bench):
     assert [[e.index for e in done.edits] for done in bench.logic.history] == [[SLICE], [4]]
 
 
+def test_what_was_drawn_before_a_crash_comes_back_with_one_yes(bench):
+    from dead_slicer import leave_behind
+
+    bench.open_segment(ball())
+    bench.start()
+    bench.paint(DRAWN)
+    bench.propagate()
+    bench.apply()
+    bench.paint(ball((4, 8, 8), (0.5, 6, 6)))
+    left, before = leave_behind(bench.logic), bench.voxels()
+    bench.logic.close_session()
+    bench.open_segment(name="GTV2")
+    bench.application.answers[:] = [True]
+
+    bench.start()
+
+    assert "(drawn slices: 2). Bring it back?" in bench.application.texts("question")[0]
+    assert np.array_equal(bench.voxels("gtv2"), before)
+    assert [[e.index for e in done.edits] for done in bench.logic.history] == [[SLICE]]
+    assert not left.exists()
+    bench.propagate()
+    bench.apply()
+    assert [[e.index for e in done.edits] for done in bench.logic.history] == [[SLICE], [4]]
+
+
 def test_odd_intensities_are_asked_about_and_no_stops(bench, bundles):
     bench.open_segment(ball())
     bench.choose_model("Phantom demo (nasopharynx)")

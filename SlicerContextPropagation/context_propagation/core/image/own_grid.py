@@ -211,7 +211,8 @@ class OwnMask:
         if start is None:
             return None
         k, j, i = (own - s for own, s in zip(self.grid.start_kji, start, strict=True))
-        return OwnMask(replace(grid, start_kji=(k, j, i)), self.mask.moved(grid.shape, start), self.off_image)
+        there = replace(grid, start_kji=(k, j, i), spacing_kji_mm=self.grid.spacing_kji_mm)  # a saved grid has none
+        return OwnMask(there, self.mask.moved(grid.shape, start), self.off_image)
 
     def as_beside_image(self, other: OwnMask) -> OwnMask:
         """As it is on the image, and as another one of the grid beside it: what rounding cuts there is no change."""

@@ -16,13 +16,15 @@ PARTIAL, REPLACED = ".context-propagation-partial-", ".context-propagation-repla
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def whole_file(path: str | Path, onto_the_disk: bool = True) -> Iterator[Path]:
     """A file that takes its place when the block ends well; until then, and else, an older one stays as it was.
 
     Close the file in the block: Windows moves no open one. What a killed process left is written over by the next one.
 
     Args:
         path: Its place; the folder exists.
+        onto_the_disk: Wait until the disk has it, so that it outlives a loss of power too. Without, it outlives this
+            process, however that ends.
 
     Yields:
         Where to write: the same folder, another name, the same ending.
@@ -34,7 +36,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     partial = path.with_name(PARTIAL + path.name)
     try:
         yield partial
-        _onto_the_disk(partial)
+        if onto_the_disk:
+            _onto_the_disk(partial)
         os.replace(partial, path)
     finally:
         with suppress(OSError):

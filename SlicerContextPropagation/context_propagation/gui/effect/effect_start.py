@@ -7,7 +7,7 @@ from collections.abc import Callable
 from slicer.i18n import tr as _
 
 from context_propagation.gui.effect.editor_choice import EditorChoice
-from context_propagation.gui.start_questions import asked
+from context_propagation.gui.start_questions import asked, bring_back
 from context_propagation.gui.work.guarded_run import GuardedRun
 from context_propagation.gui.work.messages import confirmed
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
@@ -63,11 +63,11 @@ class Start:
 
     def _cache(self, check: StartCheck) -> None:
         logic = self._logic
-        assert logic.selection is not None  # it was just checked
-        answers = asked(check, logic.selection.volume_nodes[0])
+        answers = asked(check, logic)
         if answers is None:
             return
         self._run.require_idle()  # something may have been started while the user was asked
+        answers = bring_back(answers, logic)
         writer = self._new_writer()
         if answers.replays:
             self._run.start(logic.restore_operation(writer, check), lambda saved: self._on_ready(0))

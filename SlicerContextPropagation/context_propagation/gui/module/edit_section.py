@@ -19,7 +19,7 @@ from context_propagation.gui.module.show_in_3d import ShowIn3D
 from context_propagation.gui.said import Said
 from context_propagation.gui.segmentation_watch import SegmentationWatch, is_there, segment_content
 from context_propagation.gui.slice_views import jump_to_slice
-from context_propagation.gui.start_questions import asked
+from context_propagation.gui.start_questions import asked, bring_back, brought_back
 from context_propagation.gui.texts import PLANES, memory_text, plane_choices, progress_words, translated
 from context_propagation.gui.work.busy_cursor import busy_cursor
 from context_propagation.gui.work.messages import guarded, show_error
@@ -122,16 +122,17 @@ class EditSection:
 
     def _cache(self, check: StartCheck) -> None:
         logic = self._shared.logic
-        assert logic.selection is not None  # it was just checked
-        answers = asked(check, logic.selection.volume_nodes[0])
+        answers = asked(check, logic)
         if answers is None:
             return
         self._shared.runner.require_idle()  # something may have been started while the user was asked
+        answers, back = bring_back(answers, logic), brought_back(answers)
         if answers.replays:
-            self._run(logic.restore_operation(check=check), self._restored, logic.selection)
+            operation: Operation[Any] = logic.restore_operation(check=check)
+            self._run(operation, lambda saved: self._say(back) if back else self._restored(saved), logic.selection)
         else:
             operation = logic.predict_operation(check=check, keep_drawn=answers.keeps_drawn)
-            self._run(operation, self._predicted, logic.selection)
+            self._run(operation, lambda report: self._predicted(report, back), logic.selection)
 
     def propagate(self) -> None:
         """Propagate what was redrawn, and write it."""
@@ -200,9 +201,13 @@ class EditSection:
 
     # -- what comes back
 
-    def _predicted(self, report: WriteReport) -> None:
+    def _predicted(self, report: WriteReport, brought_back: str) -> None:
         text = _("The segment was filled with the prediction ({count} voxels). Redraw a slice in the Segment Editor.")
-        told = [text.format(count=report.written) if report.written else "", moved_text(self._shared.logic)]
+        told = [
+            brought_back,
+            text.format(count=report.written) if report.written else "",
+            moved_text(self._shared.logic),
+        ]
         self._say_soon("\n".join(filter(None, told)), goes_there=bool(report.written))
 
     def _say_soon(self, message: str, goes_there: bool = False) -> None:

@@ -11,6 +11,7 @@ import vtk
 from context_propagation.gui.module.doubt_section import DoubtSection
 from context_propagation.gui.module.edit_section import EditSection
 from context_propagation.gui.module.input_section import InputSection
+from context_propagation.gui.module.journal_section import JournalSection
 from context_propagation.gui.module.measure_section import MeasureSection
 from context_propagation.gui.module.package_section import PackageSection
 from context_propagation.gui.module.problem_section import ProblemSection
@@ -41,6 +42,7 @@ class Panel:
         self.measures = MeasureSection(ui, shared, self.inputs)
         self.summary = SummarySection(ui, shared, self.inputs)
         self.profile = ProfileSection(ui, shared, self.update)
+        self.journal = JournalSection(ui, shared, self.update)
         self.problems = ProblemSection(ui, shared, self.update)
         shared.runner.listeners.append(self._job_changed)
         self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.EndCloseEvent, self._scene_closed)
@@ -72,6 +74,7 @@ class Panel:
         self.measures.update()
         self.summary.update()
         self.profile.update()
+        self.journal.update()
         self.packages.update()
 
     def close(self) -> None:

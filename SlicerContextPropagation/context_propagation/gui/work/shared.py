@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 import slicer
 
 from context_propagation.core.device import free_device_memory
+from context_propagation.gui.work.journal_choice import KEEP_MS, follow_journal_choice
 from context_propagation.gui.work.profile_choice import follow_choice
 from context_propagation.gui.work.runner import Runner
+from context_propagation.gui.work.timer import Timer
 from context_propagation.gui.work.worker import Job
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 
@@ -22,11 +24,13 @@ class Shared:
     Attributes:
         logic: Model and session.
         runner: The worker.
+        keeper: Keeps what is drawn for when Slicer dies.
         users: Called before both are let go of: each must let go too.
     """
 
     logic: ContextPropagationLogic
     runner: Runner
+    keeper: Timer
     users: list[Callable[[], None]] = field(default_factory=list)
 
 
@@ -43,7 +47,10 @@ def shared() -> Shared:
         runner.listeners.append(_free_when_idle)
         logic = ContextPropagationLogic(slicer.mrmlScene)
         follow_choice(logic.earlier_cases)
-        _shared.append(Shared(logic, runner))
+        follow_journal_choice(logic.journal)
+        keeper = Timer(KEEP_MS, logic.keep_drawn)
+        keeper.start()
+        _shared.append(Shared(logic, runner, keeper))
         slicer.app.connect("aboutToQuit()", release)
     return _shared[0]
 
@@ -53,6 +60,7 @@ def release() -> None:
     while _shared:
         one = _shared.pop()
         slicer.app.disconnect("aboutToQuit()", release)
+        one.keeper.close()
         try:
             for let_go in list(one.users):
                 _tried(let_go)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,11 +24,15 @@ Result = TypeVar("Result")
 class CurrentSession:
     """Two caches may not fit into memory: so there is one session at a time.
 
+    Args:
+        on_recorded: Called with the session once it is live, and after each step of it.
+
     Attributes:
         live: The session whose image is cached, if there is one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_recorded: Callable[[LiveSession], None]) -> None:
+        self._on_recorded = on_recorded
         self.live: LiveSession | None = None
         self._starting: SessionStart | None = None
         self._forecast: MemoryForecast | None = None
@@ -102,10 +107,13 @@ class CurrentSession:
                 operation.abandon()
                 raise UserInputError("The session was closed while its image was cached; start again")
             try:
-                self.live, result = operation.finish(computed)
+                live, result = operation.finish(computed)
+                self.live = live
                 self._forecast = self.memory
             finally:
                 end()
+            live.on_recorded = self._on_recorded
+            self._on_recorded(live)
             return result
 
         def abandon() -> None:

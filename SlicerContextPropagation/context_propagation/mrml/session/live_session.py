@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,10 @@ class Beginning:
         return cls(BoxedMask.of(session.initial), BoxedMask.of(session.protected), image_sha256, tuple(kept))
 
 
+def _nothing(live: LiveSession) -> None:
+    pass
+
+
 class LiveSession:
     """A session whose image is cached; every step of it is recorded in the scene.
 
@@ -75,6 +79,8 @@ class LiveSession:
         session: The engine.
         propagation: Keeps it in step with the segment.
         kept: Slices drawn before, which propagation leaves alone.
+        selection: What is worked on.
+        on_recorded: Called with it after each step was recorded.
     """
 
     def __init__(
@@ -88,11 +94,12 @@ class LiveSession:
         doubt: SliceUncertainty,
         restored: Sequence[SavedPropagation] = (),
     ) -> None:
-        self._scene, self._loaded, self._selection = scene, loaded, selection
+        self._scene, self._loaded, self.selection = scene, loaded, selection
         self.session, self.propagation = session, propagation
         self._doubts = [(_last_edit(session.records), doubt)]
         self._beginning, self.kept = beginning, beginning.kept
         self._restored = tuple(restored)
+        self.on_recorded: Callable[[LiveSession], None] = _nothing
         self._save()
 
     @property
@@ -188,9 +195,9 @@ class LiveSession:
         """Follow, then see `PropagationLogic.redrawn`."""
         return self.propagation.redrawn(plane, self.follow())
 
-    def _record(self) -> SavedSession:
+    def record(self) -> SavedSession:
         """What was done so far."""
-        loaded, selection = self._loaded, self._selection
+        loaded, selection = self._loaded, self.selection
         return SavedSession(
             model_path=str(loaded.description.path),
             model_sha256=loaded.model.content_hash,
@@ -213,8 +220,9 @@ class LiveSession:
 
     def _save(self) -> None:
         """Put what was done so far into the scene."""
-        selection = self._selection
-        write_session(self._scene, self._record(), selection.volume_nodes, selection.segmentation_node)
+        selection = self.selection
+        write_session(self._scene, self.record(), selection.volume_nodes, selection.segmentation_node)
+        self.on_recorded(self)
 
 
 def _last_edit(records: Sequence[EditRecord]) -> EditRecord | None:

@@ -113,6 +113,14 @@ class PropagationLogic:
         """See `SegmentImage.place`."""
         return self._image.place
 
+    def read(self) -> BoxedMask:
+        """The segment as it is now, on the grid that it is known on.
+
+        Raises:
+            UserInputError: It cannot be read, or was put on another grid since the image was set.
+        """
+        return self._image.read()
+
     def use_own_contours(self) -> WriteReport:
         """Take back that the first contours were moved: the model's own are written in their place.
 

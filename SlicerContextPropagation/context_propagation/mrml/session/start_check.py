@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.mrml.nodes.volume_nodes import deferred_source_volume, image_state
 from context_propagation.mrml.session.earlier_edits import Earlier
 from context_propagation.mrml.session.operation import Operation
+from context_propagation.mrml.session.put_back import Offer
 
 if TYPE_CHECKING:
     from context_propagation.core.session.memory_forecast import MemoryForecast
@@ -32,6 +33,7 @@ class StartCheck:
         image: The volumes as the model sees them, not to be made twice.
         model_sha256: The model's content hash.
         state: Of the volumes when they were looked at; see `image_state`.
+        kept: Work on this image from before Slicer stopped, the newest first.
     """
 
     warnings: tuple[str, ...]
@@ -40,6 +42,7 @@ class StartCheck:
     image: ReadyImage
     model_sha256: str
     state: tuple[tuple[int, bytes], ...]
+    kept: tuple[Offer, ...] = ()
 
     def image_for(
         self, loaded: LoadedModel, volume_nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]
@@ -55,6 +58,7 @@ def check_operation(
     segment: BoxedMask,
     earlier: Earlier,
     freed_bytes: int,
+    kept_on: Callable[[tuple[str, ...], tuple[int, int, int]], tuple[Offer, ...]] | None = None,
 ) -> Operation[StartCheck]:
     """Look at the volumes, and plan the cache.
 
@@ -64,6 +68,8 @@ def check_operation(
         segment: The segment as it is, on the first volume's grid.
         earlier: What was drawn before.
         freed_bytes: What the session in use gives back.
+        kept_on: Gives, on any thread, the kept work on an image, by the SHA-256 of its channels and its shape; None
+            where nothing is kept.
 
     Raises:
         UserInputError: Volumes cannot be used, or the cache does not fit into memory, now or when it runs.
@@ -88,9 +94,11 @@ def check_operation(
         with out_of_memory_reported("Preparing the image"):
             image = ready_image(loaded.model, volume)
         memory = memory_forecast(loaded.model, loaded.settings(), image, segment.mask, freed_bytes)
-        known = earlier.on(image_sha256(volume)[0]) if earlier.image_sha256 else earlier
+        sha256 = image_sha256(volume) if earlier.image_sha256 or kept_on else ("",)
+        known = earlier.on(sha256[0]) if earlier.image_sha256 else earlier
         if known.trouble:
             warnings.append(known.trouble)
-        return StartCheck(tuple(warnings), memory, known, image, loaded.model.content_hash, state)
+        kept = kept_on(sha256, volume.shape_kji) if kept_on else ()
+        return StartCheck(tuple(warnings), memory, known, image, loaded.model.content_hash, state, kept)
 
     return Operation("Check volumes", compute, lambda check: check)
