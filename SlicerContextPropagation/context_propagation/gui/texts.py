@@ -41,6 +41,11 @@ _WORDS = {
     "fuse": _("fuse"),
     "look for undecided slices": _("look for undecided slices"),
     "measure": _("measure"),
+    # stages of a training
+    "simulated edits": _("simulated edits"),
+    "networks": _("networks"),
+    "far thresholds, fusion": _("far thresholds"),
+    "validation": _("validation"),
     # measures
     "Volume": _("Volume"),
     "DSC": _("DSC"),

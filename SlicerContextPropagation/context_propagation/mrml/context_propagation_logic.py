@@ -17,6 +17,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.session.saved_session import SavedPropagation, SavedSession
+from context_propagation.mrml.fusion_training import start_training
 from context_propagation.mrml.measurements import Measurements, Reference, measurement_operation
 from context_propagation.mrml.model_loading import loading_operation
 from context_propagation.mrml.nodes.scenes import prepare_scene
@@ -143,6 +144,9 @@ class ContextPropagationLogic:
             return loaded
 
         return replace(loading, finish=finish)
+
+    train_fusion = staticmethod(start_training)
+    """Train a model's fusion network in a process of its own; gives the `FusionTraining` that runs."""
 
     # -- what is worked on -------------------------------------------------------------------------------------------
 

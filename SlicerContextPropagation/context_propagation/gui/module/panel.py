@@ -14,6 +14,7 @@ from context_propagation.gui.module.measure_section import MeasureSection
 from context_propagation.gui.module.package_section import PackageSection
 from context_propagation.gui.module.problem_section import ProblemSection
 from context_propagation.gui.module.profile_section import ProfileSection
+from context_propagation.gui.module.training_section import TrainingSection
 from context_propagation.gui.work.shared import Shared
 from context_propagation.gui.work.timer import Timer
 from context_propagation.gui.work.worker import Job
@@ -37,6 +38,7 @@ class Panel:
         self.edits = EditSection(ui, shared, self.inputs, self.update, lambda: self.packages.prevents_running())
         self.measures = MeasureSection(ui, shared, self.inputs)
         self.profile = ProfileSection(ui, shared, self.update)
+        self.training = TrainingSection(ui, shared, self.inputs, lambda: self.packages, self.update)
         self.problems = ProblemSection(ui, shared, self.update)
         shared.runner.listeners.append(self._job_changed)
         self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.EndCloseEvent, self._scene_closed)
@@ -64,6 +66,7 @@ class Panel:
         self.edits.update()
         self.measures.update()
         self.profile.update()
+        self.training.update()
         self.packages.update()
 
     def close(self) -> None:
@@ -74,6 +77,7 @@ class Panel:
         self._soon.close()
         self._after_import.close()
         self.packages.stop()
+        self.training.close()
         self.edits.close()
         self.measures.close()
         if self._job_changed in self._shared.runner.listeners:
