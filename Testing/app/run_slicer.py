@@ -28,6 +28,7 @@ SCRIPTS = (
     "AppChannelsTest",
     "AppGeometryTest",
     "AppSceneTest",
+    "AppTrainingTest",
     "AppInterruptionTest",
     "AppReloadTest",
     "AppDocumentationTest",

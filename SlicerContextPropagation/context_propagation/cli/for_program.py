@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -16,6 +17,9 @@ from context_propagation.core.callbacks import Standing
 
 NICENESS = 10
 """The person goes on working beside it."""
+
+
+SECONDS_BETWEEN_LINES = 0.5
 
 
 def serve_program() -> Callable[[Standing], None]:
@@ -30,7 +34,7 @@ def serve_program() -> Callable[[Standing], None]:
         os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # where the program was started with Ctrl-C ignored
     threading.Thread(target=_interrupt_at_the_end_of_input, daemon=True).start()
-    return _tell
+    return _Teller()
 
 
 def _interrupt_at_the_end_of_input() -> None:
@@ -40,6 +44,15 @@ def _interrupt_at_the_end_of_input() -> None:
     _thread.interrupt_main()
 
 
-def _tell(standing: Standing) -> None:
-    with suppress(OSError):  # the program is gone, and this will end too
-        print(json.dumps(asdict(standing)), flush=True)
+class _Teller:
+    """Says a standing where it is another stage, or a while after the last one: hours are no million lines."""
+
+    def __init__(self) -> None:
+        self._stage, self._at = "", 0.0
+
+    def __call__(self, standing: Standing) -> None:
+        now = time.monotonic()
+        if standing.stage != self._stage or now - self._at >= SECONDS_BETWEEN_LINES:
+            self._stage, self._at = standing.stage, now
+            with suppress(OSError):  # the program is gone, and this will end too
+                print(json.dumps(asdict(standing)), flush=True)

@@ -192,6 +192,7 @@ def test_a_training_that_fails_says_why_in_the_panel(start, waits, model, option
 
 def test_one_label_of_several_has_a_bundle_of_its_own(start, waits, tmp_path, monkeypatch):
     import qt
+
     from nnunet_folders import write_nnunet_folder
 
     monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_: "somewhere")

@@ -121,7 +121,7 @@ class TrainingSection:
         self._timer.stop()
         self._training = None
         try:
-            self._take(training.outcome())
+            self._take(training.wait())
         except Cancelled:
             self._said = _("The training was stopped. What is finished is kept: train again, and it goes on.")
         except UserInputError as error:
