@@ -48,9 +48,10 @@ class TrainingSection:
         on_changed: Callable[[], None],
     ) -> None:
         self._ui, self._shared, self._inputs, self._packages = ui, shared, inputs, packages
+        self._on_changed = on_changed
         self._training: FusionTraining | None = None
         self._key = self._said = ""
-        self._timer = Timer(LOOK_MS, guarded(self._look, on_changed))
+        self._timer = Timer(LOOK_MS, guarded(self._look, self.update))
         ui.trainButton.connect("clicked()", guarded(self.train, on_changed))
         ui.stopTrainingButton.connect("clicked()", guarded(self.cancel, on_changed))
 
@@ -126,6 +127,7 @@ class TrainingSection:
             self._said = _("The training was stopped. What is finished is kept: train again, and it goes on.")
         except UserInputError as error:
             self._said = _("The training failed: {reason}").format(reason=error)
+        self._on_changed()
 
     def _take(self, bundle: TrainedBundle) -> None:
         """Add it to the list; choose it where the user is not at work with this model, nor with another one."""
