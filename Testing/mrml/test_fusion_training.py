@@ -119,6 +119,24 @@ def test_one_that_does_not_end_when_asked_is_ended(start, folder, monkeypatch):
         training.wait()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="PythonSlicer is a shell script here")
+def test_in_slicer_its_own_python_runs_it_below_a_launcher_and_cancel_ends_both(start, folder, tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    launcher = tmp_path / "bin" / "PythonSlicer"
+    launcher.write_text(f'#!/bin/sh\n"{sys.executable}" "$@"\nexit $?\n')
+    launcher.chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(launcher.parent), os.environ["PATH"]]))
+    training = start("--seconds", "600")
+    processes = begun(folder, training)
+    assert str(launcher) in processes[0].cmdline()
+
+    training.cancel()
+    with pytest.raises(Cancelled):
+        training.wait(SECONDS)
+
+    assert waited_for(lambda: not any(map(is_alive, processes)))
+
+
 @pytest.mark.skipif(os.name == "nt", reason="kills by a signal")
 def test_it_ends_with_a_program_that_is_killed(folder):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

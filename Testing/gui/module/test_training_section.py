@@ -110,6 +110,13 @@ def model(tmp_path):
     return write_layout(tmp_path / "with a space")
 
 
+def is_alive(process):
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def bundle_of(model):
     return model.with_name(f"{model.name}-bundle")
 
@@ -148,7 +155,6 @@ def test_a_training_shows_where_it_is_and_cancel_ends_all_its_processes(start, w
     processes = [process, *process.children(recursive=True)]
 
     click(user.ui.stopTrainingButton)
-    settle()
     assert user.said == "Stopping the training..."
     assert not user.ui.stopTrainingButton.enabled
     user.wait()
@@ -156,7 +162,7 @@ def test_a_training_shows_where_it_is_and_cancel_ends_all_its_processes(start, w
     assert "train again, and it goes on" in user.said
     assert user.ui.trainButton.enabled
     assert user.ui.trainingProgress.isHidden()
-    assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in processes)
+    process_events(until=lambda: not any(map(is_alive, processes)), at_most=SECONDS)
     assert user.chosen == model
     assert not bundle_of(model).exists()
 
@@ -237,6 +243,38 @@ def test_missing_cases_are_asked_for_and_given_to_the_command(start, waits, mode
     assert (named["--images"], named["--labels"]) == (str(tmp_path / "images"), str(tmp_path / "labels"))
     assert named["--folds"] == str(tmp_path / "splits_final.json")
     assert user.application.texts("error") == ["not started"]
+
+
+@pytest.mark.parametrize("chosen", ["mine", ""])
+def test_where_nothing_can_be_written_beside_the_model_another_folder_is_asked_for(
+    start, waits, model, tmp_path, monkeypatch, chosen
+):
+    import qt
+
+    elsewhere = tmp_path / chosen
+    elsewhere.mkdir(exist_ok=True)
+    real, asked = os.access, []
+
+    def as_on_a_share(path, mode):
+        return Path(path) != model.parent and real(path, mode)
+
+    def choose(_parent, title):
+        asked.append(title)
+        return str(elsewhere) if chosen else ""
+
+    monkeypatch.setattr(os, "access", as_on_a_share)
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", choose)
+    user = start(model, options=("--seconds", "0"))
+
+    user.train(*([True] if chosen else []))
+
+    assert asked == [f"'{model.parent}' cannot be written to: another folder for the bundle"]
+    if chosen:
+        assert user.training.bundle == elsewhere / f"{model.name}-bundle"
+        user.wait()
+        assert (elsewhere / f"{model.name}-bundle").is_dir()
+    else:
+        assert user.training is None
 
 
 @pytest.mark.parametrize("given_up", ["question", "images", "labels"])

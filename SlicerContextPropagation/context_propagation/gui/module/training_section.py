@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,13 @@ class TrainingSection:
         named = _cases(model.path)
         if named is None:
             return
-        bundle = place_of_bundle(model.path, model.label or None)
-        if not confirmed(_question(model, bundle)) or not self._packages().install_for(TRAINING_REQUIREMENTS):
+        usual = place_of_bundle(model.path, model.label or None)
+        bundle = usual if os.access(usual.parent, os.W_OK) else _asked_place(usual)
+        if bundle is None or not confirmed(_question(model, bundle)):
             return
-        if bundle.exists():  # which the user has agreed to replace
+        if not self._packages().install_for(TRAINING_REQUIREMENTS):
+            return
+        if bundle != usual or bundle.exists():  # one that is there, the user has agreed to replace
             named["output"] = bundle
         options = ["--trust-bundle"] if model.ask_for_trust() else []
         device, label = self._inputs.device, model.label or None
@@ -144,6 +148,13 @@ def _question(model: ListedModel, bundle: Path) -> str:
         "to hours in a process of its own. The bundle will be '{bundle}'."
     ).format(name=model.name, bundle=bundle)
     return f"{text} {_('The bundle that is there now is replaced.')}" if bundle.exists() else text
+
+
+def _asked_place(usual: Path) -> Path | None:
+    """Where nothing can be written beside the model: the bundle in a folder that the user chooses, if any."""
+    title = _("'{folder}' cannot be written to: another folder for the bundle").format(folder=usual.parent)
+    folder = qt.QFileDialog.getExistingDirectory(None, title)
+    return Path(folder) / usual.name if folder else None
 
 
 def _cases(model: Path) -> dict[str, Any] | None:
