@@ -24,6 +24,7 @@ GUARDED = {
     ("core/long_imports.py", "text"): "Linux alone: `sys.platform` is asked first",
     ("core/provenance.py", "text"): "where the file is missing, the processor is asked for otherwise",
     ("core/triton_guard.py", "text"): "Linux alone: `sys.platform` is asked first",
+    ("mrml/fusion_training.py", "os.start_new_session"): "Windows takes it, and ignores it",
     ("training/processes.py", "os.sched_getaffinity"): "asked for with `hasattr`; else the number of processors",
 }
 """File and name, or "text" for a path in a string, and why it may stand there."""

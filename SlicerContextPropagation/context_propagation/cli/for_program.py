@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict
 
 from context_propagation.core.callbacks import Standing
+from context_propagation.core.optional_dependency import require
 
 NICENESS = 10
 """The person goes on working beside it."""
@@ -30,8 +31,8 @@ def serve_program() -> Callable[[Standing], None]:
     Returns:
         What tells the program where this stands: a line of JSON on standard output.
     """
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
+    psutil = require("psutil", "cli")
+    psutil.Process().nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", NICENESS))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # where the program was started with Ctrl-C ignored
     threading.Thread(target=_interrupt_at_the_end_of_input, daemon=True).start()
     return _Teller()
