@@ -31,6 +31,7 @@ GUARDED = {
             *("msvcrt", "msvcrt.locking", "msvcrt.LK_NBLCK"),
         )
     },
+    ("mrml/fusion_training.py", "os.start_new_session"): "Windows takes it, and ignores it",
     ("training/processes.py", "os.sched_getaffinity"): "asked for with `hasattr`; else the number of processors",
 }
 """File and name, or "text" for a path in a string, and why it may stand there."""

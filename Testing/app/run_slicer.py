@@ -30,6 +30,7 @@ SCRIPTS = (
     "AppGeometryTest",
     "AppDistancesTest",
     "AppSceneTest",
+    "AppTrainingTest",
     "AppInterruptionTest",
     "AppReloadTest",
     "AppDocumentationTest",

@@ -6,12 +6,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import SimpleITK as sitk
 import torch
 
-from ball_images import SHAPE_KJI, ball_mask, sitk_image
 from context_propagation.core.bundle.bundle import load_bundle
 from context_propagation.core.propagation.attention_fusion import AttentionFusion
 from context_propagation.core.propagation.far_thresholds import FarThresholds
@@ -22,18 +19,7 @@ from context_propagation.training.fusion.fusion_example import load_example
 from context_propagation.training.fusion.fusion_jobs import ExampleRecipe, cache_examples
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 from nnunet_folders import write_nnunet_folder
-
-
-def write_cases(folder: Path, count: int) -> None:
-    """Balls in noise, at different places, every one with its label."""
-    for kind in ("images", "labels"):
-        (folder / kind).mkdir(parents=True)
-    for number in range(count):
-        generator = np.random.default_rng(number)
-        ball = np.roll(ball_mask(), generator.integers(-2, 3, size=3), axis=(0, 1, 2))
-        image = (ball + generator.normal(0, 0.3, SHAPE_KJI)).astype(np.float32)
-        sitk.WriteImage(sitk_image(image), str(folder / "images" / f"case_{number}_0000.nii.gz"))
-        sitk.WriteImage(sitk_image(ball.astype(np.uint8)), str(folder / "labels" / f"case_{number}.nii.gz"))
+from nnunet_layout import write_cases
 
 
 @pytest.fixture(scope="module")

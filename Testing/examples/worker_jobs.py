@@ -8,6 +8,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from context_propagation.training.processes import say_done
+
 
 def stay(folder, name, seconds):
     """Leave a file named after this process at the start, and one named after the job at the end."""
@@ -15,6 +17,12 @@ def stay(folder, name, seconds):
     time.sleep(seconds)
     (Path(folder) / f"done-{name}").touch()
     return name
+
+
+def wait_halfway(seconds):
+    """Say that half is done, and stay there."""
+    say_done(0.5)
+    time.sleep(seconds)
 
 
 def die_at_first(folder, times):

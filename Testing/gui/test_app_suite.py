@@ -30,6 +30,7 @@ AT_FULL_DEPTH = (
     "AppPanelTest",
     "AppReloadTest",
     "AppSceneTest",
+    "AppTrainingTest",
 )
 """Scripts that `make test-long` runs: what they look at, other tests look at in `make test`."""
 NEVER_SKIPPED = ("predict", "redraw", "propagate", "apply", "undo", "save", "load")

@@ -12,7 +12,7 @@ import pytest
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.training import processes
-from context_propagation.training.processes import run_in_parallel
+from context_propagation.training.processes import run_in_parallel, say_done
 from worker_jobs import (
     die_at_first,
     map_in_a_process_of_its_own,
@@ -21,6 +21,7 @@ from worker_jobs import (
     told_threads,
     torch_s_threads,
     torch_s_threads_after,
+    wait_halfway,
 )
 
 SCRIPT = """
@@ -141,6 +142,32 @@ def test_an_error_of_a_job_reaches_the_caller(tmp_path):
     with pytest.raises(UserInputError, match="the case is empty; give another"):
         run_in_parallel(jobs, "jobs", 2)
     assert done_in(tmp_path) == set()
+
+
+def test_progress_begins_with_what_was_done_and_counts_jobs_that_run_by_what_they_say(tmp_path):
+    """One of four was done; of the others, each of which waits halfway, two run at a time."""
+    heard, leaves = [], [tmp_path / str(number) for number in range(4)]
+    leaves[3].touch()
+    jobs = [partial(wait_halfway, 1.0)] * 3 + [partial(stay, tmp_path, "done before", 0)]
+
+    run_in_parallel(jobs, "jobs", 2, (), leaves, lambda stage, fraction: heard.append((stage, fraction)))
+
+    fractions = [fraction for _, fraction in heard]
+    assert {stage for stage, _ in heard} == {"jobs"}
+    assert (fractions[0], fractions[-1]) == (0.25, 1.0)
+    assert 0.5 in fractions  # one done and two halfway
+    assert {0.875, 0.75} & set(fractions)  # one done before, two since, one that runs or is halfway
+
+
+def test_progress_is_told_within_a_job_of_this_process_too():
+    heard = []
+
+    run_in_parallel(
+        [partial(wait_halfway, 0.0)] * 2, "jobs", 1, progress=lambda stage, fraction: heard.append(fraction)
+    )
+    say_done(0.5)  # to no one
+
+    assert heard == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
 
 
 # ---- a parent that ends

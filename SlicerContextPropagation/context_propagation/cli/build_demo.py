@@ -113,13 +113,13 @@ def build_demo(request: BuildDemoRequest) -> str:
         jobs=request.jobs,
         **TRAINING,
     )
-    said = train_fusion_bundle(training)
+    trained = train_fusion_bundle(training)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     if size > MOST_BYTES:
         raise UserInputError(f"'{output}' has {size / 2**20:.1f} MiB; what ships may have {MOST_BYTES / 2**20:.0f}")
     if request.work is None:
         shutil.rmtree(work)
-    return f"{said}; {size / 2**20:.1f} MiB"
+    return f"{output}: {trained.summary}; {size / 2**20:.1f} MiB"
 
 
 def _own_work_folder(output: Path) -> Path:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from context_propagation.cli.arguments import add_running, add_trust
+from context_propagation.cli.for_program import serve_program
 from context_propagation.core.propagation.fusion_settings import Variant
+from context_propagation.evaluation.course import tell_no_one
 from context_propagation.evaluation.validated_bundle import TrainFusionRequest, train_fusion_bundle
 
 
@@ -15,10 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
     add, default = parser.add_argument, TrainFusionRequest
     add("--model", type=Path, required=True, metavar="DIR", help="trained-model folder of nnU-Net v2")
-    add("--images", type=Path, required=True, metavar="DIR", help="images, named as nnU-Net names them")
-    add("--labels", type=Path, required=True, metavar="DIR", help="labelmaps, named as their cases")
-    add("--output", type=Path, required=True, metavar="BUNDLE", help="the bundle's folder")
-    add("--folds", type=Path, metavar="FILE", help="nnU-Net's splits_final.json: which cases each fold never saw")
+    found = "by default found from the model's folder, where nnU-Net lays it"
+    add("--images", type=Path, metavar="DIR", help=f"images, named as nnU-Net names them; {found}")
+    add("--labels", type=Path, metavar="DIR", help=f"labelmaps, named as their cases; {found}")
+    add("--output", type=Path, metavar="BUNDLE", help="the bundle's folder; by default beside the model's")
+    add(
+        "--folds", type=Path, metavar="FILE",
+        help=f"nnU-Net's splits_final.json: which cases each fold never saw; {found}",
+    )  # fmt: skip
     add("--label", metavar="NAME_OR_INT", help="the label; needed where the model has several")
     add("--level", type=int, choices=(1, 2, 3), default=default.level, help="decoder level")
     add(
@@ -48,8 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=default.seed)
     add_running(parser)
     add_trust(parser)
+    add(
+        "--for-program", action="store_true",
+        help="for a program that runs this: progress as lines of JSON on standard output; standard input's end is "
+        "taken as Ctrl-C",
+    )  # fmt: skip
 
 
-def run(**fields: Any) -> str:
+def run(for_program: bool = False, **fields: Any) -> str:
     """Run with the parsed arguments; returns what to print."""
-    return str(train_fusion_bundle(TrainFusionRequest(**fields)))
+    told = serve_program() if for_program else tell_no_one
+    trained = train_fusion_bundle(TrainFusionRequest(**fields), told)
+    return f"{trained.path}: {trained.summary}"

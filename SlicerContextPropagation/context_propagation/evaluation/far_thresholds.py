@@ -12,6 +12,7 @@ from statistics import mean
 
 import numpy as np
 
+from context_propagation.core.callbacks import Progress, no_progress
 from context_propagation.core.measures.accuracy import dice
 from context_propagation.core.measures.regression import regressed_slices
 from context_propagation.core.propagation.far_thresholds import FADING_SLICES, FarThresholds
@@ -55,7 +56,13 @@ class Trial:
 
 
 def choose_far_thresholds(
-    jobs: Sequence[CaseJob], row: str, folder: Path, copies: int, allowed: float, workers: int | None = None
+    jobs: Sequence[CaseJob],
+    row: str,
+    folder: Path,
+    copies: int,
+    allowed: float,
+    workers: int | None = None,
+    progress: Progress = no_progress,
 ) -> FarThresholds:
     """The candidate with the best mean DSC among those with which the edits make few enough slices worse.
 
@@ -66,15 +73,21 @@ def choose_far_thresholds(
         copies: Of each case with augmented intensities that are tried too.
         allowed: Share of untouched slices, mean of both picks, that may lose more than 0.02 DSC on these cases.
         workers: Processes at a time.
+        progress: See `run_in_parallel`.
 
     Returns:
         The most careful candidate, which changes nothing, where none is safe enough.
     """
-    return best_safe(kept_trials(jobs, row, folder, copies, workers), allowed)[0]
+    return best_safe(kept_trials(jobs, row, folder, copies, workers, progress), allowed)[0]
 
 
 def kept_trials(
-    jobs: Sequence[CaseJob], row: str, folder: Path, copies: int = 0, workers: int | None = None
+    jobs: Sequence[CaseJob],
+    row: str,
+    folder: Path,
+    copies: int = 0,
+    workers: int | None = None,
+    progress: Progress = no_progress,
 ) -> list[Trial]:
     """Every candidate on every edit of the cases; see `choose_far_thresholds`."""
     record = folder / f"far-trials.{row.replace(' ', '-')}.json"
@@ -84,11 +97,13 @@ def kept_trials(
         "copies": copies,
         "fading_slices": FADING_SLICES,
     }
+    stage = f"far thresholds, {row}"
     if record.is_file() and (kept := json.loads(record.read_text(encoding="utf-8")))["rule"] == rule:
+        progress(stage, 1.0)
         return [Trial(*trial) for trial in kept["trials"]]
     alone = [replace(job, rows=tuple(of_job for of_job in job.rows if of_job.name == row)) for job in jobs]
     tried = [replace(job, case=case) for job in alone for case in with_copies([job.case], copies)]
-    found = run_in_parallel([partial(_trials, job) for job in tried], f"far thresholds, {row}", workers)
+    found = run_in_parallel([partial(_trials, job) for job in tried], stage, workers, progress=progress)
     trials = [trial for of_case in found for trial in of_case]
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(record) as partial_file:

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from context_propagation.core.bundle.bundle import fusion_of
-from context_propagation.core.bundle.bundle_saving import check_bundle_destination, save_bundle
+from context_propagation.core.bundle.bundle_saving import save_bundle
+from context_propagation.core.bundle.trained_bundle import TrainedBundle, read_trained_bundle
+from context_propagation.core.callbacks import Progress
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.optional_dependency import require
@@ -24,8 +26,10 @@ from context_propagation.core.provenance import provenance
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.evaluation.case_rows import evaluate_case
+from context_propagation.evaluation.course import Course, Told, tell_no_one
 from context_propagation.evaluation.far_thresholds import choose_far_thresholds
 from context_propagation.evaluation.fusion_recipe import FusionRecipe
+from context_propagation.evaluation.places import Places, places_of, say_what_is_used
 from context_propagation.evaluation.results import Comparison
 from context_propagation.evaluation.rows import FUSION, NO_EDIT
 from context_propagation.evaluation.simulated_case import CaseJob, FusionRow
@@ -43,17 +47,21 @@ from context_propagation.training.fusion.fusion_jobs import (
 from context_propagation.training.fusion.fusion_training import TrainingSettings
 from context_propagation.training.fusion.training_curve import plot_training
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource, find_cases, unseen_cases, with_copies
-from context_propagation.training.processes import processes_for, run_in_parallel
+from context_propagation.training.processes import available_cores, processes_for, run_in_parallel
 
 ROWS: tuple[tuple[str, InputsShown], ...] = ((FUSION, "edit"), (NO_EDIT, "no edit"))
 
 
 NEEDED = {
     "nnunet": ("batchgeneratorsv2", "safetensors.torch"),
-    "cli": ("joblib", "psutil", "tqdm", "matplotlib.figure"),
+    "cli": ("joblib", "nibabel", "psutil", "tqdm", "matplotlib.figure"),
     "evaluation": ("pandas", "scipy.stats", "monai.metrics"),
 }
 """Optional modules by the extra that installs them."""
+
+
+STEP = 0.2
+"""A step of a training, in the time that a case takes to be edited: measured on phantoms, on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +70,10 @@ class TrainFusionRequest(FusionRecipe):
 
     Attributes:
         model: nnU-Net's trained-model folder.
-        images: Folder of images.
-        labels: Folder of labelmaps.
-        output: The bundle's folder.
-        folds: nnU-Net's splits_final.json; see `training_cases.unseen_cases`.
+        images: Folder of images; None for those of the model's own data set, see `nnunet_data.find_cases_of`.
+        labels: Folder of labelmaps; given where the images are.
+        output: The bundle's folder; None for `place_of_bundle`, if nothing is there yet.
+        folds: nnU-Net's splits_final.json, see `labelled_cases.unseen_cases`; None for that of the model's data set.
         label: Name or value of the label; None where the model has only one.
         jobs: Processes at a time; None for one per CPU core.
         device: "auto", "cpu", "cuda" or "mps".
@@ -73,9 +81,9 @@ class TrainFusionRequest(FusionRecipe):
     """
 
     model: Path
-    images: Path
-    labels: Path
-    output: Path
+    images: Path | None = None
+    labels: Path | None = None
+    output: Path | None = None
     folds: Path | None = None
     label: str | None = None
     epochs: int = field(default=20, kw_only=True)
@@ -99,31 +107,38 @@ class _Fold:
     validation: tuple[LabelledCase, ...]
 
 
-def train_fusion_bundle(request: TrainFusionRequest) -> str:
+def train_fusion_bundle(request: TrainFusionRequest, told: Told = tell_no_one) -> TrainedBundle:
     """Cache, train the fusion network and its no-edit control, choose the far thresholds, validate, write the bundle.
 
     What is finished is kept beside the bundle in `<output>.training`, so that an interrupted run goes on; it is removed
     once the bundle is written.
 
+    Args:
+        request: What to train, on what.
+        told: Hears where it stands.
+
     Returns:
-        One line about what was written.
+        What was written.
 
     Raises:
         UserInputError: Something in the request cannot be used, or a validation case failed.
         MissingDependencyError: An optional package is not installed; this is known before any work.
     """
+    places = places_of(request.model, request.label, request.images, request.labels, request.folds, request.output)
     for extra, modules in NEEDED.items():
         for module in modules:
             require(module, extra)
-    check_bundle_destination(request.output.resolve())
     model = _base_model(request).load()
     settings = SessionSettings(level=request.level)
-    cases = find_cases(request.images, request.labels, model.channels)
-    unseen = unseen_cases(cases, model.folds, request.folds)
+    cases = find_cases(places.images, places.labels, model.channels)
+    unseen = unseen_cases(cases, model.folds, places.folds)
     folds = [_fold(request, name, of_fold) for name, of_fold in zip(model.folds, unseen, strict=True)]
-    work = _work_folder(request, model, cases)
+    say_what_is_used(places, len(cases), model.folds, unseen)
+    work = _work_folder(request, places, model, cases)
+    course = Course(_work(request, folds), told)
     rows = [
-        _train(request, fold, settings, work / f"fold_{name}") for name, fold in zip(model.folds, folds, strict=True)
+        _train(request, fold, settings, work / f"fold_{name}", course)
+        for name, fold in zip(model.folds, folds, strict=True)
     ]
     jobs = [
         CaseJob(name, fold.base, case, settings, tuple(of_fold), interpolation=False)
@@ -131,17 +146,33 @@ def train_fusion_bundle(request: TrainFusionRequest) -> str:
         for case in fold.validation
     ]
     copies, allowed = min(1, request.augmented_copies), request.allowed_regression
-    far_thresholds = choose_far_thresholds(jobs, FUSION, work, copies, allowed, _workers(request))
+    far_thresholds = choose_far_thresholds(jobs, FUSION, work, copies, allowed, _workers(request), course.stage())
     jobs = [replace(job, rows=tuple(replace(row, far_thresholds=far_thresholds) for row in job.rows)) for job in jobs]
-    figures = _validation_figures(jobs, work, _workers(request))
+    figures = _validation_figures(jobs, work, _workers(request), course.stage())
     networks = [network for of_fold in rows for network in of_fold[0].networks()]
     fusion = fusion_of(networks, settings.level, settings.neighbours, far_thresholds)
-    made = _provenance(request, folds, figures)
+    made = _provenance(request, places, folds, figures)
     logs = _logs(model.folds, work)
     about = {"label": model.target_name, "folds": model.folds, "training": logs, "trust": request.trust_bundle}
-    save_bundle(request.output, request.model, fusion, made, **about)
+    save_bundle(places.output, request.model, fusion, made, **about)
     shutil.rmtree(work)
-    return f"{request.output}: trained on {sum(len(fold.training) for fold in folds)} cases; {_headline(figures)}"
+    return read_trained_bundle(places.output)
+
+
+def _work(request: TrainFusionRequest, folds: Sequence[_Fold]) -> list[float]:
+    """How long each stage takes, in the time that one edit of a case takes in a process; for the estimate alone."""
+    workers = _workers(request) or available_cores()
+
+    def taking(jobs: int, each: float = 1.0) -> float:
+        return each * jobs / min(max(1, jobs), workers)
+
+    copies, work = request.augmented_copies + 1, []
+    for fold in folds:
+        training, validation = len(fold.training) * copies, len(fold.validation)
+        steps = request.epochs * (training * (1 + request.contour_styles) + validation / 3)
+        work += [taking(training), taking(validation), taking(len(ROWS), STEP * steps)]
+    validation = sum(len(fold.validation) for fold in folds)
+    return [*work, taking(validation * min(2, copies)), taking(validation)]
 
 
 def _workers(request: TrainFusionRequest) -> int | None:
@@ -163,13 +194,16 @@ def _fold(request: TrainFusionRequest, name: str, cases: Sequence[LabelledCase])
     return _Fold(base, tuple(chosen[held_out:]), tuple(chosen[:held_out]))
 
 
-def _work_folder(request: TrainFusionRequest, model: SegmentationModel, cases: Sequence[LabelledCase]) -> Path:
+def _work_folder(
+    request: TrainFusionRequest, places: Places, model: SegmentationModel, cases: Sequence[LabelledCase]
+) -> Path:
     """Beside the bundle; one that another training left, or the same one on other files, is refused."""
-    work = request.output.resolve().with_name(f"{request.output.name}.training")
-    identity = {name: str(value) for name, value in asdict(request).items() if name not in ("jobs", "output")}
+    work = places.output.resolve().with_name(f"{places.output.name}.training")
+    chosen = {**asdict(request), **asdict(places)}
+    identity = {name: str(value) for name, value in chosen.items() if name not in ("jobs", "output")}
     stats = [(path.name, path.stat()) for case in cases for path in (*case.images, case.label)]
     files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    folds = request.folds.read_text(encoding="utf-8") if request.folds else ""
+    folds = places.folds.read_text(encoding="utf-8") if places.folds else ""
     text = json.dumps([model.content_hash, identity, files, folds], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
     record = work / "training.sha256"
@@ -184,11 +218,13 @@ def _work_folder(request: TrainFusionRequest, model: SegmentationModel, cases: S
     return work
 
 
-def _train(request: TrainFusionRequest, fold: _Fold, settings: SessionSettings, work: Path) -> list[FusionRow]:
+def _train(
+    request: TrainFusionRequest, fold: _Fold, settings: SessionSettings, work: Path, course: Course
+) -> list[FusionRow]:
     """The fusion network and its control on one fold's examples."""
     copies = with_copies(fold.training, request.augmented_copies)
-    training = _examples(request, fold.base, settings, copies, request.contour_styles, work)
-    validation = _examples(request, fold.base, settings, fold.validation, 0, work)
+    training = _examples(request, fold.base, settings, copies, request.contour_styles, work, course.stage())
+    validation = _examples(request, fold.base, settings, fold.validation, 0, work, course.stage())
     if not training:
         raise UserInputError(NO_EXAMPLES)
     channels = load_example(training[0]).inputs.f.shape[1]
@@ -201,7 +237,7 @@ def _train(request: TrainFusionRequest, fold: _Fold, settings: SessionSettings, 
     names = [job.name for job in jobs]
     leaves = [job.weights for job in jobs]
     trainings = [partial(train_network, job) for job in jobs]
-    weights = run_in_parallel(trainings, "networks", _workers(request), names, leaves)
+    weights = run_in_parallel(trainings, "networks", _workers(request), names, leaves, course.stage())
     return [
         FusionRow(row, architecture, inputs_shown, (path,))
         for (row, inputs_shown), path in zip(ROWS, weights, strict=True)
@@ -215,12 +251,13 @@ def _examples(
     cases: Sequence[LabelledCase],
     styles: int,
     work: Path,
+    progress: Progress,
 ) -> tuple[Path, ...]:
     recipe = ExampleRecipe(settings, request.edits_per_case, request.seed, styles)
     folder, names = work / "examples", [case.name for case in cases]
     jobs = [partial(cache_examples, base, case, recipe, folder) for case in cases]
     leaves = [examples_file(case, folder) for case in cases]
-    found = run_in_parallel(jobs, "simulated edits", _workers(request), names, leaves)
+    found = run_in_parallel(jobs, "simulated edits", _workers(request), names, leaves, progress)
     return tuple(path for of_case in found for _, path in of_case)
 
 
@@ -267,10 +304,12 @@ class ValidationFigures:
         }
 
 
-def _validation_figures(jobs: Sequence[CaseJob], work: Path, workers: int | None) -> ValidationFigures:
+def _validation_figures(
+    jobs: Sequence[CaseJob], work: Path, workers: int | None, progress: Progress
+) -> ValidationFigures:
     """Means of every row with the control's, for both picks of the edited slice, on the validation cases."""
     names = [job.case.name for job in jobs]
-    results = run_in_parallel([partial(evaluate_case, job) for job in jobs], "validation", workers, names)
+    results = run_in_parallel([partial(evaluate_case, job) for job in jobs], "validation", workers, names, (), progress)
     frame = frame_of([line for lines in results for line in lines])
     frame.to_csv(work / "validation.csv", index=False)
     summary = summarise(frame)
@@ -283,18 +322,14 @@ def _validation_figures(jobs: Sequence[CaseJob], work: Path, workers: int | None
     return ValidationFigures(len(jobs), jobs[0].rows[0].far_thresholds, dsc, summary.comparisons)
 
 
-def _headline(figures: ValidationFigures) -> str:
-    far = {row: figures.dsc.get(f"largest, far, {row}") for row in ("baseline", "fusion", "no-edit control")}
-    parts = ", ".join(f"{row} {value:.3f}" for row, value in far.items() if value is not None)
-    return f"far slices on {figures.cases} validation cases: {parts}"
-
-
-def _provenance(request: TrainFusionRequest, folds: Sequence[_Fold], figures: ValidationFigures) -> dict[str, Any]:
+def _provenance(
+    request: TrainFusionRequest, places: Places, folds: Sequence[_Fold], figures: ValidationFigures
+) -> dict[str, Any]:
     return {
         **provenance(),
         "training_cases": [len(fold.training) for fold in folds],
         "validation_cases": [len(fold.validation) for fold in folds],
-        "folds_file": None if request.folds is None else request.folds.name,
+        "folds_file": None if places.folds is None else places.folds.name,
         "settings": {item.name: getattr(request, item.name) for item in fields(FusionRecipe)},
         "validation": figures.as_json(),
     }

@@ -94,12 +94,15 @@ class ListedModel:
         Raises:
             UserInputError: The folder cannot be used, now or when it is loaded.
         """
-        monai = self.description is not None and self.description.kind == "MONAI"
+        trust = self.ask_for_trust()
+        return logic.load_operation(self.path, self.label or None, device, trust, self.orientation, self.general_far)
+
+    def ask_for_trust(self) -> bool:
+        """Whether the user says that code of the folder may run; asked of a MONAI bundle alone."""
         question = _(
             "Do you trust the source of this MONAI bundle? Yes: code in its configuration may run. No: none runs."
         )
-        trust = monai and trusted(question)
-        return logic.load_operation(self.path, self.label or None, device, trust, self.orientation, self.general_far)
+        return self.description is not None and self.description.kind == "MONAI" and trusted(question)
 
 
 class ModelList:

@@ -47,6 +47,11 @@ _WORDS = {
     "look for undecided slices": _("look for undecided slices"),
     "measure": _("measure"),
     "summarise": _("summarise"),
+    # stages of a training
+    "simulated edits": _("simulated edits"),
+    "networks": _("networks"),
+    "far thresholds, fusion": _("far thresholds"),
+    "validation": _("validation"),
     # measures
     "Volume": _("Volume"),
     "DSC": _("DSC"),

@@ -26,6 +26,7 @@ from context_propagation.mrml.even_slices import (
     even_slices_change,
     even_slices_operation,
 )
+from context_propagation.mrml.fusion_training import start_training
 from context_propagation.mrml.measurements import Measurements, Reference, measurement_operation
 from context_propagation.mrml.model_loading import loading_operation
 from context_propagation.mrml.nodes.scenes import prepare_scene
@@ -184,6 +185,11 @@ class ContextPropagationLogic:
     ) -> Operation[slicer.vtkMRMLSegmentationNode]:
         """Contours drawn on such a copy of a volume, back on the acquired slices, in a new segmentation."""
         return acquired_slices_operation(self.scene, segmentation_node, volume_node)
+
+    # -- training --------------------------------------------------------------------------------------------------------
+
+    train_fusion = staticmethod(start_training)
+    """Train a model's fusion network in a process of its own; gives the `FusionTraining` that runs."""
 
     # -- what is worked on -------------------------------------------------------------------------------------------
 

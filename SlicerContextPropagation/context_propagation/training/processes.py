@@ -12,13 +12,14 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import SimpleITK as sitk
 
+from context_propagation.core.callbacks import Progress, no_progress
 from context_propagation.core.device import select_device
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
@@ -31,7 +32,17 @@ ATTEMPTS = 3
 
 
 SECONDS_BETWEEN_LOOKS = 0.2
-"""At the parent: so long may a process outlive it."""
+"""At the parent: so long may a process outlive it. And at how much of the running jobs is done."""
+
+
+_hearers: list[Callable[[float], None]] = []
+"""Of this process: who is told how much of its job is done."""
+
+
+def say_done(fraction: float) -> None:
+    """Say how much of the running job is done, 0 to 1; `run_in_parallel` passes it on, whichever process runs it."""
+    for hear in _hearers:
+        hear(fraction)
 
 
 def run_in_parallel(
@@ -40,6 +51,7 @@ def run_in_parallel(
     workers: int | None = None,
     names: Sequence[str] = (),
     leaves: Sequence[Path] = (),
+    progress: Progress = no_progress,
 ) -> list[Any]:
     """Run jobs in processes of their own, with a progress bar; results in the order of the jobs.
 
@@ -54,6 +66,8 @@ def run_in_parallel(
         names: Of the jobs, for errors; their numbers by default.
         leaves: The file that each job leaves last. A job whose file is there has only to read it, and does so in this
             process: to start another, and what it must import, takes longer.
+        progress: Called with the description and the fraction of all jobs that is done: first with what was done
+            before; from another thread while jobs run.
 
     Raises:
         UserInputError: Jobs did not end in any of their attempts, because a process died.
@@ -61,22 +75,29 @@ def run_in_parallel(
     tqdm = require("tqdm", EXTRA).tqdm
     jobs = list(jobs)
     workers = workers or available_cores()
-    if workers == 1:
-        return [job() for job in tqdm(jobs, desc=description, disable=None)]
     done = [number for number, path in enumerate(leaves) if path.is_file()]
     results: dict[int, Any] = {number: jobs[number]() for number in done}
     deaths: Counter[int] = Counter()
+
+    def tell(shares: float = 0.0) -> None:
+        progress(description, min(1.0, (len(results) + shares) / max(1, len(jobs))))
+
+    tell()
     with tqdm(total=len(jobs), initial=len(done), desc=description, disable=None) as bar:
+        if workers == 1:
+            _run_here(jobs, results, bar, tell)
         while len(results) < len(jobs):
             left = {number: job for number, job in enumerate(jobs) if number not in results}
             with TemporaryDirectory(ignore_cleanup_errors=True) as started:
                 try:
-                    for number, result in _finished(left, workers, Path(started)):
-                        results[number] = result
-                        bar.update()
+                    with _told(Path(started), results, tell):
+                        for number, result in _finished(left, workers, Path(started)):
+                            results[number] = result
+                            bar.update()
                 except BrokenProcessPool as error:
                     deaths.update(_running(left, results, Path(started)))
                     _give_up_where_it_is_no_use(deaths, names, error)
+    tell()
     return [results[number] for number in range(len(jobs))]
 
 
@@ -88,6 +109,47 @@ def processes_for(device: str, wanted: int | None) -> int | None:
 def available_cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _run_here(
+    jobs: Sequence[Callable[[], Any]], results: dict[int, Any], bar: Any, tell: Callable[[float], None]
+) -> None:
+    """One after the other, in this process."""
+    _hearers.append(tell)
+    try:
+        for number, job in enumerate(jobs):
+            if number not in results:
+                results[number] = job()
+                bar.update()
+                tell(0.0)
+    finally:
+        _hearers.remove(tell)
+
+
+@contextmanager
+def _told(started: Path, results: Mapping[int, Any], tell: Callable[[float], None]) -> Iterator[None]:
+    """While jobs run in other processes, look at how much of each is done; `tell` is called by one thread at a time."""
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(SECONDS_BETWEEN_LOOKS):
+            running = [path for path in started.iterdir() if int(path.name) not in results]
+            tell(sum(map(_share, running)))
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        looking.join()
+
+
+def _share(file: Path) -> float:
+    """How much of a job is done; nothing where it says so just now, or has not yet."""
+    with suppress(OSError, ValueError):
+        return float(file.read_text())
+    return 0.0
 
 
 def _finished(jobs: Mapping[int, Callable[[], Any]], workers: int, started: Path) -> Iterator[tuple[int, Any]]:
@@ -147,8 +209,15 @@ def _run(number: int, job: Callable[[], Any], started: Path) -> tuple[int, Any]:
     """A job, on one thread whatever another one left; a job that needs no torch does not wait for its import."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
-    (started / str(number)).touch()
+    own = started / str(number)
+    own.touch()
+    _hearers[:] = [lambda fraction: _write(own, fraction)]
     return number, job()
+
+
+def _write(file: Path, fraction: float) -> None:
+    with suppress(OSError):  # progress is worth no job
+        file.write_text(f"{fraction:.4f}")
 
 
 def _end_with(parent: int) -> None:

@@ -20,6 +20,7 @@ from context_propagation.gui.packages.installation_plan import (
     PINS,
     REQUIREMENTS,
     TORCH,
+    TRAINING_REQUIREMENTS,
     plan_installation,
     read_requirements,
 )
@@ -422,10 +423,21 @@ def test_a_package_that_was_replaced_by_others_does_not_become_ours():
 def test_the_required_ranges_are_those_of_the_pip_package():
     declared = (ROOT / "pyproject.toml").read_text("utf-8")
 
-    for requirement in (*read_requirements(REQUIREMENTS), *read_requirements(MONAI_REQUIREMENTS)):
+    files = (REQUIREMENTS, MONAI_REQUIREMENTS, TRAINING_REQUIREMENTS)
+    for requirement in (requirement for file in files for requirement in read_requirements(file)):
         assert f'"{requirement}"' in declared
     assert '"torch>=2.4"' in declared
     assert ">=2.4" in str(TORCH)
+
+
+def test_what_a_training_imports_is_listed():
+    from context_propagation.evaluation.validated_bundle import NEEDED
+
+    files = (REQUIREMENTS, MONAI_REQUIREMENTS, TRAINING_REQUIREMENTS)
+    listed = {requirement.name for file in files for requirement in read_requirements(file)}
+    imported = {module.partition(".")[0] for modules in NEEDED.values() for module in modules}
+
+    assert imported - listed == {"batchgeneratorsv2", "scipy"}  # nnU-Net's own, and Slicer's
 
 
 def test_every_required_package_is_pinned_to_the_version_that_the_tests_run_with():

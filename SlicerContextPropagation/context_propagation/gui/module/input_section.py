@@ -281,11 +281,26 @@ class InputSection:
         if not folder:
             return
         try:
-            added = self.model_list.add(folder)
+            self.add_model(folder)
         except UserInputError as error:
             show_error(error)
-            return
+
+    def add_model(self, folder: str | Path, choose: bool = True) -> None:
+        """Add a folder to the list.
+
+        Args:
+            folder: Of a model.
+            choose: Choose it, too; else the choice stays.
+
+        Raises:
+            UserInputError: It holds no model.
+        """
+        before, added = self.model, self.model_list.add(folder)
         self._fill_models(added.path)
+        if not choose and before is not None:
+            filling, self._filling = self._filling, True
+            self._ui.modelSelector.setCurrentIndex([model.key for model in self._models].index(before.key))
+            self._filling = filling
         self._changed()
 
     def _remove_model(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,14 +105,32 @@ class PackageSection:
 
     def install(self) -> None:
         """Ask, then install what is missing, showing each step."""
-        if not self.missing:
-            return
+        if self.missing:
+            self._install(self.missing)
+
+    def install_for(self, requirements: Path) -> bool:
+        """Install, once the user agrees, what a file of requirements names beside what the module needs.
+
+        Returns:
+            Whether all of it is there.
+
+        Raises:
+            UserInputError: Something runs, or a list of packages cannot be read.
+        """
+        files = (REQUIREMENTS, MONAI_REQUIREMENTS, requirements)
+        if missing := self._installer_of().missing(*files):
+            self._shared.runner.require_idle()
+            self._ui.installSection.collapsed = False
+            self._install(missing)
+        return not missing or not self._installer_of().missing(*files)
+
+    def _install(self, missing: Sequence[MissingPackage]) -> None:
         folder = Path(self._ui.wheelFolder.currentPath) if self._ui.wheelFolder.currentPath else None
         source = _("from '{folder}'").format(folder=folder) if folder else _("from the network")
-        listed = "\n".join(str(package) for package in self.missing)
+        listed = "\n".join(str(package) for package in missing)
         question = _("These packages will be installed into Slicer's Python {source}:\n\n{listed}\n\nInstall them?")
         try:
-            plan = plan_installation(self.missing, folder)
+            plan = plan_installation(missing, folder)
             if not confirmed(question.format(source=source, listed=listed)):
                 return
             done = self._run(lambda installer: installer.install(plan, self._show_step))

@@ -17,6 +17,7 @@ from context_propagation.gui.module.package_section import PackageSection
 from context_propagation.gui.module.problem_section import ProblemSection
 from context_propagation.gui.module.profile_section import ProfileSection
 from context_propagation.gui.module.summary_section import SummarySection
+from context_propagation.gui.module.training_section import TrainingSection
 from context_propagation.gui.work.shared import Shared
 from context_propagation.gui.work.timer import Timer
 from context_propagation.gui.work.worker import Job
@@ -43,6 +44,7 @@ class Panel:
         self.summary = SummarySection(ui, shared, self.inputs)
         self.profile = ProfileSection(ui, shared, self.update)
         self.journal = JournalSection(ui, shared, self.update)
+        self.training = TrainingSection(ui, shared, self.inputs, lambda: self.packages, self.update)
         self.problems = ProblemSection(ui, shared, self.update)
         shared.runner.listeners.append(self._job_changed)
         self._observe(slicer.mrmlScene, slicer.vtkMRMLScene.EndCloseEvent, self._scene_closed)
@@ -75,6 +77,7 @@ class Panel:
         self.summary.update()
         self.profile.update()
         self.journal.update()
+        self.training.update()
         self.packages.update()
 
     def close(self) -> None:
@@ -85,6 +88,7 @@ class Panel:
         self._soon.close()
         self._after_import.close()
         self.packages.stop()
+        self.training.close()
         self.edits.close()
         self.doubt.close()
         self.measures.close()

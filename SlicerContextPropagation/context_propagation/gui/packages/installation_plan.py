@@ -20,6 +20,9 @@ REQUIREMENTS = RESOURCES / "requirements.txt"
 MONAI_REQUIREMENTS = RESOURCES / "requirements-monai.txt"
 
 
+TRAINING_REQUIREMENTS = RESOURCES / "requirements-training.txt"
+
+
 PINS = RESOURCES / "constraints.txt"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from context_propagation.training.fusion.fusion_training import EpochLog, Traini
 from context_propagation.training.fusion.simulated_edit import edit_schedule
 from context_propagation.training.fusion.simulated_examples import simulated_examples
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
+from context_propagation.training.processes import say_done
 
 NO_EXAMPLES = (
     "There is no training example: on every case the base model predicts exactly the ground truth, or sees nothing "
@@ -128,7 +129,7 @@ class NetworkJob:
         return self.folder / f"{self.name}.csv"
 
 
-def train_network(job: NetworkJob, progress: Callable[[float], None] = lambda fraction: None) -> Path:
+def train_network(job: NetworkJob) -> Path:
     """Train, or go on with an interrupted training; a finished one is kept as it is.
 
     Returns:
@@ -147,7 +148,7 @@ def train_network(job: NetworkJob, progress: Callable[[float], None] = lambda fr
         [partial(load_example, path) for path in job.training],
         [partial(load_example, path) for path in job.validation],
         checkpoint,
-        progress=progress,
+        progress=say_done,
     )
     write_log(trained.log, job.log)
     weights = {name: tensor.cpu().contiguous() for name, tensor in trained.network.network.state_dict().items()}
