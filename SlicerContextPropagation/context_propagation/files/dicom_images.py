@@ -32,6 +32,11 @@ def read_dicom_folder(folder: Path) -> sitk.Image:
     if localizers:
         names = ", ".join(f"'{Path(file).name}'" for file in localizers[:3]) + (", ..." if len(localizers) > 3 else "")
         logger.warning("of DICOM folder '%s' the localizer %s is left out: it is no slice of the stack", folder, names)
+    return read_dicom_files(folder, files)
+
+
+def read_dicom_files(folder: Path, files: Sequence[str]) -> sitk.Image:
+    """As `read_dicom_folder`, where the files of the series are known; the folder may hold others beside them."""
     if len(files) == 1 and frames_of(files[0]) > 1:
         return read_frames(Path(files[0]))
     if len(files) < 2:
