@@ -82,7 +82,7 @@ def written_anew(mask: np.ndarray, series: Series, name: str = "GTV") -> Path:
 def write_alone(path: Path, mask: np.ndarray, name: str, volume: SourceVolume, folder: Path) -> None:
     """As the only ROI."""
     series = series_for(path, [folder], volume)
-    write_new_structure_set(path, [Structure(name, mask)], volume, series, SEMIAUTOMATIC, PROPAGATED)
+    write_new_structure_set(path, [Structure.of(name, mask)], volume, series, SEMIAUTOMATIC, PROPAGATED)
 
 
 def plain(path: Path) -> pydicom.Dataset:

@@ -135,7 +135,7 @@ def _write(
     with damage_named(f"DICOM folder '{series.folder}'"):
         sources = [_with_missing(header) for header in _sources(series)]
         voxels = hd.Volume(
-            np.moveaxis(masks, 0, -1).astype(np.uint8),
+            np.moveaxis(masks.view(np.uint8), 0, -1),
             ijk_to_lps[:, [2, 1, 0, 3]],
             "PATIENT",
             frame_of_reference_uid=sources[0].FrameOfReferenceUID,

@@ -44,7 +44,7 @@ def write_phantom_dicom(phantom: Phantom, name: str, folder: Path) -> None:
         about = {"Units": "GML", "SUVType": "BW", "RescaleSlope": PET_STEP, "ImageIndex": 1}
         study.write_series(folder / "PET", np.rint(phantom.pet / PET_STEP), "PT", about, signed=False)
     volume = SourceVolume.from_sitk([phantom.image(phantom.ct)])
-    series, target = read_series(folder / "CT", volume), Structure("GTV", phantom.gtv)
+    series, target = read_series(folder / "CT", volume), Structure.of("GTV", phantom.gtv)
     write_new_structure_set(folder / "RTSTRUCT.dcm", [target], volume, series, AUTOMATIC, PREDICTED)
 
 

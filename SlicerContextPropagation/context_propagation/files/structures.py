@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from context_propagation.core.image.boxed_mask import BoxedMask
+
 Rgb = tuple[int, int, int]
 """Red, green, blue from 0 to 255."""
 
@@ -40,17 +42,27 @@ class Structure:
 
     Attributes:
         name: Of the ROI or segment.
-        mask: bool `[K, J, I]` on the image's grid.
+        voxels: On the image's grid.
         color: Its colour.
         codes: Category and type, where somebody chose them.
         number: Of the ROI that it came from, where that is known; it decides between ROIs of one name.
     """
 
     name: str
-    mask: np.ndarray
+    voxels: BoxedMask
     color: Rgb = COLOR
     codes: tuple[Code, Code] | None = None
     number: int | None = None
+
+    @classmethod
+    def of(cls, name: str, mask: np.ndarray) -> Structure:
+        """One of which nothing but the name is known; `mask` is bool `[K, J, I]` on the image's grid."""
+        return cls(name, BoxedMask.of(mask))
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Made anew each time, bool `[K, J, I]`."""
+        return self.voxels.mask
 
     @property
     def interpreted_type(self) -> str:

@@ -17,6 +17,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.session.saved_session import SavedPropagation, SavedSession
+from context_propagation.mrml.dicom_export import DicomSource, Exported, export_operation
 from context_propagation.mrml.measurements import Measurements, Reference, measurement_operation
 from context_propagation.mrml.model_loading import loading_operation
 from context_propagation.mrml.nodes.scenes import prepare_scene
@@ -361,6 +362,39 @@ class ContextPropagationLogic:
         )
 
         save_segmentation(path, self._require_selection().segmentation_node)
+
+    def export(
+        self,
+        path: str | Path,
+        series_folder: str | Path | None = None,
+        structure_set: str | Path | None = None,
+        all_segments: bool = False,
+    ) -> Exported:
+        """`export_operation`, run here."""
+        return self.export_operation(path, series_folder, structure_set, all_segments).run()
+
+    def export_operation(
+        self,
+        path: str | Path,
+        series_folder: str | Path | None = None,
+        structure_set: str | Path | None = None,
+        all_segments: bool = False,
+    ) -> Operation[Exported]:
+        """Write the segment as DICOM that belongs to the first volume's series; see `dicom_export`.
+
+        Args:
+            path: Ends in `.dcm` for an RT Structure Set, in `.seg.dcm` for a DICOM segmentation.
+            series_folder: Of that series; without it, the files that Slicer's DICOM database knows.
+            structure_set: An RT Structure Set whose other ROIs, names, colours and types are kept.
+            all_segments: All segments of the segmentation, not the selected one alone.
+
+        Raises:
+            UserInputError: As `dicom_export.export_operation`.
+        """
+        selection = self._require_selection()
+        segmentation, volume = selection.segmentation_node, selection.volume_nodes[0]
+        ids = list(segmentation.GetSegmentation().GetSegmentIDs()) if all_segments else [selection.segment_id]
+        return export_operation(path, segmentation, ids, DicomSource.of(volume, series_folder, structure_set))
 
     # -- saved scenes ------------------------------------------------------------------------------------------------
 

@@ -137,10 +137,10 @@ def read_together(
 def write_predicted(path: Path, mask: np.ndarray, name: str, volume: SourceVolume, images: Sequence[Path] = ()) -> None:
     """Write a new segmentation of one label, in the format of the name's ending; see `write_propagated`."""
     if has_seg_name(path):
-        write_new_segmentation(path, [Structure(name, mask)], volume, series_for(path, images, volume), AUTOMATIC)
+        write_new_segmentation(path, [Structure.of(name, mask)], volume, series_for(path, images, volume), AUTOMATIC)
     elif has_rtstruct_name(path):
         series = series_for(path, images, volume)
-        write_new_structure_set(path, [Structure(name, mask)], volume, series, AUTOMATIC, PREDICTED)
+        write_new_structure_set(path, [Structure.of(name, mask)], volume, series, AUTOMATIC, PREDICTED)
     elif is_seg_nrrd(path):
         _scene_files().write_segment(path, mask, name, volume)
     else:
@@ -227,7 +227,7 @@ def _write_propagated_seg(
     path: Path, edited: ReadSegmentation, done: Propagated, volume: SourceVolume, images: Sequence[Path]
 ) -> None:
     if not is_dicom_seg(edited.path):
-        structures = [Structure(edited.name, done.segmentation)]
+        structures = [Structure.of(edited.name, done.segmentation)]
         write_new_segmentation(path, structures, volume, series_for(path, images, volume), SEMIAUTOMATIC)
         return
     given = read_segmentation(edited.path, volume, images)
@@ -245,7 +245,7 @@ def _write_propagated_roi(
         write_changed_roi(path, edited.path, name, (edited.mask, result), volume, images)
     else:
         series = series_for(path, images, volume)
-        write_new_structure_set(path, [Structure(name, result)], volume, series, SEMIAUTOMATIC, PROPAGATED)
+        write_new_structure_set(path, [Structure.of(name, result)], volume, series, SEMIAUTOMATIC, PROPAGATED)
 
 
 def _scene_files() -> ModuleType:

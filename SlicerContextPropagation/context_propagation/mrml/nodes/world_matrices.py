@@ -52,9 +52,14 @@ def volume_ijk_to_world(node: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
     Raises:
         UserInputError: A parent transform is not linear.
     """
+    return np.asarray(node_to_world(node) @ volume_ijk_to_ras(node))
+
+
+def volume_ijk_to_ras(node: slicer.vtkMRMLScalarVolumeNode) -> np.ndarray:
+    """The matrix `[4, 4]` from a volume's voxel indices (i, j, k) to its own RAS in mm, without parent transforms."""
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
-    return np.asarray(node_to_world(node) @ to_numpy(matrix))
+    return to_numpy(matrix)
 
 
 def relative_place(
