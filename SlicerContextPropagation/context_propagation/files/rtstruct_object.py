@@ -18,6 +18,7 @@ from context_propagation.files.rtstruct_reading import RT_STRUCTURE_SET_STORAGE
 if TYPE_CHECKING:
     from pydicom import DataElement, Dataset
     from pydicom.dataelem import RawDataElement
+    from pydicom.uid import UID
 
 
 logger = logging.getLogger(__name__)
@@ -133,9 +134,17 @@ def save_structure_set(path: Path, dataset: Dataset, label: str) -> None:
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
     try:
-        pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+        pydicom.dcmwrite(path, dataset, **_as_a_whole_file(dataset, syntax))
     except OSError as error:
         raise UserInputError(f"Output '{path.name}' cannot be written; check that its folder has room") from error
+
+
+def _as_a_whole_file(dataset: Dataset, syntax: UID) -> dict[str, bool]:
+    """How pydicom is told to write a file with preamble: from 3 on, and in 2, which Slicer 5.10 has."""
+    if int(require("pydicom", extra=EXTRA).__version__.split(".")[0]) >= 3:
+        return {"enforce_file_format": True}
+    dataset.is_little_endian, dataset.is_implicit_VR = True, syntax.is_implicit_VR
+    return {"write_like_original": False}
 
 
 def _longest_contour_bytes(dataset: Dataset) -> int:

@@ -24,6 +24,7 @@ _WORDS = {
     "Propagate": _("Propagate"),
     "Replay edits": _("Replay edits"),
     "Measure": _("Measure"),
+    "Export": _("Export"),
     "Resample PET": _("Resample PET"),
     "Register PET": _("Register PET"),
     "Make SUV": _("Make SUV"),
@@ -41,6 +42,7 @@ _WORDS = {
     "fuse": _("fuse"),
     "look for undecided slices": _("look for undecided slices"),
     "measure": _("measure"),
+    "write": _("write"),
     # measures
     "Volume": _("Volume"),
     "DSC": _("DSC"),

@@ -16,6 +16,7 @@ import pytest
 from context_propagation.core.errors import UserInputError
 from context_propagation.gui.packages.dependencies import DependencyInstaller
 from context_propagation.gui.packages.installation_plan import (
+    DICOM_REQUIREMENTS,
     MONAI_REQUIREMENTS,
     PINS,
     REQUIREMENTS,
@@ -422,7 +423,9 @@ def test_a_package_that_was_replaced_by_others_does_not_become_ours():
 def test_the_required_ranges_are_those_of_the_pip_package():
     declared = (ROOT / "pyproject.toml").read_text("utf-8")
 
-    for requirement in (*read_requirements(REQUIREMENTS), *read_requirements(MONAI_REQUIREMENTS)):
+    for requirement in [
+        r for file in (REQUIREMENTS, MONAI_REQUIREMENTS, DICOM_REQUIREMENTS) for r in read_requirements(file)
+    ]:
         assert f'"{requirement}"' in declared
     assert '"torch>=2.4"' in declared
     assert ">=2.4" in str(TORCH)
@@ -433,7 +436,7 @@ def test_every_required_package_is_pinned_to_the_version_that_the_tests_run_with
     pins = {r.name: str(r.specifier) for r in read_requirements(PINS)}
 
     assert pins.items() <= tested.items()
-    required = (*read_requirements(REQUIREMENTS), *read_requirements(MONAI_REQUIREMENTS))
+    required = [r for file in (REQUIREMENTS, MONAI_REQUIREMENTS, DICOM_REQUIREMENTS) for r in read_requirements(file)]
     assert {r.name.lower() for r in required} <= {name.lower() for name in pins}
 
 

@@ -9,6 +9,7 @@ import slicer
 import vtk
 
 from context_propagation.gui.module.edit_section import EditSection
+from context_propagation.gui.module.export_section import ExportSection
 from context_propagation.gui.module.input_section import InputSection
 from context_propagation.gui.module.measure_section import MeasureSection
 from context_propagation.gui.module.package_section import PackageSection
@@ -36,6 +37,7 @@ class Panel:
         self.packages = PackageSection(ui, shared, self.update)
         self.edits = EditSection(ui, shared, self.inputs, self.update, lambda: self.packages.prevents_running())
         self.measures = MeasureSection(ui, shared, self.inputs)
+        self.exports = ExportSection(ui, shared, self.inputs)
         self.profile = ProfileSection(ui, shared, self.update)
         self.problems = ProblemSection(ui, shared, self.update)
         shared.runner.listeners.append(self._job_changed)
@@ -63,6 +65,7 @@ class Panel:
         self.inputs.update()
         self.edits.update()
         self.measures.update()
+        self.exports.update()
         self.profile.update()
         self.packages.update()
 

@@ -20,6 +20,9 @@ REQUIREMENTS = RESOURCES / "requirements.txt"
 MONAI_REQUIREMENTS = RESOURCES / "requirements-monai.txt"
 
 
+DICOM_REQUIREMENTS = RESOURCES / "requirements-dicom.txt"
+
+
 PINS = RESOURCES / "constraints.txt"
 
 
