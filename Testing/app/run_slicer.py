@@ -27,6 +27,8 @@ SCRIPTS = (
     "AppMasksTest",
     "AppChannelsTest",
     "AppGeometryTest",
+    "AppExportTest",
+    "AppDicomTest",
     "AppSceneTest",
     "AppInterruptionTest",
     "AppReloadTest",

@@ -39,6 +39,7 @@ class ExportSection:
     def __init__(self, ui: Any, shared: Shared, inputs: InputSection) -> None:
         self._ui, self._shared, self._inputs = ui, shared, inputs
         self._known: dict[str, bool] = {}
+        self._volume: slicer.vtkMRMLScalarVolumeNode | None = None
         self._came_from: slicer.vtkMRMLSegmentationNode | None = None
         self._folder = Path.home()
         self.ask_path = _ask_path
@@ -46,6 +47,7 @@ class ExportSection:
         ui.exportSegmentsSelector.addItems([_("the chosen one"), _("all of its segmentation")])
         ui.seriesFolder.filters = ctk.ctkPathLineEdit.Dirs
         ui.structureSetPath.filters = ctk.ctkPathLineEdit.Files
+        ui.exportSection.connect("contentsCollapsed(bool)", lambda collapsed: self.update())
         ui.exportFormatSelector.connect("currentIndexChanged(int)", lambda index: self.update())
         ui.seriesFolder.connect("currentPathChanged(QString)", lambda path: self.update())
         ui.exportButton.connect("clicked()", guarded(self.export, self.update))
@@ -62,16 +64,21 @@ class ExportSection:
         path = self._asked_for(self._folder / f"{_plain(name)}{ending}", ending)
         if path is None:
             return
+        self._known.clear()
         folder = "" if self._files_known() else self._ui.seriesFolder.currentPath
         structure_set = self._ui.structureSetPath.currentPath if ending == ENDINGS[0] else ""
         source = DicomSource.of(self._inputs.volume_nodes[0], folder, structure_set)
-        self._say("")
+        self._ui.exportedLabel.text = ""
         self._shared.runner.start(export_operation(path, node, ids, source), self._done)
         self._folder = path.parent
 
     def update(self) -> None:
-        """Bring the widgets in step."""
+        """Bring the widgets in step: paths that belong to another volume or segmentation go."""
         node, _segment = chosen_segment(self._ui.segmentSelector)
+        volume = self._inputs.volume_nodes[0] if self._inputs.volume_nodes else None
+        if volume is not self._volume:
+            self._volume = volume
+            self._ui.seriesFolder.currentPath = self._ui.exportedLabel.text = ""
         if node is not self._came_from:
             self._came_from = node
             found = structure_set_of(node) if node is not None else None
@@ -84,7 +91,7 @@ class ExportSection:
         set_visible(bool(self._ui.exportedLabel.text), self._ui.exportedLabel)
         self._ui.exportButton.enabled = (
             node is not None
-            and bool(self._inputs.volume_nodes)
+            and volume is not None
             and (known or bool(self._ui.seriesFolder.currentPath))
             and not self._shared.runner.busy
         )
