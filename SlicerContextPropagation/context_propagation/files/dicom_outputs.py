@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.core.long_imports import no_garbage_search
 from context_propagation.core.optional_dependency import require
 from context_propagation.files.dicom_files import EXTRA, sop_class
 from context_propagation.files.dicom_seg import SEGMENTATION_STORAGE, has_seg_name
@@ -21,6 +25,11 @@ from context_propagation.files.rtstruct_writing import (
     write_structures_into,
 )
 from context_propagation.files.structures import Structure
+
+WITH_STRUCTURE_SET = ("pydicom", "skimage.measure", "skimage.draw")
+
+
+WITH_SEGMENTATION = ("highdicom.seg", "highdicom.color", "highdicom.sr")
 
 
 def check_dicom_output(path: Path, inputs: Sequence[Path], given: Path | None) -> None:
@@ -47,8 +56,7 @@ def check_dicom_output(path: Path, inputs: Sequence[Path], given: Path | None) -
         )
     if given is not None and not given.is_file():
         raise UserInputError(f"There is no RT Structure Set '{given}'; check the path, or leave it out")
-    require("highdicom" if has_seg_name(path) else "skimage.measure", extra=EXTRA)
-    require("pydicom", extra=EXTRA)
+    _import_writer(WITH_SEGMENTATION if has_seg_name(path) else WITH_STRUCTURE_SET)
     if not path.parent.is_dir():
         raise UserInputError(f"The folder '{path.parent}' does not exist; create it, or write '{path.name}' elsewhere")
     if not os.access(path.parent, os.W_OK):
@@ -61,6 +69,17 @@ def check_dicom_output(path: Path, inputs: Sequence[Path], given: Path | None) -
     if path.is_file() and path.stat().st_size and sop_class(path) not in kinds:
         what = "DICOM segmentation" if has_seg_name(path) else "RT Structure Set"
         raise UserInputError(f"'{path}' exists and is no {what}; choose another name")
+
+
+def _import_writer(packages: Sequence[str]) -> None:
+    """Import what takes seconds the first time, so that the application's own thread gets on meanwhile."""
+    if not all(package in sys.modules for package in packages):
+        with no_garbage_search():
+            for package in packages:
+                require(package, extra=EXTRA)
+            if packages is WITH_SEGMENTATION:
+                with suppress(ImportError, AttributeError):  # 23 MB that it reads for its first object, in one call
+                    import_module("highdicom._standard_utils").get_module_attribute_map()
 
 
 def write_structures(

@@ -44,7 +44,7 @@ from context_propagation.files.segmentation import named_so
 from context_propagation.files.structures import COLOR, Rgb, Structure
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
+    from pydicom import DataElement, Dataset
 
 
 AUTOMATIC, SEMIAUTOMATIC = "AUTOMATIC", "SEMIAUTOMATIC"
@@ -247,12 +247,19 @@ def _new_contours(
         for points_ji in traced_polygons(mask, keyholes=kind == PLAIN):
             j, i = (points_ji + start_ji).T
             points_lps = (volume.ijk_to_lps @ [i, j, np.full_like(i, k), np.ones_like(i)])[:3].T
-            yield new_dataset(
+            contour = new_dataset(
                 ContourImageSequence=[reference_to(series.slices[k])],
                 ContourGeometricType=kind,
                 NumberOfContourPoints=len(points_lps),
-                ContourData=[_decimal_string(value) for value in points_lps.ravel().tolist()],
             )
+            texts = [_decimal_string(value) for value in points_lps.ravel().tolist()]
+            contour.add(_as_they_are("ContourData", texts))
+            yield contour
+
+
+def _as_they_are(keyword: str, texts: list[str]) -> DataElement:
+    """Decimal strings of our own, which pydicom need not parse: that takes longer than all else."""
+    return require("pydicom", extra=EXTRA).DataElement(keyword, "DS", texts, already_converted=True)
 
 
 def _decimal_string(value_mm: float) -> str:
