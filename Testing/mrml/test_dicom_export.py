@@ -114,6 +114,7 @@ def seg_mask(path, series: Series, name: str) -> np.ndarray:
 # On the right slices
 
 
+@pytest.mark.quick(geometry=("thick slices from the top", "oblique"))
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("downwards", [False, True])
 @pytest.mark.parametrize("geometry", ["axial", "thick slices from the top", "sagittal", "oblique"])
@@ -524,6 +525,7 @@ def program(name: str) -> str:
     return found
 
 
+@pytest.mark.quick(geometry="oblique")
 @pytest.mark.parametrize("geometry", ["axial", "oblique"])
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_dciodvfy_finds_no_error(make_case, tmp_path, geometry, ending):
@@ -541,6 +543,7 @@ def test_dciodvfy_finds_no_error(make_case, tmp_path, geometry, ending):
     assert "Error" not in said.stderr + said.stdout
 
 
+@pytest.mark.quick(geometry="oblique")
 @pytest.mark.parametrize("geometry", ["axial", "oblique"])
 def test_plastimatch_reads_the_same_voxels(make_case, tmp_path, geometry):
     import SimpleITK as sitk

@@ -177,6 +177,16 @@ def test_monai_is_missing_only_where_it_is_asked_for(installer):
     assert names == {"torch", "monai", "pyyaml"}
 
 
+def test_what_needs_a_newer_pydicom_than_slicer_s_is_not_asked_for(tmp_path, python, installer):
+    asked = {}
+    for version in ("2.4.4", "3.0.1"):
+        python.bring(make_wheel(tmp_path / version, "pydicom", version))
+        asked[version] = {m.requirement.name for m in installer.missing(MONAI_REQUIREMENTS, DICOM_REQUIREMENTS)}
+
+    assert asked["2.4.4"] == {"torch", "monai", "pyyaml"}
+    assert asked["3.0.1"] == {"torch", "monai", "pyyaml", "highdicom"}
+
+
 def test_torch_comes_first_and_through_the_pytorch_extension(installer):
     plan = plan_installation(installer.missing())
 
