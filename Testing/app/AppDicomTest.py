@@ -28,7 +28,7 @@ class AppDicomTest(PanelTestCase):
 
     def test_a_case_goes_from_dicom_to_a_structure_set_and_back(self):
         self.needs_packages("pydicom", "skimage")
-        with self.step("load a series through Slicer's DICOM module"):
+        with self.step("import a series through Slicer's DICOM module"):
             self.needs("Slicer's DICOM module", hasattr(slicer.modules, "dicom"))
             from DICOMLib import DICOMUtils
 

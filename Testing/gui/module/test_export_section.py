@@ -172,6 +172,16 @@ def test_a_file_that_gets_its_ending_from_us_is_asked_about_where_it_exists(clin
     assert (clinic.folder / "out.dcm").read_bytes() == before
 
 
+def test_the_format_that_is_chosen_decides_and_not_the_name(clinic, database):
+    clinic.choose()
+    clinic.choose_file("out.seg.dcm")
+
+    clinic.press()
+
+    assert pydicom.dcmread(clinic.folder / "out.dcm").Modality == "RTSTRUCT"
+    assert not (clinic.folder / "out.seg.dcm").exists()
+
+
 def test_no_file_chosen_writes_nothing(clinic, database):
     clinic.choose()
     clinic.choose_file("")

@@ -57,10 +57,10 @@ class ExportSection:
         node, segment = chosen_segment(self._ui.segmentSelector)
         if node is None or not self._inputs.volume_nodes:
             return
-        segment_id = segment_named(node, segment)
-        ids = list(node.GetSegmentation().GetSegmentIDs()) if self._all_segments else [segment_id]
+        everything = self._ui.exportSegmentsSelector.currentIndex == 1
+        ids = list(node.GetSegmentation().GetSegmentIDs()) if everything else [segment_named(node, segment)]
         ending = ENDINGS[self._ui.exportFormatSelector.currentIndex]
-        name = node.GetName() if self._all_segments else segment_name(node, segment_id)
+        name = node.GetName() if everything else segment_name(node, ids[0])
         path = self._asked_for(self._folder / f"{_plain(name)}{ending}", ending)
         if path is None:
             return
@@ -96,10 +96,6 @@ class ExportSection:
             and not self._shared.runner.busy
         )
 
-    @property
-    def _all_segments(self) -> bool:
-        return bool(self._ui.exportSegmentsSelector.currentIndex == 1)
-
     def _files_known(self) -> bool:
         """Whether Slicer's database has the first volume's files; it is asked once."""
         volumes = self._inputs.volume_nodes
@@ -109,12 +105,13 @@ class ExportSection:
         return self._known[instances]
 
     def _asked_for(self, suggested: Path, ending: str) -> Path | None:
-        """The file to write; the ending, which says the format, is put to a name without it."""
+        """The file to write; a name without the format's ending, or with the other's, gets it."""
         what = self._ui.exportFormatSelector.currentText
         text = self.ask_path(suggested, f"{what} (*{ending})")
-        if not text or text.lower().endswith(ending):
+        has = next((one for one in reversed(ENDINGS) if text.lower().endswith(one)), "")
+        if not text or has == ending:
             return Path(text) if text else None
-        path = Path(text.removesuffix(ENDINGS[0]) + ending)
+        path = Path(text[: len(text) - len(has)] + ending)
         question = _("'{path}' exists. Replace it?").format(path=path)
         return path if not path.exists() or confirmed(question) else None
 
