@@ -24,9 +24,13 @@ class AppFirstStartTest(AppTestCase):
 
     def packages_are_missing(self):
         from context_propagation.gui.module.package_section import application_installer
-        from context_propagation.gui.packages.installation_plan import MONAI_REQUIREMENTS, REQUIREMENTS
+        from context_propagation.gui.packages.installation_plan import (
+            DICOM_REQUIREMENTS,
+            MONAI_REQUIREMENTS,
+            REQUIREMENTS,
+        )
 
-        return bool(application_installer().missing(REQUIREMENTS, MONAI_REQUIREMENTS))
+        return bool(application_installer().missing(REQUIREMENTS, MONAI_REQUIREMENTS, DICOM_REQUIREMENTS))
 
     def test_the_effect_is_in_the_segment_editor(self):
         with self.step("open the Segment Editor"):

@@ -29,6 +29,8 @@ SCRIPTS = (
     "AppChannelsTest",
     "AppGeometryTest",
     "AppDistancesTest",
+    "AppExportTest",
+    "AppDicomTest",
     "AppSceneTest",
     "AppTrainingTest",
     "AppInterruptionTest",

@@ -13,7 +13,6 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.files.dicom_seg_writing import check_seg_output
 from context_propagation.files.image_files import read_image, read_source_volume
 from context_propagation.files.rtstruct_reading import read_roi
-from context_propagation.files.rtstruct_writing import SEMIAUTOMATIC, write_new_structure_set
 from context_propagation.files.segmentation import Wanted
 from context_propagation.segmentations.segmentation_files import read_together, write_predicted
 
@@ -220,17 +219,15 @@ def without_preamble(file: Path) -> None:
 def test_files_without_preamble_are_the_same_series_for_image_and_structure_set(series, tmp_path):
     mask = np.zeros(SHAPE, bool)
     mask[2:4, 2:5, 3:7] = True
-    write_new_structure_set(
-        tmp_path / "rs", mask, "GTV", read_source_volume([series.folder]), [series.folder], "AUTOMATIC"
-    )
-    for file in [*series.folder.glob("*.dcm"), tmp_path / "rs"]:
+    write_predicted(tmp_path / "rs.dcm", mask, "GTV", read_source_volume([series.folder]), [series.folder])
+    for file in [*series.folder.glob("*.dcm"), tmp_path / "rs.dcm"]:
         without_preamble(file)
 
     volume = read_source_volume([series.folder])
 
     assert np.array_equal(volume.channels[0], VOXELS)
-    assert np.array_equal(read_roi(tmp_path / "rs", "GTV", volume, [series.folder]).mask, mask)
-    write_new_structure_set(tmp_path / "new.dcm", mask, "GTV", volume, [series.folder], SEMIAUTOMATIC)
+    assert np.array_equal(read_roi(tmp_path / "rs.dcm", "GTV", volume, [series.folder]).mask, mask)
+    write_predicted(tmp_path / "new.dcm", mask, "GTV", volume, [series.folder])
     assert np.array_equal(read_roi(tmp_path / "new.dcm", "GTV", volume, [series.folder]).mask, mask)
 
 
@@ -284,7 +281,7 @@ def test_contours_refer_to_the_frames_of_a_multi_frame_series(series, tmp_path):
     mask[1, 2:5, 3:7] = True
     volume = read_source_volume([folder])
 
-    write_new_structure_set(tmp_path / "rs.dcm", mask, "GTV", volume, [folder], SEMIAUTOMATIC)
+    write_predicted(tmp_path / "rs.dcm", mask, "GTV", volume, [folder])
 
     assert np.array_equal(read_roi(tmp_path / "rs.dcm", "GTV", volume, [folder]).mask, mask)
     written = pydicom.dcmread(tmp_path / "rs.dcm")

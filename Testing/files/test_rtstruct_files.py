@@ -17,9 +17,16 @@ from ball_images import EDITED_SLICE, ball_mask, edited_mask
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.files.contour_polygons import filled_polygons, traced_polygons
+from context_propagation.files.dicom_series import series_for
 from context_propagation.files.image_files import read_source_volume
 from context_propagation.files.rtstruct_reading import read_roi
-from context_propagation.files.rtstruct_writing import SEMIAUTOMATIC, write_changed_roi, write_new_structure_set
+from context_propagation.files.rtstruct_writing import (
+    PROPAGATED,
+    SEMIAUTOMATIC,
+    write_changed_roi,
+    write_new_structure_set,
+)
+from context_propagation.files.structures import Structure
 
 pydicom = pytest.importorskip("pydicom")
 from dicom_files import GEOMETRIES, Roi, Series, save, write_ct_series, write_structure_set  # noqa: E402
@@ -68,8 +75,14 @@ def blobs(shape: tuple[int, int, int], seed: int = 0) -> np.ndarray:
 
 def written_anew(mask: np.ndarray, series: Series, name: str = "GTV") -> Path:
     path = series.folder.parent / "new.dcm"
-    write_new_structure_set(path, mask, name, volume_of(series), [series.folder], SEMIAUTOMATIC)
+    write_alone(path, mask, name, volume_of(series), series.folder)
     return path
+
+
+def write_alone(path: Path, mask: np.ndarray, name: str, volume: SourceVolume, folder: Path) -> None:
+    """As the only ROI."""
+    series = series_for(path, [folder], volume)
+    write_new_structure_set(path, [Structure.of(name, mask)], volume, series, SEMIAUTOMATIC, PROPAGATED)
 
 
 def plain(path: Path) -> pydicom.Dataset:
@@ -534,7 +547,7 @@ def test_contours_too_long_for_explicit_values_change_the_transfer_syntax(tmp_pa
 def test_the_output_may_lie_among_the_slices_and_the_folder_is_still_read(series):
     output = series.folder / "rs.dcm"
     mask = blobs(SHAPE)
-    write_new_structure_set(output, mask, "GTV", volume_of(series), [series.folder], SEMIAUTOMATIC)
+    write_alone(output, mask, "GTV", volume_of(series), series.folder)
 
     assert np.array_equal(read(output, series), mask)
 
@@ -677,7 +690,7 @@ def test_contours_on_a_real_ct_come_back(ct_dicom, tmp_path):
     path = tmp_path / "out.dcm"
     images = [tmp_path / "ct"]
 
-    write_new_structure_set(path, mask, "GTV", volume, images, SEMIAUTOMATIC)
+    write_alone(path, mask, "GTV", volume, tmp_path / "ct")
 
     assert np.array_equal(read_roi(path, "GTV", volume, images).mask, mask)
     header = plain(sorted(ct_dicom.iterdir())[0])

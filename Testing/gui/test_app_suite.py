@@ -36,6 +36,7 @@ AT_FULL_DEPTH = (
 NEVER_SKIPPED = ("predict", "redraw", "propagate", "apply", "undo", "save", "load")
 
 MISSING_HERE = {
+    "AppDicomTest": "Slicer's DICOM module",
     "AppInstallTest": "Slicer's own pip: nothing is installed",
 }
 """Scripts that skip over the stand-ins, and what they miss."""

@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.files.dicom_files import damage_named, has_dicom_content, read_dicom
+from context_propagation.files.dicom_files import sop_class
 from context_propagation.files.dicom_seg import SEGMENTATION_STORAGE
 from context_propagation.files.dicom_series import DICOM_SEG
 from context_propagation.files.native_messages import native_messages_hidden
@@ -132,22 +132,11 @@ def _keys(path: Path) -> set[str]:
 
 
 def _is_structure_set(path: Path) -> bool:
-    return _sop_class(path) == RT_STRUCTURE_SET_STORAGE
+    return sop_class(path) == RT_STRUCTURE_SET_STORAGE
 
 
 def _is_dicom_segmentation(path: Path) -> bool:
-    return _sop_class(path) in SEGMENTATION_STORAGE
-
-
-def _sop_class(path: Path) -> str:
-    """What a DICOM object says that it is; empty for any other file."""
-    if not has_dicom_content(path):
-        return ""
-    try:
-        with damage_named(f"'{path}'"):
-            return str(read_dicom(path, with_voxels=False).SOPClassUID)
-    except UserInputError:
-        return ""
+    return sop_class(path) in SEGMENTATION_STORAGE
 
 
 def _is_seg_nrrd(path: Path) -> bool:

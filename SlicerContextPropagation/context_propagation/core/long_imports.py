@@ -40,12 +40,19 @@ def long_imports() -> Iterator[None]:
     if "torch" in sys.modules:
         yield
         return
-    collects = gc.isenabled()
-    gc.disable()
-    try:
+    with no_garbage_search():
         load_libraries()
         yield
         importlib.import_module(WITH_FIRST_OPTIMISER)
+
+
+@contextmanager
+def no_garbage_search() -> Iterator[None]:
+    """Import inside; what the imports made stays for good, and is taken out of later searches for garbage too."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
         gc.freeze()
     finally:
         if collects:

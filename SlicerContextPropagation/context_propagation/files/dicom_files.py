@@ -44,6 +44,17 @@ def read_dicom(path: Path, with_voxels: bool = True) -> Dataset:
     return dataset
 
 
+def sop_class(path: Path) -> str:
+    """What a DICOM object says that it is; empty for any other file."""
+    if not has_dicom_content(path):
+        return ""
+    try:
+        with damage_named(f"'{path}'"):
+            return str(read_dicom(path, with_voxels=False).SOPClassUID)
+    except UserInputError:
+        return ""  # whoever reads it says what is wrong
+
+
 @contextmanager
 def damage_named(what: str) -> Iterator[None]:
     """Tell in one sentence of a DICOM object that lacks something or cannot be parsed; pydicom warns of nothing.

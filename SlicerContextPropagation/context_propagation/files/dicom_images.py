@@ -34,6 +34,11 @@ def read_dicom_folder(folder: Path) -> sitk.Image:
     return _even_image(_of_folder(folder))
 
 
+def read_dicom_files(folder: Path, files: Sequence[str]) -> sitk.Image:
+    """As `read_dicom_folder`, where the files of the series are known; the folder may hold others beside them."""
+    return _even_image(_of_files(folder, files))
+
+
 def read_frames(path: Path) -> sitk.Image:
     """Read one file of several frames as float32, in its units.
 
@@ -82,6 +87,10 @@ def _of_folder(folder: Path) -> _Slices:
     if localizers:
         names = ", ".join(f"'{Path(file).name}'" for file in localizers[:3]) + (", ..." if len(localizers) > 3 else "")
         logger.warning("of DICOM folder '%s' the localizer %s is left out: it is no slice of the stack", folder, names)
+    return _of_files(folder, files)
+
+
+def _of_files(folder: Path, files: Sequence[str]) -> _Slices:
     if len(files) == 1 and frames_of(files[0]) > 1:
         return _of_file(Path(files[0]))
     what = f"DICOM folder '{folder}'"

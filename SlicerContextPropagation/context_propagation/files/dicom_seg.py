@@ -17,7 +17,7 @@ import numpy as np
 from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.optional_dependency import require
-from context_propagation.files.dicom_files import EXTRA, damage_named, has_dicom_content, read_dicom
+from context_propagation.files.dicom_files import EXTRA, damage_named, read_dicom, sop_class
 from context_propagation.files.dicom_series import DICOM_SEG, dicom_folders, slice_files
 from context_propagation.files.image_axes import image_on
 from context_propagation.files.labelmap_files import Labelmap
@@ -97,13 +97,7 @@ def has_seg_name(path: Path) -> bool:
 
 def is_dicom_seg(path: Path) -> bool:
     """Whether an input is a DICOM segmentation: by its name, or by what the object says that it is."""
-    if has_seg_name(path) or not path.is_file() or not has_dicom_content(path):
-        return has_seg_name(path)
-    try:
-        with damage_named(f"'{path}'"):
-            return str(read_dicom(path, with_voxels=False).SOPClassUID) in SEGMENTATION_STORAGE
-    except UserInputError:
-        return False  # whoever reads it says what is wrong
+    return has_seg_name(path) or (path.is_file() and sop_class(path) in SEGMENTATION_STORAGE)
 
 
 def read_segmentation(path: Path, volume: SourceVolume, images: Sequence[Path]) -> DicomSegmentation:

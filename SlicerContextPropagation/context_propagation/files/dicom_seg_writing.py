@@ -15,21 +15,14 @@ from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.optional_dependency import require
 from context_propagation.files.dicom_files import EXTRA, damage_named, read_dicom
 from context_propagation.files.dicom_seg import DicomSegmentation
-from context_propagation.files.dicom_series import framed_folder, read_series, slice_files
+from context_propagation.files.dicom_series import DicomSeries, framed_folder, series_for, slice_files
+from context_propagation.files.structures import Structure
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
     from pydicom import Dataset
 
 MAKER = "slicer-context-propagation"
-
-
-COLOR = (230, 60, 60)
-"""Red, green, blue of a new segment."""
-
-
-TISSUE = ("85756007", "SCT", "Tissue")
-"""What a segment is where nobody says it: no name of a label is a code."""
 
 
 SERIES_NUMBER_AFTER = 900
@@ -47,39 +40,50 @@ def check_seg_output(path: Path, images: Sequence[Path]) -> None:
     require("highdicom", extra=EXTRA)
     folder = framed_folder(path, images)
     files = slice_files(folder)
+    require_usable_frames(folder, files)
+    if path.resolve() in {file.resolve() for file in files}:
+        raise UserInputError(f"Output '{path}' is a slice of the image; choose another name")
+
+
+def require_usable_frames(folder: Path, files: Sequence[Path]) -> None:
+    """Raises:
+    UserInputError: The series is one multi-frame file that does not say orientation and pixel sizes once for all.
+    """
     if len(files) == 1 and not _refers_to_frames(read_dicom(files[0], with_voxels=False)):
         raise UserInputError(
             f"DICOM folder '{folder}' holds one file whose orientation and pixel sizes are not said once for all its "
             "frames, which a DICOM segmentation refers to; write .dcm, .seg.nrrd or .nii.gz"
         )
-    if path.resolve() in {file.resolve() for file in files}:
-        raise UserInputError(f"Output '{path}' is a slice of the image; choose another name")
 
 
 def write_new_segmentation(
-    path: Path, mask: np.ndarray, name: str, volume: SourceVolume, images: Sequence[Path], algorithm: str
+    path: Path, structures: Sequence[Structure], volume: SourceVolume, series: DicomSeries, algorithm: str
 ) -> None:
-    """Write an object of one segment on the slices of a series.
+    """Write an object on the slices of a series, with a segment for each structure; they may overlap.
 
     Args:
         path: Where to write.
-        mask: bool `[K, J, I]`.
-        name: Of the segment.
+        structures: At least one.
         volume: The image.
-        images: Its files; the first DICOM folder with a frame of reference is the series that it refers to.
+        series: Its slices, which the object refers to.
         algorithm: "AUTOMATIC" or "SEMIAUTOMATIC".
 
     Raises:
         UserInputError: The series lacks what such an object takes from it, or the file cannot be written.
     """
+    described = [_described(n + 1, structure, algorithm) for n, structure in enumerate(structures)]
+    _write(path, np.stack([structure.mask for structure in structures]), volume.ijk_to_lps, described, series)
+
+
+def _described(number: int, structure: Structure, algorithm: str) -> SegmentDescription:
     seg, color = require("highdicom.seg", extra=EXTRA), require("highdicom.color", extra=EXTRA)
-    tissue = require("highdicom.sr", extra=EXTRA).CodedConcept(*TISSUE)
-    description = seg.SegmentDescription(
-        *(1, name[:64], tissue, tissue, algorithm),
+    coded = require("highdicom.sr", extra=EXTRA).CodedConcept
+    category, kind = (coded(*code) for code in structure.property_codes)
+    return seg.SegmentDescription(
+        *(number, structure.name[:64], category, kind, algorithm),
         algorithm_identification=_algorithm(),
-        display_color=color.CIELabColor.from_rgb(*COLOR),
+        display_color=color.CIELabColor.from_rgb(*structure.color),
     )
-    _write(path, mask[None], volume.ijk_to_lps, [description], volume, images)
 
 
 def write_changed_segmentation(
@@ -117,7 +121,7 @@ def write_changed_segmentation(
     changed = descriptions[number]
     changed.SegmentAlgorithmType, changed.SegmentAlgorithmName = "SEMIAUTOMATIC", MAKER
     changed.SegmentationAlgorithmIdentificationSequence = _algorithm()
-    _write(path, masks, matrix, descriptions, volume, images)
+    _write(path, masks, matrix, descriptions, series_for(path, images, volume))
 
 
 def _write(
@@ -125,15 +129,13 @@ def _write(
     masks: np.ndarray,
     ijk_to_lps: np.ndarray,
     descriptions: Sequence[SegmentDescription],
-    volume: SourceVolume,
-    images: Sequence[Path],
+    series: DicomSeries,
 ) -> None:
     hd, seg = require("highdicom", extra=EXTRA), require("highdicom.seg", extra=EXTRA)
-    folder = framed_folder(path, images)
-    with damage_named(f"DICOM folder '{folder}'"):
-        sources = [_with_missing(header) for header in _sources(folder, volume)]
+    with damage_named(f"DICOM folder '{series.folder}'"):
+        sources = [_with_missing(header) for header in _sources(series)]
         voxels = hd.Volume(
-            np.moveaxis(masks, 0, -1).astype(np.uint8),
+            np.moveaxis(masks.view(np.uint8), 0, -1),
             ijk_to_lps[:, [2, 1, 0, 3]],
             "PATIENT",
             frame_of_reference_uid=sources[0].FrameOfReferenceUID,
@@ -166,13 +168,13 @@ def _refers_to_frames(header: Dataset) -> bool:
     return all(keyword in shared for keyword in ("PlaneOrientationSequence", "PixelMeasuresSequence"))
 
 
-def _sources(folder: Path, volume: SourceVolume) -> list[Dataset]:
+def _sources(series: DicomSeries) -> list[Dataset]:
     """The headers of a series' files: one for each slice, or one for all of them."""
-    slices = read_series(folder, volume).slices
-    if "ReferencedFrameNumber" not in slices[0]:
-        return list(slices)
-    del slices[0].ReferencedFrameNumber
-    return [slices[0]]
+    if "ReferencedFrameNumber" not in series.slices[0]:
+        return list(series.slices)
+    header = copy.copy(series.slices[0])
+    del header.ReferencedFrameNumber
+    return [header]
 
 
 def _with_missing(header: Dataset) -> Dataset:

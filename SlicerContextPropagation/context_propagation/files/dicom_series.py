@@ -81,8 +81,13 @@ def framed_folder(path: Path, images: Sequence[Path]) -> Path:
         with damage_named(f"DICOM folder '{folder}'"):
             if read_dicom(slice_files(folder)[0], with_voxels=False).get("FrameOfReferenceUID"):
                 return folder
-    raise UserInputError(
-        f"DICOM folder '{folders[0]}' has no frame of reference, so that '{path.name}' could not be tied to it; "
+    raise no_frame(folders[0], path)
+
+
+def no_frame(folder: Path, path: Path) -> UserInputError:
+    """What is said of a series without frame of reference."""
+    return UserInputError(
+        f"DICOM folder '{folder}' has no frame of reference, so that '{path.name}' could not be tied to it; "
         "export the series again, or write .seg.nrrd or .nii.gz"
     )
 
@@ -107,7 +112,13 @@ def read_series(folder: Path, volume: SourceVolume) -> DicomSeries:
     Raises:
         UserInputError: A header is damaged, or the slices are not those of the image.
     """
-    return _series_at(folder, volume, np.arange(volume.shape_kji[0]))
+    with damage_named(f"DICOM folder '{folder}'"):
+        return series_of_files(folder, slice_files(folder), volume)
+
+
+def series_of_files(folder: Path, files: Sequence[Path], volume: SourceVolume) -> DicomSeries:
+    """As `read_series`, where the files of the series are known; the folder may hold others beside them."""
+    return _series_at(folder, files, volume, np.arange(volume.shape_kji[0]))
 
 
 def read_acquired_series(folder: Path, volume: SourceVolume, even: EvenSlices) -> DicomSeries:
@@ -121,16 +132,17 @@ def read_acquired_series(folder: Path, volume: SourceVolume, even: EvenSlices) -
     Raises:
         UserInputError: As `read_series`.
     """
-    return _series_at(folder, volume, even.acquired_index)
+    with damage_named(f"DICOM folder '{folder}'"):
+        return _series_at(folder, slice_files(folder), volume, even.acquired_index)
 
 
-def _series_at(folder: Path, volume: SourceVolume, places: np.ndarray) -> DicomSeries:
+def _series_at(folder: Path, files: Sequence[Path], volume: SourceVolume, places: np.ndarray) -> DicomSeries:
     """The slices that lie at these places along the image's k."""
     to_index = np.linalg.inv(volume.ijk_to_lps)
     with damage_named(f"DICOM folder '{folder}'"):
         found = [
             (float((to_index @ [*corner_lps_mm, 1])[2]), header)
-            for file in slice_files(folder)
+            for file in files
             for header, corner_lps_mm in _slices_in(file)
         ]
         found.sort(key=lambda one: one[0])
@@ -140,6 +152,15 @@ def _series_at(folder: Path, volume: SourceVolume, places: np.ndarray) -> DicomS
                 "export the series again"
             )
         return DicomSeries(folder, tuple(header for _, header in found), tuple(places.tolist()))
+
+
+def series_for(path: Path, images: Sequence[Path], volume: SourceVolume) -> DicomSeries:
+    """The series that a new file is tied to: of the first DICOM folder of an image that has a frame of reference.
+
+    Raises:
+        UserInputError: As `framed_folder` and `read_series`.
+    """
+    return read_series(framed_folder(path, images), volume)
 
 
 def _slices_in(file: Path) -> Iterator[tuple[Dataset, np.ndarray]]:

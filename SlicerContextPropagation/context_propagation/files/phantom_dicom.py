@@ -34,7 +34,9 @@ def write_phantom_dicom(phantom: Phantom, name: str, folder: Path) -> None:
         name: Patient's name and ID; all identifiers but the structure set's follow from it and the voxels.
         folder: Of the case.
     """
-    from context_propagation.files.rtstruct_writing import write_new_structure_set
+    from context_propagation.files.dicom_series import read_series
+    from context_propagation.files.rtstruct_writing import AUTOMATIC, PREDICTED, write_new_structure_set
+    from context_propagation.files.structures import Structure
 
     study = _Study(phantom, name)
     study.write_series(folder / "CT", phantom.ct, "CT", {"RescaleType": "HU", "RescaleSlope": 1}, signed=True)
@@ -42,7 +44,8 @@ def write_phantom_dicom(phantom: Phantom, name: str, folder: Path) -> None:
         about = {"Units": "GML", "SUVType": "BW", "RescaleSlope": PET_STEP, "ImageIndex": 1}
         study.write_series(folder / "PET", np.rint(phantom.pet / PET_STEP), "PT", about, signed=False)
     volume = SourceVolume.from_sitk([phantom.image(phantom.ct)])
-    write_new_structure_set(folder / "RTSTRUCT.dcm", phantom.gtv, "GTV", volume, [folder / "CT"], "AUTOMATIC")
+    series, target = read_series(folder / "CT", volume), Structure.of("GTV", phantom.gtv)
+    write_new_structure_set(folder / "RTSTRUCT.dcm", [target], volume, series, AUTOMATIC, PREDICTED)
 
 
 class _Study:

@@ -121,7 +121,7 @@ def read_roi(path: Path, name: str, volume: SourceVolume, images: Sequence[Path]
             or has contours on no slice plane, open, or all of them beside the image.
     """
     with damage_named(f"RT Structure Set '{path}'"):
-        structure_set = open_structure_set(path, volume, images)
+        structure_set = open_structure_set(path, series_of_images(path, images, volume))
         roi = find_roi(structure_set, name)
         contours = planar_contours(structure_set, roi, volume)
         own_name = roi_name(structure_set.dataset, roi)
@@ -137,11 +137,20 @@ def _others(dataset: Dataset, roi: Dataset) -> tuple[str, ...]:
     return tuple(f"the ROI '{name}' ({counted(contours, 'contour')})" for name, contours in found if contours)
 
 
-def open_structure_set(path: Path, volume: SourceVolume, images: Sequence[Path]) -> StructureSet:
-    """Read the file, and the series that it belongs to; within `damage_named`.
+def series_of_images(path: Path, images: Sequence[Path], volume: SourceVolume) -> list[DicomSeries]:
+    """The series of the DICOM folders among an image's channels.
 
     Raises:
-        UserInputError: No RT Structure Set, no DICOM folder, or another frame of reference.
+        UserInputError: No channel is one, or as `read_series`.
+    """
+    return [read_series(folder, volume) for folder in folders_for(path, images)]
+
+
+def open_structure_set(path: Path, found: Sequence[DicomSeries]) -> StructureSet:
+    """Read the file, and find out which of the image's series it belongs to; within `damage_named`.
+
+    Raises:
+        UserInputError: No RT Structure Set, or another frame of reference.
     """
     dataset = read_dicom(path)
     if dataset.SOPClassUID != RT_STRUCTURE_SET_STORAGE:
@@ -153,7 +162,6 @@ def open_structure_set(path: Path, volume: SourceVolume, images: Sequence[Path])
         raise UserInputError(f"RT Structure Set '{path}' is truncated: it has no {missing[0]}; export it again")
     frames = {str(roi.get("ReferencedFrameOfReferenceUID", "") or "") for roi in dataset.StructureSetROISequence}
     frames |= {str(item.FrameOfReferenceUID) for item in dataset.get("ReferencedFrameOfReferenceSequence", [])}
-    found = [read_series(folder, volume) for folder in folders_for(path, images)]
     fitting = [series for series in found if series.frame_of_reference and series.frame_of_reference in frames]
     if not fitting:
         raise _wrong_frame(path, frames, found)
@@ -185,10 +193,17 @@ def find_roi(structure_set: StructureSet, name: str) -> Dataset:
             f"RT Structure Set '{structure_set.path}' has {len(meant)} ROIs named '{name}'; its ROIs are {listed} "
             f"(numbers {numbers}): name the one that is meant with --segment, by its name or its number"
         )
-    frame = str(meant[0].get("ReferencedFrameOfReferenceUID", "") or "")
+    check_frame(structure_set, meant[0])
+    return meant[0]
+
+
+def check_frame(structure_set: StructureSet, roi: Dataset) -> None:
+    """Raises:
+    UserInputError: The ROI belongs to another frame of reference than the series.
+    """
+    frame = str(roi.get("ReferencedFrameOfReferenceUID", "") or "")
     if frame not in ("", structure_set.series.frame_of_reference):
         raise _wrong_frame(structure_set.path, {frame}, [structure_set.series])
-    return meant[0]
 
 
 def _wrong_frame(path: Path, frames: set[str], found: Sequence[DicomSeries]) -> UserInputError:

@@ -26,6 +26,7 @@ _WORDS = {
     "Probability": _("Probability"),
     "Measure": _("Measure"),
     "Case summary": _("Case summary"),
+    "Export": _("Export"),
     "Resample PET": _("Resample PET"),
     "Register PET": _("Register PET"),
     "Make SUV": _("Make SUV"),
@@ -46,6 +47,7 @@ _WORDS = {
     "fuse": _("fuse"),
     "look for undecided slices": _("look for undecided slices"),
     "measure": _("measure"),
+    "write": _("write"),
     "summarise": _("summarise"),
     # stages of a training
     "simulated edits": _("simulated edits"),

@@ -20,6 +20,7 @@ from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import axis_of_plane
 from context_propagation.core.session.saved_session import SavedPropagation, SavedSession
 from context_propagation.mrml.case_summary import summary_operation
+from context_propagation.mrml.dicom_export import DicomSource, Exported, export_operation
 from context_propagation.mrml.even_slices import (
     EvenCopies,
     acquired_slices_operation,
@@ -186,7 +187,7 @@ class ContextPropagationLogic:
         """Contours drawn on such a copy of a volume, back on the acquired slices, in a new segmentation."""
         return acquired_slices_operation(self.scene, segmentation_node, volume_node)
 
-    # -- training --------------------------------------------------------------------------------------------------------
+    # -- training ------------------------------------------------------------------------------------------------------
 
     train_fusion = staticmethod(start_training)
     """Train a model's fusion network in a process of its own; gives the `FusionTraining` that runs."""
@@ -483,6 +484,39 @@ class ContextPropagationLogic:
         )
 
         save_segmentation(path, self._require_selection().segmentation_node)
+
+    def export(
+        self,
+        path: str | Path,
+        series_folder: str | Path | None = None,
+        structure_set: str | Path | None = None,
+        all_segments: bool = False,
+    ) -> Exported:
+        """`export_operation`, run here."""
+        return self.export_operation(path, series_folder, structure_set, all_segments).run()
+
+    def export_operation(
+        self,
+        path: str | Path,
+        series_folder: str | Path | None = None,
+        structure_set: str | Path | None = None,
+        all_segments: bool = False,
+    ) -> Operation[Exported]:
+        """Write the segment as DICOM that belongs to the first volume's series; see `dicom_export`.
+
+        Args:
+            path: Ends in `.dcm` for an RT Structure Set, in `.seg.dcm` for a DICOM segmentation.
+            series_folder: Of that series; without it, the files that Slicer's DICOM database knows.
+            structure_set: An RT Structure Set whose other ROIs, names, colours and types are kept.
+            all_segments: All segments of the segmentation, not the selected one alone.
+
+        Raises:
+            UserInputError: As `dicom_export.export_operation`.
+        """
+        selection = self._require_selection()
+        segmentation, volume = selection.segmentation_node, selection.volume_nodes[0]
+        ids = list(segmentation.GetSegmentation().GetSegmentIDs()) if all_segments else [selection.segment_id]
+        return export_operation(path, segmentation, ids, DicomSource.of(volume, series_folder, structure_set))
 
     # -- saved scenes ------------------------------------------------------------------------------------------------
 

@@ -14,10 +14,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from context_propagation.core.errors import UserInputError, counted
-from context_propagation.core.image.own_grid import OwnMask
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.files.dicom_seg import has_seg_name, is_dicom_seg
 from context_propagation.files.dicom_series import DICOM_SEG
+from context_propagation.files.grid_losses import finer_detail, off_image, size_of
 from context_propagation.files.labelmap_files import LABELMAP_ENDINGS, read_labelmap
 from context_propagation.files.rtstruct_reading import RTSTRUCT, has_rtstruct_name, is_dicom_file
 from context_propagation.files.segmentation import SEG_NRRD, ReadSegmentation, is_seg_nrrd
@@ -59,9 +59,9 @@ def losses(output: Path, edited: ReadSegmentation, volume: SourceVolume) -> Iter
         return
     yield from _others(edited, volume)
     if edited.own is not None:
-        yield from _off_image(edited, edited.own)
+        yield from off_image(edited.name, edited.own)
         if has_rtstruct_name(output) or has_seg_name(output):
-            yield from _finer_detail(edited.name, edited.own)
+            yield from finer_detail(edited.name, edited.own)
     if edited.contours_beside:
         contours, mm = counted(edited.contours_beside, "contour"), edited.mm_beside
         yield f"{contours} of {edited.name}, in whole or part beside the image, by up to {mm:.2f} mm"
@@ -88,29 +88,10 @@ def _others(edited: ReadSegmentation, volume: SourceVolume) -> Iterator[str]:
     if is_seg_nrrd(edited.path):
         files = import_module("context_propagation.segmentations.seg_nrrd_files")
         for name, voxels, voxel_mm3 in files.other_segments(edited.path, edited.wanted.name):
-            yield f"the segment '{name}' ({_size(voxels, voxel_mm3)})"
+            yield f"the segment '{name}' ({size_of(voxels, voxel_mm3)})"
     elif edited.labels is not None:
         image = read_labelmap(edited.path).image
         values, counts = np.unique(sitk.GetArrayViewFromImage(image), return_counts=True)
         for value, count in zip(values.tolist(), counts.tolist(), strict=True):
             if value != 0 and value not in edited.wanted.values:
-                yield f"the label {value:g} ({_size(count, float(np.prod(image.GetSpacing())))})"
-
-
-def _off_image(edited: ReadSegmentation, own: OwnMask) -> Iterator[str]:
-    if own.off_image:
-        yield f"{_size(own.off_image, own.grid.voxel_mm3)} of {edited.name} outside the image"
-
-
-def _finer_detail(name: str, own: OwnMask) -> Iterator[str]:
-    """What the image's coarser grid cannot show, found by going there and back."""
-    back = own.grid.from_image(own.grid.to_image(own.mask)).mask
-    mask = own.mask.mask
-    gone, added = int((mask & ~back).sum()), int((back & ~mask).sum())
-    if gone or added:
-        lost, more = _size(gone, own.grid.voxel_mm3), "1 is" if added == 1 else f"{added} are"
-        yield f"{lost} of {name} that the image's slices cannot show, while {more} added beside them"
-
-
-def _size(voxels: int, voxel_mm3: float) -> str:
-    return f"{counted(voxels, 'voxel')}, {voxels * voxel_mm3:.5g} mm3"
+                yield f"the label {value:g} ({size_of(count, float(np.prod(image.GetSpacing())))})"

@@ -20,7 +20,7 @@ from context_propagation.files.dicom_seg_writing import (
     write_changed_segmentation,
     write_new_segmentation,
 )
-from context_propagation.files.dicom_series import DICOM_SEG
+from context_propagation.files.dicom_series import DICOM_SEG, series_for
 from context_propagation.files.image_files import check_exists
 from context_propagation.files.labelmap_files import (
     LABELMAP_ENDINGS,
@@ -45,11 +45,14 @@ from context_propagation.files.rtstruct_reading import (
 )
 from context_propagation.files.rtstruct_writing import (
     AUTOMATIC,
+    PREDICTED,
+    PROPAGATED,
     SEMIAUTOMATIC,
     write_changed_roi,
     write_new_structure_set,
 )
 from context_propagation.files.segmentation import SEG_NRRD, Propagated, ReadSegmentation, Wanted, is_seg_nrrd
+from context_propagation.files.structures import Structure
 
 logger = logging.getLogger(__name__)
 
@@ -134,9 +137,10 @@ def read_together(
 def write_predicted(path: Path, mask: np.ndarray, name: str, volume: SourceVolume, images: Sequence[Path] = ()) -> None:
     """Write a new segmentation of one label, in the format of the name's ending; see `write_propagated`."""
     if has_seg_name(path):
-        write_new_segmentation(path, mask, name, volume, images, AUTOMATIC)
+        write_new_segmentation(path, [Structure.of(name, mask)], volume, series_for(path, images, volume), AUTOMATIC)
     elif has_rtstruct_name(path):
-        write_new_structure_set(path, mask, name, volume, images, AUTOMATIC)
+        series = series_for(path, images, volume)
+        write_new_structure_set(path, [Structure.of(name, mask)], volume, series, AUTOMATIC, PREDICTED)
     elif is_seg_nrrd(path):
         _scene_files().write_segment(path, mask, name, volume)
     else:
@@ -223,7 +227,8 @@ def _write_propagated_seg(
     path: Path, edited: ReadSegmentation, done: Propagated, volume: SourceVolume, images: Sequence[Path]
 ) -> None:
     if not is_dicom_seg(edited.path):
-        write_new_segmentation(path, done.segmentation, edited.name, volume, images, SEMIAUTOMATIC)
+        structures = [Structure.of(edited.name, done.segmentation)]
+        write_new_segmentation(path, structures, volume, series_for(path, images, volume), SEMIAUTOMATIC)
         return
     given = read_segmentation(edited.path, volume, images)
     number = given.find(edited.wanted.name)
@@ -239,7 +244,8 @@ def _write_propagated_roi(
     if is_dicom_file(edited.path):
         write_changed_roi(path, edited.path, name, (edited.mask, result), volume, images)
     else:
-        write_new_structure_set(path, result, name, volume, images, SEMIAUTOMATIC)
+        series = series_for(path, images, volume)
+        write_new_structure_set(path, [Structure.of(name, result)], volume, series, SEMIAUTOMATIC, PROPAGATED)
 
 
 def _scene_files() -> ModuleType:

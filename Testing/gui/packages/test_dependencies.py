@@ -16,6 +16,7 @@ import pytest
 from context_propagation.core.errors import UserInputError
 from context_propagation.gui.packages.dependencies import DependencyInstaller
 from context_propagation.gui.packages.installation_plan import (
+    DICOM_REQUIREMENTS,
     MONAI_REQUIREMENTS,
     PINS,
     REQUIREMENTS,
@@ -175,6 +176,16 @@ def test_monai_is_missing_only_where_it_is_asked_for(installer):
     names = {m.requirement.name for m in installer.missing(MONAI_REQUIREMENTS)}
 
     assert names == {"torch", "monai", "pyyaml"}
+
+
+def test_what_needs_a_newer_pydicom_than_slicer_s_is_not_asked_for(tmp_path, python, installer):
+    asked = {}
+    for version in ("2.4.4", "3.0.1"):
+        python.bring(make_wheel(tmp_path / version, "pydicom", version))
+        asked[version] = {m.requirement.name for m in installer.missing(MONAI_REQUIREMENTS, DICOM_REQUIREMENTS)}
+
+    assert asked["2.4.4"] == {"torch", "monai", "pyyaml"}
+    assert asked["3.0.1"] == {"torch", "monai", "pyyaml", "highdicom"}
 
 
 def test_torch_comes_first_and_through_the_pytorch_extension(installer):
@@ -423,7 +434,7 @@ def test_a_package_that_was_replaced_by_others_does_not_become_ours():
 def test_the_required_ranges_are_those_of_the_pip_package():
     declared = (ROOT / "pyproject.toml").read_text("utf-8")
 
-    files = (REQUIREMENTS, MONAI_REQUIREMENTS, TRAINING_REQUIREMENTS)
+    files = (REQUIREMENTS, MONAI_REQUIREMENTS, TRAINING_REQUIREMENTS, DICOM_REQUIREMENTS)
     for requirement in (requirement for file in files for requirement in read_requirements(file)):
         assert f'"{requirement}"' in declared
     assert '"torch>=2.4"' in declared
@@ -445,7 +456,7 @@ def test_every_required_package_is_pinned_to_the_version_that_the_tests_run_with
     pins = {r.name: str(r.specifier) for r in read_requirements(PINS)}
 
     assert pins.items() <= tested.items()
-    required = (*read_requirements(REQUIREMENTS), *read_requirements(MONAI_REQUIREMENTS))
+    required = [r for file in (REQUIREMENTS, MONAI_REQUIREMENTS, DICOM_REQUIREMENTS) for r in read_requirements(file)]
     assert {r.name.lower() for r in required} <= {name.lower() for name in pins}
 
 

@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.gui.packages.dependencies import DependencyInstaller, StepProgress
 from context_propagation.gui.packages.installation_plan import (
+    DICOM_REQUIREMENTS,
     MONAI_REQUIREMENTS,
     REQUIREMENTS,
     TORCH,
@@ -71,7 +72,7 @@ class PackageSection:
     def missing(self) -> tuple[MissingPackage, ...]:
         """What is missing; found once, and again after an installation."""
         if self._missing is None:
-            self._missing = self._installer_of().missing(REQUIREMENTS, MONAI_REQUIREMENTS)
+            self._missing = self._installer_of().missing(REQUIREMENTS, MONAI_REQUIREMENTS, DICOM_REQUIREMENTS)
         return self._missing
 
     def prevents_running(self) -> bool:

@@ -10,6 +10,7 @@ import vtk
 
 from context_propagation.gui.module.doubt_section import DoubtSection
 from context_propagation.gui.module.edit_section import EditSection
+from context_propagation.gui.module.export_section import ExportSection
 from context_propagation.gui.module.input_section import InputSection
 from context_propagation.gui.module.journal_section import JournalSection
 from context_propagation.gui.module.measure_section import MeasureSection
@@ -42,6 +43,7 @@ class Panel:
         self.doubt = DoubtSection(ui, shared, self.update)
         self.measures = MeasureSection(ui, shared, self.inputs)
         self.summary = SummarySection(ui, shared, self.inputs)
+        self.exports = ExportSection(ui, shared, self.inputs)
         self.profile = ProfileSection(ui, shared, self.update)
         self.journal = JournalSection(ui, shared, self.update)
         self.training = TrainingSection(ui, shared, self.inputs, lambda: self.packages, self.update)
@@ -75,6 +77,7 @@ class Panel:
         self.doubt.update()
         self.measures.update()
         self.summary.update()
+        self.exports.update()
         self.profile.update()
         self.journal.update()
         self.training.update()

@@ -14,13 +14,10 @@ from context_propagation.files.suv import ACTIVITY_UNITS, PHILIPS_COUNTS
 from context_propagation.gui.work.messages import show_error
 from context_propagation.gui.work.shared import Shared
 from context_propagation.gui.work.visibility import set_visible
+from context_propagation.mrml.nodes.dicom_database import INSTANCES, dicom_database, files_of_volume
 from context_propagation.mrml.suv_volume import is_suv, suv_operation
 
 MODALITY, UNITS = "0008,0060", "0054,1001"
-
-
-INSTANCES = "DICOM.instanceUIDs"
-"""The attribute in which Slicer's DICOM module keeps a volume's slices."""
 
 
 class SuvOffer:
@@ -59,7 +56,7 @@ class SuvOffer:
         """The files of a PET in activity; none of any other volume. Slicer's database is asked once."""
         instances = node.GetAttribute(INSTANCES) or ""
         if instances not in self._known:
-            self._known[instances] = _pet_files(instances.split())
+            self._known[instances] = _pet_files(node)
         return self._known[instances]
 
     def _make(self) -> None:
@@ -73,10 +70,9 @@ class SuvOffer:
             show_error(error)
 
 
-def _pet_files(instances: Sequence[str]) -> list[Path]:
-    database = getattr(slicer, "dicomDatabase", None)
-    files = [database.fileForInstance(uid) for uid in instances] if database is not None else []
-    if not files or not all(files):
+def _pet_files(node: slicer.vtkMRMLScalarVolumeNode) -> list[Path]:
+    files = files_of_volume(node)
+    if not files:
         return []
-    modality, units = (str(database.fileValue(files[0], tag)).strip() for tag in (MODALITY, UNITS))
-    return [Path(file) for file in files] if modality == "PT" and units in (ACTIVITY_UNITS, PHILIPS_COUNTS) else []
+    modality, units = (str(dicom_database().fileValue(str(files[0]), tag)).strip() for tag in (MODALITY, UNITS))
+    return files if modality == "PT" and units in (ACTIVITY_UNITS, PHILIPS_COUNTS) else []

@@ -32,7 +32,7 @@ from context_propagation.gui.packages.installation_plan import (
 from context_propagation.gui.packages.installation_record import InstallationRecord, read_record, write_record
 from context_propagation.gui.packages.pip_errors import pip_error
 
-KEPT = ("numpy", "scipy", "simpleitk", "torch", "torchaudio", "torchvision", "vtk")
+KEPT = ("numpy", "pydicom", "scipy", "simpleitk", "torch", "torchaudio", "torchvision", "vtk")
 """Never replaced: Slicer has loaded them, or they were built for this computer."""
 
 
@@ -147,9 +147,15 @@ class DependencyInstaller:
         self._stopped = False
 
     def missing(self, *files: Path) -> tuple[MissingPackage, ...]:
-        """What is missing of torch and of requirement files, `REQUIREMENTS` where none is named."""
-        needed = [r for file in files or (REQUIREMENTS,) for r in read_requirements(file)]
-        return missing_packages((TORCH, *needed), self._versions(r.name for r in (TORCH, *needed)))
+        """What is missing of torch and of requirement files, `REQUIREMENTS` where none is named.
+
+        A file that needs another version of a package that is never replaced cannot be met here: it is left out.
+        """
+        needed = {file: read_requirements(file) for file in files or (REQUIREMENTS,)}
+        versions = self._versions(r.name for r in (TORCH, *(r for file in needed.values() for r in file)))
+        found = [missing_packages(requirements, versions) for requirements in needed.values()]
+        usable = [of_file for of_file in found if not any(m.installed and m.requirement.name in KEPT for m in of_file)]
+        return (*missing_packages((TORCH,), versions), *(m for of_file in usable for m in of_file))
 
     def install(self, plan: InstallationPlan, progress: Progress = lambda step: None) -> InstallationRecord:
         """Install what was planned, step by step; what earlier steps installed stays if a later one fails.

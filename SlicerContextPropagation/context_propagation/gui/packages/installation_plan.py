@@ -23,6 +23,9 @@ MONAI_REQUIREMENTS = RESOURCES / "requirements-monai.txt"
 TRAINING_REQUIREMENTS = RESOURCES / "requirements-training.txt"
 
 
+DICOM_REQUIREMENTS = RESOURCES / "requirements-dicom.txt"
+
+
 PINS = RESOURCES / "constraints.txt"
 
 
