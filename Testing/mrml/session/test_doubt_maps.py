@@ -404,3 +404,15 @@ def test_a_propagation_that_was_not_applied_leaves_the_doubt_as_it_was(ready, on
     assert ready.doubt is was
     ready.apply(ready.propagate_operation().run())
     assert ready.doubt.per_slice_mm2[7] == 0 < was.per_slice_mm2[7]
+
+
+def test_nothing_is_shown_of_a_session_that_ended_while_it_was_computed(ready, one_case):
+    View(one_case.scene, "Red", one_case.volume)
+    operation = ready.maps.show_operation("probability")
+    computed = operation.compute(lambda stage, fraction: None, lambda: False)
+    ready.close_session()
+
+    operation.finish(computed)
+
+    assert ready.maps.shown == ""
+    assert overlays(one_case.scene) == []

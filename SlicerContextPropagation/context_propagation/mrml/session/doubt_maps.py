@@ -101,6 +101,8 @@ class DoubtMaps:
 
         def finish(found: _Found) -> None:
             selection.require_nodes()
+            if self._current.live is not live:
+                return  # it ended meanwhile, and what is shown of it with it
             if not self._is_there:
                 self._node = add_map(self._scene, "Doubt", OVERLAY)
             fill_map(self._node, selection.volume_nodes[0], found.box, found.values[what])
@@ -118,9 +120,18 @@ class DoubtMaps:
         return all(was is now for was, now in zip(self._shown_of, _decided_by(live), strict=True))
 
     def follow(self) -> None:
-        """Show what is shown also in slice views that came to show a volume of the session since."""
-        if self._is_there and self._current.live is not None:
-            show_over(self._scene, self._node, self._selection().volume_nodes)
+        """Show what is shown also in slice views that came to show a volume of the session since.
+
+        Nothing is shown any more where what the session works on is gone from the scene.
+        """
+        if not self._is_there:
+            return
+        try:
+            volume_nodes = self._selection().volume_nodes
+        except UserInputError:
+            self.hide()
+        else:
+            show_over(self._scene, self._node, volume_nodes)
 
     def hide(self) -> None:
         """Show nothing: the slice views are as they were."""
