@@ -57,7 +57,7 @@ def test_they_are_there_once_however_often_the_effect_is_chosen(started):
     found = started.editor.options.findChildren(
         QtGui.QShortcut, options=QtCore.Qt.FindChildOption.FindDirectChildrenOnly
     )
-    assert len(found) == 2
+    assert len(found) == 3
 
 
 def test_they_are_silent_while_the_editor_is_hidden(started):
