@@ -23,7 +23,6 @@ from context_propagation.mrml.session.session_node import write_session
 from context_propagation.mrml.writing.segment_writer import WriteReport
 
 if TYPE_CHECKING:
-    from context_propagation.core.propagation.composition import EditRecord
     from context_propagation.core.session.session import Session
     from context_propagation.core.session.step import Step
 
@@ -225,7 +224,7 @@ class LiveSession:
         self.on_recorded(self)
 
 
-def _last_edit(records: Sequence[EditRecord]) -> EditRecord | None:
+def _last_edit(records: Sequence[Any]) -> Any:
     """What says after which edit something was: confirmed slices change nothing."""
     return next((record for record in reversed(records) if not record.confirmed), None)
 
