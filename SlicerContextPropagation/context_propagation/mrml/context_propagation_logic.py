@@ -21,16 +21,18 @@ from context_propagation.core.session.saved_session import SavedPropagation, Sav
 from context_propagation.mrml.measurements import Measurements, Reference, measurement_operation
 from context_propagation.mrml.model_loading import loading_operation
 from context_propagation.mrml.nodes.scenes import prepare_scene
-from context_propagation.mrml.nodes.segments import boxed_segment
+from context_propagation.mrml.nodes.segments import boxed_segment, segment_name
 from context_propagation.mrml.nodes.selection import Selection, require_different, selection_of
 from context_propagation.mrml.nodes.volume_nodes import planes_of_volume
 from context_propagation.mrml.session.current_session import CurrentSession
 from context_propagation.mrml.session.earlier_cases import EarlierCases
 from context_propagation.mrml.session.earlier_edits import Earlier, earlier_of, saved_in_scene, to_replay
-from context_propagation.mrml.session.live_session import SliceUncertainty
+from context_propagation.mrml.session.lesion import Lesion
+from context_propagation.mrml.session.live_session import LiveSession, SliceUncertainty
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.pending_propagation import PendingPropagation, Propagation
 from context_propagation.mrml.session.propagation_logic import PropagationLogic
+from context_propagation.mrml.session.session_node import started_segments
 from context_propagation.mrml.session.session_start import SessionStart, own_writer
 from context_propagation.mrml.session.start_check import StartCheck, check_operation
 from context_propagation.mrml.writing.segment_writer import SegmentWriter, WriteReport
@@ -46,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 
 class ContextPropagationLogic:
-    """One model, one segment, and the session with its cached features.
+    """One model, one image, and a session with cached features for each segment that was started; one is in use.
 
     Everything long comes twice: `predict` runs here, `predict_operation` gives an `Operation` whose long part may run
     on another thread. One at a time.
@@ -65,7 +67,7 @@ class ContextPropagationLogic:
         self.selection: Selection | None = None
         self.plane: str | None = None
         self.earlier_cases = EarlierCases()
-        self._current = CurrentSession()
+        self._current = CurrentSession(self.scene)
 
     # -- what there is -----------------------------------------------------------------------------------------------
 
@@ -95,6 +97,16 @@ class ContextPropagationLogic:
         return self._current.live.history if self._current.live else []
 
     @property
+    def sessions(self) -> tuple[LiveSession, ...]:
+        """The sessions of all segments of the image, that which was used last at the end."""
+        return self._current.all
+
+    def lesions(self) -> list[Lesion]:
+        """All segments that have a session: name, volume, state and edits, in their order in the segmentation."""
+        there = (live for live in self.sessions if live.selection.is_there())
+        return sorted((Lesion.of(live) for live in there), key=lambda lesion: lesion.place)
+
+    @property
     def memory(self) -> MemoryForecast | None:
         """What caching the image needs: as the last check foresaw it, then as it was planned; None without a check."""
         return self._current.memory
@@ -122,7 +134,7 @@ class ContextPropagationLogic:
         orientation: str | None = None,
         general_far: bool = True,
     ) -> Operation[LoadedModel]:
-        """Load a bundle or a base model; the session with the earlier one is closed.
+        """Load a bundle or a base model; all sessions with the earlier one are closed.
 
         Args:
             folder: A bundle, or a trained model of nnU-Net v2, a PSNN, or a MONAI bundle.
@@ -140,7 +152,7 @@ class ContextPropagationLogic:
 
         def finish(loaded: LoadedModel) -> LoadedModel:
             self._current.require_idle()
-            self.close_session()
+            self._current.close_all()
             self.loaded = loaded
             return loaded
 
@@ -154,7 +166,7 @@ class ContextPropagationLogic:
         segmentation_node: slicer.vtkMRMLSegmentationNode | None = None,
         segment: str | None = None,
     ) -> Selection:
-        """Choose volumes and a segment; a session on others is closed.
+        """Choose volumes and a segment, and go on with its session if it has one; those on other volumes are closed.
 
         Args:
             volume_nodes: One per channel, in the model's order.
@@ -171,8 +183,7 @@ class ContextPropagationLogic:
         name = self.loaded.model.target_name if self.loaded else "GTV"
         selection = selection_of(self.scene, volume_nodes, segmentation_node, segment, name)
         if selection != self.selection:
-            self._current.require_idle()
-            self.close_session()
+            self._current.choose(selection)
             self.selection = selection
         return selection
 
@@ -192,7 +203,11 @@ class ContextPropagationLogic:
         free_device_memory()
         segment = self._boxed_segment()
         earlier = self._earlier(segment)
-        operation = check_operation(loaded, selection.volume_nodes, segment, earlier, self._current.cached_bytes)
+        started = started_segments(self.scene, selection.volume_nodes[0])
+        chosen = selection.segmentation_node, selection.segment_id
+        beside = tuple(segment_name(*one) for one in started if one != chosen)
+        rooms = self._current.rooms()
+        operation = check_operation(loaded, selection.volume_nodes, segment, earlier, rooms, beside)
 
         def finish(check: StartCheck) -> StartCheck:
             self._current.foresee(check.memory)
@@ -203,21 +218,33 @@ class ContextPropagationLogic:
     # -- the image ---------------------------------------------------------------------------------------------------
 
     def predict(
-        self, writer: SegmentWriter | None = None, check: StartCheck | None = None, keep_drawn: bool = True
+        self,
+        writer: SegmentWriter | None = None,
+        check: StartCheck | None = None,
+        keep_drawn: bool = True,
+        fill: bool = True,
     ) -> WriteReport:
-        """`predict_operation`, run here."""
-        return self.predict_operation(writer, check, keep_drawn).run()
+        """`predict_operation`, run here; beside other segments' sessions `check` comes first, which makes room."""
+        if check is None and any(live.selection != self.selection for live in self.sessions):
+            check = self.check()
+        return self.predict_operation(writer, check, keep_drawn, fill).run()
 
     def predict_operation(
-        self, writer: SegmentWriter | None = None, check: StartCheck | None = None, keep_drawn: bool = True
+        self,
+        writer: SegmentWriter | None = None,
+        check: StartCheck | None = None,
+        keep_drawn: bool = True,
+        fill: bool = True,
     ) -> Operation[WriteReport]:
         """Cache the image for edits. A segment that is empty is filled with the model's prediction.
 
         Args:
             writer: Who writes voxels; without it, a writer with a history of its own that takes nothing from others.
-            check: What was found before, if it was looked at; it saves doing it again.
+            check: What was found before, if it was looked at; it saves doing it again, and other segments' sessions are
+                closed where memory is short beside them.
             keep_drawn: Whether propagation leaves alone the slices that still are as they were drawn before, and those
                 redrawn since.
+            fill: False leaves an empty segment empty: draw one slice of a lesion that the model missed, and propagate.
 
         Returns:
             An operation that reports what was written.
@@ -226,15 +253,16 @@ class ContextPropagationLogic:
             UserInputError: No model, no volumes, or they cannot be used.
         """
         segment = self._boxed_segment()
-        start = self._new_start(writer, self.earlier_cases.settings(self._require_loaded(), segment))
+        settings = self.earlier_cases.settings(self._require_loaded(), segment) if fill else None
+        start = self._new_start(writer, settings)
         selection = self._require_selection()
         earlier = self._earlier(segment)
         if earlier.trouble and check is None:
             logger.warning(earlier.trouble)
         ready = check.image_for(self._require_loaded(), selection.volume_nodes) if check else None
-        return self._current.becoming_live(
-            start, start.predict_operation(earlier.drawn if keep_drawn else (), earlier.image_sha256, ready)
-        )
+        drawn = earlier.drawn if keep_drawn else ()
+        operation = start.predict_operation(drawn, earlier.image_sha256, ready, fill)
+        return self._current.becoming_live(start, operation, check.closes if check else ())
 
     # -- edits -------------------------------------------------------------------------------------------------------
 
@@ -295,7 +323,7 @@ class ContextPropagationLogic:
         """Write a propagation as one undo step; see `PropagationLogic.apply`."""
         live = self._current.require_live()
         done = live.apply(pending)
-        self.earlier_cases.learn(live)
+        self._learn()
         return done
 
     def reject(
@@ -320,7 +348,7 @@ class ContextPropagationLogic:
         live, plane = self._current.require_live(), plane or self.plane
         planes = planes_of_volume(self._require_selection().volume_nodes[0])
         confirmed = live.confirm(axis_of_plane(planes, plane) if plane else live.doubt.axis, indices)
-        self.earlier_cases.learn(live)
+        self._learn()
         return confirmed
 
     def confirm_changed_slices(self) -> tuple[int, ...]:
@@ -349,13 +377,13 @@ class ContextPropagationLogic:
         """Take the last propagation back; what was drawn stays. See `PropagationLogic.undo`."""
         live = self._current.require_live()
         live.undo()
-        self.earlier_cases.learn(live)
+        self._learn()
 
     def redo(self) -> None:
         """Make it again."""
         live = self._current.require_live()
         live.redo()
-        self.earlier_cases.learn(live)
+        self._learn()
 
     def follow(self) -> None:
         """Bring the engine in step with an Undo or Redo of the Segment Editor."""
@@ -363,7 +391,7 @@ class ContextPropagationLogic:
         before = live.propagation.done_count
         live.follow()
         if live.propagation.done_count != before:
-            self.earlier_cases.learn(live)
+            self._learn()
 
     def suggested_slice(self) -> int | None:
         """The slice to redraw next, along `doubt.axis`; None where nothing is in doubt or no image is set."""
@@ -433,33 +461,41 @@ class ContextPropagationLogic:
 
         start = self._new_start(writer, read_settings(saved.settings, Path("the scene's record")))
         ready = check.image_for(loaded, selection.volume_nodes) if check else None
-        return self._current.becoming_live(start, start.replay_operation(saved, ready))
+        return self._current.becoming_live(start, start.replay_operation(saved, ready), check.closes if check else ())
 
     # -- end ---------------------------------------------------------------------------------------------------------
 
     def close_session(self) -> None:
-        """Free the cached features; selection, segment and scene stay as they are.
+        """Free the cached features of the selected segment; selection, segment and scene stay as they are.
 
         The image as the model sees it stays, so that another session on it begins at once.
         """
-        self._current.close()
+        if self.selection is not None:
+            self._current.close(self.selection)
 
-    def forget_selection(self) -> None:
-        """What was selected is gone from the scene: free the session, and what the model made of the image."""
-        self.close_session()
-        self.selection = None
-        if self.loaded is not None:
+    def forget_gone(self) -> None:
+        """Free the sessions of what is gone from the scene, and what the model made of the image if none is left."""
+        self._current.close_gone()
+        if self.selection is not None and not self.selection.is_there():
+            self.close_session()
+            self.selection = None
+        if self.loaded is not None and not self.sessions:
             from context_propagation.core.session.ready_image import forget_image
 
             forget_image(self.loaded.model)
 
     def close(self) -> None:
-        """Free the session and the model, and forget the selection."""
-        self.close_session()
+        """Free all sessions and the model, and forget the selection."""
+        self._current.close_all()
         self.loaded = self.selection = None
         free_device_memory()
 
     # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _learn(self) -> None:
+        """The case is as its lesion says that was drawn in last."""
+        drawn = [live for live in self.sessions if live.session.records]
+        self.earlier_cases.learn(drawn[-1] if drawn else self._current.require_live())
 
     def _boxed_segment(self) -> BoxedMask:
         selection = self._require_selection()

@@ -15,7 +15,7 @@ from context_propagation.gui.effect.effect_start import Start
 from context_propagation.gui.effect.effect_widgets import EffectWidgets, Possible, Shortcut
 from context_propagation.gui.effect.redrawn_slices import RedrawnSlices
 from context_propagation.gui.said import Said
-from context_propagation.gui.segmentation_watch import EditorWatch, SegmentationWatch, is_there
+from context_propagation.gui.segmentation_watch import EditorWatch, SegmentationWatch
 from context_propagation.gui.slice_confirmation import confirm_slice_in_view
 from context_propagation.gui.slice_views import slice_in_view
 from context_propagation.gui.texts import PLANES
@@ -319,8 +319,8 @@ class EffectPanel:
 
     def _free_dead_session(self) -> None:
         selection = self._logic.selection
-        if selection is not None and not self._runner.busy and not is_there(selection):
-            self._logic.forget_selection()
+        if selection is not None and not self._runner.busy and not selection.is_there():
+            self._logic.forget_gone()
             self._say(self._said.message)  # that it is gone is said of what is there now
 
     def _notice_selection(self) -> None:

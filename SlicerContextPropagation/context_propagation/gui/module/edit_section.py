@@ -17,7 +17,7 @@ from context_propagation.gui.module.input_section import InputSection
 from context_propagation.gui.module.segment_editor import open_segment_editor
 from context_propagation.gui.module.show_in_3d import ShowIn3D
 from context_propagation.gui.said import Said
-from context_propagation.gui.segmentation_watch import SegmentationWatch, is_there, segment_content
+from context_propagation.gui.segmentation_watch import SegmentationWatch, segment_content
 from context_propagation.gui.slice_views import jump_to_slice
 from context_propagation.gui.start_questions import asked
 from context_propagation.gui.texts import PLANES, memory_text, plane_choices, progress_words, translated
@@ -147,7 +147,7 @@ class EditSection:
             self._say(_("{title}: stopped by an error.").format(title=title))
 
         def still_there() -> bool:
-            return on is None or is_there(on)
+            return on is None or on.is_there()
 
         def cancelled() -> None:
             as_it_was = _("{title}: cancelled; the segment is as it was.").format(title=title)
@@ -249,7 +249,7 @@ class EditSection:
     def _session_there(self) -> Selection | None:
         """What the session is on, where nodes and segment are still there."""
         logic = self._shared.logic
-        if logic.propagation is None or logic.selection is None or not is_there(logic.selection):
+        if logic.propagation is None or logic.selection is None or not logic.selection.is_there():
             return None
         return logic.selection
 

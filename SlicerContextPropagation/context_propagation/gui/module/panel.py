@@ -85,7 +85,7 @@ class Panel:
     def _scene_closed(self, caller: vtk.vtkObject, event: str) -> None:
         self._shared.runner.cancel()
         if not self._shared.runner.busy:  # else the run's end frees what it holds
-            self._shared.logic.forget_selection()
+            self._shared.logic.forget_gone()
         self.inputs.show_parameters(self._parameters_of())
         self.update()
 
@@ -109,7 +109,7 @@ class Panel:
         if any(node.GetScene() is None for node in nodes):
             self._shared.runner.cancel()
             if not self._shared.runner.busy:
-                self._shared.logic.forget_selection()
+                self._shared.logic.forget_gone()
         self.inputs.choose_only_volume()
         self.update()
 

@@ -10,7 +10,7 @@ import slicer
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
-from context_propagation.mrml.nodes.segments import add_segment_in_box, add_segmentation, segment_named
+from context_propagation.mrml.nodes.segments import add_segment_in_box, add_segmentation, segment_name, segment_named
 from context_propagation.mrml.nodes.volume_nodes import volume_shape_kji
 
 
@@ -27,6 +27,17 @@ class Selection:
     volume_nodes: tuple[slicer.vtkMRMLScalarVolumeNode, ...]
     segmentation_node: slicer.vtkMRMLSegmentationNode
     segment_id: str
+
+    @property
+    def name(self) -> str:
+        """The segment's."""
+        return segment_name(self.segmentation_node, self.segment_id)
+
+    def is_there(self) -> bool:
+        """Whether nodes and segment are in the scene."""
+        nodes = (self.segmentation_node, *self.volume_nodes)
+        in_scene = all(node.GetScene() is not None for node in nodes)
+        return in_scene and self.segment_id in self.segmentation_node.GetSegmentation().GetSegmentIDs()
 
     def require_nodes(self) -> None:
         """Raises:

@@ -23,6 +23,7 @@ from context_propagation.mrml.session.session_node import write_session
 from context_propagation.mrml.writing.segment_writer import WriteReport
 
 if TYPE_CHECKING:
+    from context_propagation.core.session.memory_forecast import MemoryForecast
     from context_propagation.core.session.session import Session
     from context_propagation.core.session.step import Step
 
@@ -71,9 +72,11 @@ class LiveSession:
         restored: Propagations that were replayed from the scene: they cannot be undone.
 
     Attributes:
+        selection: What is worked on.
         session: The engine.
         propagation: Keeps it in step with the segment.
         kept: Slices drawn before, which propagation leaves alone.
+        memory: What caching its image needed, where that was foreseen.
     """
 
     def __init__(
@@ -87,7 +90,8 @@ class LiveSession:
         doubt: SliceUncertainty,
         restored: Sequence[SavedPropagation] = (),
     ) -> None:
-        self._scene, self._loaded, self._selection = scene, loaded, selection
+        self._scene, self._loaded, self.selection = scene, loaded, selection
+        self.memory: MemoryForecast | None = None
         self.session, self.propagation, self._doubt = session, propagation, doubt
         self._beginning, self.kept = beginning, beginning.kept
         self._restored = tuple(restored)
@@ -178,7 +182,7 @@ class LiveSession:
 
     def _record(self) -> SavedSession:
         """What was done so far."""
-        loaded, selection = self._loaded, self._selection
+        loaded, selection = self._loaded, self.selection
         return SavedSession(
             model_path=str(loaded.description.path),
             model_sha256=loaded.model.content_hash,
@@ -201,7 +205,7 @@ class LiveSession:
 
     def _save(self) -> None:
         """Put what was done so far into the scene."""
-        selection = self._selection
+        selection = self.selection
         write_session(self._scene, self._record(), selection.volume_nodes, selection.segmentation_node)
 
 

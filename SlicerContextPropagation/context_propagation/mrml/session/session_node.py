@@ -60,6 +60,23 @@ def find_session_node(
     return None
 
 
+def started_segments(
+    scene: slicer.vtkMRMLScene, volume_node: slicer.vtkMRMLScalarVolumeNode
+) -> list[tuple[slicer.vtkMRMLSegmentationNode, str]]:
+    """The segments that were started on a volume and are still there: segmentation and ID of each."""
+    nodes = [
+        scene.GetNthNodeByClass(number, "vtkMRMLTextNode")
+        for number in range(scene.GetNumberOfNodesByClass("vtkMRMLTextNode"))
+    ]
+    on_it = [node for node in nodes if node.GetNthNodeReferenceID(VOLUME_ROLE, 0) == volume_node.GetID()]
+    found = [(node.GetNodeReference(SEGMENTATION_ROLE), node.GetAttribute(ATTRIBUTE)) for node in on_it]
+    return [
+        (segmentation, segment_id)
+        for segmentation, segment_id in found
+        if segmentation is not None and segmentation.GetSegmentation().GetSegment(segment_id or "") is not None
+    ]
+
+
 def archive_session(node: slicer.vtkMRMLTextNode) -> None:
     """Keep a session's record as text, but no longer as the segment's session: a new one takes its place.
 
