@@ -22,10 +22,12 @@ class Answers:
     Attributes:
         replays: The edits that the scene holds are replayed.
         keeps_drawn: Slices drawn before are left alone by propagation.
+        fills: A segment that is empty is filled with the prediction.
     """
 
     replays: bool = False
     keeps_drawn: bool = True
+    fills: bool = True
 
 
 def asked(check: StartCheck, volume_node: slicer.vtkMRMLScalarVolumeNode) -> Answers | None:
@@ -47,12 +49,21 @@ def asked(check: StartCheck, volume_node: slicer.vtkMRMLScalarVolumeNode) -> Ans
         if confirmed(question.format(count=len(replayable.propagations))):
             return Answers(replays=True)
     if not drawn:
-        return Answers()
+        return Answers(fills=not (check.is_empty and check.beside and _is_for_a_missed_lesion(check.beside)))
     question = _(
         "These slices were drawn before: {slices}. Keep them as they are? "
         "Yes: no propagation changes them. No: they may be changed like any other slice."
     )
     return Answers(keeps_drawn=confirmed(question.format(slices=_listed(drawn, volume_node))))
+
+
+def _is_for_a_missed_lesion(beside: Sequence[str]) -> bool:
+    question = _(
+        "The segment is empty, and work on {others} was started on this image before. Is it for a lesion that the "
+        "model missed? Yes: it stays empty; draw one slice of the lesion, then propagate. "
+        "No: it is filled with the model's prediction."
+    )
+    return confirmed(question.format(others=", ".join(f"'{name}'" for name in beside)))
 
 
 def _listed(slices: Sequence[SliceEdit], volume_node: slicer.vtkMRMLScalarVolumeNode) -> str:

@@ -41,6 +41,12 @@ _WORDS = {
     "fuse": _("fuse"),
     "look for undecided slices": _("look for undecided slices"),
     "measure": _("measure"),
+    # states of a lesion
+    "ready": _("ready"),
+    "redrawn": _("redrawn"),
+    "preview": _("preview"),
+    "running": _("running"),
+    "moved or changed": _("moved or changed"),
     # measures
     "Volume": _("Volume"),
     "DSC": _("DSC"),

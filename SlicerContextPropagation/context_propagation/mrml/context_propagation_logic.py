@@ -187,6 +187,17 @@ class ContextPropagationLogic:
             self.selection = selection
         return selection
 
+    def go_on_with(self, selection: Selection) -> bool:
+        """Select what has a session already.
+
+        Returns:
+            Whether it is selected now; False where it has no session, or a run or a preview is not over.
+        """
+        there = any(live.selection == selection for live in self.sessions)
+        if there and selection != self.selection and not self._current.busy:
+            self.select(selection.volume_nodes, selection.segmentation_node, selection.segment_id)
+        return selection == self.selection
+
     def check(self) -> StartCheck:
         """`check_operation`, run here."""
         return self.check_operation().run()

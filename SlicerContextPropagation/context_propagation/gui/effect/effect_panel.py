@@ -87,6 +87,7 @@ class EffectPanel:
         self._choice.list_models()
         self.widgets.plane.setCurrentIndex(PLANES.index(self._logic.plane or ""))
         self._shortcut.switch_on()
+        self._go_on()
         self.update()
 
     def deactivate(self) -> None:
@@ -142,6 +143,7 @@ class EffectPanel:
 
     def _propagate(self) -> None:
         """Propagate what was redrawn, and show it as a preview."""
+        self._go_on()
         selection = self._logic.selection
         if selection is None or not self._is_ours():
             raise UserInputError("Propagate Edit was not started for this segment; press Start, then redraw a slice")
@@ -331,11 +333,18 @@ class EffectPanel:
             return
         self._last_selection = selection
         self._redrawn.do_not_wait()
+        self._go_on()
         if self._run.going:
             self._run.stop(_("Another segment or volume was selected, so it was stopped."))
         else:
             self._say("")
             self._find_redrawn()
+
+    def _go_on(self) -> None:
+        """With the session of what is selected, if it has one, and nothing runs or waits."""
+        selection = self._choice.selection
+        if selection is not None and self._choice.model_is_loaded and not self._runner.busy:
+            self._logic.go_on_with(selection)
 
     # -- widgets
 
@@ -401,7 +410,7 @@ class EffectPanel:
     def _watch_session_of_others(self) -> None:
         """The module's panel, or another editor, may have started on what is selected here."""
         ours = self._logic.selection if self._is_ours() else None
-        if ours is not None and self._watch.selection is None and not self._runner.busy:
+        if ours is not None and self._watch.selection != ours and not self._runner.busy:
             self._watch.start(ours)
             self._find_redrawn()
 

@@ -130,8 +130,8 @@ class EditSection:
         if answers.replays:
             self._run(logic.restore_operation(check=check), self._restored, logic.selection)
         else:
-            operation = logic.predict_operation(check=check, keep_drawn=answers.keeps_drawn)
-            self._run(operation, self._predicted, logic.selection)
+            operation = logic.predict_operation(check=check, keep_drawn=answers.keeps_drawn, fill=answers.fills)
+            self._run(operation, self._predicted if answers.fills else self._started_empty, logic.selection)
 
     def propagate(self) -> None:
         """Propagate what was redrawn, and write it."""
@@ -204,6 +204,9 @@ class EditSection:
         text = _("The segment was filled with the prediction ({count} voxels). Redraw a slice in the Segment Editor.")
         told = [text.format(count=report.written) if report.written else "", moved_text(self._shared.logic)]
         self._say_soon("\n".join(filter(None, told)), goes_there=bool(report.written))
+
+    def _started_empty(self, report: WriteReport) -> None:
+        self._say_soon(_("The segment is empty. Draw one slice of the lesion in the Segment Editor, then propagate."))
 
     def _say_soon(self, message: str, goes_there: bool = False) -> None:
         """Say what was done, and perhaps show the slice in doubt, in a turn of its own: it may have taken long."""
@@ -283,6 +286,9 @@ class EditSection:
     def update(self) -> None:
         """Bring the widgets in step."""
         ui, logic, idle = self._ui, self._shared.logic, not self._shared.runner.busy
+        chosen = self._inputs.selection if self._shown and idle else None
+        if chosen is not None:
+            logic.go_on_with(chosen)
         self._follow()
         self._look()
         self._show_edits()

@@ -10,6 +10,7 @@ import vtk
 
 from context_propagation.gui.module.edit_section import EditSection
 from context_propagation.gui.module.input_section import InputSection
+from context_propagation.gui.module.lesion_section import LesionSection
 from context_propagation.gui.module.measure_section import MeasureSection
 from context_propagation.gui.module.package_section import PackageSection
 from context_propagation.gui.module.problem_section import ProblemSection
@@ -35,6 +36,7 @@ class Panel:
         self.inputs = InputSection(ui, shared, parameters_of(), self.update)
         self.packages = PackageSection(ui, shared, self.update)
         self.edits = EditSection(ui, shared, self.inputs, self.update, lambda: self.packages.prevents_running())
+        self.lesions = LesionSection(ui, shared)
         self.measures = MeasureSection(ui, shared, self.inputs)
         self.profile = ProfileSection(ui, shared, self.update)
         self.problems = ProblemSection(ui, shared, self.update)
@@ -62,6 +64,7 @@ class Panel:
         """Bring all widgets in step."""
         self.inputs.update()
         self.edits.update()
+        self.lesions.update()
         self.measures.update()
         self.profile.update()
         self.packages.update()
@@ -75,6 +78,7 @@ class Panel:
         self._after_import.close()
         self.packages.stop()
         self.edits.close()
+        self.lesions.close()
         self.measures.close()
         if self._job_changed in self._shared.runner.listeners:
             self._shared.runner.listeners.remove(self._job_changed)
@@ -104,12 +108,13 @@ class Panel:
 
     def _after_change(self) -> None:
         remove_orphaned_sessions(slicer.mrmlScene)
-        selection = self._shared.logic.selection
-        nodes = (selection.segmentation_node, *selection.volume_nodes) if selection else ()
-        if any(node.GetScene() is None for node in nodes):
-            self._shared.runner.cancel()
-            if not self._shared.runner.busy:
-                self._shared.logic.forget_gone()
+        logic, runner = self._shared.logic, self._shared.runner
+        if logic.selection is not None and not logic.selection.nodes_are_there():
+            runner.cancel()
+        selections = [logic.selection, *(live.selection for live in logic.sessions)]
+        gone = any(one is not None and not one.nodes_are_there() for one in selections)
+        if gone and not runner.busy:
+            logic.forget_gone()
         self.inputs.choose_only_volume()
         self.update()
 

@@ -33,11 +33,13 @@ class Selection:
         """The segment's."""
         return segment_name(self.segmentation_node, self.segment_id)
 
+    def nodes_are_there(self) -> bool:
+        """Whether all nodes are in the scene."""
+        return all(node.GetScene() is not None for node in (self.segmentation_node, *self.volume_nodes))
+
     def is_there(self) -> bool:
         """Whether nodes and segment are in the scene."""
-        nodes = (self.segmentation_node, *self.volume_nodes)
-        in_scene = all(node.GetScene() is not None for node in nodes)
-        return in_scene and self.segment_id in self.segmentation_node.GetSegmentation().GetSegmentIDs()
+        return self.nodes_are_there() and self.segment_id in self.segmentation_node.GetSegmentation().GetSegmentIDs()
 
     def require_nodes(self) -> None:
         """Raises:

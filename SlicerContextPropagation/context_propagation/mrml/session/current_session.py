@@ -79,11 +79,16 @@ class CurrentSession:
         others = [live for live in self.all if live.selection != self._chosen]
         return rooms_beside(self._all.get(self._chosen) if self._chosen else None, others)
 
+    @property
+    def busy(self) -> bool:
+        """Whether an image is being cached, a propagation runs, or its preview is open."""
+        return self._starting is not None or (self.live is not None and self.live.propagation.busy)
+
     def require_idle(self) -> None:
         """Raises:
         UserInputError: An image is being cached, a propagation runs, or its preview is open.
         """
-        if self._starting is not None or (self.live is not None and self.live.propagation.busy):
+        if self.busy:
             raise UserInputError("A computation is running, or a preview is open; finish, cancel or discard it first")
 
     def require_live(self) -> LiveSession:
