@@ -384,3 +384,82 @@ def test_a_lesion_whose_image_was_moved_says_so(both, case):
     moved[0, 3] = 5.0
     case.volume.SetAndObserveTransformNodeID(case.transform(moved).GetID())
     assert [lesion.state for lesion in both.lesions()] == ["moved or changed"] * 2
+
+
+# -- a model with several labels
+
+
+@pytest.fixture
+def two_labels(case, tmp_path, monkeypatch):
+    """An nnU-Net of two labels; A is started for the first, B for the second."""
+    folder = write_nnunet_folder(
+        tmp_path / "two",
+        seed=1,
+        spacing=(2.5, 1.1, 0.8),
+        features=(2, 4, 4),
+        labels={"background": 0, "GTVp": 1, "GTVn": 2},
+    )
+    logic = ContextPropagationLogic(case.scene)
+    logic.plane = case.source.plane_of_axis[0]
+    case.a, case.b = case.add(A, "A"), case.add(B, "B")
+    logic.load_model(folder, "GTVp", device="cpu")
+    logic.select([case.volume], case.segmentation, "A")
+    logic.predict()
+    yield logic, folder
+    logic.close()
+
+
+def test_a_second_label_of_a_model_is_loaded_at_once_and_shares_networks_image_and_features(
+    two_labels, case, monkeypatch
+):
+    logic, folder = two_labels
+    first, windows = logic.loaded.model, logic.session.cache.windows
+    monkeypatch.setattr(type(first), "prepare", None)
+    monkeypatch.setattr(first.splits[0], "encode", None)
+
+    logic.load_model(folder, "GTVn", device="cpu")
+    logic.select([case.volume], case.segmentation, "B")
+    logic.predict()
+
+    second = logic.loaded.model
+    assert (first.target_name, second.target_name) == ("GTVp", "GTVn")
+    assert second.splits is first.splits
+    assert all(one is other for one, other in zip(logic.session.cache.windows, windows, strict=True))
+    assert (logic.session.window_prediction != logic.sessions[0].session.window_prediction).any()
+
+
+def test_what_the_second_label_decodes_is_as_if_the_model_was_loaded_for_it(two_labels, case):
+    from context_propagation.core.bundle.bundle import load_model
+
+    logic, folder = two_labels
+    logic.load_model(folder, "GTVn", device="cpu")
+    logic.select([case.volume], case.segmentation, "B")
+    logic.predict()
+    edit(logic, 7)
+
+    alone = load_model(folder, "GTVn", "cpu").with_general_far().session(logic.session.settings)
+    from context_propagation.core.image.slices import SliceEdit
+
+    alone.set_image(case.source, B)
+    alone.propagate([SliceEdit(0, 7, np.roll(B[7], 2, axis=1))])
+    assert np.array_equal(alone.segmentation, case.read(case.b))
+
+
+def test_going_on_with_a_lesion_brings_its_label_back(two_labels, case):
+    logic, folder = two_labels
+    edit(logic, 8)
+    a = logic.selection
+    logic.load_model(folder, "GTVn", device="cpu")
+    assert logic.propagation is None  # A was started for the other label
+    logic.select([case.volume], case.segmentation, "B")
+    logic.predict()
+
+    assert logic.go_on_with(a)
+
+    assert logic.loaded.model.target_name == "GTVp"
+    assert len(logic.history) == 1
+    logic.load_model(folder, "GTVp", device="cpu")
+    assert len(logic.history) == 1
+    with pytest.raises(UserInputError, match="no label 'GTVx'"):
+        logic.load_model(folder, "GTVx", device="cpu")
+    assert len(logic.sessions) == 2

@@ -19,7 +19,7 @@ from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import axis_of_plane
 from context_propagation.core.session.saved_session import SavedPropagation, SavedSession
 from context_propagation.mrml.measurements import Measurements, Reference, measurement_operation
-from context_propagation.mrml.model_loading import loading_operation
+from context_propagation.mrml.model_loading import is_loaded_so, loading_operation
 from context_propagation.mrml.nodes.scenes import prepare_scene
 from context_propagation.mrml.nodes.segments import boxed_segment, segment_name
 from context_propagation.mrml.nodes.selection import Selection, require_different, selection_of
@@ -134,7 +134,8 @@ class ContextPropagationLogic:
         orientation: str | None = None,
         general_far: bool = True,
     ) -> Operation[LoadedModel]:
-        """Load a bundle or a base model; all sessions with the earlier one are closed.
+        """Load a bundle or a base model; all sessions with the earlier one are closed, unless it is another label of the
+        same nnU-Net: then nothing is loaded, and they go on.
 
         Args:
             folder: A bundle, or a trained model of nnU-Net v2, a PSNN, or a MONAI bundle.
@@ -148,12 +149,21 @@ class ContextPropagationLogic:
             UserInputError: The folder cannot be used, now or when it is loaded.
         """
         self._current.require_idle()
-        loading = loading_operation(folder, label, device, trust, orientation, general_far)
+        same = self.loaded is not None and is_loaded_so(self.loaded, folder, device, orientation, general_far)
+        other = self.loaded.with_label(label) if self.loaded is not None and same and label is not None else None
+        loading = (
+            loading_operation(folder, label, device, trust, orientation, general_far)
+            if other is None
+            else Operation("Load model", lambda progress, cancelled: other, lambda loaded: loaded)
+        )
 
         def finish(loaded: LoadedModel) -> LoadedModel:
             self._current.require_idle()
-            self._current.close_all()
+            if other is None:
+                self._current.close_all()
             self.loaded = loaded
+            if self.selection is not None:
+                self._current.choose(self.selection, self._label)
             return loaded
 
         return replace(loading, finish=finish)
@@ -166,7 +176,8 @@ class ContextPropagationLogic:
         segmentation_node: slicer.vtkMRMLSegmentationNode | None = None,
         segment: str | None = None,
     ) -> Selection:
-        """Choose volumes and a segment, and go on with its session if it has one; those on other volumes are closed.
+        """Choose volumes and a segment, and go on with its session if it has one for the model's label; those on other
+        volumes are closed.
 
         Args:
             volume_nodes: One per channel, in the model's order.
@@ -183,18 +194,19 @@ class ContextPropagationLogic:
         name = self.loaded.model.target_name if self.loaded else "GTV"
         selection = selection_of(self.scene, volume_nodes, segmentation_node, segment, name)
         if selection != self.selection:
-            self._current.choose(selection)
+            self._current.choose(selection, self._label)
             self.selection = selection
         return selection
 
     def go_on_with(self, selection: Selection) -> bool:
-        """Select what has a session already.
+        """Select what has a session already, and the model's label that it is for.
 
         Returns:
             Whether it is selected now; False where it has no session, or a run or a preview is not over.
         """
-        there = any(live.selection == selection for live in self.sessions)
-        if there and selection != self.selection and not self._current.busy:
+        found = next((live for live in self.sessions if live.selection == selection), None)
+        if found is not None and selection != self.selection and not self._current.busy:
+            self.loaded = found.loaded
             self.select(selection.volume_nodes, selection.segmentation_node, selection.segment_id)
         return selection == self.selection
 
@@ -505,8 +517,13 @@ class ContextPropagationLogic:
 
     def _learn(self) -> None:
         """The case is as its lesion says that was drawn in last."""
-        drawn = [live for live in self.sessions if live.session.records]
-        self.earlier_cases.learn(drawn[-1] if drawn else self._current.require_live())
+        used = self._current.require_live()
+        drawn = [live for live in self.sessions if live.session.records and live.loaded.model is used.loaded.model]
+        self.earlier_cases.learn(drawn[-1] if drawn else used)
+
+    @property
+    def _label(self) -> str | None:
+        return None if self.loaded is None else self.loaded.model.target_name
 
     def _boxed_segment(self) -> BoxedMask:
         selection = self._require_selection()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
@@ -59,11 +59,20 @@ def ready_image(model: SegmentationModel, volume: SourceVolume) -> ReadyImage:
     """
     check_channels(volume, model)
     key = image_sha256(volume), volume.ijk_to_lps.tobytes()
-    known = _latest.get(model)
+    known = _latest.get(model) or _of_another_label(model)
     if known is None or known.key != key:
         _latest.pop(model, None)  # both need not fit into memory
         known = _latest[model] = _Latest(key, model.prepare(volume))
+    _latest[model] = known
     return ReadyImage(volume, known.prepared)
+
+
+def _of_another_label(model: SegmentationModel) -> _Latest | None:
+    """What the same networks made of it for another label, but for the prediction."""
+    for other, known in list(_latest.items()):
+        if other.splits is model.splits and other.orientation == model.orientation:
+            return replace(known, predicted=None)
+    return None
 
 
 def forget_image(model: SegmentationModel) -> None:

@@ -344,7 +344,8 @@ class EffectPanel:
         """With the session of what is selected, if it has one, and nothing runs or waits."""
         selection = self._choice.selection
         if selection is not None and self._choice.model_is_loaded and not self._runner.busy:
-            self._logic.go_on_with(selection)
+            if self._logic.go_on_with(selection):
+                self._choice.list_models()  # its session may be for another label
 
     # -- widgets
 

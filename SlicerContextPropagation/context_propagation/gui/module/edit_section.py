@@ -287,8 +287,8 @@ class EditSection:
         """Bring the widgets in step."""
         ui, logic, idle = self._ui, self._shared.logic, not self._shared.runner.busy
         chosen = self._inputs.selection if self._shown and idle else None
-        if chosen is not None:
-            logic.go_on_with(chosen)
+        if chosen is not None and logic.go_on_with(chosen):
+            self._inputs.show_loaded()
         self._follow()
         self._look()
         self._show_edits()

@@ -144,6 +144,17 @@ class InputSection:
         """Whether the logic holds the chosen model on the chosen device."""
         return self.model is not None and self.model.is_loaded(self._shared.logic.loaded, self.device)
 
+    def show_loaded(self) -> None:
+        """Choose the entry of the loaded model, where a session of another label is gone on with."""
+        loaded = self._shared.logic.loaded
+        found = [number for number, model in enumerate(self._models) if model.is_loaded(loaded, self.device)]
+        if found and not self.model_is_loaded():
+            self._filling = True
+            self._ui.modelSelector.setCurrentIndex(found[0])
+            self._filling = False
+            self._store_parameters()
+            self.update()
+
     # -- widgets
 
     def update(self) -> None:

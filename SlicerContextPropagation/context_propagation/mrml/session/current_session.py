@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 
 class CurrentSession:
-    """One session per segment, all of one image and one model; one of them is in use.
+    """One session per segment, all of one image and of the same frozen networks; one of them is in use.
 
     Args:
         scene: Holds the segments.
@@ -103,8 +103,13 @@ class CurrentSession:
 
     # -- another segment
 
-    def choose(self, selection: Selection) -> None:
-        """Go on with a segment's session, if it has one. Those of other volumes, and of what is gone, are closed."""
+    def choose(self, selection: Selection, label: str | None) -> None:
+        """Go on with a segment's session, if it has one. Those of other volumes, and of what is gone, are closed.
+
+        Args:
+            selection: The segment.
+            label: That of the model; a session for another one is kept, and not in use.
+        """
         self.require_idle()
         self.close_gone()
         if self.live is not None:  # who wrote, such as the Segment Editor's effect, may be gone when it is chosen again
@@ -112,9 +117,10 @@ class CurrentSession:
             self.live.propagation.writer = own_writer(self._scene, self.live.selection)
         self.close(*(other for other in self._all if other.volume_nodes != selection.volume_nodes))
         self._chosen, self._forecast = selection, None
-        self.live = self._all.pop(selection, None)
+        found = self._all.get(selection)
+        self.live = found if found is not None and found.loaded.model.target_name == label else None
         if self.live is not None:
-            self._all[selection] = self.live
+            self._all[selection] = self._all.pop(selection)
             _followed(self.live)
 
     # -- a beginning

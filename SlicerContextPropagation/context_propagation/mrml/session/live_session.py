@@ -72,6 +72,7 @@ class LiveSession:
         restored: Propagations that were replayed from the scene: they cannot be undone.
 
     Attributes:
+        loaded: The model.
         selection: What is worked on.
         session: The engine.
         propagation: Keeps it in step with the segment.
@@ -90,7 +91,7 @@ class LiveSession:
         doubt: SliceUncertainty,
         restored: Sequence[SavedPropagation] = (),
     ) -> None:
-        self._scene, self._loaded, self.selection = scene, loaded, selection
+        self._scene, self.loaded, self.selection = scene, loaded, selection
         self.memory: MemoryForecast | None = None
         self.session, self.propagation, self._doubt = session, propagation, doubt
         self._beginning, self.kept = beginning, beginning.kept
@@ -182,7 +183,7 @@ class LiveSession:
 
     def _record(self) -> SavedSession:
         """What was done so far."""
-        loaded, selection = self._loaded, self.selection
+        loaded, selection = self.loaded, self.selection
         return SavedSession(
             model_path=str(loaded.description.path),
             model_sha256=loaded.model.content_hash,
