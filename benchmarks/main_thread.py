@@ -130,15 +130,14 @@ class _User:
     # -- the panel
 
     def use_the_panel(self) -> None:
-        """Predict into a new segmentation, redraw, propagate, undo, redo, go to the effect's lesion and back, look, leave,
-        come back, close the scene.
+        """Predict into a new segmentation, redraw, propagate, undo, redo, go to the other lesion and back, leave, come
+        back, close the scene.
         """
         step = self._turns.step
         step("open the module", self._open_module, self._idle, LOOK_SECONDS)
         ui = self._module.panel.inputs._ui
         ui.firstVolumeSelector.setCurrentNode(self._ct)
         ui.segmentSelector.setCurrentNode(None)
-        self._application.answers.insert(0, False)  # the new segment is not for a lesion that the model missed
         step("panel: Predict", ui.predictButton.click, self._idle, LOOK_SECONDS)
         selection = self._logic.selection
         self._editor.setActiveEffect(None)

@@ -134,8 +134,9 @@ class ContextPropagationLogic:
         orientation: str | None = None,
         general_far: bool = True,
     ) -> Operation[LoadedModel]:
-        """Load a bundle or a base model; all sessions with the earlier one are closed, unless it is another label of the
-        same nnU-Net: then nothing is loaded, and they go on.
+        """Load a bundle or a base model; all sessions with the earlier one are closed.
+
+        Where it is another label of the same nnU-Net, nothing is loaded, and they go on.
 
         Args:
             folder: A bundle, or a trained model of nnU-Net v2, a PSNN, or a MONAI bundle.
@@ -226,9 +227,9 @@ class ContextPropagationLogic:
         free_device_memory()
         segment = self._boxed_segment()
         earlier = self._earlier(segment)
-        started = started_segments(self.scene, selection.volume_nodes[0])
-        chosen = selection.segmentation_node, selection.segment_id
-        beside = tuple(segment_name(*one) for one in started if one != chosen)
+        node = selection.segmentation_node
+        started = started_segments(self.scene, node, selection.volume_nodes[0])
+        beside = tuple(segment_name(node, one) for one in started if one != selection.segment_id)
         rooms = self._current.rooms()
         operation = check_operation(loaded, selection.volume_nodes, segment, earlier, rooms, beside)
 

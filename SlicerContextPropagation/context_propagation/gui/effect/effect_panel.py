@@ -343,9 +343,10 @@ class EffectPanel:
     def _go_on(self) -> None:
         """With the session of what is selected, if it has one, and nothing runs or waits."""
         selection = self._choice.selection
-        if selection is not None and self._choice.model_is_loaded and not self._runner.busy:
-            if self._logic.go_on_with(selection):
-                self._choice.list_models()  # its session may be for another label
+        if selection is None or not self._choice.model_is_loaded or self._runner.busy:
+            return
+        if self._logic.go_on_with(selection):
+            self._choice.list_models()  # its session may be for another label
 
     # -- widgets
 

@@ -61,20 +61,18 @@ def find_session_node(
 
 
 def started_segments(
-    scene: slicer.vtkMRMLScene, volume_node: slicer.vtkMRMLScalarVolumeNode
-) -> list[tuple[slicer.vtkMRMLSegmentationNode, str]]:
-    """The segments that were started on a volume and are still there: segmentation and ID of each."""
-    nodes = [
-        scene.GetNthNodeByClass(number, "vtkMRMLTextNode")
-        for number in range(scene.GetNumberOfNodesByClass("vtkMRMLTextNode"))
-    ]
-    on_it = [node for node in nodes if node.GetNthNodeReferenceID(VOLUME_ROLE, 0) == volume_node.GetID()]
-    found = [(node.GetNodeReference(SEGMENTATION_ROLE), node.GetAttribute(ATTRIBUTE)) for node in on_it]
-    return [
-        (segmentation, segment_id)
-        for segmentation, segment_id in found
-        if segmentation is not None and segmentation.GetSegmentation().GetSegment(segment_id or "") is not None
-    ]
+    scene: slicer.vtkMRMLScene,
+    segmentation_node: slicer.vtkMRMLSegmentationNode,
+    volume_node: slicer.vtkMRMLScalarVolumeNode,
+) -> list[str]:
+    """IDs of the segments of a segmentation that were started on a volume and are still there."""
+    found = []
+    for number in range(scene.GetNumberOfNodesByClass("vtkMRMLTextNode")):
+        node = scene.GetNthNodeByClass(number, "vtkMRMLTextNode")
+        same = node.GetNodeReferenceID(SEGMENTATION_ROLE) == segmentation_node.GetID()
+        if same and node.GetNthNodeReferenceID(VOLUME_ROLE, 0) == volume_node.GetID():
+            found.append(node.GetAttribute(ATTRIBUTE))
+    return [one for one in found if one and segmentation_node.GetSegmentation().GetSegment(one) is not None]
 
 
 def archive_session(node: slicer.vtkMRMLTextNode) -> None:

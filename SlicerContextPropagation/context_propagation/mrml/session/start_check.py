@@ -37,7 +37,7 @@ class StartCheck:
         model_sha256: The model's content hash.
         state: Of the volumes when they were looked at; see `image_state`.
         closes: Segments whose sessions are closed for want of memory; the warnings name them.
-        beside: Names of other segments that were started on these volumes.
+        beside: Names of other segments of the segmentation that were started on this image.
         is_empty: Whether the segment is.
     """
 
@@ -75,7 +75,7 @@ def check_operation(
         segment: The segment as it is, on the first volume's grid.
         earlier: What was drawn before.
         rooms: What is free, with more and more sessions of other segments closed.
-        beside: Names of other segments that were started on these volumes.
+        beside: Names of other segments of the segmentation that were started on this image.
 
     Raises:
         UserInputError: Volumes cannot be used, or the cache does not fit into memory, now or when it runs.
