@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,9 @@ class _User:
     # -- the panel
 
     def use_the_panel(self) -> None:
-        """Predict into a new segmentation, redraw, propagate, undo, redo, look, leave, come back, close the scene."""
+        """Predict into a new segmentation, redraw, propagate, undo, redo, go to the other lesion and back, leave, come
+        back, close the scene.
+        """
         step = self._turns.step
         step("open the module", self._open_module, self._idle, LOOK_SECONDS)
         ui = self._module.panel.inputs._ui
@@ -145,6 +148,10 @@ class _User:
         assert self._logic.propagation.done_count == 1, ui.stateLabel.text
         step("panel: Undo", ui.undoButton.click, self._idle, LOOK_SECONDS)
         step("panel: Redo", ui.redoButton.click, self._idle, LOOK_SECONDS)
+        for node in (self._segmentation, selection.segmentation_node):
+            choose = partial(ui.segmentSelector.setCurrentNode, node)
+            step("panel: choose another lesion", choose, self._idle, LOOK_SECONDS)
+            assert self._logic.selection.segmentation_node is node, ui.stateLabel.text
         step("panel: nothing for two looks", _nothing, self._idle, LOOK_SECONDS)
         step("leave the module", self._module.exit, self._idle)
         step("enter the module", self._module.enter, self._idle, LOOK_SECONDS)

@@ -147,6 +147,53 @@ class AppPanelTest(PanelTestCase):
             click(self.ui.undoButton)
             self.assertFalse(self.ui.undoLabel.visible)
 
+    def lesions(self):
+        """The table of lesions: name, state, edits of each."""
+        process_events(0.1)
+        table = self.ui.lesionsTable
+        return [tuple(table.item(row, c).text() for c in (0, 2, 3)) for row in range(table.rowCount)]
+
+    def test_two_lesions_are_gone_on_with_in_turns_and_a_missed_one_is_drawn(self):
+        with self.step("start on two lesions"):
+            volume = self.open_ct()
+            node = add_segmentation(volume, "Lesions", A=np.roll(ball(), -3, axis=2), B=np.roll(ball(), 3, axis=2))
+            ids = node.GetSegmentation().GetSegmentIDs()
+            choose_node(self.ui.segmentSelector, node)
+            for segment_id in ids:
+                self.ui.segmentSelector.setCurrentSegmentID(segment_id)
+                self.predict()
+            self.eventually(self.lesions, [("A", "ready", "0"), ("B", "ready", "0")])
+        self.volume = volume
+        self.redrawn()
+        with self.step("propagate in B, and click A"):
+            self.propagate()
+            b = self.segment()
+            self.eventually(self.lesions, [("A", "ready", "0"), ("B", "ready", "1")])
+            self.ui.lesionsTable.cellClicked(0, 0)
+            process_events(0.1)
+            self.assertEqual(logic().selection.segment_id, ids[0])
+            self.assertEqual(self.rows, [])
+        with self.step("back to B: its edit and its Undo are there"):
+            self.ui.segmentSelector.setCurrentSegmentID(ids[1])
+            self.eventually(lambda: self.rows, [("axial", str(SLICE), "propagated")])
+            self.assertTrue(np.array_equal(self.segment(), b))
+            click(self.ui.undoButton)
+            self.assertTrue(np.array_equal(self.segment(), self.drawn))
+        with self.step("start on an empty segment, and draw one slice of it"):
+            missed = node.GetSegmentation().AddEmptySegment("", "missed")
+            self.ui.segmentSelector.setCurrentSegmentID(missed)
+            self.dialogs.answer("Is it for a lesion that the model missed?", "Yes")
+            self.predict()
+            self.eventually_in("Draw one slice of the lesion", lambda: self.state)
+            self.assertFalse(self.segment().any())
+            editor = self.open_editor()
+            editor.draw(0, SLICE, [(2, 2), (2, 6), (6, 6), (6, 2)])
+            self.back_to_panel()
+            drawn = self.segment()
+            self.propagate()
+            self.assertTrue(np.array_equal(self.segment()[SLICE], drawn[SLICE]))
+            self.assertEqual(len(self.lesions()), 3)
+
     def test_undo_is_refused_where_someone_painted_since(self):
         self.predicted()
         self.redrawn()

@@ -71,6 +71,7 @@ class World:
     undo_states: list = field(default_factory=list)  # (masks, what was done then)
     redo_states: list = field(default_factory=list)
     records: dict = field(default_factory=dict)
+    live: set = field(default_factory=set)  # segments whose sessions go on when another one is selected
     coincidences: int = 0
 
     @property
@@ -132,7 +133,8 @@ class World:
         masks, what = self.undo_states.pop()
         self.redo_states.append((copy.deepcopy(self.masks), what))
         self.masks = masks
-        _take_back(self.record, what)  # of other segments nobody watches what is undone
+        for record in self.watched:  # of segments without a session nobody notices what is undone
+            _take_back(record, what)
 
     def redo(self):
         if not self.redo_states:
@@ -140,12 +142,19 @@ class World:
         masks, what = self.redo_states.pop()
         self.undo_states.append((copy.deepcopy(self.masks), what))
         self.masks = masks
-        if self.record.unapplied and self.record.unapplied[-1] is what:
-            _make_again(self.record)
+        for record in self.watched:
+            if record.unapplied and record.unapplied[-1] is what:
+                _make_again(record)
 
-    def agree_on_coincidences(self, done_count):
+    @property
+    def watched(self):
+        """What is remembered of segments in whose sessions it is noticed, at the latest on going back to them."""
+        return [self.records[name] for name in self.records if name in self.live | {self.selected}]
+
+    def agree_on_coincidences(self, done_count, drawn_over=False):
         """The logic goes by voxels. Where strokes happen to put all voxels of a propagation back, it counts as undone;
-        where they happen to draw them, as made again. That, and nothing else, may be otherwise than the stack says.
+        where they happen to draw them, as made again. Where others drew over a segment while it was not selected, what
+        was undone before cannot be told by its voxels. That, and nothing else, may be otherwise than the stack says.
         """
         record = self.record
         while (count := sum(not one.replayed for one in record.applied)) != done_count:
@@ -157,7 +166,9 @@ class World:
             else:
                 again = record.unapplied[-1]
                 assert again.flipped.any()
-                assert np.array_equal(self.mask[again.flipped], again.after[again.flipped]), "redone without a reason"
+                redone = np.array_equal(self.mask[again.flipped], again.after[again.flipped])
+                undone = np.array_equal(self.mask[again.flipped], again.drawn[again.flipped])
+                assert redone or (drawn_over and not undone), "redone without a reason"
                 _make_again(record)
 
     # -- sessions
@@ -183,6 +194,7 @@ class World:
     def remove_segment(self, name):
         del self.masks[name]
         self.records.pop(name, None)
+        self.live.discard(name)
         self.inside = "" if self.inside == name else self.inside
         self.forget_undo()
 

@@ -9,6 +9,7 @@ from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.image_hash import image_sha256
 from context_propagation.core.image.own_grid import OwnGrid
 from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.core.session.ready_image import forget_image
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 from context_propagation.mrml.nodes.labelmap_images import labelmap_from_image
 from context_propagation.mrml.nodes.scenes import new_scene
@@ -726,6 +727,7 @@ def test_running_out_of_memory_while_preparing_is_one_sentence(ready, bundle, mo
     def prepare(volume):
         raise MemoryError
 
+    forget_image(ready.loaded.model)
     ready.loaded = quick_model(bundle)  # which was not given the image yet
     monkeypatch.setattr(ready.loaded.model, "prepare", prepare)
 

@@ -109,13 +109,13 @@ class SegmentationWatch:
         try:
             yield
         finally:
-            if self.selection is not None and is_there(self.selection):
+            if self.selection is not None and self.selection.is_there():
                 self._events.forget()
                 self._seen = segment_content(self.selection)
 
     def notice_if_gone(self) -> None:
         """Do not wait for the event."""
-        if self.selection is not None and not is_there(self.selection):
+        if self.selection is not None and not self.selection.is_there():
             self.stop()
             self._on_gone()
 
@@ -155,13 +155,6 @@ class EditorWatch:
         """Watch nothing, for good."""
         self._node = None
         self._events.close()
-
-
-def is_there(selection: Selection) -> bool:
-    """Whether nodes and segment are still in the scene."""
-    nodes = (selection.segmentation_node, *selection.volume_nodes)
-    in_scene = all(node.GetScene() is not None for node in nodes)
-    return in_scene and selection.segment_id in selection.segmentation_node.GetSegmentation().GetSegmentIDs()
 
 
 def segment_content(selection: Selection) -> Any:

@@ -25,11 +25,13 @@ class Answers:
         replays: The edits that the scene holds are replayed.
         keeps_drawn: Slices drawn before are left alone by propagation.
         brings_back: Work from before Slicer stopped that the segment is to be again.
+        fills: A segment that is empty is filled with the prediction.
     """
 
     replays: bool = False
     keeps_drawn: bool = True
     brings_back: Offer | None = None
+    fills: bool = True
 
 
 def asked(check: StartCheck, logic: ContextPropagationLogic) -> Answers | None:
@@ -58,7 +60,7 @@ def asked(check: StartCheck, logic: ContextPropagationLogic) -> Answers | None:
         if confirmed(question.format(count=len(replayable.propagations))):
             return Answers(replays=True)
     if not drawn:
-        return Answers()
+        return Answers(fills=not (check.is_empty and check.beside and _is_for_a_missed_lesion(check.beside)))
     question = _(
         "These slices were drawn before: {slices}. Keep them as they are? "
         "Yes: no propagation changes them. No: they may be changed like any other slice."
@@ -103,6 +105,15 @@ def _left_alone(offer: Offer) -> str:
         "is not as it was in that work, and is left alone: to bring the work back, choose a new, empty segment."
     )
     return text.format(date=offer.work.day_and_time, count=offer.drawn_slices)
+
+
+def _is_for_a_missed_lesion(beside: Sequence[str]) -> bool:
+    question = _(
+        "The segment is empty, and work on {others} was started on this image before. Is it for a lesion that the "
+        "model missed? Yes: it stays empty; draw one slice of the lesion, then propagate. "
+        "No: it is filled with the model's prediction."
+    )
+    return confirmed(question.format(others=", ".join(f"'{name}'" for name in beside)))
 
 
 def _listed(slices: Sequence[SliceEdit], selection: Selection) -> str:

@@ -54,6 +54,12 @@ _WORDS = {
     "networks": _("networks"),
     "far thresholds, fusion": _("far thresholds"),
     "validation": _("validation"),
+    # states of a lesion
+    "ready": _("ready"),
+    "redrawn": _("redrawn"),
+    "preview": _("preview"),
+    "running": _("running"),
+    "moved or changed": _("moved or changed"),
     # measures
     "Volume": _("Volume"),
     "DSC": _("DSC"),

@@ -29,9 +29,9 @@ from context_propagation.mrml.even_slices import (
 )
 from context_propagation.mrml.fusion_training import start_training
 from context_propagation.mrml.measurements import Measurements, Reference, measurement_operation
-from context_propagation.mrml.model_loading import loading_operation
+from context_propagation.mrml.model_loading import is_loaded_so, loading_operation
 from context_propagation.mrml.nodes.scenes import prepare_scene
-from context_propagation.mrml.nodes.segments import boxed_segment
+from context_propagation.mrml.nodes.segments import boxed_segment, segment_name
 from context_propagation.mrml.nodes.selection import Selection, require_different, selection_of
 from context_propagation.mrml.nodes.volume_nodes import planes_of_volume
 from context_propagation.mrml.session.current_session import CurrentSession
@@ -39,11 +39,13 @@ from context_propagation.mrml.session.doubt_maps import DoubtMaps
 from context_propagation.mrml.session.earlier_cases import EarlierCases
 from context_propagation.mrml.session.earlier_edits import Earlier, earlier_of, saved_in_scene, to_replay
 from context_propagation.mrml.session.journal import Journal
+from context_propagation.mrml.session.lesion import Lesion
 from context_propagation.mrml.session.live_session import LiveSession, SliceUncertainty
 from context_propagation.mrml.session.operation import Operation, Result
 from context_propagation.mrml.session.pending_propagation import PendingPropagation, Propagation
 from context_propagation.mrml.session.propagation_logic import PropagationLogic
 from context_propagation.mrml.session.put_back import Offer, offered, put_back
+from context_propagation.mrml.session.session_node import started_segments
 from context_propagation.mrml.session.session_start import SessionStart, own_writer
 from context_propagation.mrml.session.start_check import StartCheck, check_operation
 from context_propagation.mrml.writing.segment_writer import SegmentWriter, WriteReport
@@ -59,7 +61,7 @@ logger = logging.getLogger(__name__)
 
 
 class ContextPropagationLogic:
-    """One model, one segment, and the session with its cached features.
+    """One model, one image, and a session with cached features for each segment that was started; one is in use.
 
     Everything long comes twice: `predict` runs here, `predict_operation` gives an `Operation` whose long part may run
     on another thread. One at a time.
@@ -81,7 +83,7 @@ class ContextPropagationLogic:
         self.plane: str | None = None
         self.earlier_cases = EarlierCases()
         self.journal = Journal()
-        self._current = CurrentSession(self.journal.write)
+        self._current = CurrentSession(self.scene, self.journal.write)
         self.maps = DoubtMaps(self.scene, self._current, self._require_selection)
 
     # -- what there is -----------------------------------------------------------------------------------------------
@@ -112,6 +114,16 @@ class ContextPropagationLogic:
         return self._current.live.history if self._current.live else []
 
     @property
+    def sessions(self) -> tuple[LiveSession, ...]:
+        """The sessions of all segments of the image, that which was used last at the end."""
+        return self._current.all
+
+    def lesions(self) -> list[Lesion]:
+        """All segments that have a session: name, volume, state and edits, in their order in the segmentation."""
+        there = (live for live in self.sessions if live.selection.is_there())
+        return sorted((Lesion.of(live) for live in there), key=lambda lesion: lesion.place)
+
+    @property
     def memory(self) -> MemoryForecast | None:
         """What caching the image needs: as the last check foresaw it, then as it was planned; None without a check."""
         return self._current.memory
@@ -139,7 +151,9 @@ class ContextPropagationLogic:
         orientation: str | None = None,
         general_far: bool = True,
     ) -> Operation[LoadedModel]:
-        """Load a bundle or a base model; the session with the earlier one is closed.
+        """Load a bundle or a base model; all sessions with the earlier one are closed.
+
+        Where it is another label of the same nnU-Net, nothing is loaded, and they go on.
 
         Args:
             folder: A bundle, or a trained model of nnU-Net v2, a PSNN, or a MONAI bundle.
@@ -153,12 +167,21 @@ class ContextPropagationLogic:
             UserInputError: The folder cannot be used, now or when it is loaded.
         """
         self._current.require_idle()
-        loading = loading_operation(folder, label, device, trust, orientation, general_far)
+        same = self.loaded is not None and is_loaded_so(self.loaded, folder, device, orientation, general_far)
+        other = self.loaded.with_label(label) if self.loaded is not None and same and label is not None else None
+        loading = (
+            loading_operation(folder, label, device, trust, orientation, general_far)
+            if other is None
+            else Operation("Load model", lambda progress, cancelled: other, lambda loaded: loaded)
+        )
 
         def finish(loaded: LoadedModel) -> LoadedModel:
             self._current.require_idle()
-            self.close_session()
+            if other is None:
+                self._current.close_all()
             self.loaded = loaded
+            if self.selection is not None:
+                self._current.choose(self.selection, self._label)
             return loaded
 
         return replace(loading, finish=finish)
@@ -200,7 +223,8 @@ class ContextPropagationLogic:
         segmentation_node: slicer.vtkMRMLSegmentationNode | None = None,
         segment: str | None = None,
     ) -> Selection:
-        """Choose volumes and a segment; a session on others is closed.
+        """Choose volumes and a segment, and go on with its session if it has one for the model's label; those on other
+        volumes are closed.
 
         Args:
             volume_nodes: One per channel, in the model's order.
@@ -217,10 +241,21 @@ class ContextPropagationLogic:
         name = self.loaded.model.target_name if self.loaded else "GTV"
         selection = selection_of(self.scene, volume_nodes, segmentation_node, segment, name)
         if selection != self.selection:
-            self._current.require_idle()
-            self.close_session()
+            self._current.choose(selection, self._label)
             self.selection = selection
         return selection
+
+    def go_on_with(self, selection: Selection) -> bool:
+        """Select what has a session already, and the model's label that it is for.
+
+        Returns:
+            Whether it is selected now; False where it has no session, or a run or a preview is not over.
+        """
+        found = next((live for live in self.sessions if live.selection == selection), None)
+        if found is not None and selection != self.selection and not self._current.busy:
+            self.loaded = found.loaded
+            self.select(selection.volume_nodes, selection.segmentation_node, selection.segment_id)
+        return selection == self.selection
 
     def check(self) -> StartCheck:
         """`check_operation`, run here."""
@@ -238,8 +273,11 @@ class ContextPropagationLogic:
         free_device_memory()
         segment = self._boxed_segment()
         earlier = self._earlier(segment)
-        freed, kept_on = self._current.cached_bytes, self.journal.found if self.journal.left_behind else None
-        operation = check_operation(loaded, selection.volume_nodes, segment, earlier, freed, kept_on)
+        node = selection.segmentation_node
+        started = started_segments(self.scene, node, selection.volume_nodes[0])
+        beside = tuple(segment_name(node, one) for one in started if one != selection.segment_id)
+        rooms, kept_on = self._current.rooms(), self.journal.found if self.journal.left_behind else None
+        operation = check_operation(loaded, selection.volume_nodes, segment, earlier, rooms, beside, kept_on)
 
         def finish(check: StartCheck) -> StartCheck:
             self._current.foresee(check.memory)
@@ -250,21 +288,33 @@ class ContextPropagationLogic:
     # -- the image ---------------------------------------------------------------------------------------------------
 
     def predict(
-        self, writer: SegmentWriter | None = None, check: StartCheck | None = None, keep_drawn: bool = True
+        self,
+        writer: SegmentWriter | None = None,
+        check: StartCheck | None = None,
+        keep_drawn: bool = True,
+        fill: bool = True,
     ) -> WriteReport:
-        """`predict_operation`, run here."""
-        return self.predict_operation(writer, check, keep_drawn).run()
+        """`predict_operation`, run here; beside other segments' sessions `check` comes first, which makes room."""
+        if check is None and any(live.selection != self.selection for live in self.sessions):
+            check = self.check()
+        return self.predict_operation(writer, check, keep_drawn, fill).run()
 
     def predict_operation(
-        self, writer: SegmentWriter | None = None, check: StartCheck | None = None, keep_drawn: bool = True
+        self,
+        writer: SegmentWriter | None = None,
+        check: StartCheck | None = None,
+        keep_drawn: bool = True,
+        fill: bool = True,
     ) -> Operation[WriteReport]:
         """Cache the image for edits. A segment that is empty is filled with the model's prediction.
 
         Args:
             writer: Who writes voxels; without it, a writer with a history of its own that takes nothing from others.
-            check: What was found before, if it was looked at; it saves doing it again.
+            check: What was found before, if it was looked at; it saves doing it again, and other segments' sessions are
+                closed where memory is short beside them.
             keep_drawn: Whether propagation leaves alone the slices that still are as they were drawn before, and those
                 redrawn since.
+            fill: False leaves an empty segment empty: draw one slice of a lesion that the model missed, and propagate.
 
         Returns:
             An operation that reports what was written.
@@ -273,15 +323,16 @@ class ContextPropagationLogic:
             UserInputError: No model, no volumes, or they cannot be used.
         """
         segment = self._boxed_segment()
-        start = self._new_start(writer, self.earlier_cases.settings(self._require_loaded(), segment))
+        settings = self.earlier_cases.settings(self._require_loaded(), segment) if fill else None
+        start = self._new_start(writer, settings)
         selection = self._require_selection()
         earlier = self._earlier(segment)
         if earlier.trouble and check is None:
             logger.warning(earlier.trouble)
         ready = check.image_for(self._require_loaded(), selection.volume_nodes) if check else None
-        return self._begin_anew(
-            start, start.predict_operation(earlier.drawn if keep_drawn else (), earlier.image_sha256, ready)
-        )
+        drawn = earlier.drawn if keep_drawn else ()
+        operation = start.predict_operation(drawn, earlier.image_sha256, ready, fill)
+        return self._begin_anew(start, operation, check)
 
     # -- edits -------------------------------------------------------------------------------------------------------
 
@@ -342,7 +393,7 @@ class ContextPropagationLogic:
         """Write a propagation as one undo step; see `PropagationLogic.apply`."""
         live = self._current.require_live()
         done = live.apply(pending)
-        self.earlier_cases.learn(live)
+        self._learn()
         return done
 
     def reject(
@@ -367,7 +418,7 @@ class ContextPropagationLogic:
         live, plane = self._current.require_live(), plane or self.plane
         planes = planes_of_volume(self._require_selection().volume_nodes[0])
         confirmed = live.confirm(axis_of_plane(planes, plane) if plane else live.doubt.axis, indices)
-        self.earlier_cases.learn(live)
+        self._learn()
         return confirmed
 
     def confirm_changed_slices(self) -> tuple[int, ...]:
@@ -396,13 +447,13 @@ class ContextPropagationLogic:
         """Take the last propagation back; what was drawn stays. See `PropagationLogic.undo`."""
         live = self._current.require_live()
         live.undo()
-        self.earlier_cases.learn(live)
+        self._learn()
 
     def redo(self) -> None:
         """Make it again."""
         live = self._current.require_live()
         live.redo()
-        self.earlier_cases.learn(live)
+        self._learn()
 
     def follow(self) -> None:
         """Bring the engine in step with an Undo or Redo of the Segment Editor."""
@@ -410,7 +461,7 @@ class ContextPropagationLogic:
         before = live.propagation.done_count
         live.follow()
         if live.propagation.done_count != before:
-            self.earlier_cases.learn(live)
+            self._learn()
 
     def suggested_slice(self) -> int | None:
         """The slice to redraw next, along `doubt.axis`; None where nothing is in doubt or no image is set."""
@@ -549,7 +600,7 @@ class ContextPropagationLogic:
 
         start = self._new_start(writer, read_settings(saved.settings, Path("the scene's record")))
         ready = check.image_for(loaded, selection.volume_nodes) if check else None
-        return self._begin_anew(start, start.replay_operation(saved, ready))
+        return self._begin_anew(start, start.replay_operation(saved, ready), check)
 
     # -- after a crash -----------------------------------------------------------------------------------------------
 
@@ -591,30 +642,44 @@ class ContextPropagationLogic:
     # -- end ---------------------------------------------------------------------------------------------------------
 
     def close_session(self) -> None:
-        """Free the cached features; selection, segment and scene stay as they are.
+        """Free the cached features of the selected segment; selection, segment and scene stay as they are.
 
         The image as the model sees it stays, so that another session on it begins at once.
         """
         self.maps.hide()
-        self._current.close()
+        if self.selection is not None:
+            self._current.close(self.selection)
 
-    def forget_selection(self) -> None:
-        """What was selected is gone from the scene: free the session, and what the model made of the image."""
-        self.close_session()
-        self.selection = None
-        if self.loaded is not None:
+    def forget_gone(self) -> None:
+        """Free the sessions of what is gone from the scene, and what the model made of the image if none is left."""
+        self._current.close_gone()
+        if self.selection is not None and not self.selection.is_there():
+            self.close_session()
+            self.selection = None
+        if self.loaded is not None and not self.sessions:
             from context_propagation.core.session.ready_image import forget_image
 
             forget_image(self.loaded.model)
 
     def close(self) -> None:
-        """Free the session and the model, forget the selection, and keep nothing for when Slicer dies."""
-        self.close_session()
+        """Free all sessions and the model, forget the selection, and keep nothing for when Slicer dies."""
+        self.maps.hide()
+        self._current.close_all()
         self.journal.close()
         self.loaded = self.selection = None
         free_device_memory()
 
     # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _learn(self) -> None:
+        """The case is as its lesion says that was drawn in last."""
+        used = self._current.require_live()
+        drawn = [live for live in self.sessions if live.session.records and live.loaded.model is used.loaded.model]
+        self.earlier_cases.learn(drawn[-1] if drawn else used)
+
+    @property
+    def _label(self) -> str | None:
+        return None if self.loaded is None else self.loaded.model.target_name
 
     def _boxed_segment(self) -> BoxedMask:
         selection = self._require_selection()
@@ -626,9 +691,11 @@ class ContextPropagationLogic:
         self._current.require_idle()
         return SessionStart(self.scene, loaded, selection, writer, settings)
 
-    def _begin_anew(self, start: SessionStart, operation: Operation[tuple[LiveSession, Result]]) -> Operation[Result]:
+    def _begin_anew(
+        self, start: SessionStart, operation: Operation[tuple[LiveSession, Result]], check: StartCheck | None
+    ) -> Operation[Result]:
         """See `CurrentSession.becoming_live`; what is shown of the session in use ends with it."""
-        becoming = self._current.becoming_live(start, operation)
+        becoming = self._current.becoming_live(start, operation, check.closes if check else ())
 
         def begin() -> None:
             becoming.begin()

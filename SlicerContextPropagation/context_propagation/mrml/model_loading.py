@@ -36,3 +36,15 @@ def loading_operation(
             return loaded.with_general_far() if general_far else loaded
 
     return Operation("Load model", compute, lambda loaded: loaded)
+
+
+def is_loaded_so(
+    loaded: LoadedModel, folder: str | Path, device: str, orientation: str | None, general_far: bool
+) -> bool:
+    """Whether a model is loaded as it is asked for, whatever its label; see `loading_operation`."""
+    return (
+        loaded.description.path == Path(folder)
+        and device in ("auto", loaded.model.device.type)
+        and orientation == loaded.orientation
+        and general_far == (loaded.general is not None)
+    )

@@ -12,20 +12,11 @@ import numpy as np
 import pytest
 import vtk
 
-from as_a_user import click, process_events, screenshot, settle
+from as_a_user import process_events, screenshot, settle
+from panel_user import PanelUser
 
 SHIPPED = Path(__file__).parents[3] / "SlicerContextPropagation"
 SHAPE = (16, 16, 16)
-
-
-@pytest.fixture
-def bundle(effect_bundle):
-    return effect_bundle
-
-
-@pytest.fixture
-def base(effect_bundle):
-    return effect_bundle.parent / "base"
 
 
 @pytest.fixture(scope="module")
@@ -38,96 +29,8 @@ def pet_model(tmp_path_factory):
 
 
 @pytest.fixture
-def module(application, models_loaded_once):
-    application.load_module(SHIPPED / "ContextPropagation.py")
-    application.finish_startup()
-    yield application
-    from context_propagation.gui.work.shared import release
-
-    opened = sys.modules["slicer"].modules.contextpropagation.widgetRepresentation()
-    if opened is not None:
-        opened.self().cleanup()  # as Slicer does at its end
-    release()
-
-
-@pytest.fixture
-def add_ct(module):
-    from context_propagation.core.image.source_volume import SourceVolume
-    from context_propagation.mrml.nodes.volume_nodes import add_volume
-
-    def add(name="CT", shape=SHAPE, spacing=(0.8, 1.1, 2.5)):
-        voxels = np.random.default_rng(3).normal(size=(1, *shape)).astype(np.float32)
-        return add_volume(module.scene, SourceVolume(voxels, np.diag([*spacing, 1.0])), name)
-
-    return add
-
-
-@pytest.fixture
-def ct(add_ct):
-    return add_ct()
-
-
-class User:
-    """What a user sees and does in the panel."""
-
-    def __init__(self, application, models):
-        from context_propagation.gui.model_list import ModelList
-        from context_propagation.gui.work.shared import shared
-
-        for model in models:
-            ModelList().add(model)
-        self.application = application
-        self.widget = application.open_module("ContextPropagation")
-        self.panel, self.shared = self.widget.panel, shared()
-        self.ui = self.panel.inputs._ui
-
-    def choose_model(self, folder):
-        paths = [model.path for model in self.panel.inputs._models]
-        self.ui.modelSelector.setCurrentIndex(paths.index(folder))
-
-    def wait(self):
-        process_events(until=lambda: not self.shared.runner.busy, at_most=60)
-        settle()
-
-    def click(self, name):
-        click(getattr(self.ui, name))
-
-    def predict(self, volume):
-        self.ui.firstVolumeSelector.setCurrentNode(volume)
-        self.click("predictButton")
-        self.wait()
-
-    @property
-    def selection(self):
-        return self.shared.logic.selection
-
-    def mask(self):
-        return self.shared.logic.segment_mask()
-
-    def redraw(self, index, mask):
-        """Paint a slice in the Segment Editor, and wait until the panel has seen it."""
-        editor = self.application.segment_editor()
-        editor.setSegmentation(self.selection.segmentation_node)
-        editor.setVolume(self.selection.volume_nodes[0])
-        editor.selectSegment(self.selection.segment_id)
-        now = self.mask()
-        wanted = now.copy()
-        wanted[index] = mask
-        if (wanted & ~now).any():
-            editor.paint(wanted & ~now)
-        if (now & ~wanted).any():
-            editor.paint(now & ~wanted, erase=True)
-        settle()
-        return editor
-
-    def rows(self):
-        table = self.ui.editsTable
-        return [tuple(table.item(row, column).text() for column in range(3)) for row in range(table.rowCount)]
-
-
-@pytest.fixture
 def user(module, bundle, base):
-    user = User(module, [bundle, base])
+    user = PanelUser(module, [bundle, base])
     user.choose_model(bundle)
     return user
 
@@ -357,7 +260,7 @@ def test_odd_intensities_are_asked_about_and_no_leaves_all_as_it_was(module, ct,
     from nnunet_folders import write_nnunet_folder
 
     folder = write_nnunet_folder(tmp_path_factory.mktemp("ct") / "model", channel_name="CT", features=(4, 8, 8))
-    user = User(module, [folder])
+    user = PanelUser(module, [folder])
     user.choose_model(folder)
     module.answers = [False]
 
@@ -500,7 +403,7 @@ def test_the_shipped_model_cannot_be_removed(user):
 
 
 def test_a_second_volume_on_another_grid_is_aligned_on_request_and_both_channels_are_used(module, pet_model, add_ct):
-    user = User(module, [pet_model])
+    user = PanelUser(module, [pet_model])
     user.choose_model(pet_model)
     ct, pet = add_ct(), add_ct("PET", (10, 12, 12), (1.2, 1.6, 4.0))
     user.ui.firstVolumeSelector.setCurrentNode(ct)
@@ -638,7 +541,7 @@ def test_missing_packages_are_listed_and_installed_after_a_yes(module, ct, bundl
             Installer.wanted = ()
             return InstallationRecord({}, {})
 
-    user, installer = User(module, [bundle]), Installer()
+    user, installer = PanelUser(module, [bundle]), Installer()
     user.panel.packages = PackageSection(user.ui, user.shared, user.panel.update, lambda: installer)
     user.ui.firstVolumeSelector.setCurrentNode(ct)
     user.panel.update()
@@ -664,7 +567,7 @@ def test_an_empty_wheel_folder_is_refused_before_anything_is_asked(module, ct, b
 
     from context_propagation.gui.packages.installation_plan import MissingPackage
 
-    user = User(module, [bundle])
+    user = PanelUser(module, [bundle])
     user.panel.packages._missing = (MissingPackage(Requirement("nnunetv2>=2.5"), None),)
     user.ui.wheelFolder.currentPath = str(tmp_path)
 
@@ -719,7 +622,7 @@ def test_a_model_with_several_labels_is_listed_once_for_each(module, ct, tmp_pat
 
     labels = {"background": 0, "GTV": 1, "node": 2}
     folder = write_nnunet_folder(tmp_path_factory.mktemp("two") / "model", labels=labels, features=(4, 8, 8))
-    user = User(module, [folder])
+    user = PanelUser(module, [folder])
     names = [user.ui.modelSelector.itemText(n) for n in range(user.ui.modelSelector.count)]
     assert names[-2:] == ["model: GTV", "model: node"]
 
@@ -914,7 +817,7 @@ def pet_in_activity(module, tmp_path, monkeypatch):
 def test_suv_of_a_pet_in_activity_is_offered_and_made_from_its_files(module, pet_model, pet_in_activity, add_ct):
     from context_propagation.mrml.nodes.volume_nodes import volume_array
 
-    user, (pet, voxels) = User(module, [pet_model]), pet_in_activity
+    user, (pet, voxels) = PanelUser(module, [pet_model]), pet_in_activity
     user.choose_model(pet_model)
     user.ui.firstVolumeSelector.setCurrentNode(add_ct())
     assert not user.ui.suvButton.isVisible()
@@ -937,7 +840,7 @@ def test_a_pet_without_what_suv_is_made_of_is_refused_in_words_and_stays_chosen(
 ):
     import pydicom
 
-    user, (pet, _) = User(module, [pet_model]), pet_in_activity
+    user, (pet, _) = PanelUser(module, [pet_model]), pet_in_activity
     for uid in pet.GetAttribute("DICOM.instanceUIDs").split():
         file = sys.modules["slicer"].dicomDatabase.fileForInstance(uid)
         dataset = pydicom.dcmread(file)
@@ -954,7 +857,7 @@ def test_a_pet_without_what_suv_is_made_of_is_refused_in_words_and_stays_chosen(
 
 
 def test_where_the_pet_is_deleted_the_ct_is_not_read_in_its_place(module, pet_model, add_ct):
-    user = User(module, [pet_model])
+    user = PanelUser(module, [pet_model])
     user.choose_model(pet_model)
     ct, pet = add_ct(), add_ct("PET")
     user.ui.firstVolumeSelector.setCurrentNode(ct)
@@ -1360,7 +1263,7 @@ def test_the_panel_fits_400_pixels_whatever_its_texts_say(module, pet_model, add
 
     folder = tmp_path / "a_folder_with_a_rather_long_name_such_as_nnUNetTrainer__nnUNetResEncUNetLPlans__3d_fullres"
     (folder / "fold_0").mkdir(parents=True)
-    user = User(module, [pet_model])
+    user = PanelUser(module, [pet_model])
     import qt
 
     qt.QSettings().setValue("ContextPropagation/ModelFolders", [str(pet_model), str(folder)])

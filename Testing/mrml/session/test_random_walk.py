@@ -28,7 +28,7 @@ class Walk:
     def __init__(self, make_case, bundle, seed, folder):
         self.rng = np.random.default_rng(seed)
         self.make_case, self.bundle, self.folder = make_case, bundle, folder
-        self.logic, self.worker, self.coincidences = None, Worker(), 0
+        self.logic, self.worker, self.coincidences, self.gone_on = None, Worker(), 0, 0
         self.counts = dict.fromkeys(ACTIONS, 0)
         self.begin()
 
@@ -56,6 +56,7 @@ class Walk:
             self.logic.close()
         self.logic = ContextPropagationLogic(scene)
         self.logic.plane, self.logic.loaded = "axial", model
+        self.world.live.clear()
         if model is None:
             self.logic.load_model(self.bundle, device="cpu")
         self.world.overwrite, self.world.inside = False, ""
@@ -80,6 +81,7 @@ class Walk:
         self.run(self.logic.predict_operation(self.writer(), check, keeps))
         if keeps and not goes_on and not empty:
             self.world.keep_as_well({kept.index for kept in self.logic.kept})
+        self.world.live.add(self.world.selected)
         if empty:
             self.world.stroke(self.logic.session.segmentation, NOTHING)
             self.world.start(keep_drawn=False)
@@ -227,9 +229,28 @@ class Walk:
             self.logic.undo()
 
     def switch_segment(self):
+        """Go on with another lesion where it has a session, else start on it."""
+        self.follow()
+        world = self.world
+        world.selected = str(self.rng.choice(sorted(set(self.ids) - {world.inside, world.selected})))
+        engines = len(self.logic.sessions)
+        self.select()
+        if world.selected not in world.live:
+            assert self.logic.propagation is None
+            self.start()
+            return
+        assert len(self.logic.sessions) == engines
+        self.logic.use_writer(self.writer())
+        self.follow(drawn_over=True)
+        self.gone_on += 1
+
+    def switch_and_start_anew(self):
+        """Without the session that it may have had."""
         self.follow()
         self.world.selected = str(self.rng.choice(sorted(set(self.ids) - {self.world.inside})))
+        self.select()
         self.logic.close_session()
+        self.world.live.discard(self.world.selected)
         self.start()
 
     def change_masks(self):
@@ -283,6 +304,7 @@ class Walk:
         if self.world.record.applied and self.rng.random() < 0.5:
             self.run(self.logic.restore_operation(self.writer()))
             self.world.replay()
+            self.world.live.add(self.world.selected)
         else:
             self.start()
 
@@ -308,12 +330,13 @@ class Walk:
         self.select()
         self.run(self.logic.restore_operation(self.writer()))
         self.world.replay()
+        self.world.live.add(self.world.selected)
 
     # -- after each action
 
-    def follow(self):
+    def follow(self, drawn_over=False):
         self.logic.follow()
-        self.world.agree_on_coincidences(self.logic.propagation.done_count)
+        self.world.agree_on_coincidences(self.logic.propagation.done_count, drawn_over)
 
     def check(self, action):
         found = self.segmentation.GetSegmentation().GetSegmentIDs()
@@ -330,6 +353,8 @@ class Walk:
         assert history == [one.slices for one in record.applied], action
         assert {kept.index for kept in self.logic.kept} == set(record.kept), action
         assert {edit.index for edit in self.logic.redrawn()} == self.world.redrawn, action
+        there = {live.selection.segment_id for live in self.logic.sessions if live.selection.is_there()}
+        assert there == {self.ids[name] for name in self.world.live}, f"{action}: not all sessions go on"
         assert len(self.logic.session.done) == len(record.applied), f"{action}: the engine is out of step"
 
 
@@ -344,7 +369,8 @@ ACTIONS = {
     Walk.undo_in_editor: 12,
     Walk.redo_in_editor: 8,
     Walk.undo_is_refused_by_the_logic: 2,
-    Walk.switch_segment: 3,
+    Walk.switch_segment: 8,
+    Walk.switch_and_start_anew: 1.5,
     Walk.change_masks: 6,
     Walk.delete_other_segment: 1,
     Walk.delete_node: 0.7,
@@ -369,6 +395,7 @@ def test_random_actions_leave_every_segment_as_the_model_in_numpy_says(make_case
 
     assert count < 1000 or min(walk.counts.values()) > 0, "an action was never done"
     assert walk.counts[Walk.propagate] > count / 10
+    assert count < 1000 or walk.gone_on > 10, "a lesion was hardly ever gone back to"
     assert walk.coincidences + walk.world.coincidences < 20, "undone by voxels far more often than strokes happen to"
     walk.logic.close()
     walk.worker.close()

@@ -41,6 +41,16 @@ class LoadedModel:
         """What decides far slices; None: edits reach the near slices only."""
         return self.general if self.fusion is None else self.fusion
 
+    def with_label(self, label: str | int) -> LoadedModel | None:
+        """The same frozen networks for another of their labels, nothing loaded or copied; None where the folder must be
+        loaded for it, as its fusion networks or its postprocessing are made for one label.
+
+        Raises:
+            UserInputError: The label is unknown.
+        """
+        model = None if self.fusion is not None else self.model.with_label(label)
+        return None if model is None else replace(self, model=model)
+
     def with_general_far(self) -> LoadedModel:
         """The same with the general far network that ships; the model itself where it has fusion networks of its own.
 

@@ -180,6 +180,10 @@ class NetworkModel:
         self.channel_names: Sequence[str] = [expected.name for expected in self.channel_expectations]
         self._rule = TargetRule(self.target.channel, output.activation == "sigmoid")
 
+    def with_label(self, label: str | int) -> None:
+        """None: what is kept of the prediction is said for one label. See `SegmentationModel`."""
+        return None
+
     def prepare(self, volume: SourceVolume) -> PreparedImage:
         """Turn to the training's orientation, normalise, transpose and resample."""
         return prepared_as_trained(volume, self.orientation, self.preprocessing.prepare)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import math
@@ -118,6 +119,18 @@ class NnunetModel:
         chosen = select_device(device)
         loaded = load_nnunet_folder(Path(folder), folds, checkpoint)
         return cls(loaded, _target(loaded, label), chosen, orientation)
+
+    def with_label(self, label: str | int) -> NnunetModel:
+        """See `SegmentationModel`; nothing is loaded or copied.
+
+        Raises:
+            UserInputError: The label is unknown.
+        """
+        other = copy.copy(self)
+        other.target = _target(self._folder, label)
+        other.target_name = other.target.name
+        other._rule = TargetRule(other.target.channel, self._rule.regions)
+        return other
 
     def prepare(self, volume: SourceVolume) -> PreparedImage:
         """Turn to the training's orientation; then the plans' preprocessor transposes, crops, normalises, resamples."""

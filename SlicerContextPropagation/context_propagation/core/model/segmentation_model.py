@@ -148,6 +148,9 @@ class SegmentationModel(Protocol):
     loss: Loss
     device: torch.device
 
+    def with_label(self, label: str | int) -> SegmentationModel | None:
+        """The same frozen networks for another of their labels; None where the folder must be loaded for it."""
+
     def prepare(self, volume: SourceVolume) -> PreparedImage:
         """Preprocess an image, whichever way its arrays run."""
 

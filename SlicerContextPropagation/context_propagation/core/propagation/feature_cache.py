@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -145,10 +145,12 @@ class FeatureCache:
         ends = np.cumsum(self.groups).tolist()
         return tuple(self.window_boxes[end - n : end] for end, n in zip(ends, self.groups, strict=True))
 
-    def cached_bytes(self, level: int) -> int:
-        """Memory that the windows hold."""
+    def cached_bytes(self, level: int, beside: Container[Box] = ()) -> int:
+        """Memory that the windows hold, without those whose network boxes are named."""
         total = 0
         for box in self.window_boxes:
+            if box in beside:
+                continue
             d, h, w = (stop - start for start, stop in box)
             total += sum(split.cached_bytes((d, h, w), level) for split in self.model.splits)
         return total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass
 
 from context_propagation.core.errors import UserInputError
@@ -33,7 +34,7 @@ class WindowPlan:
 
     Attributes:
         boxes: Network boxes.
-        cached_bytes: What stays in memory.
+        cached_bytes: What stays in memory; nothing for boxes that are held already.
         peak_bytes: What encoding needs at its peak, the cache of earlier boxes included.
         messages: What the user should know.
     """
@@ -45,7 +46,13 @@ class WindowPlan:
 
 
 def plan_windows(
-    model: SegmentationModel, target: Box, network_shape: tuple[int, int, int], border: int, level: int, budget: int
+    model: SegmentationModel,
+    target: Box,
+    network_shape: tuple[int, int, int],
+    border: int,
+    level: int,
+    budget: int,
+    held: Container[Box] = (),
 ) -> WindowPlan:
     """Choose the windows that cover a target.
 
@@ -56,6 +63,7 @@ def plan_windows(
         border: Voxels of the network's grid to cover around the target, where they fit.
         level: Decoder level.
         budget: Bytes that may be used.
+        held: Boxes that other sessions hold: they need no memory.
 
     Raises:
         UserInputError: Not even tiles of the model's patch size fit; the message says how much is needed.
@@ -64,21 +72,26 @@ def plan_windows(
         around = dilate(target, (wanted,) * 3, whole(network_shape))
         shrunk = f"The border around the target was shrunk from {border} to {wanted} voxels, because memory is short"
         box = _placed(around, _window_shape(model, around), network_shape)
-        plan = _plan(model, [box], level, [] if wanted == border else [shrunk])
+        plan = _plan(model, [box], level, [] if wanted == border else [shrunk], held)
         if plan.peak_bytes <= budget:
             return plan
-    return _tiled(model, target, network_shape, level, budget)
+    return _tiled(model, target, network_shape, level, budget, held)
 
 
 def _tiled(
-    model: SegmentationModel, target: Box, network_shape: tuple[int, int, int], level: int, budget: int
+    model: SegmentationModel,
+    target: Box,
+    network_shape: tuple[int, int, int],
+    level: int,
+    budget: int,
+    held: Container[Box],
 ) -> WindowPlan:
     shape = list(_window_shape(model, target))
     least: float = math.inf
     while True:
         tiles = _tile_boxes(target, (shape[0], shape[1], shape[2]), network_shape)
         message = f"The target is cached in {len(tiles)} tiles of {tuple(shape)} voxels, because memory is short"
-        plan = _plan(model, tiles, level, [message])
+        plan = _plan(model, tiles, level, [message], held)
         if plan.peak_bytes <= budget:
             return plan
         least = min(least, plan.peak_bytes)
@@ -92,9 +105,13 @@ def _tiled(
         shape[axis] = max(model.patch_size[axis], _round_up(shape[axis] // 2, model.total_stride[axis]))
 
 
-def _plan(model: SegmentationModel, boxes: list[Box], level: int, messages: list[str]) -> WindowPlan:
+def _plan(
+    model: SegmentationModel, boxes: list[Box], level: int, messages: list[str], held: Container[Box]
+) -> WindowPlan:
     cached, transient = 0, 0
     for box in boxes:
+        if box in held:
+            continue
         d, h, w = (stop - start for start, stop in box)
         for split in model.splits:
             stays = split.cached_bytes((d, h, w), level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from context_propagation.core.image.boxes import Box, bounding_box, box_of, inte
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.window import plan_windows
-from context_propagation.core.session.ready_image import ReadyImage
+from context_propagation.core.session.ready_image import ReadyImage, known_prediction
 from context_propagation.core.session.session_settings import SessionSettings
 
 
@@ -20,7 +21,7 @@ class MemoryForecast:
     """Memory of the model's device.
 
     Attributes:
-        kept_bytes: What the cache keeps.
+        kept_bytes: What the cache keeps beside what other sessions hold.
         peak_bytes: What caching needs at its peak, the cache included; an estimate.
         usable_bytes: What may be used.
         target_known: False where the target must be predicted first: then one window is kept, the least that it will
@@ -41,6 +42,7 @@ def memory_forecast(
     image: ReadyImage,
     initial: np.ndarray | None = None,
     freed_bytes: int = 0,
+    held: Container[Box] = (),
 ) -> MemoryForecast:
     """Plan the windows around a target as `Session.set_image` will.
 
@@ -49,12 +51,16 @@ def memory_forecast(
         settings: Of the session to come.
         image: The image.
         initial: bool `[K, J, I]` on the image's grid, the first segmentation; None or empty where it is predicted.
-        freed_bytes: What an earlier session gives back before.
+        freed_bytes: What earlier sessions give back before.
+        held: Network boxes that other sessions hold, and go on holding.
 
     Raises:
         UserInputError: It does not fit; the message says how much is needed.
     """
     grid = image.prepared.grid
+    if initial is None or not initial.any():
+        predicted = known_prediction(model, image.prepared)
+        initial = None if predicted is None else predicted.mask
     target = None if initial is None else bounding_box(image.prepared.axes.apply(initial))
     inside = None if target is None else intersection(target, grid.crop)
     around = _middle(grid.network_shape) if inside is None else grid.support(inside)
@@ -63,7 +69,9 @@ def memory_forecast(
     usable = available_bytes(model.device) + int(USABLE_SHARE * freed_bytes) if budget is None else budget
     if target is not None and inside is None:  # nothing of it is seen; the first edit places a window
         return MemoryForecast(0, 0, usable, True)
-    plan = plan_windows(model, around, grid.network_shape, border, settings.level, usable)
+    plan = plan_windows(
+        model, around, grid.network_shape, border, settings.level, usable, held if budget is None else ()
+    )
     if inside is not None:
         return MemoryForecast(plan.cached_bytes, plan.peak_bytes, usable, True, plan.messages)
     peak = max(plan.peak_bytes, _prediction_bytes(model, grid))

@@ -89,7 +89,8 @@ class Session:
     ) -> WindowPlan | None:
         """Preprocess, predict where no segmentation is given, and cache the features around the target.
 
-        What was prepared, predicted and cached of the image that the model was given last is used again.
+        What was prepared and predicted of the image that the model was given last is used again, and so are the windows
+        that this session or another one holds of it.
 
         Args:
             image: The image, or what `ready_image` made of it, so that it is not preprocessed again.
@@ -126,9 +127,9 @@ class Session:
         for boxes in window_groups:
             check_windows(boxes, self.model, prepared.grid.network_shape)
         for boxes in window_groups:
-            cache = with_windows(cache, boxes, self.settings.level, progress, cancelled, self._cache)
+            cache = with_windows(cache, boxes, self.settings.level, progress, cancelled)
         if not window_groups:
-            cache = with_target(cache, target, self.settings, self._plan, progress, cancelled, self._cache)
+            cache = with_target(cache, target, self.settings, self._plan, progress, cancelled)
         self._begin(volume, cache, initial.astype(bool))
         self._own = own if self.settings.start_offset_mm else None
         return self.plan

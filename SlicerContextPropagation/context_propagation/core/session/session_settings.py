@@ -28,7 +28,8 @@ class SessionSettings:
         neighbours: N(s) is s and so many image slices on each side.
         update: The optimisation of the features.
         window_border: Voxels of the network's grid cached around the target.
-        memory_budget_bytes: Memory that the cache may use; without it, four fifths of what is free.
+        memory_budget_bytes: Memory that the cache may use, what it shares with other sessions included; without it,
+            four fifths of what is free.
         several_edits: "joint" optimises a further edit together with the drawn slices of the same axis, from the last
             f'; "one at a time" (the paper) optimises each edit alone from the untouched features.
         far_rule: "average" (the paper) or "latest": which edits speak for a far voxel.

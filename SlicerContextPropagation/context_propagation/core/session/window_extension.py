@@ -14,7 +14,8 @@ from context_propagation.core.image.boxes import Box, bounding_box, box_of, cont
 from context_propagation.core.image.slices import SliceEdit, near_indices
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.feature_cache import NO_WINDOW, FeatureCache
-from context_propagation.core.propagation.window import WindowPlan, encode_window, plan_windows
+from context_propagation.core.propagation.window import WindowPlan, plan_windows
+from context_propagation.core.session.ready_image import encoded_window, held_boxes
 from context_propagation.core.session.session_settings import SessionSettings
 
 RAN_OUT = "Memory ran out while the image was cached, so less of it is cached at a time"
@@ -45,7 +46,8 @@ def plan_around(
     border, level, given = settings.window_border, settings.level, settings.memory_budget_bytes
     budget = available_bytes(cache.model.device) if given is None else given - cache.cached_bytes(level)
     budget = budget if most_bytes is None else min(budget, most_bytes)
-    return plan_windows(cache.model, grid.support(inside), grid.network_shape, border, level, budget)
+    held = held_boxes(cache.model, cache.prepared, level) if given is None else ()
+    return plan_windows(cache.model, grid.support(inside), grid.network_shape, border, level, budget, held)
 
 
 def with_target(
@@ -55,7 +57,6 @@ def with_target(
     planned: Callable[[WindowPlan | None], None],
     progress: Progress,
     cancelled: CancelCheck,
-    earlier: FeatureCache | None = None,
 ) -> FeatureCache:
     """Cache the windows around a target; smaller ones where memory runs out although the plan fitted.
 
@@ -66,7 +67,6 @@ def with_target(
         planned: Called with each plan before anything is encoded.
         progress: Called with stage and fraction.
         cancelled: Asked before each window.
-        earlier: See `with_windows`.
 
     Raises:
         UserInputError: Less memory is free than the smallest windows need.
@@ -86,7 +86,7 @@ def with_target(
         if plan is None or not boxes:
             return cache
         try:
-            return with_windows(cache, boxes, settings.level, progress, cancelled, earlier)
+            return with_windows(cache, boxes, settings.level, progress, cancelled)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -101,9 +101,8 @@ def with_windows(
     level: int,
     progress: Progress,
     cancelled: CancelCheck,
-    earlier: FeatureCache | None = None,
 ) -> FeatureCache:
-    """Encode network boxes, and add them to a cache.
+    """Encode network boxes, unless a session of the same image holds them, and add them to a cache.
 
     Args:
         cache: What is cached.
@@ -111,19 +110,16 @@ def with_windows(
         level: Decoder level.
         progress: Called with stage and fraction.
         cancelled: Asked before each box.
-        earlier: A cache of this level, whose windows are taken instead where it is one of the same prepared image.
 
     Raises:
         Cancelled: The user cancelled.
     """
-    same = earlier is not None and earlier.prepared is cache.prepared
-    known = {window.network_box: window for window in earlier.windows} if earlier is not None and same else {}
     windows = []
     for number, box in enumerate(boxes):
         if cancelled():
             raise Cancelled
         progress("encode", number / len(boxes))
-        windows.append(known.get(box) or encode_window(cache.model, cache.prepared, box, level))
+        windows.append(encoded_window(cache.model, cache.prepared, box, level))
     return cache.extended(windows)
 
 

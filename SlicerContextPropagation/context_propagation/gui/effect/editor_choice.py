@@ -10,7 +10,6 @@ import slicer
 from context_propagation.core.errors import UserInputError
 from context_propagation.gui.effect.effect_widgets import EffectWidgets
 from context_propagation.gui.model_list import ListedModel, ModelList
-from context_propagation.gui.segmentation_watch import is_there
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 from context_propagation.mrml.nodes.selection import Selection
 
@@ -82,7 +81,7 @@ class EditorChoice:
         second = self._effect.nodeReference(SECOND_VOLUME) if len(self._channels) > 1 else None
         volumes = (volume,) if second is None else (volume, second)
         chosen = Selection(volumes, segmentation, node.GetSelectedSegmentID())
-        return chosen if is_there(chosen) else None
+        return chosen if chosen.is_there() else None
 
     def required(self) -> tuple[ListedModel, Selection]:
         """Model and selection.

@@ -16,7 +16,7 @@ from context_propagation.gui.effect.effect_start import Start
 from context_propagation.gui.effect.effect_widgets import EffectWidgets, Possible
 from context_propagation.gui.effect.redrawn_slices import RedrawnSlices
 from context_propagation.gui.said import Said
-from context_propagation.gui.segmentation_watch import EditorWatch, SegmentationWatch, is_there
+from context_propagation.gui.segmentation_watch import EditorWatch, SegmentationWatch
 from context_propagation.gui.slice_confirmation import confirm_slice_in_view
 from context_propagation.gui.slice_views import slice_in_view
 from context_propagation.gui.texts import PLANES
@@ -89,6 +89,7 @@ class EffectPanel:
         self._choice.list_models()
         self.widgets.plane.setCurrentIndex(PLANES.index(self._logic.plane or ""))
         self._keys.effect_chosen()
+        self._go_on()
         self.update()
 
     def deactivate(self) -> None:
@@ -144,6 +145,7 @@ class EffectPanel:
 
     def _propagate(self) -> None:
         """Propagate what was redrawn, and show it as a preview."""
+        self._go_on()
         selection = self._logic.selection
         if selection is None or not self._is_ours():
             raise UserInputError("Propagate Edit was not started for this segment; press Start, then redraw a slice")
@@ -321,8 +323,8 @@ class EffectPanel:
 
     def _free_dead_session(self) -> None:
         selection = self._logic.selection
-        if selection is not None and not self._runner.busy and not is_there(selection):
-            self._logic.forget_selection()
+        if selection is not None and not self._runner.busy and not selection.is_there():
+            self._logic.forget_gone()
             self._say(self._said.message)  # that it is gone is said of what is there now
 
     def _notice_selection(self) -> None:
@@ -333,11 +335,20 @@ class EffectPanel:
             return
         self._last_selection = selection
         self._redrawn.do_not_wait()
+        self._go_on()
         if self._run.going:
             self._run.stop(_("Another segment or volume was selected, so it was stopped."))
         else:
             self._say("")
             self._find_redrawn()
+
+    def _go_on(self) -> None:
+        """With the session of what is selected, if it has one, and nothing runs or waits."""
+        selection = self._choice.selection
+        if selection is None or not self._choice.model_is_loaded or self._runner.busy:
+            return
+        if self._logic.go_on_with(selection):
+            self._choice.list_models()  # its session may be for another label
 
     # -- widgets
 
@@ -401,7 +412,7 @@ class EffectPanel:
     def _watch_session_of_others(self) -> None:
         """The module's panel, or another editor, may have started on what is selected here."""
         ours = self._logic.selection if self._is_ours() else None
-        if ours is not None and self._watch.selection is None and not self._runner.busy:
+        if ours is not None and self._watch.selection != ours and not self._runner.busy:
             self._watch.start(ours)
             self._find_redrawn()
 

@@ -72,7 +72,7 @@ class Start:
         if answers.replays:
             self._run.start(logic.restore_operation(writer, check), lambda saved: self._on_ready(0))
         else:
-            operation = logic.predict_operation(writer, check, answers.keeps_drawn)
+            operation = logic.predict_operation(writer, check, answers.keeps_drawn, answers.fills)
             self._run.start(operation, lambda report: self._on_ready(report.written))
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from context_propagation.gui.module.slice_strip import SliceStrip
-from context_propagation.gui.segmentation_watch import is_there
 from context_propagation.gui.slice_keys import SliceKeys
 from context_propagation.gui.slice_views import has_planes
 from context_propagation.gui.work.messages import guarded, show_error
@@ -105,4 +104,4 @@ class DoubtSection:
     def _is_there(self) -> bool:
         logic = self._shared.logic
         selection = logic.selection if logic.propagation is not None else None
-        return selection is not None and is_there(selection) and has_planes(selection.volume_nodes[0])
+        return selection is not None and selection.is_there() and has_planes(selection.volume_nodes[0])

@@ -17,7 +17,7 @@ from context_propagation.gui.module.input_section import InputSection
 from context_propagation.gui.module.segment_editor import open_segment_editor
 from context_propagation.gui.module.show_in_3d import ShowIn3D
 from context_propagation.gui.said import Said
-from context_propagation.gui.segmentation_watch import SegmentationWatch, is_there, segment_content
+from context_propagation.gui.segmentation_watch import SegmentationWatch, segment_content
 from context_propagation.gui.slice_views import jump_to_slice
 from context_propagation.gui.start_questions import asked, bring_back, brought_back
 from context_propagation.gui.texts import PLANES, memory_text, plane_choices, progress_words, translated
@@ -131,8 +131,9 @@ class EditSection:
             operation: Operation[Any] = logic.restore_operation(check=check)
             self._run(operation, lambda saved: self._say(back) if back else self._restored(saved), logic.selection)
         else:
-            operation = logic.predict_operation(check=check, keep_drawn=answers.keeps_drawn)
-            self._run(operation, lambda report: self._predicted(report, back), logic.selection)
+            operation = logic.predict_operation(check=check, keep_drawn=answers.keeps_drawn, fill=answers.fills)
+            on_finished = (lambda report: self._predicted(report, back)) if answers.fills else self._started_empty
+            self._run(operation, on_finished, logic.selection)
 
     def propagate(self) -> None:
         """Propagate what was redrawn, and write it."""
@@ -148,7 +149,7 @@ class EditSection:
             self._say(_("{title}: stopped by an error.").format(title=title))
 
         def still_there() -> bool:
-            return on is None or is_there(on)
+            return on is None or on.is_there()
 
         def cancelled() -> None:
             as_it_was = _("{title}: cancelled; the segment is as it was.").format(title=title)
@@ -210,6 +211,9 @@ class EditSection:
         ]
         self._say_soon("\n".join(filter(None, told)), goes_there=bool(report.written))
 
+    def _started_empty(self, report: WriteReport) -> None:
+        self._say_soon(_("The segment is empty. Draw one slice of the lesion in the Segment Editor, then propagate."))
+
     def _say_soon(self, message: str, goes_there: bool = False) -> None:
         """Say what was done, and perhaps show the slice in doubt, in a turn of its own: it may have taken long."""
         self._to_say = message, goes_there
@@ -254,7 +258,7 @@ class EditSection:
     def _session_there(self) -> Selection | None:
         """What the session is on, where nodes and segment are still there."""
         logic = self._shared.logic
-        if logic.propagation is None or logic.selection is None or not is_there(logic.selection):
+        if logic.propagation is None or logic.selection is None or not logic.selection.is_there():
             return None
         return logic.selection
 
@@ -288,6 +292,9 @@ class EditSection:
     def update(self) -> None:
         """Bring the widgets in step."""
         ui, logic, idle = self._ui, self._shared.logic, not self._shared.runner.busy
+        chosen = self._inputs.selection if self._shown and idle else None
+        if chosen is not None and logic.go_on_with(chosen):
+            self._inputs.show_loaded()
         self._follow()
         self._look()
         self._show_edits()

@@ -86,6 +86,14 @@ class InputSection:
         return [node for node in chosen if node is not None]
 
     @property
+    def selection(self) -> Selection | None:
+        """Volumes and segment, where the model is loaded and they are chosen."""
+        segmentation, segment = chosen_segment(self._ui.segmentSelector)
+        if segmentation is None or segment is None or not self.ready() or not self.model_is_loaded():
+            return None
+        return Selection(tuple(self.volume_nodes), segmentation, segment)
+
+    @property
     def choice(self) -> tuple[Any, ...]:
         """All that is chosen, to be compared by `==`."""
         segmentation, segment = chosen_segment(self._ui.segmentSelector)
@@ -99,9 +107,7 @@ class InputSection:
 
     def is_chosen(self, selection: Selection) -> bool:
         """Whether just this is chosen, with the model that is loaded."""
-        segmentation, segment = chosen_segment(self._ui.segmentSelector)
-        same_segment = (selection.segmentation_node, selection.segment_id) == (segmentation, segment)
-        return same_segment and self.volumes_are_chosen(selection) and self.model_is_loaded()
+        return selection == self.selection
 
     def ready(self) -> bool:
         """Whether all channels and a model that can be read are chosen."""
@@ -143,6 +149,17 @@ class InputSection:
     def model_is_loaded(self) -> bool:
         """Whether the logic holds the chosen model on the chosen device."""
         return self.model is not None and self.model.is_loaded(self._shared.logic.loaded, self.device)
+
+    def show_loaded(self) -> None:
+        """Choose the entry of the loaded model, where a session of another label is gone on with."""
+        loaded = self._shared.logic.loaded
+        found = [number for number, model in enumerate(self._models) if model.is_loaded(loaded, self.device)]
+        if found and not self.model_is_loaded():
+            self._filling = True
+            self._ui.modelSelector.setCurrentIndex(found[0])
+            self._filling = False
+            self._store_parameters()
+            self.update()
 
     # -- widgets
 

@@ -13,6 +13,7 @@ from context_propagation.gui.module.edit_section import EditSection
 from context_propagation.gui.module.export_section import ExportSection
 from context_propagation.gui.module.input_section import InputSection
 from context_propagation.gui.module.journal_section import JournalSection
+from context_propagation.gui.module.lesion_section import LesionSection
 from context_propagation.gui.module.measure_section import MeasureSection
 from context_propagation.gui.module.package_section import PackageSection
 from context_propagation.gui.module.problem_section import ProblemSection
@@ -41,6 +42,7 @@ class Panel:
         self.packages = PackageSection(ui, shared, self.update)
         self.edits = EditSection(ui, shared, self.inputs, self.update, lambda: self.packages.prevents_running())
         self.doubt = DoubtSection(ui, shared, self.update)
+        self.lesions = LesionSection(ui, shared)
         self.measures = MeasureSection(ui, shared, self.inputs)
         self.summary = SummarySection(ui, shared, self.inputs)
         self.exports = ExportSection(ui, shared, self.inputs)
@@ -75,6 +77,7 @@ class Panel:
         self.inputs.update()
         self.edits.update()
         self.doubt.update()
+        self.lesions.update()
         self.measures.update()
         self.summary.update()
         self.exports.update()
@@ -94,6 +97,7 @@ class Panel:
         self.training.close()
         self.edits.close()
         self.doubt.close()
+        self.lesions.close()
         self.measures.close()
         if self._job_changed in self._shared.runner.listeners:
             self._shared.runner.listeners.remove(self._job_changed)
@@ -104,7 +108,7 @@ class Panel:
     def _scene_closed(self, caller: vtk.vtkObject, event: str) -> None:
         self._shared.runner.cancel()
         if not self._shared.runner.busy:  # else the run's end frees what it holds
-            self._shared.logic.forget_selection()
+            self._shared.logic.forget_gone()
         self.inputs.show_parameters(self._parameters_of())
         self.update()
 
@@ -123,12 +127,13 @@ class Panel:
 
     def _after_change(self) -> None:
         remove_orphaned_sessions(slicer.mrmlScene)
-        selection = self._shared.logic.selection
-        nodes = (selection.segmentation_node, *selection.volume_nodes) if selection else ()
-        if any(node.GetScene() is None for node in nodes):
-            self._shared.runner.cancel()
-            if not self._shared.runner.busy:
-                self._shared.logic.forget_selection()
+        logic, runner = self._shared.logic, self._shared.runner
+        if logic.selection is not None and not logic.selection.nodes_are_there():
+            runner.cancel()
+        selections = [logic.selection, *(live.selection for live in logic.sessions)]
+        gone = any(one is not None and not one.nodes_are_there() for one in selections)
+        if gone and not runner.busy:
+            logic.forget_gone()
         self.inputs.choose_only_volume()
         self.update()
 

@@ -11,7 +11,6 @@ from slicer.i18n import tr as _
 
 from context_propagation.gui.module.input_section import InputSection
 from context_propagation.gui.module.segment_choice import chosen_segment
-from context_propagation.gui.segmentation_watch import is_there
 from context_propagation.gui.texts import breakable
 from context_propagation.gui.work.messages import confirmed, guarded
 from context_propagation.gui.work.shared import Shared
@@ -60,7 +59,7 @@ class SummarySection:
             self.update()
 
         operation = logic.summary_operation(path, str(self._ui.summaryTitle.text).strip())
-        self._shared.runner.start(operation, written, still_there=lambda: is_there(selection))
+        self._shared.runner.start(operation, written, still_there=lambda: selection.is_there())
 
     def update(self) -> None:
         """Bring the widgets in step: the title of another segment goes, and what was said of it."""

@@ -10,7 +10,7 @@ import slicer
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
-from context_propagation.mrml.nodes.segments import add_segment_in_box, add_segmentation, segment_named
+from context_propagation.mrml.nodes.segments import add_segment_in_box, add_segmentation, segment_name, segment_named
 from context_propagation.mrml.nodes.volume_nodes import volume_shape_kji
 from context_propagation.mrml.nodes.world_matrices import volume_ijk_to_world
 
@@ -28,6 +28,19 @@ class Selection:
     volume_nodes: tuple[slicer.vtkMRMLScalarVolumeNode, ...]
     segmentation_node: slicer.vtkMRMLSegmentationNode
     segment_id: str
+
+    @property
+    def name(self) -> str:
+        """The segment's."""
+        return segment_name(self.segmentation_node, self.segment_id)
+
+    def nodes_are_there(self) -> bool:
+        """Whether all nodes are in the scene."""
+        return all(node.GetScene() is not None for node in (self.segmentation_node, *self.volume_nodes))
+
+    def is_there(self) -> bool:
+        """Whether nodes and segment are in the scene."""
+        return self.nodes_are_there() and self.segment_id in self.segmentation_node.GetSegmentation().GetSegmentIDs()
 
     def require_nodes(self) -> None:
         """Raises:

@@ -23,6 +23,7 @@ from context_propagation.mrml.session.session_node import write_session
 from context_propagation.mrml.writing.segment_writer import WriteReport
 
 if TYPE_CHECKING:
+    from context_propagation.core.session.memory_forecast import MemoryForecast
     from context_propagation.core.session.session import Session
     from context_propagation.core.session.step import Step
 
@@ -75,10 +76,13 @@ class LiveSession:
         restored: Propagations that were replayed from the scene: they cannot be undone.
 
     Attributes:
+        loaded: The model.
+        selection: What is worked on.
         session: The engine.
         propagation: Keeps it in step with the segment.
         kept: Slices drawn before, which propagation leaves alone.
         selection: What is worked on.
+        memory: What caching its image needed, where that was foreseen.
         on_recorded: Called with it after each step was recorded.
     """
 
@@ -93,7 +97,8 @@ class LiveSession:
         doubt: SliceUncertainty,
         restored: Sequence[SavedPropagation] = (),
     ) -> None:
-        self._scene, self._loaded, self.selection = scene, loaded, selection
+        self._scene, self.loaded, self.selection = scene, loaded, selection
+        self.memory: MemoryForecast | None = None
         self.session, self.propagation = session, propagation
         self._doubts = [(_last_edit(session.records), doubt)]
         self._beginning, self.kept = beginning, beginning.kept
@@ -196,7 +201,7 @@ class LiveSession:
 
     def record(self) -> SavedSession:
         """What was done so far."""
-        loaded, selection = self._loaded, self.selection
+        loaded, selection = self.loaded, self.selection
         return SavedSession(
             model_path=str(loaded.description.path),
             model_sha256=loaded.model.content_hash,

@@ -73,10 +73,12 @@ class PropagationLogic:
 
     # -- the image ---------------------------------------------------------------------------------------------------
 
-    def image_operation(self, initial: np.ndarray | None = None, ready: Any = None) -> Operation[WriteReport]:
+    def image_operation(
+        self, initial: np.ndarray | None = None, ready: Any = None, fill: bool = True
+    ) -> Operation[WriteReport]:
         """Give the image to the engine; see `SegmentImage.set_operation`."""
         self._require_free()
-        return self._exclusive(self._image.set_operation(self.writer, initial, ready))
+        return self._exclusive(self._image.set_operation(self.writer, initial, ready, fill))
 
     def resume(self, known: OwnMask | None = None, drawn: OwnSlices = NO_SLICES) -> None:
         """Go on with a session that holds an image already, e.g. one restored from a file.
@@ -151,7 +153,7 @@ class PropagationLogic:
         Raises:
             UserInputError: No image is set, nothing was redrawn, no plane stands out, or nodes were moved or changed.
         """
-        return list(self._find(*self._known_and_current(), axis, plane).edits)
+        return list(self._find(*self.known_and_current(), axis, plane).edits)
 
     def redrawn(self, plane: str | None = None, current: BoxedMask | None = None) -> list[SliceEdit]:
         """As `edits`; nothing where nothing was redrawn.
@@ -160,11 +162,18 @@ class PropagationLogic:
             plane: As in `edits`.
             current: What was read just now, so that it is not read again.
         """
-        known, current = self._known_and_current(current)
+        known, current = self.known_and_current(current)
         return [] if known.is_same(current) else list(self._find(known, current, plane=plane).edits)
 
-    def _known_and_current(self, current: BoxedMask | None = None) -> tuple[BoxedMask, BoxedMask]:
-        """Both on one grid: what is read may decide which one that is."""
+    def known_and_current(self, current: BoxedMask | None = None) -> tuple[BoxedMask, BoxedMask]:
+        """The segment after the last propagation and as it is, on one grid: what is read may decide which one that is.
+
+        Args:
+            current: As in `redrawn`.
+
+        Raises:
+            UserInputError: No image is set, or nodes were deleted, moved or changed.
+        """
         self._image.require_known()
         current = current or self._image.read()
         return self.known, current
@@ -385,7 +394,7 @@ class PropagationLogic:
             The segment as it is.
         """
         self._require_free()
-        _, current = self._known_and_current(current)
+        _, current = self.known_and_current(current)
         if self._in_step is None or not current.is_same(self._in_step):
             self._follow(current)
             self._in_step = current

@@ -132,13 +132,16 @@ class SegmentImage:
             raise UserInputError(f"Axis {axis} is not the axis of {plane} slices ({named}); give one of them")
         return named
 
-    def set_operation(self, writer: SegmentWriter, initial: np.ndarray | None, ready: Any) -> Operation[WriteReport]:
+    def set_operation(
+        self, writer: SegmentWriter, initial: np.ndarray | None, ready: Any, fill: bool
+    ) -> Operation[WriteReport]:
         """Give the image to the engine; expensive. A segment that is empty is filled with the model's prediction.
 
         Args:
             writer: Writes the prediction.
             initial: bool `[K, J, I]`, the segment before it was edited; without it, the segment as it is now.
             ready: What `ready_image` made of the volumes, so that it is not done again.
+            fill: Whether a segment that is empty is filled.
 
         Returns:
             An operation that reports what was written: nothing, unless the segment was empty.
@@ -150,7 +153,7 @@ class SegmentImage:
         times = image_times(self._volumes)
         current = self._reader.read()
         before = current.mask if initial is None else current.grid.from_image(BoxedMask.of(initial.astype(bool)))
-        nothing_before = before.is_empty if initial is None else not initial.any()
+        nothing_before = fill and (before.is_empty if initial is None else not initial.any())
         predicts = nothing_before and current.mask.is_empty
         replaced: list[BoxedMask] = []
 

@@ -60,6 +60,21 @@ def find_session_node(
     return None
 
 
+def started_segments(
+    scene: slicer.vtkMRMLScene,
+    segmentation_node: slicer.vtkMRMLSegmentationNode,
+    volume_node: slicer.vtkMRMLScalarVolumeNode,
+) -> list[str]:
+    """IDs of the segments of a segmentation that were started on a volume and are still there."""
+    found = []
+    for number in range(scene.GetNumberOfNodesByClass("vtkMRMLTextNode")):
+        node = scene.GetNthNodeByClass(number, "vtkMRMLTextNode")
+        same = node.GetNodeReferenceID(SEGMENTATION_ROLE) == segmentation_node.GetID()
+        if same and node.GetNthNodeReferenceID(VOLUME_ROLE, 0) == volume_node.GetID():
+            found.append(node.GetAttribute(ATTRIBUTE))
+    return [one for one in found if one and segmentation_node.GetSegmentation().GetSegment(one) is not None]
+
+
 def archive_session(node: slicer.vtkMRMLTextNode) -> None:
     """Keep a session's record as text, but no longer as the segment's session: a new one takes its place.
 

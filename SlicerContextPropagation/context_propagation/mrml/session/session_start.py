@@ -47,6 +47,7 @@ class SessionStart:
         settings: Those of a session that is replayed; the defaults without.
 
     Attributes:
+        selection: What is worked on.
         session: The engine.
     """
 
@@ -58,7 +59,7 @@ class SessionStart:
         writer: SegmentWriter | None,
         settings: SessionSettings | None = None,
     ) -> None:
-        self._scene, self._loaded, self._selection = scene, loaded, selection
+        self._scene, self._loaded, self.selection = scene, loaded, selection
         self.session = loaded.session(settings)
         self._propagation = PropagationLogic(
             scene,
@@ -70,7 +71,7 @@ class SessionStart:
         )
 
     def predict_operation(
-        self, kept: Sequence[SliceEdit], kept_on: str, ready: ReadyImage | None
+        self, kept: Sequence[SliceEdit], kept_on: str, ready: ReadyImage | None, fill: bool = True
     ) -> Operation[tuple[LiveSession, WriteReport]]:
         """Cache the image around the segment as it is; one that is empty is filled with the model's prediction.
 
@@ -78,10 +79,11 @@ class SessionStart:
             kept: Slices that propagation leaves alone.
             kept_on: SHA-256 of the first channel on which they were drawn; on another they are dropped. Empty: this.
             ready: What `ready_image` made of the volumes, so that it is not done again.
+            fill: False: one that is empty stays empty, and the first drawn slice says what is cached.
         """
-        volume_node = self._selection.volume_nodes[0]
+        volume_node = self.selection.volume_nodes[0]
         axis = axis_of_plane(planes_of_volume(volume_node), "axial")
-        image = self._propagation.image_operation(ready=ready)
+        image = self._propagation.image_operation(ready=ready, fill=fill)
 
         def compute(progress: Progress, cancelled: CancelCheck) -> tuple[Any, Beginning, SliceUncertainty]:
             from context_propagation.core.image.image_hash import image_sha256
@@ -109,7 +111,7 @@ class SessionStart:
             saved: What the scene holds.
             ready: As in `predict_operation`.
         """
-        nodes = self._selection.volume_nodes
+        nodes = self.selection.volume_nodes
         volume_of, times = deferred_source_volume(nodes) if ready is None else lambda: ready, image_times(nodes)
         axial = axis_of_plane(planes_of_volume(nodes[0]), "axial")
         axis = saved.propagations[-1].slices[0].axis if saved.propagations else axial
@@ -122,7 +124,7 @@ class SessionStart:
             return beginning, slice_uncertainty(self.session, axis, saved.kept, progress, cancelled)
 
         def finish(computed: tuple[Beginning, SliceUncertainty]) -> tuple[LiveSession, SavedSession]:
-            self._selection.require_nodes()
+            self.selection.require_nodes()
             if image_times(nodes) != times:
                 raise UserInputError("The voxels of a volume were changed while edits were replayed; do it again")
             self._propagation.resume(OwnMask(saved.own_grid, saved.known), saved.own_slices)
@@ -133,12 +135,12 @@ class SessionStart:
     def _live(
         self, beginning: Beginning, doubt: SliceUncertainty, restored: Sequence[SavedPropagation] = ()
     ) -> LiveSession:
-        worked_on = self._scene, self._loaded, self._selection, self.session, self._propagation
+        worked_on = self._scene, self._loaded, self.selection, self.session, self._propagation
         return LiveSession(*worked_on, beginning, doubt, restored)
 
     def _in_place_of_the_record(self, beginning: Beginning, doubt: SliceUncertainty) -> LiveSession:
         """The record of edits that a new start leaves behind is kept under another name."""
-        node = find_session_node(self._scene, self._selection.segmentation_node, self._selection.segment_id)
+        node = find_session_node(self._scene, self.selection.segmentation_node, self.selection.segment_id)
         if node is None:
             return self._live(beginning, doubt)
         archive_session(node)

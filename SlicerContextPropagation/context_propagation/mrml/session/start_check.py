@@ -12,14 +12,18 @@ from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled
 from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.nodes.volume_nodes import deferred_source_volume, image_state
 from context_propagation.mrml.session.earlier_edits import Earlier
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.put_back import Offer
+from context_propagation.mrml.session.room import Room, first_that_fits
 
 if TYPE_CHECKING:
     from context_propagation.core.session.memory_forecast import MemoryForecast
     from context_propagation.core.session.ready_image import ReadyImage
+
+AFTER_CLOSING = "Its edits stay in the scene: choose it and press Predict to replay them."
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,9 @@ class StartCheck:
         model_sha256: The model's content hash.
         state: Of the volumes when they were looked at; see `image_state`.
         kept: Work on this image from before Slicer stopped, the newest first.
+        closes: Segments whose sessions are closed for want of memory; the warnings name them.
+        beside: Names of other segments of the segmentation that were started on this image.
+        is_empty: Whether the segment is.
     """
 
     warnings: tuple[str, ...]
@@ -43,6 +50,9 @@ class StartCheck:
     model_sha256: str
     state: tuple[tuple[int, bytes], ...]
     kept: tuple[Offer, ...] = ()
+    closes: tuple[Selection, ...] = ()
+    beside: tuple[str, ...] = ()
+    is_empty: bool = False
 
     def image_for(
         self, loaded: LoadedModel, volume_nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]
@@ -57,7 +67,8 @@ def check_operation(
     volume_nodes: Sequence[slicer.vtkMRMLScalarVolumeNode],
     segment: BoxedMask,
     earlier: Earlier,
-    freed_bytes: int,
+    rooms: Sequence[Room],
+    beside: tuple[str, ...],
     kept_on: Callable[[tuple[str, ...], tuple[int, int, int]], tuple[Offer, ...]] | None = None,
 ) -> Operation[StartCheck]:
     """Look at the volumes, and plan the cache.
@@ -67,7 +78,8 @@ def check_operation(
         volume_nodes: One per channel.
         segment: The segment as it is, on the first volume's grid.
         earlier: What was drawn before.
-        freed_bytes: What the session in use gives back.
+        rooms: What is free, with more and more sessions of other segments closed.
+        beside: Names of other segments of the segmentation that were started on this image.
         kept_on: Gives, on any thread, the kept work on an image, by the SHA-256 of its channels and its shape; None
             where nothing is kept.
 
@@ -75,6 +87,7 @@ def check_operation(
         UserInputError: Volumes cannot be used, or the cache does not fit into memory, now or when it runs.
     """
     volume_of, state = deferred_source_volume(volume_nodes), image_state(volume_nodes)
+    names = {selection: selection.name for selection in rooms[-1].closes}
 
     def compute(progress: Progress, cancelled: CancelCheck) -> StartCheck:
         from context_propagation.core.device import out_of_memory_reported
@@ -93,12 +106,28 @@ def check_operation(
         progress("preprocess", 0.0)
         with out_of_memory_reported("Preparing the image"):
             image = ready_image(loaded.model, volume)
-        memory = memory_forecast(loaded.model, loaded.settings(), image, segment.mask, freed_bytes)
+        mask, settings = segment.mask, loaded.settings()
+        room, memory = first_that_fits(
+            rooms, lambda room: memory_forecast(loaded.model, settings, image, mask, room.freed_bytes, room.held)
+        )
+        if room.closes:
+            closed = ", ".join(f"'{names[selection]}'" for selection in room.closes)
+            warnings.append(f"Memory is short beside other lesions: {closed} will be closed. {AFTER_CLOSING}")
         sha256 = image_sha256(volume) if earlier.image_sha256 or kept_on else ("",)
         known = earlier.on(sha256[0]) if earlier.image_sha256 else earlier
         if known.trouble:
             warnings.append(known.trouble)
-        kept = kept_on(sha256, volume.shape_kji) if kept_on else ()
-        return StartCheck(tuple(warnings), memory, known, image, loaded.model.content_hash, state, kept)
+        return StartCheck(
+            tuple(warnings),
+            memory,
+            known,
+            image,
+            loaded.model.content_hash,
+            state,
+            kept_on(sha256, volume.shape_kji) if kept_on else (),
+            room.closes,
+            beside,
+            segment.is_empty,
+        )
 
     return Operation("Check volumes", compute, lambda check: check)
