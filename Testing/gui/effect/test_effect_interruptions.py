@@ -141,8 +141,8 @@ def select_another_segmentation(bench):
 
 
 def start_and_keep_what_was_drawn(bench, select):
-    """The segment was drawn in before, whatever volume is beside it now."""
-    bench.application.answers = [True] if select is select_another_volume else []
+    """The segment was drawn in before, whatever volume is beside it now; an empty one beside it stays empty."""
+    bench.application.answers = [] if select is select_another_segmentation else [True]
     bench.start()
     bench.application.answers = []
 

@@ -144,6 +144,7 @@ def test_the_second_volume_is_used_and_kept_in_the_editors_node(two_channels):
     settle()
     assert two_channels.status == "Press Start before you redraw."
     two_channels.open_segment(name="Second")
+    two_channels.application.answers = [False]  # it is not for a lesion that the model missed
     two_channels.start()
 
     assert predicted.any()
