@@ -90,9 +90,11 @@ def with_target(
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            ran_out = error
+            less = int(LESS * plan.peak_bytes)
+            if most_bytes is not None and less >= most_bytes:
+                raise  # what other sessions hold needs nothing, and cannot be made smaller
+            most_bytes, ran_out = less, error
         free_device_memory()
-        most_bytes = int(LESS * plan.peak_bytes)
 
 
 def with_windows(
