@@ -24,6 +24,7 @@ class Propagated:
     after: np.ndarray
     rejected: np.ndarray
     replayed: bool = False
+    went_with: bool = False  # taken back with the one before it, not by itself
 
     @property
     def flipped(self):
@@ -210,6 +211,7 @@ def _take_back(record, what):
     undoable = [one for one in record.applied if not one.replayed and one.flipped.any()]
     if any(one is what for one in undoable):
         while record.applied[-1] is not what:
+            record.applied[-1].went_with = not record.applied[-1].flipped.any()
             record.unapplied.append(record.applied.pop())
         record.unapplied.append(record.applied.pop())
         record.known = what.known
@@ -218,6 +220,9 @@ def _take_back(record, what):
 def _make_again(record):
     record.applied.append(record.unapplied.pop())
     record.known = record.applied[-1].after
+    while record.unapplied and record.unapplied[-1].went_with:
+        record.applied.append(record.unapplied.pop())
+        record.known = record.applied[-1].after
 
 
 def _slices(difference):

@@ -360,7 +360,9 @@ def _report(
 def _case_of(session: Session, loaded: LoadedModel) -> Case:
     """What the summary is of: all edits of the session, those before too."""
     saved = saved_session(session)
-    return Case(session.volume, session.segmentation, saved, session.protected, model_kind=loaded.description.kind)
+    return Case(
+        session.volume, session.segmentation, saved, session.changed_by_hand, model_kind=loaded.description.kind
+    )
 
 
 def _summary(request: PropagateRequest, case: _Case, result: PropagationResult, refused: int) -> str:

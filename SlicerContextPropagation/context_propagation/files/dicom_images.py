@@ -57,7 +57,15 @@ def read_made_even(folder: Path) -> tuple[sitk.Image, EvenSlices]:
     Raises:
         UserInputError: As `read_dicom_folder`, but for uneven distances; the even stack would be far larger.
     """
-    slices = _of_folder(folder)
+    return _made_even(_of_folder(folder))
+
+
+def read_files_made_even(folder: Path, files: Sequence[str]) -> tuple[sitk.Image, EvenSlices]:
+    """As `read_made_even`, where the files of the series are known; the folder may hold others beside them."""
+    return _made_even(_of_files(folder, files))
+
+
+def _made_even(slices: _Slices) -> tuple[sitk.Image, EvenSlices]:
     stack, even = stack_made_even(slices.what, slices.headers)
     return image_on(even.image(slices.voxels(stack.order)), stack.ijk_to_lps), even
 

@@ -133,7 +133,14 @@ def read_acquired_series(folder: Path, volume: SourceVolume, even: EvenSlices) -
         UserInputError: As `read_series`.
     """
     with damage_named(f"DICOM folder '{folder}'"):
-        return _series_at(folder, slice_files(folder), volume, even.acquired_index)
+        return acquired_series_of_files(folder, slice_files(folder), volume, even)
+
+
+def acquired_series_of_files(
+    folder: Path, files: Sequence[Path], volume: SourceVolume, even: EvenSlices
+) -> DicomSeries:
+    """As `read_acquired_series`, where the files of the series are known."""
+    return _series_at(folder, files, volume, even.acquired_index)
 
 
 def _series_at(folder: Path, files: Sequence[Path], volume: SourceVolume, places: np.ndarray) -> DicomSeries:

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.even_slices import EvenSlices
 from context_propagation.core.image.nearest_pull import mapped_points
 from context_propagation.core.image.source_volume import SourceVolume
-from context_propagation.files.dicom_images import read_dicom_files
-from context_propagation.files.dicom_series import DicomSeries, series_of_files
+from context_propagation.files.dicom_images import read_dicom_files, read_files_made_even
+from context_propagation.files.dicom_series import DicomSeries, acquired_series_of_files, series_of_files
 
 LOOKED_AT = 48
 """Voxels along each axis that are compared, evenly spread."""
@@ -43,6 +44,16 @@ def matching_series(
     image = SourceVolume.from_sitk([read_dicom_files(folder, [str(file) for file in files])])
     require_same_image(voxels, np.linalg.inv(image.ijk_to_lps) @ ijk_to_lps, image, name, folder)
     return image, series_of_files(folder, files, image)
+
+
+def matching_acquired_series(
+    voxels: np.ndarray, ijk_to_lps: np.ndarray, name: str, folder: Path, files: Sequence[Path]
+) -> tuple[SourceVolume, DicomSeries, EvenSlices]:
+    """As `matching_series` for a copy with even slices; the series' slices, and how the copy was made of them."""
+    made, even = read_files_made_even(folder, [str(file) for file in files])
+    image = SourceVolume.from_sitk([made])
+    require_same_image(voxels, np.linalg.inv(image.ijk_to_lps) @ ijk_to_lps, image, name, folder)
+    return image, acquired_series_of_files(folder, files, image, even), even
 
 
 def require_same_image(

@@ -57,7 +57,7 @@ def asked(check: StartCheck, logic: ContextPropagationLogic) -> Answers | None:
             "The scene holds {count} propagated edit(s) of this segment. Replay them, to go on from there? "
             "No: start from the segment as it is now."
         )
-        if confirmed(question.format(count=len(replayable.propagations))):
+        if confirmed(question.format(count=len(replayable.edited))):
             return Answers(replays=True)
     if not drawn:
         return Answers(fills=not (check.is_empty and check.beside and _is_for_a_missed_lesion(check.beside)))

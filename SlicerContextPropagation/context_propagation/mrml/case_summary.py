@@ -81,5 +81,6 @@ def _as_now(saved: SavedSession, own: OwnMask) -> tuple[SavedSession, int | None
     if current is None:
         return saved, None
     known = saved.known_in(current.mask)
-    now = saved if known is saved.known else replace(saved, propagations=saved.propagations[:-1])
+    undone = None if known is saved.known else saved.edited[-1]
+    now = replace(saved, propagations=tuple(done for done in saved.propagations if done is not undone))
     return now, len(OwnMask(current.grid, known).as_beside_image(current).mask.differences(current.mask))

@@ -166,6 +166,7 @@ class ContextPropagationLogic(SessionFreeLogic):
         def finish(loaded: LoadedModel) -> LoadedModel:
             self._current.require_idle()
             if other is None:
+                self.maps.hide()
                 self._current.close_all()
             self.loaded = loaded
             if self.selection is not None:
@@ -202,6 +203,8 @@ class ContextPropagationLogic(SessionFreeLogic):
         if selection != self.selection:
             self._current.choose(selection, self._label)
             self.selection = selection
+            if self._current.live is None:
+                self.maps.hide()
         return selection
 
     def go_on_with(self, selection: Selection) -> bool:
@@ -543,7 +546,8 @@ class ContextPropagationLogic(SessionFreeLogic):
     def _learn(self) -> None:
         """The case is as its lesion says that was drawn in last."""
         used = self._current.require_live()
-        drawn = [live for live in self.sessions if live.session.records and live.loaded.model is used.loaded.model]
+        of_model = [live for live in self.sessions if live.loaded.model is used.loaded.model]
+        drawn = [live for live in of_model if any(not record.confirmed for record in live.session.records)]
         self.earlier_cases.learn(drawn[-1] if drawn else used)
 
     @property

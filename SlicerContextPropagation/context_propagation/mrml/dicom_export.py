@@ -15,7 +15,9 @@ from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.own_grid import OwnGrid, OwnMask
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.storage.whole_file import whole_file
+from context_propagation.files.dicom_series import DICOM_SEG
 from context_propagation.files.structures import Structure
+from context_propagation.mrml.even_slices import acquired_volume
 from context_propagation.mrml.nodes.dicom_database import files_of_volume
 from context_propagation.mrml.nodes.segment_identity import codes_of, rgb_of, roi_number_of
 from context_propagation.mrml.nodes.segments import grid_mapping, segment_labelmap, segment_name
@@ -130,7 +132,13 @@ def export_operation(
         MissingDependencyError: The packages that write DICOM are not installed; found when it runs.
     """
     path, node = Path(path), source.volume_node
-    files = [] if source.folder else files_of_volume(node)
+    acquired = acquired_volume(node)
+    files = [] if source.folder else files_of_volume(acquired or node)
+    if acquired is not None and (source.structure_set is not None or path.name.lower().endswith(DICOM_SEG)):
+        raise UserInputError(
+            f"'{node.GetName()}' is a copy with even slices: only a new RT Structure Set can lie on the slices that "
+            "were acquired; choose that format, and no structure set that came in"
+        )
     if not files and source.folder is None:
         raise UserInputError(
             f"The DICOM files of volume '{node.GetName()}' are not known to Slicer's DICOM database; choose the folder "
@@ -146,7 +154,7 @@ def export_operation(
         from context_propagation.files.dicom_outputs import check_dicom_output, write_structures
         from context_propagation.files.dicom_series import slice_files
         from context_propagation.files.grid_losses import grid_losses
-        from context_propagation.files.series_match import matching_series
+        from context_propagation.files.series_match import matching_acquired_series, matching_series
 
         progress("read", 0.0)
         folder = source.folder or files[0].parent
@@ -154,12 +162,18 @@ def export_operation(
             raise UserInputError(f"There is no folder '{folder}'; choose the folder of the DICOM series")
         slices = files or slice_files(folder)
         check_dicom_output(path, slices, source.structure_set)
-        image, series = matching_series(voxels, ijk_to_lps, name, folder, slices)
+        even = None
+        if acquired is None:
+            image, series = matching_series(voxels, ijk_to_lps, name, folder, slices)
+        else:
+            image, series, even = matching_acquired_series(voxels, ijk_to_lps, name, folder, slices)
         if cancelled():
             raise Cancelled
         progress("write", 0.5)
         placed = [(segment.about, segment.on(image)) for segment in segments]
         structures = [replace(about, voxels=own.grid.to_image(own.mask)) for about, own in placed]
+        if even is not None:
+            structures = [replace(one, voxels=BoxedMask.of(even.back(one.mask))) for one in structures]
         losses = [loss for about, own in placed for loss in grid_losses(about.name, own)]
         with whole_file(path) as partial:
             others = write_structures(partial, structures, image, series, slices, source.structure_set)

@@ -117,7 +117,7 @@ class SessionFreeLogic:
         selection, saved = self._require_selection(), self.saved_session()
         if saved is None:
             raise UserInputError("The scene holds no edits of this segment; predict first")
-        protected = None if live is None else live.session.protected
+        protected = None if live is None else live.session.changed_by_hand
         return summary_operation(selection, saved, Path(path), title, self.loaded, protected)
 
     def save(self, path: str | Path) -> None:

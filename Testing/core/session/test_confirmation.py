@@ -188,3 +188,38 @@ def test_a_slice_confirmed_as_it_is_not_is_drawn_so_by_no_later_edit(session):
     session.propagate([edit(session)])
 
     assert np.array_equal(session.segmentation[8], before)
+
+
+def test_indices_of_numpy_are_whole_numbers_too_and_nothing_else_is(session):
+    assert session.confirm(0, np.array([10, 11])) == (10, 11)
+    assert {type(one.index) for one in session.records[0].edits} == {int}
+
+    with pytest.raises(UserInputError, match=r"Slices to confirm: \[2.5\]; give whole numbers"):
+        session.confirm(0, [2.5])
+
+
+def test_a_session_without_image_and_an_axis_that_is_none_are_refused_in_a_sentence(session, model):
+    with pytest.raises(UserInputError, match="No image is set"):
+        Session(model).confirm(0, [3])
+    with pytest.raises(UserInputError, match="Axis 3; give 0"):
+        session.confirm(3, [1])
+
+
+def test_a_confirmed_slice_says_nothing_of_how_somebody_draws(session):
+    assert session.drawn_offset_mm() is None
+    session.confirm(2, [10])
+    assert session.drawn_offset_mm() is None
+
+    session.propagate([edit(session)])
+    drawn = session.drawn_offset_mm()
+    session.confirm(1, [11])
+
+    assert session.drawn_offset_mm() == drawn
+
+
+def test_what_was_rejected_was_not_changed_by_hand(session):
+    preview = session.preview([edit(session)])
+    session.add(preview.step.rejecting(preview.result.changed))
+
+    assert session.protected.any()
+    assert not session.changed_by_hand.any()

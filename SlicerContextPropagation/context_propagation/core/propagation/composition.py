@@ -90,6 +90,11 @@ class EditRecord:
         return near_indices([edit.index for edit in self.edits], self.neighbours, slices)
 
 
+def drawn_slices(records: Sequence[EditRecord]) -> list[SliceEdit]:
+    """All slices that were drawn; without those that were confirmed."""
+    return [edit for record in records if not record.confirmed for edit in record.edits]
+
+
 def superseded(records: Sequence[EditRecord], edits: Sequence[SliceEdit]) -> tuple[EditRecord, ...]:
     """The records left once slices are redrawn: a new drawing replaces the old one of the same slice."""
     redrawn = {(edit.axis, edit.index) for edit in edits}

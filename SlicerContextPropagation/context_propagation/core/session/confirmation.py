@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,12 +17,15 @@ def unclaimed(records: Sequence[EditRecord], axis: int, indices: Sequence[int]) 
     """Those of some slices that were neither drawn nor confirmed; in ascending order.
 
     Raises:
-        UserInputError: There are none.
+        UserInputError: There are none, or they are no whole numbers.
     """
-    claimed = {edit.index for record in records if record.axis == axis for edit in record.edits}
-    left = sorted(set(indices) - claimed)
+    try:
+        wanted = {operator.index(one) for one in indices}  # numpy's integers too
+    except TypeError as error:
+        raise UserInputError(f"Slices to confirm: {indices}; give whole numbers") from error
+    left = sorted(wanted - {edit.index for record in records if record.axis == axis for edit in record.edits})
     if not left:
-        names = ", ".join(str(index) for index in sorted(set(indices))) or "None"
+        names = ", ".join(str(index) for index in sorted(wanted)) or "None"
         raise UserInputError(f"Slices to confirm: {names}; choose one that was neither drawn nor confirmed before")
     return left
 

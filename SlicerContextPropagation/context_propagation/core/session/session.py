@@ -16,7 +16,7 @@ from context_propagation.core.image.contour_offset import best_offset_mm, contou
 from context_propagation.core.image.slices import SliceEdit, edits_on_slices
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.propagation.composition import EditRecord, superseded
+from context_propagation.core.propagation.composition import EditRecord, drawn_slices, superseded
 from context_propagation.core.propagation.edit_propagation import EditPropagation, Propagated
 from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.general_far import FarNetworks
@@ -158,10 +158,11 @@ class Session:
         Returns:
             Of the plane that was drawn in last; None where nothing was drawn.
         """
-        if not self.records:
+        drawn_records = [record for record in self.records if not record.confirmed]
+        if not drawn_records:
             return None
-        axis, own, spacing_mm = self.records[-1].axis, self.window_prediction, self.volume.spacing_kji_mm
-        edits = [edit for record in self.records if record.axis == axis for edit in record.edits]
+        axis, own, spacing_mm = drawn_records[-1].axis, self.window_prediction, self.volume.spacing_kji_mm
+        edits = [edit for record in drawn_records if record.axis == axis for edit in record.edits]
         slices = np.stack([own.take(edit.index, axis) for edit in edits], axis)
         drawn = np.stack([edit.mask for edit in edits], axis)
         around = bounding_box(slices | drawn)
@@ -238,6 +239,11 @@ class Session:
         self._protected = self._protected | mask.astype(bool)
 
     @property
+    def changed_by_hand(self) -> np.ndarray:
+        """Bool `[K, J, I]`, the voxels that were changed by hand, or that somebody said are; never written."""
+        return self._protected
+
+    @property
     def protected(self) -> np.ndarray:
         """Bool `[K, J, I]`, what propagation never writes beside drawn and confirmed slices: voxels that were changed
         by hand, and those of a result that were not accepted.
@@ -309,8 +315,8 @@ class Session:
             before=self.records,
             after=after,
             masks=SessionMasks(
-                self.first_segmentation([edit for record in self.records for edit in record.edits]),
-                self.first_segmentation([edit for record in after for edit in record.edits]),
+                self.first_segmentation(drawn_slices(self.records)),
+                self.first_segmentation(drawn_slices(after)),
                 self.segmentation,
                 protected,
                 self.window_prediction,
@@ -369,9 +375,11 @@ class Session:
         Raises:
             UserInputError: There are none, or a slice lies outside the image.
         """
-        left = unclaimed(self.records, axis, indices)
+        volume, left = self.volume, unclaimed(self.records, axis, indices)
+        if axis not in (0, 1, 2):
+            raise UserInputError(f"Axis {axis}; give 0 (k), 1 (j) or 2 (i)")
         slices = edits_on_slices(self.segmentation, axis, left)
-        check_edits(slices, self.volume)
+        check_edits(slices, volume)
         self.add(confirming(idle_step(self.records), slices, self.settings.neighbours))
         return tuple(left)
 

@@ -89,7 +89,7 @@ def saved_session(session: Session, model_path: str = "") -> SavedSession:
         settings=dataclasses.asdict(session.settings),
         initial=BoxedMask.of(session.initial),
         known=BoxedMask.of(session.segmentation),
-        protected=BoxedMask.of(session.protected),
+        protected=BoxedMask.of(session.changed_by_hand),
         propagations=tuple(_saved_step(step, volume.shape_kji, scope) for step in session.done),
     )
 

@@ -61,7 +61,9 @@ class DoubtSection:
     def update(self) -> None:
         """Bring the widgets in step, and what is shown over the slice views."""
         there, maps = self._is_there(), self._shared.logic.maps
-        self._wanted = self._wanted if there else ""
+        if not there:
+            self._wanted = ""
+            maps.hide()
         self._strip.update(there and self._shown)
         blocked = self._ui.overlaySelector.blockSignals(True)
         self._ui.overlaySelector.setCurrentIndex(CHOICES.index(self._wanted or maps.shown))

@@ -67,7 +67,7 @@ class EditSection:
         self._content: Any = None
         self._chart: Any = None
         self._said = Said()
-        self._to_say = "", False
+        self._to_say: tuple[str, bool, Selection | None] = "", False, None
         self._soon = Timer(0, guarded(self._say_it, lambda: None), once=True)
         self._watch = SegmentationWatch(self._segment_changed, self._segment_changed, lambda: None, lambda: None)
         self._history = HistorySection(ui, shared, self._say, on_changed)
@@ -216,19 +216,19 @@ class EditSection:
 
     def _say_soon(self, message: str, goes_there: bool = False) -> None:
         """Say what was done, and perhaps show the slice in doubt, in a turn of its own: it may have taken long."""
-        self._to_say = message, goes_there
+        self._to_say = message, goes_there, self._shared.logic.selection
         self._soon.start()
 
     def _say_it(self) -> None:
-        if self._session_there() is None:
-            return  # it went meanwhile, which is said
-        message, goes_there = self._to_say
+        message, goes_there, of_selection = self._to_say
+        if self._session_there() is None or self._shared.logic.selection != of_selection:
+            return  # it went meanwhile, which is said; or another lesion was chosen
         self._say(message)
         if goes_there:
             self.go_to_suggested()
 
     def _restored(self, saved: SavedSession) -> None:
-        self._say(_("{count} edit(s) replayed; the segment was not changed.").format(count=len(saved.propagations)))
+        self._say(_("{count} edit(s) replayed; the segment was not changed.").format(count=len(saved.edited)))
 
     def _propagated(self, pending: PendingPropagation) -> None:
         with busy_cursor():

@@ -65,7 +65,8 @@ class HistorySection:
         ui.undoButton.enabled = allowed and propagation is not None and propagation.can_undo
         ui.redoButton.enabled = allowed and propagation is not None and propagation.can_redo
         ui.confirmButton.enabled = allowed
-        ui.confirmChangedButton.enabled = allowed and any(step.saved.changed_per_slice for step in steps)
+        propagated = [done for done in self._shared.logic.history if done.edits]
+        ui.confirmChangedButton.enabled = allowed and bool(propagated and propagated[-1].changed_per_slice)
         ui.undoLabel.text = self._story(steps[-1]) if allowed and steps else ""
         set_visible(bool(ui.undoLabel.text), ui.undoLabel)
 

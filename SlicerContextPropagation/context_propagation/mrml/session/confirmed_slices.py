@@ -11,6 +11,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.drawings import slices_as_they_are
 from context_propagation.core.image.own_grid import OwnGrid
+from context_propagation.core.image.slices import require_inside
 from context_propagation.core.session.saved_session import SavedPropagation
 from context_propagation.mrml.session.pending_propagation import PendingPropagation
 from context_propagation.mrml.session.segment_step import SegmentStep
@@ -37,7 +38,7 @@ def confirmation(
     """
     from context_propagation.core.session.confirmation import confirming, idle_step, unclaimed
 
-    left = unclaimed(session.records, axis, indices)
+    left = _with_own_voxels(grid, axis, unclaimed(session.records, axis, indices))
     as_known, as_they_are = (slices_as_they_are(grid, mask, axis, left) for mask in (known, current))
     for before, now in zip(as_known.edits, as_they_are.edits, strict=True):
         if not np.array_equal(before.mask, now.mask):
@@ -73,5 +74,18 @@ def without_slices(
     from context_propagation.core.session.confirmation import unclaimed
 
     axis = pending.drawing.axis
-    slices = slices_as_they_are(grid, pending.drawn, axis, unclaimed(pending.step.after, axis, indices))
+    left = _with_own_voxels(grid, axis, unclaimed(pending.step.after, axis, indices))
+    slices = slices_as_they_are(grid, pending.drawn, axis, left)
     return pending.rejecting_slices(slices, session.settings.neighbours)
+
+
+def _with_own_voxels(grid: OwnGrid, axis: int, indices: Sequence[int]) -> list[int]:
+    """Those that voxels of the segment's own grid belong to: on others, as on a coarser grid, nothing can be kept."""
+    require_inside(grid.image_shape, axis, indices)
+    left = [index for index in indices if grid.is_image_s or grid.has_voxels_on(axis, index)]
+    if not left:
+        raise UserInputError(
+            f"The segment's own slices are thicker than the image's, and none belongs to slice {indices[0]}; confirm "
+            "the one before or after it"
+        )
+    return left

@@ -12,7 +12,6 @@ import slicer
 import vtk
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.session.journal_folder import JournalFolder, remove
 from context_propagation.core.session.kept_work import KeptWork, anonymous, kept_of, state_of, text_of_kept
 from context_propagation.core.session.saved_session import text_of
@@ -36,7 +35,7 @@ class Entry:
         image_sha256: Of the image's first channel.
         file: Where it is; None before something was drawn, and while the segmentation is saved as it is.
         states: See `KeptWork.states`.
-        written: What is in the file: the segment, and what it was after the last propagation.
+        written: What is in the file: the segment, what it was after the last propagation, and what was done.
         session: The segment after the last propagation, and the session's text then: a stroke needs no new one.
         answered: Files from before Slicer stopped that the user was asked about for this segment.
     """
@@ -46,8 +45,8 @@ class Entry:
     image_sha256: str
     file: Path | None = None
     states: list[str] = field(default_factory=list)
-    written: tuple[BoxedMask, BoxedMask] | None = None
-    session: tuple[BoxedMask, str] | None = None
+    written: tuple[Any, ...] | None = None
+    session: tuple[tuple[Any, ...], str] | None = None
     answered: set[Path] = field(default_factory=set)
 
     def is_of(self, selection: Selection, image_sha256: str) -> bool:
@@ -93,11 +92,11 @@ class Journal:
             return
         try:
             segment = live.propagation.read()
-            written = segment, live.propagation.known
+            written = segment, live.propagation.known, *live.history  # a confirmation changes the history alone
         except UserInputError:
             return
         entry = self._entry(live.selection, live.image_sha256)
-        is_new = entry.written is None or any(a is not b for a, b in zip(entry.written, written, strict=True))
+        is_new = not _are_the_same(entry.written, written)
         drawn = entry.written is not None or live.drawings or not segment.is_same(written[1])
         if not (is_new and drawn):
             return
@@ -107,8 +106,8 @@ class Journal:
             entry.written = written
             return
         work = KeptWork(live.record(), segment, tuple(entry.states), _now())
-        if entry.session is None or entry.session[0] is not work.saved.known:
-            entry.session = work.saved.known, text_of(anonymous(work.saved))
+        if entry.session is None or not _are_the_same(entry.session[0], written[1:]):
+            entry.session = written[1:], text_of(anonymous(work.saved))
         try:
             entry.file = self._folder.write(text_of_kept(work, entry.session[1]), entry.file)
             entry.written = written
@@ -231,3 +230,8 @@ def _now() -> str:
 def _is_saved(segmentation_node: slicer.vtkMRMLSegmentationNode) -> bool:
     """Whether a file holds the segmentation as it is."""
     return not segmentation_node.GetModifiedSinceRead()
+
+
+def _are_the_same(one: tuple[Any, ...] | None, other: tuple[Any, ...]) -> bool:
+    """Whether these are the same objects: none of them changes once it is there."""
+    return one is not None and len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))

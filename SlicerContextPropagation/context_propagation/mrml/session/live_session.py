@@ -55,7 +55,7 @@ class Beginning:
     @classmethod
     def of(cls, session: Session, image_sha256: tuple[str, ...], kept: Sequence[SliceEdit]) -> Beginning:
         """What a session holds whose image was just set; on any thread."""
-        return cls(BoxedMask.of(session.initial), BoxedMask.of(session.protected), image_sha256, tuple(kept))
+        return cls(BoxedMask.of(session.initial), BoxedMask.of(session.changed_by_hand), image_sha256, tuple(kept))
 
 
 def _nothing(live: LiveSession) -> None:

@@ -68,6 +68,7 @@ class PropagationLogic:
         self.writer: SegmentWriter = writer or self._unmasked_writer
         self._left: BoxedMask | None = None  # the segment as our last write, undo or redo left it
         self._in_step: BoxedMask | None = None  # the segment when the history was last as it is now
+        self._went_with: list[SegmentStep] = []  # steps that wrote nothing, undone with the one before them
         self._computing = False
         self.pending: PendingPropagation | None = None
 
@@ -270,10 +271,13 @@ class PropagationLogic:
         Raises:
             UserInputError: It was applied, discarded or taken in part before, or a slice was drawn or confirmed.
         """
+        from context_propagation.core.session.session_checks import check_shape
+
         self._require_pending(pending)
         if region is not None:
-            pending = pending.rejecting(region)
-        if slices:
+            check_shape(region, self._session.volume)
+            pending = pending.rejecting(region.astype(bool))
+        if len(slices):
             pending = without_slices(pending, self._session, self.grid, slices)
         self.pending = pending
         return pending
@@ -402,14 +406,21 @@ class PropagationLogic:
 
     def _follow(self, current: BoxedMask) -> None:
         if any(step.left(current) for step in segment_steps(self._session.undone[-1:])):
-            self._step_in_engine(back=False)
+            self._make_again()
             return
         while (count := count_missing(self.steps, current)) > 0:
+            self._went_with += self.steps[len(self.steps) - count + 1 :]
             for _ in range(count):
                 self._step_in_engine(back=True)
             if current.is_same(segment_steps(self._session.undone)[-1].drawn):
                 return
         while any(step.is_in(current) for step in segment_steps(self._session.undone[-1:])):
+            self._make_again()
+
+    def _make_again(self) -> None:
+        """The step that was undone last, and those after it that wrote nothing and went with it."""
+        self._step_in_engine(back=False)
+        while any(step is gone for step in self._session.undone[-1:] for gone in self._went_with):
             self._step_in_engine(back=False)
 
     # -- one at a time -----------------------------------------------------------------------------------------------
