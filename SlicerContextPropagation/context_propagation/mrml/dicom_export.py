@@ -15,7 +15,6 @@ from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.own_grid import OwnGrid, OwnMask
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.storage.whole_file import whole_file
-from context_propagation.files.dicom_series import DICOM_SEG
 from context_propagation.files.structures import Structure
 from context_propagation.mrml.even_slices import acquired_volume
 from context_propagation.mrml.nodes.dicom_database import files_of_volume
@@ -131,6 +130,8 @@ def export_operation(
             series is not the volume's, or the file must not or cannot be written.
         MissingDependencyError: The packages that write DICOM are not installed; found when it runs.
     """
+    from context_propagation.files.dicom_series import DICOM_SEG  # not above: with SimpleITK, a long import
+
     path, node = Path(path), source.volume_node
     acquired = acquired_volume(node)
     files = [] if source.folder else files_of_volume(acquired or node)

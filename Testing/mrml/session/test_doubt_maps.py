@@ -309,7 +309,7 @@ def test_the_overlay_is_filled_anew_in_place_after_a_propagation_and_an_undo(rea
     assert np.array_equal(on_image(node, one_case), first)
 
 
-@pytest.mark.parametrize("end", ["close_session", "predict", "forget_selection", "close"])
+@pytest.mark.parametrize("end", ["close_session", "predict", "close"])
 def test_it_goes_with_the_session_and_leaves_nothing(ready, one_case, end):
     view = View(one_case.scene, "Red", one_case.volume)
     ready.maps.show("uncertainty")

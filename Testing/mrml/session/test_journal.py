@@ -123,6 +123,21 @@ def bring_back(logic):
         logic.predict(check=check)
 
 
+def test_after_a_crash_confirmed_slices_are_confirmed_again_and_those_undone_are_not(slicers, edited, draw):
+    edited.confirm_slices([2], plane(edited))
+    edited.confirm_slices([14], plane(edited))
+    edited.undo()
+    slicers.die(edited)
+    logic = slicers.start()
+
+    bring_back(logic)
+
+    assert [[one.index for one in done.confirmed] for done in logic.history] == [[], [], [2]]
+    before = logic.segment_mask()[2]
+    logic.propagate()
+    assert np.array_equal(logic.segment_mask()[2], before)
+
+
 def test_after_a_crash_segment_history_and_drawing_are_back_voxel_by_voxel(slicers, edited, draw):
     mask, known, history = own(edited), edited.propagation.known, edited.history
     slicers.die(edited)

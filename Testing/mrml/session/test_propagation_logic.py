@@ -69,6 +69,23 @@ def test_what_was_drawn_is_found_and_propagated_and_stays_as_drawn(case, session
     assert np.array_equal(result[10:], target[10:])
 
 
+def test_a_confirmation_that_goes_with_the_editors_undo_comes_back_with_its_redo(case, logic, segment_id, drawn):
+    editor = SegmentEditor(case.scene, case.segmentation, case.volume)
+    editor.node.SetSelectedSegmentID(segment_id)
+    logic.writer = editor.writer()
+    case.paint(segment_id, drawn)
+    propagate(logic)
+    logic.confirm(0, [12])
+
+    editor.logic.Undo()
+    logic.follow_segment()
+    assert logic.done_count == 0
+    editor.logic.Redo()
+    logic.follow_segment()
+
+    assert [[one.index for one in step.confirmed] for step in logic.steps] == [[], [12]]
+
+
 def test_far_slices_that_a_fusion_network_changes_are_written_and_taken_back(
     case, make_session, model, segment_id, drawn, target
 ):

@@ -232,8 +232,11 @@ class Walk:
         """Go on with another lesion where it has a session, else start on it."""
         self.follow()
         world = self.world
-        world.selected = str(self.rng.choice(sorted(set(self.ids) - {world.inside, world.selected})))
-        engines = len(self.logic.sessions)
+        others = sorted(set(self.ids) - {world.inside, world.selected})
+        if not others:
+            return
+        world.selected = str(self.rng.choice(others))
+        engines = sum(live.selection.is_there() for live in self.logic.sessions)  # choosing drops those that are gone
         self.select()
         if world.selected not in world.live:
             assert self.logic.propagation is None
