@@ -359,3 +359,24 @@ def test_slices_more_than_fifteen_degrees_oblique_to_the_image_are_refused(make_
 
     assert (before ^ drawn).any()
     assert np.array_equal(walk.stored(), drawn)
+
+
+@pytest.mark.parametrize("name", QUICK_GRIDS)
+def test_a_confirmed_slice_keeps_every_voxel_of_its_own_and_one_that_has_none_is_refused(name, make_case, make_session):
+    walk = Walk(GRIDS[name], make_case, make_session(tidy=False), False)
+    homes = np.where(walk.nearest.on_image, walk.nearest.kji[walk.axis], -1)
+    with_voxels = sorted(set(homes[homes >= 0].tolist()))
+    index = min(with_voxels, key=lambda one: abs(one - 10))
+    away = [one for one in range(IMAGE[walk.axis]) if min(abs(one - other) for other in with_voxels) > 1]
+    if away:
+        with pytest.raises(UserInputError, match=f"none belongs to slice {away[0]}; confirm the one before or after"):
+            walk.logic.confirm(walk.axis, away[:1])
+
+    assert walk.logic.confirm(walk.axis, [index, index + 1])  # a voxel may lie as near to both
+    before, drawn = walk.draw(walk.middle_slice(), walk.ball((7.5, 9, 6), (9, 5, 4)))
+    if {index, index + 1} & {edit.index for edit in walk.logic.edits(walk.axis)}:
+        pytest.skip("the slice that is drawn is the confirmed one on this grid")
+    walk.logic.apply(walk.logic.propagation_operation(walk.axis).run())
+
+    assert (before ^ drawn).any()
+    assert np.array_equal(walk.stored()[homes == index], drawn[homes == index])
