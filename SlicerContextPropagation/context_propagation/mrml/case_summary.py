@@ -29,7 +29,7 @@ def summary_operation(
     path: Path,
     title: str = "",
     loaded: LoadedModel | None = None,
-    protected: np.ndarray | None = None,
+    changed_by_hand: np.ndarray | None = None,
 ) -> Operation[Path]:
     """Write a case summary.
 
@@ -39,7 +39,7 @@ def summary_operation(
         path: The page; its name ends in .html. One that is there is replaced when the new one is complete.
         title: What the user calls the case; empty for no name.
         loaded: The model, if one is loaded: its kind is said where it is the one that the edits were made with.
-        protected: bool `[K, J, I]`, what the session in use never writes, if there is one.
+        changed_by_hand: bool `[K, J, I]`, of the session in use, if there is one.
 
     Raises:
         UserInputError: The path cannot be used, nodes cannot be read, volume and segment were moved relative to each
@@ -61,7 +61,7 @@ def summary_operation(
         progress("read", 0.0)
         volume = volume_of()
         saved.require_image(image_sha256(volume))
-        by_hand = saved.protected.mask if protected is None else protected | saved.protected.mask
+        by_hand = saved.protected.mask if changed_by_hand is None else changed_by_hand | saved.protected.mask
         now, since = _as_now(saved, own)
         with long_imports():  # nothing may have been predicted yet
             page = case_summary(Case(volume, final.mask, now, by_hand, since, kind), title, progress, cancelled)

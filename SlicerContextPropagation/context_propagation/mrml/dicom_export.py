@@ -126,7 +126,8 @@ def export_operation(
         source: The series.
 
     Raises:
-        UserInputError: No series is known, all segments are empty, or a segment cannot be read; when it runs, that the
+        UserInputError: No series is known, all segments are empty, a segment cannot be read, or the volume is a copy
+            with even slices and something else than a new structure set is asked for; when it runs, that the
             series is not the volume's, or the file must not or cannot be written.
         MissingDependencyError: The packages that write DICOM are not installed; found when it runs.
     """

@@ -117,8 +117,8 @@ class SessionFreeLogic:
         selection, saved = self._require_selection(), self.saved_session()
         if saved is None:
             raise UserInputError("The scene holds no edits of this segment; predict first")
-        protected = None if live is None else live.session.changed_by_hand
-        return summary_operation(selection, saved, Path(path), title, self.loaded, protected)
+        by_hand = None if live is None else live.session.changed_by_hand
+        return summary_operation(selection, saved, Path(path), title, self.loaded, by_hand)
 
     def save(self, path: str | Path) -> None:
         """Save the segmentation, all segments of it, to a `.seg.nrrd` file."""

@@ -176,6 +176,7 @@ def test_a_closed_panel_ends_its_training(start, waits, model):
     user.panel.close()
 
     process_events(until=lambda: not training.running, at_most=SECONDS)
+    assert not training.running
 
 
 @pytest.mark.parametrize(

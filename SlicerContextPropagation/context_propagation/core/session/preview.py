@@ -45,7 +45,7 @@ class SessionMasks:
         initial_before: The first segmentation, as the edits so far have it; see `Session.first_segmentation`.
         initial: As the edits of the preview have it.
         segmentation: As it is now.
-        protected: Voxels that propagation never writes: those changed by hand.
+        protected: Voxels that propagation never writes: those changed by hand, and those rejected before.
         window_prediction: R_0.
     """
 

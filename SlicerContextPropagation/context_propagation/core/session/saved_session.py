@@ -108,7 +108,8 @@ class SavedSession:
         initial: The segmentation before the first edit.
         known: The segmentation after the last propagation, with what was changed by hand since; on `own_grid`, as is
             `SavedPropagation.drawn`.
-        protected: Voxels that propagation never writes.
+        protected: Voxels that were changed by hand, or that somebody said are: propagation never writes them. Those
+            that were rejected stand with their propagation.
         kept: Slices drawn before the session began, which propagation leaves alone.
         propagations: In their order, those that were undone left out.
         segment_id: In a scene, the segment in the referenced segmentation; or empty.

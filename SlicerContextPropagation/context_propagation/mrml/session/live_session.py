@@ -42,7 +42,7 @@ class Beginning:
 
     Attributes:
         initial: The segmentation before the first edit.
-        protected: Voxels that propagation never writes; packed here, as the main thread would wait for it.
+        protected: Voxels that were changed by hand; packed here, as the main thread would wait for it.
         image_sha256: Of each channel of the image; see `image_sha256`.
         kept: Slices drawn before, which propagation leaves alone.
     """

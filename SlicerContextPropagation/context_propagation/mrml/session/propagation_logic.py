@@ -269,7 +269,8 @@ class PropagationLogic:
             What to apply in its place; the one that was given is not used any more.
 
         Raises:
-            UserInputError: It was applied, discarded or taken in part before, or a slice was drawn or confirmed.
+            UserInputError: It was applied, discarded or taken in part before; all slices were drawn or confirmed, or
+                lie where the segment has no voxels of its own; or the region is not on the volume's grid.
         """
         from context_propagation.core.session.session_checks import check_shape
 
@@ -290,11 +291,11 @@ class PropagationLogic:
             indices: Theirs.
 
         Returns:
-            Those that were neither drawn nor confirmed before.
+            Those that were neither drawn nor confirmed before, and on which the segment has voxels of its own.
 
         Raises:
-            UserInputError: There are none, one lies outside the volume or was redrawn and not propagated yet, or nodes
-                were moved or changed.
+            UserInputError: There are none on which the segment has voxels of its own, one lies outside the volume or
+                was redrawn and not propagated yet, or nodes were moved or changed.
         """
         self._require_free()
         current = self.follow_segment()
