@@ -43,8 +43,7 @@ def confirmation(
     for before, now in zip(as_known.edits, as_they_are.edits, strict=True):
         if not np.array_equal(before.mask, now.mask):
             raise UserInputError(f"Slice {now.index} was redrawn; propagate it, then it stays as it was drawn")
-    slices, own_slices = as_known.edits, as_known.own_slices
-    step = confirming(idle_step(session.records), slices, session.settings.neighbours)
+    step = confirming(idle_step(session.records), as_known.edits, session.settings.neighbours)
     return SegmentStep.of(
         step,
         known=known,
@@ -53,7 +52,7 @@ def confirmation(
         drawing=as_known,
         written=None,
         in_editor=False,
-        saved=SavedPropagation((), known, step.made_at, own_slices=own_slices, confirmed=slices),
+        saved=SavedPropagation((), made_at=step.made_at, confirmed=as_known.edits),
     )
 
 
@@ -75,7 +74,7 @@ def without_slices(
 
     axis = pending.drawing.axis
     left = _with_own_voxels(grid, axis, unclaimed(pending.step.after, axis, indices))
-    slices = slices_as_they_are(grid, pending.drawn, axis, left)
+    slices = slices_as_they_are(grid, pending.drawn, axis, left).edits
     return pending.rejecting_slices(slices, session.settings.neighbours)
 
 

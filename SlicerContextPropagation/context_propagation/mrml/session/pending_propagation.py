@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ class PendingPropagation:
         rejected = self.result.changed & mask
         return replace(self, result=self.result.rejecting(mask), step=self.step.rejecting(rejected))
 
-    def rejecting_slices(self, slices: Drawing, neighbours: int) -> PendingPropagation:
+    def rejecting_slices(self, slices: Sequence[SliceEdit], neighbours: int) -> PendingPropagation:
         """The same where slices stay as they are, and are confirmed.
 
         Args:
@@ -67,9 +68,8 @@ class PendingPropagation:
         """
         from context_propagation.core.session.confirmation import confirming
 
-        kept = self.rejecting(mask_of_slices(self.result.changed.shape, slices.edits))
-        drawing = replace(self.drawing, own_slices=self.drawing.own_slices | slices.own_slices)
-        return replace(kept, step=confirming(kept.step, slices.edits, neighbours), drawing=drawing)
+        kept = self.rejecting(mask_of_slices(self.result.changed.shape, slices))
+        return replace(kept, step=confirming(kept.step, slices, neighbours))
 
     def saved(self, report: WriteReport) -> SavedPropagation:
         """What the scene keeps of it, once it was written."""

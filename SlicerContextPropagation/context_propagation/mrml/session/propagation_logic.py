@@ -236,7 +236,8 @@ class PropagationLogic:
             raise UserInputError("The segment was changed since it was propagated; propagate again")
         result, drawing = pending.result, pending.drawing
         to_write, box = drawing.to_write(result.changed, result.changed_box_kji or EMPTY, self._session.protected)
-        spared = self._image.drawn.spared(self.steps, drawing)
+        confirmed = [edit for step in (*self._session.done, pending.step) for edit in step.confirmed]
+        spared = self._image.drawn.spared(self.steps, drawing, confirmed)
         report = self._image.write(self.writer, result.segmentation, to_write, drawing.axis, box, spared)
         self._left = self._in_step = self._image.last_known = self._image.read()
         in_editor = self.writer.keeps_history and bool(report.written or report.refused)
