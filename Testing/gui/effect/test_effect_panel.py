@@ -101,7 +101,7 @@ def test_start_again_takes_the_segment_as_it_is_now_and_asks_what_becomes_of_dra
     started.start()
 
     (question,) = started.application.texts("question")
-    assert f"These slices were drawn before: axial {SLICE}. Keep them as they are?" in question
+    assert f"These slices were drawn or confirmed before: axial {SLICE}. Keep them as they are?" in question
     assert "Redraw a slice" in started.status
     assert np.array_equal(started.voxels(), ball() | DRAWN)
     assert [kept.index for kept in started.logic.kept] == ([SLICE] if keeps else [])
