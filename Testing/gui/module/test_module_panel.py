@@ -1468,7 +1468,7 @@ def test_a_problem_report_has_the_last_messages_and_no_names_or_paths(user, ct, 
 
 @pytest.fixture
 def crashed(ready, module):
-    """One slice was propagated, one confirmed and another one drawn when Slicer died; its journal and the segment as it was."""
+    """One slice was propagated, one confirmed and one drawn when Slicer died; its journal, the segment as it was."""
     from dead_slicer import leave_behind
 
     ready.redraw(7, a_slice())

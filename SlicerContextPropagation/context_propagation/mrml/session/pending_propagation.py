@@ -10,6 +10,7 @@ import numpy as np
 
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.drawings import Drawing
+from context_propagation.core.image.own_grid import OwnGrid
 from context_propagation.core.image.slices import SliceEdit, mask_of_slices
 from context_propagation.core.session.saved_session import SavedPropagation
 from context_propagation.mrml.writing.segment_writer import WriteReport
@@ -45,6 +46,7 @@ class PendingPropagation:
         known: The segment before it was redrawn, on its own grid.
         drawn: The segment as redrawn.
         drawing: What was drawn, and where it lies on the segment's own grid.
+        grid: That grid.
     """
 
     edits: tuple[SliceEdit, ...]
@@ -53,6 +55,7 @@ class PendingPropagation:
     known: BoxedMask
     drawn: BoxedMask
     drawing: Drawing
+    grid: OwnGrid
 
     def rejecting(self, mask: np.ndarray) -> PendingPropagation:
         """The same where the voxels of a mask, bool `[K, J, I]`, stay as they are, now and after later propagations."""

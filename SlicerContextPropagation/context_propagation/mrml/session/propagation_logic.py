@@ -216,7 +216,7 @@ class PropagationLogic:
 
         def finish(computed: tuple[Step, PropagationResult]) -> PendingPropagation:
             step, result = computed
-            self.pending = PendingPropagation(drawing.edits, result, step, known, drawn, drawing)
+            self.pending = PendingPropagation(drawing.edits, result, step, known, drawn, drawing, self.grid)
             return self.pending
 
         return self._exclusive(
@@ -280,7 +280,7 @@ class PropagationLogic:
             check_shape(region, self._session.volume)
             pending = pending.rejecting(region.astype(bool))
         if len(slices):
-            pending = without_slices(pending, self._session, self.grid, slices)
+            pending = without_slices(pending, slices, self._session.settings.neighbours)
         self.pending = pending
         return pending
 
