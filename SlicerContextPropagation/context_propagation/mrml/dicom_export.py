@@ -23,7 +23,7 @@ from context_propagation.mrml.nodes.segment_identity import codes_of, rgb_of, ro
 from context_propagation.mrml.nodes.segments import grid_mapping, segment_labelmap, segment_name
 from context_propagation.mrml.nodes.volume_nodes import volume_array
 from context_propagation.mrml.nodes.world_matrices import RAS_TO_LPS, volume_ijk_to_ras
-from context_propagation.mrml.session.operation import Operation
+from context_propagation.mrml.session.operation import Operation, Parts
 
 if TYPE_CHECKING:
     from context_propagation.core.image.even_slices import EvenSlices
@@ -131,19 +131,25 @@ def export_operation(
         source: The series.
 
     Raises:
-        UserInputError: No series is known, all segments are empty, a segment cannot be read, or the volume is a copy
-            with even slices and something else than a new structure set is asked for; when it runs, that the
-            series is not the volume's, or the file must not or cannot be written.
+        UserInputError: No series is known, or the volume is a copy with even slices and something else than a new
+            structure set is asked for; when it runs, that all segments are empty, a segment cannot be read, the series
+            is not the volume's, or the file must not or cannot be written.
         MissingDependencyError: The packages that write DICOM are not installed; found when it runs.
     """
     path, node = Path(path), source.volume_node
     files = _known_files(path, source)
-    segments = [_read(segmentation_node, segment_id, node) for segment_id in segment_ids]
-    if all(segment.about.voxels.is_empty for segment in segments):
-        names = ", ".join(f"'{segment.about.name}'" for segment in segments)
-        raise UserInputError(f"Nothing is drawn in {names}; predict or draw first")
+    segments: list[_ReadSegment] = []
     is_copy = acquired_volume(node) is not None
     image = volume_array(node), RAS_TO_LPS @ volume_ijk_to_ras(node), node.GetName()
+
+    def read() -> Parts:
+        segments.clear()
+        for segment_id in segment_ids:
+            segments.append(_read(segmentation_node, segment_id, node))
+            yield
+        if all(segment.about.voxels.is_empty for segment in segments):
+            names = ", ".join(f"'{segment.about.name}'" for segment in segments)
+            raise UserInputError(f"Nothing is drawn in {names}; predict or draw first")
 
     def compute(progress: Progress, cancelled: CancelCheck) -> Exported:
         from context_propagation.files.dicom_outputs import check_dicom_output, write_structures
@@ -166,7 +172,7 @@ def export_operation(
                 raise Cancelled
         return Exported(path, tuple(segment.about.name for segment in segments), others, losses)
 
-    return Operation("Export", compute, lambda exported: exported)
+    return Operation("Export", compute, lambda exported: exported, read=read)
 
 
 def _known_files(path: Path, source: DicomSource) -> list[Path]:
