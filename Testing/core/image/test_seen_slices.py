@@ -40,9 +40,9 @@ def test_they_are_those_whose_middle_lies_in_the_slice_and_those_that_its_middle
     ]
     low, high = np.min(corners, axis=0), np.max(corners, axis=0)
     slice_of_middle = np.floor(np.round(row[0] * i + row[1] * j + row[2] * k + row[3], 6) + 0.5)
-    expected = np.logical_or.reduce([((low < n) & (n < high)) | (slice_of_middle == n) for n in (3, 6)])
+    expected = np.logical_or.reduce([((low < n) & (n < high)) | (slice_of_middle == n) for n in (3, 4, 6)])
 
-    found = voxels_of_slices(grid, [(axis, 3), (axis, 6)], BOX)
+    found = voxels_of_slices(grid, [(axis, 6), (axis, 3), (axis, 4)], BOX)
 
     assert expected.any() or degrees == 87
     assert np.array_equal(found, expected)

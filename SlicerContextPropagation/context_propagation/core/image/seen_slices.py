@@ -26,29 +26,39 @@ def voxels_of_slices(grid: OwnGrid, places: Iterable[tuple[int, int]], box: Box)
         bool, the box's shape.
     """
     found = np.zeros(box_shape(box), bool)
-    for axis, index in places:
-        _add(found, grid.image_from_own_ijk[2 - axis], index, box)
+    for axis, first, last in _runs(places):
+        _add(found, grid.image_from_own_ijk[2 - axis], first, last, box)
     return found
 
 
-def _add(found: np.ndarray, row: np.ndarray, index: int, box: Box) -> None:
-    """Mark the voxels of one slice, found column by column along the own axis that runs most across it.
+def _runs(places: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """Slices that follow each other, as (axis, first, last)."""
+    runs: list[tuple[int, int, int]] = []
+    for axis, index in sorted(set(places)):
+        if runs and runs[-1][0] == axis and runs[-1][2] == index - 1:
+            runs[-1] = axis, runs[-1][1], index
+        else:
+            runs.append((axis, index, index))
+    return runs
+
+
+def _add(found: np.ndarray, row: np.ndarray, first: int, last: int, box: Box) -> None:
+    """Mark the voxels of slices that follow each other: of each column across them, from one index to another.
 
     Args:
         found: bool, the box's shape.
-        row: Of the matrix from own indices (i, j, k): it gives the image index across the slice.
-        index: Of the slice.
+        row: Of the matrix from own indices (i, j, k): it gives the image index across the slices.
+        first: Of the slices.
+        last: Likewise.
         box: On the own grid.
     """
-    steps = row[2::-1]  # by which a step along own k, j, i moves across the slice
+    steps = row[2::-1]  # by which a step along own k, j, i moves across the slices
     across = int(np.argmax(np.abs(steps)))
-    reach = max(0.5, float(np.abs(steps).sum()) / 2)  # a voxel's half extent across the slice
-    flat, other = [axis for axis in range(3) if axis != across]
-    base = row[3] + np.add.outer(steps[flat] * np.arange(*box[flat]), steps[other] * np.arange(*box[other]))
-    columns, (start, stop) = np.moveaxis(found, across, 0), box[across]
-    nearest = np.round((index - base) / steps[across]).astype(int)
-    most = int(reach / abs(steps[across])) + 1
-    for own in (nearest + step for step in range(-most, most + 1)):
-        distance = np.round(base + own * steps[across] - index, TIE_DECIMALS)
-        cut = (distance >= -reach) & (distance < reach) & (own >= start) & (own < stop)
-        columns[(own[cut] - start, *np.nonzero(cut))] = True
+    step, reach = steps[across], max(0.5, float(np.abs(steps).sum()) / 2)  # half a voxel's extent across the slices
+    along = [steps[axis] * np.arange(*box[axis] if steps[axis] else (1,)) for axis in range(3) if axis != across]
+    base = row[3] + np.add.outer(*along)
+    ends = [np.round((end - base) / step, TIE_DECIMALS) for end in (first - reach, last + reach)]
+    start, stop = [np.ceil(end) for end in ends] if step > 0 else [np.floor(end) + 1 for end in ends[::-1]]
+    columns, (begin, end) = np.moveaxis(found, across, 0), box[across]
+    for own in range(max(begin, int(start.min())), min(end, int(stop.max()))):
+        columns[own - begin] |= (start <= own) & (own < stop)
