@@ -1,6 +1,7 @@
 """Where the model doubts: over the slice views, along the strip, by keys in module and editor, as volumes."""
 
 import numpy as np
+import qt
 import slicer
 
 from app_panel import PanelTestCase, logic, wait
@@ -90,6 +91,12 @@ class AppDoubtTest(PanelTestCase):
             self.ui.stripSlider.setValue(SLICE)
             process_events(0.05)
             self.assertEqual(self.shown(), SLICE)
+        with self.step("a click on the strip shows its slice"):
+            label, strip = self.ui.stripLabel, self.widget.panel.doubt._strip
+            column = int(5.5 * label.width / SHAPE[0])
+            qt.QCursor.setPos(label.mapToGlobal(qt.QPoint(column, label.height // 2)))
+            strip._presses.eventFilter(label, qt.QEvent(qt.QEvent.MouseButtonPress))
+            self.eventually(self.shown, 5)
         with self.step("the slider follows the views"):
             slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode().SetSliceOffset(3 * 2.5)
             self.eventually(lambda: self.ui.stripSlider.value, 3)

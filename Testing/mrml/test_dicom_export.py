@@ -438,6 +438,17 @@ def test_a_volume_that_was_moved_for_good_is_refused(exporting, by_mm):
         exporting.export("out.dcm")
 
 
+def test_segments_are_read_one_at_a_time(exporting):
+    for name in ("GTV", "CTV", "PTV"):
+        exporting.add(ball(), name)
+    exporting.logic.select([exporting.case.volume], exporting.case.segmentation, "GTV")
+
+    operation = exporting.logic.export_operation(exporting.folder / "all.dcm", exporting.series.folder, None, True)
+
+    assert sum(1 for _ in operation.read()) == 3
+    assert operation.run().names == ("GTV", "CTV", "PTV")
+
+
 # What must not be written
 
 

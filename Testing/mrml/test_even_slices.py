@@ -276,6 +276,31 @@ def test_cancelling_leaves_the_scene_as_it_was(logic):
     assert logic.scene.GetNumberOfNodes() == before
 
 
+@pytest.mark.parametrize("back", [False, True])
+def test_segments_are_read_and_written_one_at_a_time_and_what_was_begun_is_taken_back(logic, back):
+    ct = linear_ct(logic.scene)
+    node = drawn_on(ct)
+    count = node.GetSegmentation().GetNumberOfSegments()
+    if back:
+        made = logic.even_slices_operation(ct, node).run()
+        operation = logic.acquired_slices_operation(made.segmentation_node, made.volume_node)
+    else:
+        operation = logic.even_slices_operation(ct, node)
+    before = logic.scene.GetNumberOfNodes()
+
+    assert count > 1
+    assert sum(1 for _ in operation.read()) == count
+    writing = operation.write(operation.compute(lambda stage, fraction: None, lambda: False))
+    next(writing)
+    assert logic.scene.GetNumberOfNodes() > before
+    assert sum(1 for _ in writing) == (count - 1 if back else count)  # there the first part was the volume
+    operation.abandon()
+
+    assert logic.scene.GetNumberOfNodes() == before
+    operation.run()
+    assert logic.scene.GetNumberOfNodes() > before
+
+
 def test_what_is_deleted_meanwhile_is_told_and_nothing_is_made(logic):
     ct = linear_ct(logic.scene)
     node = drawn_on(ct)

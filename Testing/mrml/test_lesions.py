@@ -345,6 +345,37 @@ def test_an_empty_segment_beside_another_lesion_starts_empty_and_one_drawn_slice
     assert np.array_equal(np.flatnonzero(case.read(missed).any(axis=(1, 2))), [10])
 
 
+def test_a_missed_lesion_is_drawn_on_a_finer_grid_after_a_slice_of_it_was_confirmed_and_replayed_from_the_scene(
+    logic, case, choose, bundle
+):
+    missed = case.add(np.zeros(SHAPE, bool), "missed")
+    choose("missed")
+    logic.predict(fill=False)
+    assert logic.confirm_slices([9], logic.plane) == (9,)
+    fine = np.diag([1 / 2, 1 / 2, 1 / 2, 1])
+    fine[:3, 3] = -1 / 4
+    drawn = np.zeros(SHAPE, bool)
+    drawn[11] = ball((11, 4, 12), 2.5)[11]
+    finer = case.add_on_grid(fine, tuple(2 * n for n in SHAPE), case.nearest(drawn), "finer")
+    segmentation = case.segmentation.GetSegmentation()
+    segmentation.GetSegment(missed).DeepCopy(segmentation.GetSegment(finer))
+
+    logic.propagate()
+
+    result = case.read(missed)
+    assert np.array_equal(result[11], drawn[11])
+    assert not result[9].any()
+    logic.close()
+    other = ContextPropagationLogic(case.scene)
+    other.plane, other.loaded = logic.plane, quick_model(bundle)
+    other.select([case.volume], case.segmentation, missed)
+    other.restore()
+    assert [[one.index for one in done.slices] for done in other.history] == [[9], [11]]
+    assert np.array_equal(case.read(missed), result)
+    assert other.redrawn() == []
+    other.close()
+
+
 def test_what_the_model_predicts_elsewhere_is_not_written_into_a_segment_that_was_started_empty(logic, case, choose):
     """The drawing is what the model found on that slice already: it moves nothing, and adds nothing."""
     predicted = logic.loaded.model.predict(logic.loaded.model.prepare(case.source))

@@ -16,6 +16,7 @@ from context_propagation.core.optional_dependency import require
 from context_propagation.files.dicom_files import EXTRA, damage_named, read_dicom
 from context_propagation.files.dicom_seg import DicomSegmentation
 from context_propagation.files.dicom_series import DicomSeries, framed_folder, series_for, slice_files
+from context_propagation.files.highdicom_tables import read_tables
 from context_propagation.files.structures import Structure
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def _write(
     series: DicomSeries,
 ) -> None:
     hd, seg = require("highdicom", extra=EXTRA), require("highdicom.seg", extra=EXTRA)
+    read_tables()
     with damage_named(f"DICOM folder '{series.folder}'"):
         sources = [_with_missing(header) for header in _sources(series)]
         voxels = hd.Volume(

@@ -62,7 +62,7 @@ def asked(check: StartCheck, logic: ContextPropagationLogic) -> Answers | None:
     if not drawn:
         return Answers(fills=not (check.is_empty and check.beside and _is_for_a_missed_lesion(check.beside)))
     question = _(
-        "These slices were drawn before: {slices}. Keep them as they are? "
+        "These slices were drawn or confirmed before: {slices}. Keep them as they are? "
         "Yes: no propagation changes them. No: they may be changed like any other slice."
     )
     return Answers(keeps_drawn=confirmed(question.format(slices=_listed(drawn, logic.selection))))
@@ -83,16 +83,23 @@ def brought_back(answers: Answers) -> str:
     """What the user is told of it; empty where nothing was."""
     if answers.brings_back is None:
         return ""
-    text = _("Brought back: the segment is as it was at {date} (drawn slices: {count}).")
-    return text.format(date=answers.brings_back.work.day_and_time, count=answers.brings_back.drawn_slices)
+    text = _("Brought back: the segment is as it was at {date} ({slices}).")
+    return text.format(date=answers.brings_back.work.day_and_time, slices=_counted(answers.brings_back))
+
+
+def _counted(offer: Offer) -> str:
+    if not offer.confirmed_slices:
+        return _("drawn slices: {drawn}").format(drawn=offer.drawn_slices)
+    text = _("drawn slices: {drawn}, confirmed: {confirmed}")
+    return text.format(drawn=offer.drawn_slices, confirmed=offer.confirmed_slices)
 
 
 def _offered(offer: Offer) -> str:
     question = _(
-        "Slicer stopped before the work of {date} on this image was saved (drawn slices: {count}). Bring it back? "
+        "Slicer stopped before the work of {date} on this image was saved ({slices}). Bring it back? "
         "Yes: the segment becomes what it was then. No: the work stays kept."
     )
-    question = question.format(date=offer.work.day_and_time, count=offer.drawn_slices)
+    question = question.format(date=offer.work.day_and_time, slices=_counted(offer))
     if not offer.not_replayed:
         return question
     anyway = _("If you bring it back all the same, its drawn slices stay as they are, and this model goes on from it.")
@@ -101,10 +108,10 @@ def _offered(offer: Offer) -> str:
 
 def _left_alone(offer: Offer) -> str:
     text = _(
-        "Work of {date} on this image (drawn slices: {count}), from before Slicer stopped, is kept. The chosen segment "
+        "Work of {date} on this image ({slices}), from before Slicer stopped, is kept. The chosen segment "
         "is not as it was in that work, and is left alone: to bring the work back, choose a new, empty segment."
     )
-    return text.format(date=offer.work.day_and_time, count=offer.drawn_slices)
+    return text.format(date=offer.work.day_and_time, slices=_counted(offer))
 
 
 def _is_for_a_missed_lesion(beside: Sequence[str]) -> bool:

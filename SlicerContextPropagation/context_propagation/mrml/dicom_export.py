@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
@@ -22,7 +23,11 @@ from context_propagation.mrml.nodes.segment_identity import codes_of, rgb_of, ro
 from context_propagation.mrml.nodes.segments import grid_mapping, segment_labelmap, segment_name
 from context_propagation.mrml.nodes.volume_nodes import volume_array
 from context_propagation.mrml.nodes.world_matrices import RAS_TO_LPS, volume_ijk_to_ras
-from context_propagation.mrml.session.operation import Operation
+from context_propagation.mrml.session.operation import Operation, Parts
+
+if TYPE_CHECKING:
+    from context_propagation.core.image.even_slices import EvenSlices
+    from context_propagation.files.dicom_series import DicomSeries
 
 
 @dataclass(frozen=True)
@@ -126,15 +131,59 @@ def export_operation(
         source: The series.
 
     Raises:
-        UserInputError: No series is known, all segments are empty, a segment cannot be read, or the volume is a copy
-            with even slices and something else than a new structure set is asked for; when it runs, that the
-            series is not the volume's, or the file must not or cannot be written.
+        UserInputError: No series is known, or the volume is a copy with even slices and something else than a new
+            structure set is asked for; when it runs, that all segments are empty, a segment cannot be read, the series
+            is not the volume's, or the file must not or cannot be written.
         MissingDependencyError: The packages that write DICOM are not installed; found when it runs.
+    """
+    path, node = Path(path), source.volume_node
+    files = _known_files(path, source)
+    segments: list[_ReadSegment] = []
+    is_copy = acquired_volume(node) is not None
+    image = volume_array(node), RAS_TO_LPS @ volume_ijk_to_ras(node), node.GetName()
+
+    def read() -> Parts:
+        segments.clear()
+        for segment_id in segment_ids:
+            segments.append(_read(segmentation_node, segment_id, node))
+            yield
+        if all(segment.about.voxels.is_empty for segment in segments):
+            names = ", ".join(f"'{segment.about.name}'" for segment in segments)
+            raise UserInputError(f"Nothing is drawn in {names}; predict or draw first")
+
+    def compute(progress: Progress, cancelled: CancelCheck) -> Exported:
+        from context_propagation.files.dicom_outputs import check_dicom_output, write_structures
+        from context_propagation.files.dicom_series import slice_files
+
+        progress("read", 0.0)
+        folder = source.folder or files[0].parent
+        if not folder.is_dir():
+            raise UserInputError(f"There is no folder '{folder}'; choose the folder of the DICOM series")
+        slices = files or slice_files(folder)
+        check_dicom_output(path, slices, source.structure_set)
+        series = _Series.matching(*image, folder, slices, is_copy)
+        if cancelled():
+            raise Cancelled
+        progress("write", 0.5)
+        structures, losses = series.placed(segments)
+        with whole_file(path) as partial:
+            others = write_structures(partial, structures, series.image, series.slices, slices, source.structure_set)
+            if cancelled():
+                raise Cancelled
+        return Exported(path, tuple(segment.about.name for segment in segments), others, losses)
+
+    return Operation("Export", compute, lambda exported: exported, read=read)
+
+
+def _known_files(path: Path, source: DicomSource) -> list[Path]:
+    """The files of the series, as Slicer's DICOM database knows them; none where its folder is given.
+
+    Raises:
+        UserInputError: As `export_operation`, of the series and the copy with even slices.
     """
     from context_propagation.files.dicom_series import DICOM_SEG  # not above: with SimpleITK, a long import
 
-    path, node = Path(path), source.volume_node
-    acquired = acquired_volume(node)
+    node, acquired = source.volume_node, acquired_volume(source.volume_node)
     files = [] if source.folder else files_of_volume(acquired or node)
     if acquired is not None and (source.structure_set is not None or path.name.lower().endswith(DICOM_SEG)):
         raise UserInputError(
@@ -146,44 +195,49 @@ def export_operation(
             f"The DICOM files of volume '{node.GetName()}' are not known to Slicer's DICOM database; choose the folder "
             "of its series"
         )
-    segments = [_read(segmentation_node, segment_id, node) for segment_id in segment_ids]
-    if all(segment.about.voxels.is_empty for segment in segments):
-        names = ", ".join(f"'{segment.about.name}'" for segment in segments)
-        raise UserInputError(f"Nothing is drawn in {names}; predict or draw first")
-    voxels, name, ijk_to_lps = volume_array(node), node.GetName(), RAS_TO_LPS @ volume_ijk_to_ras(node)
+    return files
 
-    def compute(progress: Progress, cancelled: CancelCheck) -> Exported:
-        from context_propagation.files.dicom_outputs import check_dicom_output, write_structures
-        from context_propagation.files.dicom_series import slice_files
-        from context_propagation.files.grid_losses import grid_losses
+
+@dataclass(frozen=True, eq=False)
+class _Series:
+    """The DICOM series of a volume.
+
+    Attributes:
+        image: On whose voxels segments are placed.
+        slices: What is written refers to these.
+        even: How the image was made of the acquired slices, where these lie unevenly; else None.
+    """
+
+    image: SourceVolume
+    slices: DicomSeries
+    even: EvenSlices | None = None
+
+    @classmethod
+    def matching(
+        cls, voxels: np.ndarray, ijk_to_lps: np.ndarray, name: str, folder: Path, files: Sequence[Path], is_copy: bool
+    ) -> _Series:
+        """See `matching_series`, and for a copy with even slices `matching_acquired_series`."""
         from context_propagation.files.series_match import matching_acquired_series, matching_series
 
-        progress("read", 0.0)
-        folder = source.folder or files[0].parent
-        if not folder.is_dir():
-            raise UserInputError(f"There is no folder '{folder}'; choose the folder of the DICOM series")
-        slices = files or slice_files(folder)
-        check_dicom_output(path, slices, source.structure_set)
-        even = None
-        if acquired is None:
-            image, series = matching_series(voxels, ijk_to_lps, name, folder, slices)
-        else:
-            image, series, even = matching_acquired_series(voxels, ijk_to_lps, name, folder, slices)
-        if cancelled():
-            raise Cancelled
-        progress("write", 0.5)
-        placed = [(segment.about, segment.on(image)) for segment in segments]
-        structures = [replace(about, voxels=own.grid.to_image(own.mask)) for about, own in placed]
-        if even is not None:
-            structures = [replace(one, voxels=BoxedMask.of(even.back(one.mask))) for one in structures]
-        losses = [loss for about, own in placed for loss in grid_losses(about.name, own)]
-        with whole_file(path) as partial:
-            others = write_structures(partial, structures, image, series, slices, source.structure_set)
-            if cancelled():
-                raise Cancelled
-        return Exported(path, tuple(about.name for about, _ in placed), others, tuple(losses))
+        of = matching_acquired_series if is_copy else matching_series
+        return cls(*of(voxels, ijk_to_lps, name, folder, files))
 
-    return Operation("Export", compute, lambda exported: exported)
+    def placed(self, segments: Sequence[_ReadSegment]) -> tuple[list[Structure], tuple[str, ...]]:
+        """The segments on the slices, and what these cannot show of them, in words.
+
+        Raises:
+            UserInputError: A segment has no voxel there.
+        """
+        from context_propagation.files.grid_losses import grid_losses
+
+        structures, losses = [], []
+        for segment in segments:
+            own = segment.on(self.image)
+            on_image = own.grid.to_image(own.mask)
+            on_slices = on_image if self.even is None else BoxedMask.of(self.even.back(on_image.mask))
+            structures.append(replace(segment.about, voxels=on_slices))
+            losses += grid_losses(segment.about.name, own)
+        return structures, tuple(losses)
 
 
 def _read(

@@ -11,10 +11,11 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.mrml.nodes.acquired_slices import acquired_slices, has_acquisition_transform
-from context_propagation.mrml.nodes.segments import add_segment_in_box, add_segmentation, boxed_segment
+from context_propagation.mrml.nodes.scenes import remove_with_display, require_there
 from context_propagation.mrml.nodes.volume_nodes import add_volume, volume_array, volume_shape_kji
 from context_propagation.mrml.nodes.world_matrices import RAS_TO_LPS, node_to_world
-from context_propagation.mrml.session.operation import Operation
+from context_propagation.mrml.segmentation_copy import SegmentationCopy
+from context_propagation.mrml.session.operation import Operation, Parts
 
 EVEN, ACQUIRED = ", even slices", ", acquired slices"
 """Ends of the names of copies."""
@@ -87,28 +88,39 @@ def even_slices_operation(
     node_to_world(transform)  # refuses one that is under a transform that is not linear
     parent_id, name = transform.GetTransformNodeID(), volume_node.GetName()
     moves_too = segmentation_node is not None and _moves_with(segmentation_node, volume_node)
-    segments = _segments(segmentation_node, volume_node) if moves_too else {}
+    copy = SegmentationCopy(segmentation_node if moves_too else None, volume_node)
     voxels = volume_array(volume_node)
+    made: list[slicer.vtkMRMLScalarVolumeNode] = []
 
     def compute(progress: Progress, cancelled: CancelCheck) -> tuple[SourceVolume, dict[str, BoxedMask]]:
         progress("read", 0.0)
         image = acquired.even.image(voxels, progress, cancelled)
-        masks = {segment_id: BoxedMask.of(acquired.even.mask(part.mask)) for segment_id, part in segments.items()}
-        return SourceVolume(image[None], RAS_TO_LPS @ acquired.ijk_to_ras), masks
+        return SourceVolume(image[None], RAS_TO_LPS @ acquired.ijk_to_ras), copy.changed(acquired.even.mask)
 
-    def finish(computed: tuple[SourceVolume, dict[str, BoxedMask]]) -> EvenCopies:
-        _require_there(volume_node, segmentation_node)
+    def write(computed: tuple[SourceVolume, dict[str, BoxedMask]]) -> Parts:
+        require_there(volume_node, segmentation_node)
         image, masks = computed
-        made = add_volume(scene, image, scene.GenerateUniqueName(name + EVEN), owned=True)
-        made.SetAndObserveTransformNodeID(parent_id)
-        made.SetNodeReferenceID(ACQUIRED_VOLUME, volume_node.GetID())
-        made.SetVoxelValueUnits(volume_node.GetVoxelValueUnits())
-        made.SetVoxelValueQuantity(volume_node.GetVoxelValueQuantity())
-        _show_alike(made, volume_node)
-        copy = _copied(scene, segmentation_node, masks, made, EVEN) if moves_too else segmentation_node
-        return EvenCopies(made, copy, _message(acquired.even.change, made, segmentation_node, copy))
+        made.append(add_volume(scene, image, scene.GenerateUniqueName(name + EVEN), owned=True))
+        made[0].SetAndObserveTransformNodeID(parent_id)
+        made[0].SetNodeReferenceID(ACQUIRED_VOLUME, volume_node.GetID())
+        made[0].SetVoxelValueUnits(volume_node.GetVoxelValueUnits())
+        made[0].SetVoxelValueQuantity(volume_node.GetVoxelValueQuantity())
+        _show_alike(made[0], volume_node)
+        yield
+        yield from copy.write(masks, made[0], _named(segmentation_node, EVEN))
 
-    return Operation("Even slices", compute, finish)
+    def finish(_: tuple[SourceVolume, dict[str, BoxedMask]]) -> EvenCopies:
+        volume, its_segmentation = made.pop(), copy.node if moves_too else segmentation_node
+        require_there(volume, its_segmentation)
+        message = _message(acquired.even.change, volume, segmentation_node, its_segmentation)
+        return EvenCopies(volume, its_segmentation, message)
+
+    def abandon() -> None:
+        copy.remove()
+        while made:
+            remove_with_display(made.pop())
+
+    return Operation("Even slices", compute, finish, abandon, read=copy.read, write=write)
 
 
 def acquired_slices_operation(
@@ -146,17 +158,21 @@ def acquired_slices_operation(
             f"'{volume.GetName()}' was changed since '{volume_node.GetName()}' was made of it; press Make even slices "
             "again"
         )
-    segments = _segments(segmentation_node, volume_node)
+    copy = SegmentationCopy(segmentation_node, volume_node)
 
     def compute(progress: Progress, cancelled: CancelCheck) -> dict[str, BoxedMask]:
         progress("read", 0.0)
-        return {segment_id: BoxedMask.of(even.back(part.mask)) for segment_id, part in segments.items()}
+        return copy.changed(even.back)
 
-    def finish(masks: dict[str, BoxedMask]) -> slicer.vtkMRMLSegmentationNode:
-        _require_there(volume, segmentation_node)
-        return _copied(scene, segmentation_node, masks, volume, ACQUIRED)
+    def write(masks: dict[str, BoxedMask]) -> Parts:
+        require_there(volume, segmentation_node)
+        yield from copy.write(masks, volume, _named(segmentation_node, ACQUIRED))
 
-    return Operation("Acquired slices", compute, finish)
+    def finish(_: dict[str, BoxedMask]) -> slicer.vtkMRMLSegmentationNode:
+        require_there(copy.node)
+        return copy.node
+
+    return Operation("Acquired slices", compute, finish, copy.remove, read=copy.read, write=write)
 
 
 def _moves_with(segmentation_node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMRMLScalarVolumeNode) -> bool:
@@ -171,40 +187,8 @@ def _moves_with(segmentation_node: slicer.vtkMRMLSegmentationNode, volume_node: 
     return False
 
 
-def _require_there(*nodes: slicer.vtkMRMLNode | None) -> None:
-    """Raises:
-    UserInputError: A node was deleted since the operation was made.
-    """
-    for node in nodes:
-        if node is not None and node.GetScene() is None:
-            raise UserInputError(f"'{node.GetName()}' was deleted meanwhile, and nothing was made; choose another")
-
-
-def _segments(
-    segmentation_node: slicer.vtkMRMLSegmentationNode, volume_node: slicer.vtkMRMLScalarVolumeNode
-) -> dict[str, BoxedMask]:
-    """All segments on a volume's grid, by ID."""
-    ids = segmentation_node.GetSegmentation().GetSegmentIDs()
-    return {segment_id: boxed_segment(segmentation_node, segment_id, volume_node) for segment_id in ids}
-
-
-def _copied(
-    scene: slicer.vtkMRMLScene,
-    segmentation_node: slicer.vtkMRMLSegmentationNode,
-    masks: dict[str, BoxedMask],
-    volume_node: slicer.vtkMRMLScalarVolumeNode,
-    ending: str,
-) -> slicer.vtkMRMLSegmentationNode:
-    """A segmentation with the same segments, their names, colours and tags, on another volume's grid."""
-    made = add_segmentation(scene, volume_node, segmentation_node.GetName().replace(EVEN, "") + ending)
-    for segment_id, mask in masks.items():
-        segment = segmentation_node.GetSegmentation().GetSegment(segment_id)
-        new_id = add_segment_in_box(made, mask, volume_node, segment.GetName(), segment.GetColor())
-        copy = made.GetSegmentation().GetSegment(new_id)
-        value = copy.GetLabelValue()
-        copy.DeepCopyMetadata(segment)  # the label value too, which the copy's voxels do not have
-        copy.SetLabelValue(value)
-    return made
+def _named(segmentation_node: slicer.vtkMRMLSegmentationNode | None, ending: str) -> str:
+    return "" if segmentation_node is None else segmentation_node.GetName().replace(EVEN, "") + ending
 
 
 def _show_alike(made: slicer.vtkMRMLScalarVolumeNode, volume_node: slicer.vtkMRMLScalarVolumeNode) -> None:

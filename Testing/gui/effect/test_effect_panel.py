@@ -101,7 +101,7 @@ def test_start_again_takes_the_segment_as_it_is_now_and_asks_what_becomes_of_dra
     started.start()
 
     (question,) = started.application.texts("question")
-    assert f"These slices were drawn before: axial {SLICE}. Keep them as they are?" in question
+    assert f"These slices were drawn or confirmed before: axial {SLICE}. Keep them as they are?" in question
     assert "Redraw a slice" in started.status
     assert np.array_equal(started.voxels(), ball() | DRAWN)
     assert [kept.index for kept in started.logic.kept] == ([SLICE] if keeps else [])
@@ -589,6 +589,31 @@ def test_a_drawn_slice_cannot_be_left_out_of_its_own_preview(previewed):
 
     assert f"Slices to confirm: {SLICE}" in previewed.application.texts("error")[-1]
     assert "As they are" not in previewed.status
+
+
+def test_a_slice_without_voxels_of_a_thicker_segment_cannot_be_left_out_of_a_preview(bench):
+    thick = IJK_TO_LPS @ np.diag([1, 1, 4, 1])
+    thick[2, 3] = 2.5
+    planes = [1, 5, 9, 13]  # the middles of the segment's own slices
+    bench.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(
+        bench.add_volume("thick", ijk_to_lps=thick, shape=(4, 16, 16))
+    )
+    bench.open_segment(ball()[planes])
+    bench.start()
+    bench.paint(on_slices(ball((8, 8, 10), (4, 6, 5))[planes], (2,)))
+    bench.propagate()
+    before = bench.status
+
+    look_at(bench, 11)
+    click(bench.widgets.confirm)
+
+    assert "none belongs to slice 11; confirm the one before or after it" in bench.application.texts("error")[-1]
+    assert bench.status == before
+    look_at(bench, 5)
+    click(bench.widgets.confirm)
+    assert "As they are: slices 5; regions: 0." in bench.status
+    click(bench.widgets.apply)
+    assert [[edit.index for edit in done.confirmed] for done in bench.logic.history] == [[5]]
 
 
 def test_the_slice_in_view_is_confirmed_without_a_preview_too(started):

@@ -271,6 +271,38 @@ def test_the_slider_below_goes_through_the_slices_and_follows_the_views(user):
     assert user.ui.stripSlider.value == 3
 
 
+def press_strip(user, slice_index):
+    """Press the mouse in the middle of a slice's column."""
+    from PySide6 import QtGui
+
+    label = user.ui.stripLabel._qt
+    label.window().resize(500, 900)
+    label.window().show()
+    settle()
+    place = QtCore.QPoint(int((slice_index + 0.5) * label.width() / SHAPE[0]), label.height() // 2)
+    QtGui.QCursor.setPos(label.mapToGlobal(place))
+    QtTest.QTest.mouseClick(label, QtCore.Qt.MouseButton.LeftButton, QtCore.Qt.KeyboardModifier.NoModifier, place)
+    settle()
+
+
+@pytest.mark.parametrize("index", [0, 6, 15])
+def test_a_click_on_the_strip_shows_the_slice(user, index):
+    press_strip(user, index)
+
+    assert user.shown() == index
+    assert user.ui.stripSlider.value == index
+
+
+def test_a_click_on_the_strip_of_a_closed_panel_does_nothing(user):
+    press_strip(user, 3)
+    user.panel.close()
+
+    press_strip(user, 9)
+
+    assert user.shown() == 3
+    assert user.application.texts("error") == []
+
+
 def test_the_strip_follows_the_plane_that_was_drawn_in(user):
     mask = user.logic.segment_mask()[:, :, 5].copy()
     mask[5:9, 5:9] = ~mask[5:9, 5:9]

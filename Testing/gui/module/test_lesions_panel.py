@@ -4,28 +4,16 @@ import numpy as np
 import pytest
 
 from as_a_user import process_events, settle
+from lesion_scene import ball, choose, click_row, open_effect, with_two_lesions
 from panel_user import PanelUser
-
-GRID = np.indices((16, 16, 16))
-
-
-def ball(center):
-    return sum((grid - at) ** 2 for grid, at in zip(GRID, center, strict=True)) <= 9
 
 
 @pytest.fixture
 def user(module, bundle, ct):
     """With two drawn lesions on a CT, A chosen."""
-    from context_propagation.mrml.nodes.segments import add_segment_from_mask, add_segmentation
-
     user = PanelUser(module, [bundle])
     user.choose_model(bundle)
-    user.ct, user.node = ct, add_segmentation(module.scene, ct, "Lesions")
-    user.ids = {}
-    for name, center in (("A", (8, 5, 5)), ("B", (7, 11, 11))):
-        user.ids[name] = add_segment_from_mask(user.node, ball(center), ct, name)
-    user.ui.firstVolumeSelector.setCurrentNode(ct)
-    user.ui.segmentSelector.setCurrentNode(user.node)
+    with_two_lesions(user, ct)
     return user
 
 
@@ -39,20 +27,10 @@ def both(user):
     return user
 
 
-def choose(user, name):
-    user.ui.segmentSelector.setCurrentSegmentID(user.ids[name])
-    settle()
-
-
 def lesions(user):
     settle()
     table = user.ui.lesionsTable
     return [tuple(table.item(row, column).text() for column in range(4)) for row in range(table.rowCount)]
-
-
-def click_row(user, row):
-    user.ui.lesionsTable.cellClicked(row, 0)
-    settle()
 
 
 def redraw_and_propagate(user, index):
@@ -170,13 +148,7 @@ def redraw_and_propagate_new(user, index):
 
 def test_the_effect_goes_on_with_the_segment_that_is_selected_in_the_editor(both):
     redraw_and_propagate(both, 8)
-    editor = both.application.segment_editor()
-    editor.setSegmentation(both.node)
-    editor.setVolume(both.ct)
-    editor.selectSegment(both.ids["A"])
-    both.panel.exit()  # as Slicer calls it when another module is opened
-    editor.setActiveEffect("Propagate Edit")
-    settle()
+    editor = open_effect(both)
 
     editor.selectSegment(both.ids["B"])
     process_events()

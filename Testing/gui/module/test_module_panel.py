@@ -251,7 +251,7 @@ def test_slices_drawn_before_are_asked_about_and_listed_as_kept(ready):
     ready.wait()
 
     (question,) = ready.application.texts("question")
-    assert "These slices were drawn before: axial 7. Keep them as they are?" in question
+    assert "These slices were drawn or confirmed before: axial 7. Keep them as they are?" in question
     table = ready.ui.editsTable
     assert [table.item(0, column).text() for column in range(3)] == ["axial", "7", "kept"]
 
@@ -1468,12 +1468,13 @@ def test_a_problem_report_has_the_last_messages_and_no_names_or_paths(user, ct, 
 
 @pytest.fixture
 def crashed(ready, module):
-    """One slice was propagated and another one drawn when Slicer died; its journal and the segment as it was."""
+    """One slice was propagated, one confirmed and one drawn when Slicer died; its journal, the segment as it was."""
     from dead_slicer import leave_behind
 
     ready.redraw(7, a_slice())
     ready.click("propagateButton")
     ready.wait()
+    ready.shared.logic.confirm_slices([10], "axial")
     ready.redraw(4, a_slice())
     left = leave_behind(ready.shared.logic)
     mask = ready.mask()
@@ -1491,9 +1492,9 @@ def test_what_was_drawn_before_a_crash_comes_back_with_one_yes(crashed, user, ad
 
     (question,) = module.texts("question")
     assert "Slicer stopped before the work of 20" in question
-    assert "(drawn slices: 2). Bring it back?" in question
+    assert "(drawn slices: 2, confirmed: 1). Bring it back?" in question
     assert np.array_equal(user.mask(), crashed.mask)
-    assert user.rows() == [("axial", "4", "redrawn"), ("axial", "7", "propagated")]
+    assert user.rows() == [("axial", "4", "redrawn"), ("axial", "7", "propagated"), ("axial", "10", "confirmed")]
     assert user.ui.stateLabel.text.startswith("Brought back: the segment is as it was at 20")
     assert not crashed.file.exists()
     assert user.ui.journalLabel.text == ""
@@ -1547,7 +1548,7 @@ def test_with_another_model_the_segment_comes_back_and_its_slices_are_kept(crash
 
     assert "and this model goes on from it" in module.texts("question")[0]
     assert np.array_equal(user.mask(), crashed.mask)
-    assert user.rows() == [("axial", "4", "kept"), ("axial", "7", "kept")]
+    assert user.rows() == [("axial", "4", "kept"), ("axial", "7", "kept"), ("axial", "10", "kept")]
 
 
 def test_what_is_drawn_in_the_segment_editor_is_kept_by_itself_and_gone_at_a_good_end(ready, module, monkeypatch):

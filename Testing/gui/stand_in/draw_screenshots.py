@@ -1,13 +1,14 @@
 """Draw the pictures of docs/: `python Testing/gui/stand_in/draw_screenshots.py docs/images`.
 
-The panel is driven as a user does, in the stand-in for Slicer that the tests use: real Qt, real MRML, the shipped
-bundle and the phantom of Sample Data. Slicer's own style and icons differ. `effect-options.png` is of the application.
+The panel and the effect's options are driven as a user does, in the stand-in for Slicer that the tests use: real Qt,
+real MRML, the shipped bundle and the phantom of Sample Data. Slicer's own style and icons differ.
 """
 
 import os
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from stand_in_slicer import Application
 SHIPPED = Path(__file__).parents[3] / "SlicerContextPropagation"
 WIDTH = 540
 """Of the pictures of widgets: a usual one of Slicer's module panel."""
+EFFECT = "Propagate Edit"
 PAGE_WIDTH = 1300
 SOFT_TISSUE_HU = (-140, 220)
 ENLARGED = 2.5
@@ -160,6 +162,29 @@ def picture_of(view):
     return vtk_to_numpy(image.GetPointData().GetScalars()).reshape(*VIEW_PIXELS, 4)[::-1]
 
 
+def draw_effect_options(session, folder):
+    """The effect's options with an open preview."""
+    node = session.application.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Segmentation")
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(session.volume)
+    segment_id = node.GetSegmentation().AddEmptySegment("gtv", "GTV")
+    editor = session.application.segment_editor()
+    editor.setSegmentation(node)
+    editor.setVolume(session.volume)
+    editor.selectSegment(segment_id)
+    editor.setActiveEffect(EFFECT)
+    widgets = editor.effects[EFFECT].self().panel.widgets
+    settle()
+    click(widgets.start)
+    session.wait()
+    truth = session.truth()
+    index = largest_slice(truth)
+    session.redraw(editor, index, truth[index])
+    click(widgets.propagate)
+    session.wait()
+    draw_widget(SimpleNamespace(_qt=editor.options), folder / "effect-options.png")
+
+
 def draw_widget(widget, path):
     """Save a picture of a widget, as high as it needs to be."""
     real = widget._qt
@@ -194,7 +219,8 @@ def main():
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    in_an_application(draw_module_panel, folder)
+    for draw in (draw_module_panel, draw_effect_options):
+        in_an_application(draw, folder)
 
 
 if __name__ == "__main__":

@@ -154,3 +154,82 @@ def test_run_here_an_operation_does_both_parts_or_is_abandoned():
     with pytest.raises(Cancelled):
         counting(log, threading.Event()).run(cancelled=lambda: True)
     assert [what for what, _ in log] == ["computed on", "finished on", "computed on", "abandoned on"]
+
+
+# -- what is read and written in parts
+
+
+def in_parts(log, fails_in=""):
+    """An operation that reads two parts and writes two."""
+
+    def parts(of):
+        for number in (1, 2):
+            log.append((f"{of} {number}", threading.current_thread().name))
+            if fails_in == f"{of} {number}":
+                raise UserInputError(f"not {of}")
+            yield
+
+    def compute(progress, cancelled):
+        log.append(("compute", threading.current_thread().name))
+        return "computed"
+
+    def finish(computed):
+        log.append((f"finish {computed}", threading.current_thread().name))
+        return "result"
+
+    def abandon():
+        log.append(("abandon", threading.current_thread().name))
+
+    return Operation("Parts", compute, finish, abandon, read=lambda: parts("read"), write=lambda _: parts("write"))
+
+
+def said(log):
+    return [what for what, _ in log]
+
+
+ALL = ["read 1", "read 2", "compute", "write 1", "write 2", "finish computed"]
+
+
+def test_parts_are_done_one_by_one_around_the_computation_where_it_is_drained(worker):
+    log, results, seen = [], [], []
+    worker.submit(in_parts(log), results.append)
+    while worker.busy:
+        seen.append(len(log))
+        worker.drain()
+        worker.await_computed(1)
+
+    assert said(log) == ALL
+    here = threading.current_thread().name
+    assert {thread for what, thread in log if what != "compute"} == {here}
+    assert results == ["result"]
+    assert max(b - a for a, b in zip(seen, [*seen[1:], len(log)], strict=True)) <= 2  # one here, and the computation
+
+
+@pytest.mark.parametrize("last", ["read 1", "read 2", "write 1", "write 2"])
+def test_cancelled_between_two_parts_or_after_an_error_in_one_it_is_abandoned(worker, last):
+    log, failures = [], []
+    job = worker.submit(in_parts(log), on_failed=failures.append)
+    while said(log)[-1] != last:
+        worker.drain()
+        worker.await_computed(1)
+    job.cancel()
+    assert worker.wait(5)
+    assert said(log) == [*ALL[: ALL.index(last) + 1], "abandon"]
+    assert isinstance(failures[0], Cancelled)
+
+    log.clear()
+    worker.submit(in_parts(log, fails_in=last), on_failed=failures.append)
+    assert worker.wait(5)
+    assert said(log) == [*ALL[: ALL.index(last) + 1], "abandon"]
+    assert str(failures[1]) == f"not {last.split()[0]}"
+    assert not worker.busy
+
+
+def test_run_here_all_parts_are_done_or_it_is_abandoned():
+    log = []
+    assert in_parts(log).run() == "result"
+    assert said(log) == ALL
+    log.clear()
+    with pytest.raises(UserInputError, match="not write"):
+        in_parts(log, fails_in="write 1").run()
+    assert said(log) == ["read 1", "read 2", "compute", "write 1", "abandon"]

@@ -130,7 +130,10 @@ def test_after_a_crash_confirmed_slices_are_confirmed_again_and_those_undone_are
     slicers.die(edited)
     logic = slicers.start()
 
+    offer = only(logic.check().kept)
     bring_back(logic)
+
+    assert (offer.drawn_slices, offer.confirmed_slices) == (3, 1)
 
     assert [[one.index for one in done.confirmed] for done in logic.history] == [[], [], [2]]
     before = logic.segment_mask()[2]

@@ -603,3 +603,36 @@ def test_an_image_operation_is_refused_where_the_segment_was_drawn_in_since_it_w
     with pytest.raises(UserInputError, match="changed meanwhile; press Predict or Start again"):
         operation.run()
     assert propagate(logic).result.edited_slices == (7,)
+
+
+@pytest.mark.parametrize("again", ["propagate", "undo"])
+def test_a_missed_lesion_with_a_confirmed_empty_slice_may_be_drawn_on_a_finer_grid(
+    case, session, draw_ellipsoid, again
+):
+    segment_id = case.add(np.zeros(SHAPE, bool), "missed")
+    logic = PropagationLogic(case.scene, session, [case.volume], case.segmentation, segment_id)
+    logic.image_operation(fill=False).run()
+    logic.confirm(0, [9])
+    logic.confirm(0, [3])
+    logic.undo()
+    fine = np.diag([1 / 3, 1 / 3, 1 / 3, 1])
+    fine[:3, 3] = -1 / 3
+    ball = draw_ellipsoid(SHAPE, (7, 6, 7), (0.5, 3, 4))
+    finer = case.add_on_grid(fine, tuple(3 * n for n in SHAPE), case.nearest(ball), "finer")
+    segmentation = case.segmentation.GetSegmentation()
+    segmentation.GetSegment(segment_id).DeepCopy(segmentation.GetSegment(finer))
+
+    assert [edit.index for edit in logic.edits()] == [7]
+
+    if again == "propagate":
+        done = propagate(logic)
+        assert done.result.changed.any()
+        assert done.report.written > 0
+        assert not case.read(segment_id)[9].any()
+        logic.undo()
+        assert np.array_equal(case.read(segment_id), ball)
+    logic.undo()
+    assert not session.records
+    logic.redo()
+    assert [edit.index for edit in session.records[0].edits] == [9]
+    assert [edit.index for edit in logic.edits()] == [7]

@@ -380,3 +380,38 @@ def test_a_confirmed_slice_keeps_every_voxel_of_its_own_and_one_that_has_none_is
 
     assert (before ^ drawn).any()
     assert np.array_equal(walk.stored()[homes == index], drawn[homes == index])
+
+
+def shown_on_slice(walk, voxels, index):
+    """What a slice view shows of a segment on a slice of the image: the own voxel at each of nine points a voxel."""
+    spans = [np.arange(-0.5 + 1 / 6, size - 0.5, 1 / 3) for size in IMAGE]
+    spans[walk.axis] = np.array([index])
+    k, j, i = (grid.ravel() for grid in np.meshgrid(*spans, indexing="ij"))
+    own_ijk = np.linalg.inv(walk.grid.image_from_own) @ np.vstack([i, j, k, np.ones(k.size)])
+    own = np.floor(own_ijk[2::-1] + 0.5).astype(int)
+    inside = ((own >= 0) & (own < np.reshape(walk.grid.shape, (3, 1)))).all(axis=0)
+    return voxels[tuple(own[:, inside])]
+
+
+@pytest.mark.quick(degrees=14)
+@pytest.mark.parametrize("degrees", [1.5, 6, 14])
+@pytest.mark.parametrize("ratio", [(1, 1, 1), (0.8, 0.7, 0.7), (1.5, 1, 1)])
+def test_on_a_tilted_grid_a_confirmed_slice_is_shown_as_it_was(degrees, ratio, make_case, make_session):
+    walk = Walk(Grid(rotation=turned(degrees, (1, 0.4, 0)), ratio=ratio), make_case, make_session(tidy=False), False)
+    _, drawn = walk.draw(walk.middle_slice(), walk.ball((7.5, 9, 6), (9, 5, 4)))
+    edited = {edit.index for edit in walk.logic.edits(walk.axis)}
+    walk.logic.apply(walk.logic.propagation_operation(walk.axis).run())
+    unhindered = walk.stored()
+    walk.logic.undo()
+
+    def changed(voxels, index):
+        return np.count_nonzero(shown_on_slice(walk, voxels, index) != shown_on_slice(walk, drawn, index))
+
+    affected = [index for index in range(IMAGE[walk.axis]) if index not in edited and changed(unhindered, index)]
+    assert affected
+    for index in affected:
+        assert walk.logic.confirm(walk.axis, [index]) == (index,)
+        walk.logic.apply(walk.logic.propagation_operation(walk.axis).run())
+        assert changed(walk.stored(), index) == 0
+        walk.logic.undo()
+        walk.logic.undo()

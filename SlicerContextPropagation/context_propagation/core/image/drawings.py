@@ -148,16 +148,7 @@ def slices_as_they_are(grid: OwnGrid, mask: BoxedMask, axis: int, indices: Seque
     """
     require_inside(grid.image_shape, axis, indices)
     edits = tuple(SliceEdit(axis, index, _slice_on_image(grid, mask, axis, index, None, [])) for index in indices)
-    unchanged = tuple(np.zeros_like(edit.mask) for edit in edits)
-    own_axis, angle = grid.own_axis_towards(axis)
-    if angle > PARALLEL_DEGREES:
-        return Drawing(edits, unchanged)
-    touched = OwnSlices(frozenset((axis, index) for index in indices))
-    centres = np.array([[n // 2 for n in grid.image_shape]] * len(edits)).reshape(-1, 3)
-    centres[:, axis] = indices
-    nearest = nearest_index(centres, grid.own_from_image_ijk, back=True)[:, own_axis]
-    own = frozenset((own_axis, int(index)) for index in nearest if 0 <= index < grid.shape[own_axis])
-    return Drawing(edits, unchanged, grid.slices_at(touched) | OwnSlices(own))
+    return Drawing(edits, tuple(np.zeros_like(edit.mask) for edit in edits))
 
 
 def _changes(grid: OwnGrid, before: BoxedMask, after: BoxedMask) -> tuple[np.ndarray, np.ndarray]:

@@ -48,17 +48,22 @@ class KeptWork:
         there = segment.on(self.saved.own_grid)
         return segment.mask.is_empty or (there is not None and state_of(there.mask) in self.states)
 
-    def count_drawn_slices(self) -> int:
-        """On how many slices of the image something was drawn; takes a while."""
-        places = {(edit.axis, edit.index) for edit in self.saved.drawings}
+    def count_slices(self) -> tuple[int, int]:
+        """On how many slices of the image something was drawn, and how many others were confirmed; takes a while."""
+        propagations = self.saved.propagations
+        drawings = [*self.saved.kept, *(edit for done in propagations for edit in done.edits)]
+        drawn = {(edit.axis, edit.index) for edit in drawings} | self._drawn_since()
+        return len(drawn), len({(one.axis, one.index) for done in propagations for one in done.confirmed} - drawn)
+
+    def _drawn_since(self) -> set[tuple[int, int]]:
+        """The slices (axis, index) of the image that were drawn after the last propagation."""
         grid, known = self.saved.own_grid, self.saved.known
-        if not known.is_same(self.segment):
-            try:
-                places |= {(edit.axis, edit.index) for edit in find_drawing(grid, known, self.segment).edits}
-            except UserInputError:  # no plane stands out
-                indices = np.unique(grid.homes(known.differences(self.segment))[:, 0]).tolist()
-                places |= {(0, index) for index in indices}
-        return len(places)
+        if known.is_same(self.segment):
+            return set()
+        try:
+            return {(edit.axis, edit.index) for edit in find_drawing(grid, known, self.segment).edits}
+        except UserInputError:  # no plane stands out
+            return {(0, index) for index in np.unique(grid.homes(known.differences(self.segment))[:, 0]).tolist()}
 
 
 def state_of(mask: BoxedMask) -> str:

@@ -50,12 +50,12 @@ class SavedPropagation:
 
     Attributes:
         edits: The drawn slices; none where slices were only confirmed.
-        drawn: The segment as it was drawn, before it was propagated; None where nobody kept it.
+        drawn: The segment as it was drawn, before it was propagated; None where nothing was, or nobody kept it.
         made_at: UTC, ISO 8601; or empty.
         scope: How far it reached; or empty.
         changed_per_slice: Voxels that it changed, by slice along the edited axis.
         refused: Voxels that masking refused.
-        own_slices: The slices of the segment's own grid that were drawn on, or confirmed.
+        own_slices: The slices of the segment's own grid that were drawn on.
         confirmed: Slices that the user said are right as they are.
         rejected: On the image's grid, voxels that it would have changed, had the user not wanted them as they were.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,22 +10,24 @@ import numpy as np
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.device import out_of_memory_reported
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxes import Box, bounding_box, dilate, slices_of, whole
-from context_propagation.core.image.contour_offset import best_offset_mm, contour_depth_mm, fit, moved_contours
+from context_propagation.core.image.boxes import Box, bounding_box
+from context_propagation.core.image.contour_offset import moved_contours
 from context_propagation.core.image.slices import SliceEdit, edits_on_slices
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.composition import EditRecord, drawn_slices, superseded
-from context_propagation.core.propagation.edit_propagation import EditPropagation, Propagated
+from context_propagation.core.propagation.edit_propagation import EditPropagation
 from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.general_far import FarNetworks
 from context_propagation.core.propagation.trained_fusion import Fusion
 from context_propagation.core.propagation.window import WindowPlan
 from context_propagation.core.session.confirmation import confirming, idle_step, unclaimed
+from context_propagation.core.session.drawings_fit import better_fit, offset_of_drawings_mm
+from context_propagation.core.session.edit_records import drawings_of, record_of
 from context_propagation.core.session.preview import Preview, SessionMasks
 from context_propagation.core.session.ready_image import ReadyImage, predicted_target, ready_image
 from context_propagation.core.session.session_checks import check_edits, check_fusion, check_shape
-from context_propagation.core.session.session_settings import MOST_OFFSET_MM, PropagationResult, SessionSettings
+from context_propagation.core.session.session_settings import PropagationResult, SessionSettings
 from context_propagation.core.session.slice_suggestion import slice_uncertainty_mm2
 from context_propagation.core.session.step import Step
 from context_propagation.core.session.window_extension import (
@@ -146,11 +147,7 @@ class Session:
         own = self._own
         if own is None or not drawings:
             return self.initial
-        drawn = np.concatenate([edit.mask.ravel() for edit in drawings])
-        moved_fit, own_fit = (
-            fit(np.concatenate([mask[edit.place].ravel() for edit in drawings]), drawn) for mask in (self.initial, own)
-        )
-        return self.initial if moved_fit >= own_fit else own
+        return better_fit(drawings, self.initial, own)
 
     def drawn_offset_mm(self) -> float | None:
         """By how much the model's own contours must move outwards to fit the slices drawn in one plane best.
@@ -161,16 +158,9 @@ class Session:
         drawn_records = [record for record in self.records if not record.confirmed]
         if not drawn_records:
             return None
-        axis, own, spacing_mm = drawn_records[-1].axis, self.window_prediction, self.volume.spacing_kji_mm
+        axis = drawn_records[-1].axis
         edits = [edit for record in drawn_records if record.axis == axis for edit in record.edits]
-        slices = np.stack([own.take(edit.index, axis) for edit in edits], axis)
-        drawn = np.stack([edit.mask for edit in edits], axis)
-        around = bounding_box(slices | drawn)
-        if around is None:
-            return 0.0
-        reach = tuple(math.ceil(MOST_OFFSET_MM / mm) + 1 for mm in spacing_mm)
-        place = slices_of(dilate(around, reach, whole(drawn.shape)))
-        return best_offset_mm(contour_depth_mm(slices[place], axis, spacing_mm), drawn[place])
+        return offset_of_drawings_mm(edits, self.window_prediction, self.volume.spacing_kji_mm)
 
     def use_own_contours(self) -> bool:
         """Begin with the model's own contours, where they were moved, and nothing was propagated. Whether they were."""
@@ -305,11 +295,11 @@ class Session:
         self._cache, messages = extension.for_edits(self.cache, self.segmentation, edits)
         kept = superseded(self.records, edits)
         joined = self._joined(kept, edits)
-        drawings = self._drawings(edits, joined)
+        drawings = drawings_of(self.records, joined, edits)
         start = [piece for record in joined for piece in record.features]
         propagated = self.propagation.propagate([edit for _, edit in drawings], progress, cancelled, start, enough)
         left = tuple(old for old in kept if not any(old is other for other in joined))
-        after = (*left, self._record(drawings, propagated))
+        after = (*left, record_of(drawings, propagated, self.settings))
         return Preview(
             edits=edits,
             before=self.records,
@@ -430,20 +420,3 @@ class Session:
         if not redrawn and self.propagation.network_edit(edits).is_satisfied():
             return ()  # an edit that says what R_0 says moves nothing
         return tuple(record for record in kept if record.axis == edits[0].axis and not record.confirmed)
-
-    def _drawings(self, edits: Sequence[SliceEdit], joined: Sequence[EditRecord]) -> list[tuple[int, SliceEdit]]:
-        """When each slice was drawn, and the slice: new edits after all earlier ones; by slice index."""
-        now = 1 + max((at for record in self.records for at, _ in record.drawings()), default=0)
-        earlier = [drawing for record in joined for drawing in record.drawings()]
-        return sorted([*earlier, *((now, edit) for edit in edits)], key=lambda drawing: drawing[1].index)
-
-    def _record(self, drawings: Sequence[tuple[int, SliceEdit]], propagated: Propagated) -> EditRecord:
-        return EditRecord(
-            edits=tuple(edit for _, edit in drawings),
-            neighbours=self.settings.neighbours,
-            near=propagated.near,
-            updates=propagated.updates,
-            drawn_at=tuple(at for at, _ in drawings),
-            features=propagated.features if self.settings.several_edits == "joint" else (),
-            far=propagated.far,
-        )

@@ -254,6 +254,7 @@ class EffectPanel:
             self._allow()
             return
         self._free_dead_session()
+        self._go_on()  # another segment may have been selected meanwhile
         if self._redrawn_meanwhile:
             self._redrawn_meanwhile = False
             self._find_redrawn(after_stroke=True)
@@ -344,11 +345,13 @@ class EffectPanel:
 
     def _go_on(self) -> None:
         """With the session of what is selected, if it has one, and nothing runs or waits."""
-        selection = self._choice.selection
+        selection, before = self._choice.selection, self._logic.selection
         if selection is None or not self._choice.model_is_loaded or self._runner.busy:
             return
         if self._logic.go_on_with(selection):
             self._choice.list_models()  # its session may be for another label
+            if selection != before:
+                self._runner.tell()  # the module shows whose table, label and doubt it is
 
     # -- widgets
 

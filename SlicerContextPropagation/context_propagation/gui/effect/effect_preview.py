@@ -18,6 +18,7 @@ from context_propagation.mrml.nodes.preview_node import PropagationPreview
 from context_propagation.mrml.nodes.segments import segment_name
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.nodes.world_matrices import volume_ijk_to_world
+from context_propagation.mrml.session.confirmed_slices import confirmable
 from context_propagation.mrml.session.pending_propagation import PendingPropagation
 from context_propagation.mrml.writing.foreseen_losses import count_refused, lost_by_others
 
@@ -73,11 +74,9 @@ class OpenPreview:
         """A slice stays as it is, or would change again.
 
         Raises:
-            UserInputError: It was drawn or confirmed.
+            UserInputError: It was drawn or confirmed, or the segment has no voxels of its own on it.
         """
-        from context_propagation.core.session.confirmation import unclaimed
-
-        unclaimed(self.pending.step.after, self.pending.drawing.axis, [index])
+        confirmable(self.pending, [index])
         self._kept_slices ^= {index}
         self._show_anew()
 

@@ -54,6 +54,19 @@ class EffectWidgets:
         self._frame = qt.QWidget()
         self._form = qt.QFormLayout(self._frame)
         self._form.setContentsMargins(0, 0, 0, 0)
+        self._add_selectors()
+        self._make_buttons()
+        self._make_boxes()
+        self._make_progress()
+        self._add_row(self.start, self.propagate)
+        self._add_row(self.apply, self.discard)
+        self._add_row(self.confirm)
+        self._add_row(self.show, self.auto)
+        self._add_row(self.progress, self.enough, self.cancel)
+        self._form.addRow(self.status)
+        scripted_effect.addOptionsWidget(self._frame)
+
+    def _add_selectors(self) -> None:
         self.model = qt.QComboBox()
         self._add_labeled(
             _("Model:"), self.model, _("The frozen network. Add models in the module Context Propagation.")
@@ -68,6 +81,8 @@ class EffectWidgets:
         for selector in (self.model, self.second, self.plane):
             selector.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Fixed)  # long names do not widen the panel
             selector.minimumWidth = NARROWEST
+
+    def _make_buttons(self) -> None:
         self.start = _button(
             _("Start"), _("Prepare the image around the segment as it is now. An empty segment is predicted.")
         )
@@ -96,6 +111,8 @@ class EffectWidgets:
             _("Stop here"),
             _("Take the best result so far, where the network needs long. It is a preview, as any other."),
         )
+
+    def _make_boxes(self) -> None:
         self.show = _check_box(
             _("Show result"), _("On: green would be added, red removed. Off: the segment as it was drawn.")
         )
@@ -104,6 +121,8 @@ class EffectWidgets:
             _("Propagate by itself"),
             _("Propagate one second after the last stroke of any tool. It is still a preview."),
         )
+
+    def _make_progress(self) -> None:
         self.progress = qt.QProgressBar()
         self.progress.maximum = 100
         self.progress.toolTip = _("How much of this stage is done.")
@@ -111,13 +130,6 @@ class EffectWidgets:
         self.status.wordWrap = True
         self.status.textFormat = qt.Qt.PlainText  # names of segments are shown as they are
         self.status.toolTip = _("What was redrawn, and what would change.")
-        self._add_row(self.start, self.propagate)
-        self._add_row(self.apply, self.discard)
-        self._add_row(self.confirm)
-        self._add_row(self.show, self.auto)
-        self._add_row(self.progress, self.enough, self.cancel)
-        self._form.addRow(self.status)
-        scripted_effect.addOptionsWidget(self._frame)
 
     def remove(self) -> None:
         """Take all of them out of the options frame."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from context_propagation.core.errors import UserInputError
@@ -16,9 +15,9 @@ from context_propagation.gui.module.history_section import HistorySection
 from context_propagation.gui.module.input_section import InputSection
 from context_propagation.gui.module.segment_editor import open_segment_editor
 from context_propagation.gui.module.show_in_3d import ShowIn3D
+from context_propagation.gui.module.suggestion_section import SuggestionSection
 from context_propagation.gui.said import Said
 from context_propagation.gui.segmentation_watch import SegmentationWatch, segment_content
-from context_propagation.gui.slice_views import jump_to_slice
 from context_propagation.gui.start_questions import asked, bring_back, brought_back
 from context_propagation.gui.texts import PLANES, memory_text, plane_choices, progress_words, translated
 from context_propagation.gui.work.busy_cursor import busy_cursor
@@ -31,7 +30,6 @@ from context_propagation.gui.work.visibility import set_visible
 from context_propagation.gui.work.worker import Job
 from context_propagation.mrml.nodes.segments import segment_name
 from context_propagation.mrml.nodes.selection import Selection
-from context_propagation.mrml.nodes.slice_plot import remove_plot, show_in_plot
 from context_propagation.mrml.nodes.volume_nodes import planes_of_volume
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.pending_propagation import PendingPropagation
@@ -65,12 +63,12 @@ class EditSection:
         self._shown = False
         self._looked_at: Any = None
         self._content: Any = None
-        self._chart: Any = None
         self._said = Said()
         self._to_say: tuple[str, bool, Selection | None] = "", False, None
         self._soon = Timer(0, guarded(self._say_it, lambda: None), once=True)
         self._watch = SegmentationWatch(self._segment_changed, self._segment_changed, lambda: None, lambda: None)
         self._history = HistorySection(ui, shared, self._say, on_changed)
+        self._suggestion = SuggestionSection(ui, shared, on_changed)
         self._in_3d = ShowIn3D(ui.show3dBox, ui.segmentSelector)
         ui.editsTable.setHorizontalHeaderLabels([_("Plane"), _("Slice"), _("State")])
         ui.planeSelector.addItems(plane_choices())
@@ -81,8 +79,6 @@ class EditSection:
         ui.cancelButton.connect("clicked()", shared.runner.cancel)
         ui.enoughButton.connect("clicked()", shared.runner.settle)
         ui.ownContoursButton.connect("clicked()", self._guarded(self.use_own_contours))
-        ui.goToButton.connect("clicked()", self._guarded(self.go_to_suggested))
-        ui.plotButton.connect("clicked()", self._guarded(self.plot))
         ui.redrawButton.connect("clicked()", self._guarded(self.redraw))
 
     def watch(self, on: bool) -> None:
@@ -97,8 +93,7 @@ class EditSection:
         self._soon.close()
         self._watch.close()
         self._in_3d.close()
-        if self._chart is not None and self._chart.GetScene() is not None:
-            remove_plot(slicer.mrmlScene, self._chart)
+        self._suggestion.close()
 
     # -- what the buttons do
 
@@ -176,30 +171,6 @@ class EditSection:
             self._shared.logic.use_own_contours()
         self._say(_("The model's own contours are back."))
 
-    def go_to_suggested(self) -> None:
-        """Show the suggested slice."""
-        logic = self._shared.logic
-        index = logic.suggested_slice()
-        if index is not None and logic.doubt is not None and logic.selection is not None:
-            jump_to_slice(logic.selection.volume_nodes[0], logic.doubt.axis, index)
-
-    def plot(self) -> None:
-        """Plot doubt and changes per slice."""
-        logic = self._shared.logic
-        if logic.doubt is None or logic.selection is None:
-            return
-        axis, doubt = logic.doubt.axis, logic.doubt.per_slice_mm2
-        columns = {_("undecided, mm²"): doubt}
-        propagated = [done for done in logic.history if done.edits]
-        if propagated and propagated[-1].edits[0].axis == axis:
-            changed = [propagated[-1].changed_per_slice.get(index, 0) for index in range(len(doubt))]
-            columns[_("changed, voxels")] = changed
-        plane = planes_of_volume(logic.selection.volume_nodes[0])[axis]
-        self._chart = show_in_plot(
-            slicer.mrmlScene, self._chart, columns, _("{plane} slice").format(plane=translated(plane))
-        )
-        slicer.modules.plots.logic().ShowChartInLayout(self._chart)
-
     # -- what comes back
 
     def _predicted(self, report: WriteReport, brought_back: str) -> None:
@@ -225,7 +196,7 @@ class EditSection:
             return  # it went meanwhile, which is said; or another lesion was chosen
         self._say(message)
         if goes_there:
-            self.go_to_suggested()
+            self._suggestion.show_slice()
 
     def _restored(self, saved: SavedSession) -> None:
         self._say(_("{count} edit(s) replayed; the segment was not changed.").format(count=len(saved.edited)))
@@ -308,9 +279,7 @@ class EditSection:
         set_visible(bool(first and moved_mm(logic)), ui.ownContoursButton)
         ui.ownContoursButton.enabled = free
         self._history.update(free and there)
-        ui.suggestionLabel.text = self._suggestion()
-        set_visible(bool(ui.suggestionLabel.text), ui.suggestionLabel)
-        ui.plotButton.enabled = ui.goToButton.enabled = idle and bool(ui.suggestionLabel.text)
+        self._suggestion.update(self._planes())
         set_visible(not idle, ui.cancelButton, ui.progressBar)
         if idle:
             set_visible(False, ui.enoughButton)
@@ -344,17 +313,6 @@ class EditSection:
         if self._inputs.model is None or self._inputs.model.reach != NEAR_SLICES_ONLY:
             return ""
         return _("Near slices only, as Far slices is not ticked: an edit reaches two slices on each side.")
-
-    def _suggestion(self) -> str:
-        logic = self._shared.logic
-        planes = self._planes()
-        index = logic.suggested_slice() if planes else None
-        if index is None or logic.doubt is None:
-            return ""
-        plane = translated(planes[logic.doubt.axis])
-        return _("Suggested next: {plane} slice {index}, where the model is least decided.").format(
-            plane=plane, index=index
-        )
 
     def _follow(self) -> None:
         """Be told when the segment changes, while the panel is shown."""

@@ -12,12 +12,12 @@ from context_propagation.gui.module.doubt_section import DoubtSection
 from context_propagation.gui.module.edit_section import EditSection
 from context_propagation.gui.module.export_section import ExportSection
 from context_propagation.gui.module.input_section import InputSection
-from context_propagation.gui.module.journal_section import JournalSection
+from context_propagation.gui.module.journal_section import journal_section
 from context_propagation.gui.module.lesion_section import LesionSection
 from context_propagation.gui.module.measure_section import MeasureSection
 from context_propagation.gui.module.package_section import PackageSection
 from context_propagation.gui.module.problem_section import ProblemSection
-from context_propagation.gui.module.profile_section import ProfileSection
+from context_propagation.gui.module.profile_section import profile_section
 from context_propagation.gui.module.summary_section import SummarySection
 from context_propagation.gui.module.training_section import TrainingSection
 from context_propagation.gui.work.shared import Shared
@@ -46,8 +46,8 @@ class Panel:
         self.measures = MeasureSection(ui, shared, self.inputs)
         self.summary = SummarySection(ui, shared, self.inputs)
         self.exports = ExportSection(ui, shared, self.inputs)
-        self.profile = ProfileSection(ui, shared, self.update)
-        self.journal = JournalSection(ui, shared, self.update)
+        self.profile = profile_section(ui, shared, self.update)
+        self.journal = journal_section(ui, shared, self.update)
         self.training = TrainingSection(ui, shared, self.inputs, lambda: self.packages, self.update)
         self.problems = ProblemSection(ui, shared, self.update)
         shared.runner.listeners.append(self._job_changed)

@@ -12,6 +12,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from context_propagation.gui.module.press_filter import PressFilter
 from context_propagation.gui.module.strip_colours import Colour, strip_colours
 from context_propagation.gui.segmentation_watch import GatheredEvents
 from context_propagation.gui.slice_views import has_planes, jump_to_slice, shown_slice, slice_nodes
@@ -68,7 +69,7 @@ class SliceStrip:
     """A label with the picture, and the slider below it.
 
     Args:
-        label: Shows the strip.
+        label: Shows the strip; a click on it moves the slice views too.
         slider: Moves the slice views, and follows them.
         logic: Knows doubt and edits.
     """
@@ -79,7 +80,8 @@ class SliceStrip:
         self._views: list[slicer.vtkMRMLSliceNode] = []
         self._events = GatheredEvents(self._follow_views)
         legend = [_("Above: how undecided the model is, from dark (sure) to bright."), _("Below:")]
-        label.toolTip = "\n".join([*legend, *(kind.said for kind in KINDS)])
+        label.toolTip = "\n".join([*legend, *(kind.said for kind in KINDS), _("Click a slice to show it.")])
+        self._presses = PressFilter(label, self._pressed)
         slider.connect("valueChanged(int)", self._moved)
 
     def update(self, there: bool) -> None:
@@ -111,6 +113,7 @@ class SliceStrip:
         """Follow nothing, for good."""
         self._views = []
         self._events.close()
+        self._presses.close()
 
     def _follow_views(self) -> None:
         doubt, volume_node = self._logic.doubt, self._volume_node
@@ -122,6 +125,11 @@ class SliceStrip:
         if shown is not None:
             self._slider.setValue(shown)
         self._slider.blockSignals(blocked)
+
+    def _pressed(self, share: float) -> None:
+        doubt = self._logic.doubt
+        if doubt is not None:
+            self._moved(int(share * len(doubt.per_slice_mm2)))
 
     def _moved(self, index: int) -> None:
         doubt, volume_node = self._logic.doubt, self._volume_node

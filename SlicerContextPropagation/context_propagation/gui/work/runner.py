@@ -117,6 +117,8 @@ class Runner:
     def _tick(self) -> None:
         if self._worker.job is not None and not self._still_there():
             self._worker.job.cancel()
+        if self._worker.do_part():
+            return
         if self._worker.has_computed:
             self.tell()  # before, as listeners may cancel it too
             self._hand_over()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,8 @@ class Job:
         finished: Whether one of the callbacks was called.
         settled: Whether it was asked to go on with the best that it has.
         outcome: What the computation gave, and what it raised; there until it is handed over.
+        parts: What is left to read, or to write; None while it is computed.
+        computed: Whether the computation has ended.
     """
 
     operation: Operation[Any]
@@ -36,6 +38,8 @@ class Job:
     finished: bool = False
     settled: bool = False
     outcome: tuple[Any, BaseException | None] = (None, None)
+    parts: Iterator[None] | None = None
+    computed: bool = False
     _cancel: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
@@ -67,6 +71,19 @@ class Job:
             self.outcome = self.operation.compute(self.show, self._cancel.is_set), None
         except BaseException as raised:  # nothing may end the thread
             self.outcome = None, raised
+        self.computed = True
+
+    def do_part(self) -> bool:
+        """Read or write the next part of it; False where none is left, or it is not to go on."""
+        if self.cancelled or self.outcome[1] is not None:
+            return False
+        try:
+            if self.parts is None:
+                self.parts = self.operation.write(self.outcome[0]) if self.computed else self.operation.read()
+            return next(self.parts, self) is not self
+        except BaseException as raised:
+            self.outcome = None, raised
+            return False
 
 
 class Worker:
@@ -89,7 +106,7 @@ class Worker:
 
     @property
     def has_computed(self) -> bool:
-        """Whether `drain` would hand over a result, or an error."""
+        """Whether `drain` would hand over a result, or an error, or do a part of what comes before."""
         return self._done.is_set()
 
     def await_computed(self, seconds: float) -> None:
@@ -114,12 +131,27 @@ class Worker:
             self._thread = threading.Thread(target=self._work, name="context-propagation", daemon=True)
             self._thread.start()
         self.job = Job(operation, on_finished, on_failed)
-        self._todo.put(self.job)
+        self._done.set()
+        self.do_part()
         return self.job
 
+    def do_part(self) -> bool:
+        """Do a short part of what is to be read or written; False where `drain` has no more of these to do first."""
+        job = self.job
+        if job is None or not self._done.is_set():
+            return False
+        if job.do_part():
+            return True
+        if job.computed or job.cancelled or job.outcome[1] is not None:
+            return False
+        job.parts = None
+        self._done.clear()
+        self._todo.put(job)
+        return True
+
     def drain(self) -> bool:
-        """Finish the operation whose computation has ended, and call its callback; True where there was one."""
-        if not self._done.is_set():
+        """Finish the operation that has nothing else left, and call its callback; True where there was one."""
+        if self.do_part() or not self._done.is_set():
             return False
         self._done.clear()
         job, self.job = self.job, None

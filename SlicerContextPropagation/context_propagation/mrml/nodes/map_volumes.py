@@ -86,16 +86,6 @@ def fill_map(
     node.SetAndObserveImageData(image)
 
 
-def remove_map(node: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Take a map and what displays it out of the scene; nothing where it is gone."""
-    scene, display = node.GetScene(), node.GetDisplayNode()
-    if scene is None:
-        return
-    scene.RemoveNode(node)  # before its display node: see `PropagationPreview.close`
-    if display is not None and display.GetScene() is not None:
-        scene.RemoveNode(display)
-
-
 def is_map(node: slicer.vtkMRMLVolumeNode) -> bool:
     """Whether a volume is a map."""
     return node.GetAttribute(MAP_ATTRIBUTE) is not None

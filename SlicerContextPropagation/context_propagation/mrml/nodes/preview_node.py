@@ -8,6 +8,7 @@ import slicer
 import vtk
 
 from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.mrml.nodes.scenes import remove_with_display
 from context_propagation.mrml.nodes.segments import add_segment_in_box, add_segmentation
 
 NAME = "Propagation preview"
@@ -39,7 +40,6 @@ class PropagationPreview:
         added: BoxedMask,
         removed: BoxedMask,
     ) -> None:
-        self._scene = scene
         self.node = add_segmentation(scene, volume_node, NAME, shown_to_user=False)
         for mask, name, color in ((added, ADDED, GREEN), (removed, REMOVED, RED)):
             if not mask.is_empty:
@@ -61,14 +61,7 @@ class PropagationPreview:
 
     def close(self) -> None:
         """Take the node out of the scene; nothing where it is gone, as after the scene was closed."""
-        if not self._is_there:
-            return
-        display = self.node.GetDisplayNode()
-        # The segmentation first: until it goes, Slicer's 3D views hold on to what displays it, and at its next event
-        # they would look at a display node that is gone, which ends the application.
-        self._scene.RemoveNode(self.node)
-        if display is not None and display.GetScene() is not None:
-            self._scene.RemoveNode(display)
+        remove_with_display(self.node)
 
     @property
     def _is_there(self) -> bool:

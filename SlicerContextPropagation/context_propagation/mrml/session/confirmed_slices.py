@@ -43,8 +43,7 @@ def confirmation(
     for before, now in zip(as_known.edits, as_they_are.edits, strict=True):
         if not np.array_equal(before.mask, now.mask):
             raise UserInputError(f"Slice {now.index} was redrawn; propagate it, then it stays as it was drawn")
-    slices, own_slices = as_known.edits, as_known.own_slices
-    step = confirming(idle_step(session.records), slices, session.settings.neighbours)
+    step = confirming(idle_step(session.records), as_known.edits, session.settings.neighbours)
     return SegmentStep.of(
         step,
         known=known,
@@ -53,30 +52,37 @@ def confirmation(
         drawing=as_known,
         written=None,
         in_editor=False,
-        saved=SavedPropagation((), known, step.made_at, own_slices=own_slices, confirmed=slices),
+        saved=SavedPropagation((), made_at=step.made_at, confirmed=as_known.edits),
     )
 
 
-def without_slices(
-    pending: PendingPropagation, session: Session, grid: OwnGrid, indices: Sequence[int]
-) -> PendingPropagation:
+def without_slices(pending: PendingPropagation, indices: Sequence[int], neighbours: int) -> PendingPropagation:
     """A propagation that leaves slices of its plane as they are, and confirms them.
 
     Args:
         pending: The propagation.
-        session: The engine.
-        grid: The segment's own.
         indices: Of the slices; those that were drawn or confirmed are left out.
+        neighbours: See `confirming`.
 
     Raises:
-        UserInputError: No slice is left, or one lies outside the image.
+        UserInputError: As `confirmable`.
+    """
+    left = confirmable(pending, indices)
+    slices = slices_as_they_are(pending.grid, pending.drawn, pending.drawing.axis, left).edits
+    return pending.rejecting_slices(slices, neighbours)
+
+
+def confirmable(pending: PendingPropagation, indices: Sequence[int]) -> list[int]:
+    """Those slices of a propagation's plane that it may leave as they are; in ascending order.
+
+    Raises:
+        UserInputError: All were drawn or confirmed, or lie where the segment has no voxels of its own, or one lies
+            outside the image.
     """
     from context_propagation.core.session.confirmation import unclaimed
 
     axis = pending.drawing.axis
-    left = _with_own_voxels(grid, axis, unclaimed(pending.step.after, axis, indices))
-    slices = slices_as_they_are(grid, pending.drawn, axis, left)
-    return pending.rejecting_slices(slices, session.settings.neighbours)
+    return _with_own_voxels(pending.grid, axis, unclaimed(pending.step.after, axis, indices))
 
 
 def _with_own_voxels(grid: OwnGrid, axis: int, indices: Sequence[int]) -> list[int]:

@@ -12,7 +12,8 @@ import slicer
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.boxes import Box
-from context_propagation.mrml.nodes.map_volumes import add_map, fill_map, remove_map
+from context_propagation.mrml.nodes.map_volumes import add_map, fill_map
+from context_propagation.mrml.nodes.scenes import remove_with_display
 from context_propagation.mrml.nodes.segments import segment_name
 from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.nodes.slice_layers import show_no_more, show_over
@@ -137,7 +138,7 @@ class DoubtMaps:
         """Show nothing: the slice views are as they were."""
         if self._is_there:
             show_no_more(self._scene, self._node)
-            remove_map(self._node)
+            remove_with_display(self._node)
         self._node, self._shown_of, self.shown = None, (), ""
 
     @property

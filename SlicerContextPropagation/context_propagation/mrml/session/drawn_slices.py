@@ -1,4 +1,4 @@
-"""Where a segment's drawn slices lie on its own grid: no propagation writes them, this one or a later one."""
+"""Where a segment's drawn and confirmed slices lie on its own grid: no propagation writes them, this or a later one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
 from context_propagation.core.image.boxes import Box
 from context_propagation.core.image.drawings import Drawing
 from context_propagation.core.image.own_grid import NO_SLICES, OwnGrid, OwnMask, OwnSlices
+from context_propagation.core.image.seen_slices import voxels_of_slices
+from context_propagation.core.image.slices import SliceEdit
 from context_propagation.mrml.session.segment_step import SegmentStep
 
 NO_BITS = np.zeros(0, np.uint8)
@@ -61,7 +63,21 @@ class DrawnSlices:
         earlier = self.grid.image_slices_at(self.before).places  # the engine knows those of the drawn planes, no others
         return drawing.waiting.union(earlier, *(step.drawing.waiting for step in steps))
 
-    def spared(self, steps: Iterable[SegmentStep], drawing: Drawing) -> Callable[[Box], np.ndarray]:
-        """Says of a box of the segment's labelmap which voxels must not be written."""
+    def spared(
+        self, steps: Iterable[SegmentStep], drawing: Drawing, confirmed: Iterable[SliceEdit]
+    ) -> Callable[[Box], np.ndarray]:
+        """Says of a box of the segment's labelmap which voxels must not be written.
+
+        Args:
+            steps: The propagations that are in the segment.
+            drawing: That of the one that is to be written.
+            confirmed: Slices of the image that must look as they do.
+        """
         slices, grid = self.drawn(steps) | drawing.own_slices, self.grid
-        return lambda box: slices.over(grid.box_of_lattice(box))
+        places = [] if grid.is_image_s else sorted({(one.axis, one.index) for one in confirmed})
+
+        def of(lattice_box: Box) -> np.ndarray:
+            box = grid.box_of_lattice(lattice_box)
+            return slices.over(box) | voxels_of_slices(grid, places, box)
+
+        return of

@@ -154,7 +154,7 @@ class Journal:
                 work = kept_of(folder.read(file), file.name, image_sha256[0], shape_kji)
                 if work is not None:
                     not_replayed = _other_channels(work, image_sha256)
-                    offers.append(Offer(file, work, work.count_drawn_slices(), not_replayed=not_replayed))
+                    offers.append(Offer(file, work, *work.count_slices(), not_replayed=not_replayed))
             except (UserInputError, OSError, ValueError) as error:
                 self._warn(file.name, f"'{file.name}' in the journal cannot be read and is ignored: {error}")
         return tuple(offers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.drawings import Drawing
+from context_propagation.core.image.own_grid import OwnGrid
 from context_propagation.core.image.slices import SliceEdit, mask_of_slices
 from context_propagation.core.session.saved_session import SavedPropagation
 from context_propagation.mrml.writing.segment_writer import WriteReport
@@ -44,6 +46,7 @@ class PendingPropagation:
         known: The segment before it was redrawn, on its own grid.
         drawn: The segment as redrawn.
         drawing: What was drawn, and where it lies on the segment's own grid.
+        grid: That grid.
     """
 
     edits: tuple[SliceEdit, ...]
@@ -52,13 +55,14 @@ class PendingPropagation:
     known: BoxedMask
     drawn: BoxedMask
     drawing: Drawing
+    grid: OwnGrid
 
     def rejecting(self, mask: np.ndarray) -> PendingPropagation:
         """The same where the voxels of a mask, bool `[K, J, I]`, stay as they are, now and after later propagations."""
         rejected = self.result.changed & mask
         return replace(self, result=self.result.rejecting(mask), step=self.step.rejecting(rejected))
 
-    def rejecting_slices(self, slices: Drawing, neighbours: int) -> PendingPropagation:
+    def rejecting_slices(self, slices: Sequence[SliceEdit], neighbours: int) -> PendingPropagation:
         """The same where slices stay as they are, and are confirmed.
 
         Args:
@@ -67,9 +71,8 @@ class PendingPropagation:
         """
         from context_propagation.core.session.confirmation import confirming
 
-        kept = self.rejecting(mask_of_slices(self.result.changed.shape, slices.edits))
-        drawing = replace(self.drawing, own_slices=self.drawing.own_slices | slices.own_slices)
-        return replace(kept, step=confirming(kept.step, slices.edits, neighbours), drawing=drawing)
+        kept = self.rejecting(mask_of_slices(self.result.changed.shape, slices))
+        return replace(kept, step=confirming(kept.step, slices, neighbours))
 
     def saved(self, report: WriteReport) -> SavedPropagation:
         """What the scene keeps of it, once it was written."""

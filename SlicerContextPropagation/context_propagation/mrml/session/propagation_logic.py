@@ -20,10 +20,11 @@ from context_propagation.core.image.slices import SliceEdit
 from context_propagation.mrml.session.confirmed_slices import confirmation, without_slices
 from context_propagation.mrml.session.operation import Operation, Result
 from context_propagation.mrml.session.pending_propagation import PendingPropagation, Propagation
+from context_propagation.mrml.session.segment_history import SegmentHistory
 from context_propagation.mrml.session.segment_image import SegmentImage
-from context_propagation.mrml.session.segment_step import SegmentStep, count_missing, segment_steps
+from context_propagation.mrml.session.segment_step import SegmentStep, segment_steps
 from context_propagation.mrml.writing.editor_logic_writer import EditorLogicWriter
-from context_propagation.mrml.writing.segment_writer import SegmentWriter, WriteReport, write_flips
+from context_propagation.mrml.writing.segment_writer import SegmentWriter, WriteReport
 
 if TYPE_CHECKING:
     from context_propagation.core.session.session import Session
@@ -66,9 +67,7 @@ class PropagationLogic:
         self._image = SegmentImage(session, volume_nodes, segmentation_node, segment_id)
         self._unmasked_writer = EditorLogicWriter(scene, segmentation_node, volume_nodes[0])
         self.writer: SegmentWriter = writer or self._unmasked_writer
-        self._left: BoxedMask | None = None  # the segment as our last write, undo or redo left it
-        self._in_step: BoxedMask | None = None  # the segment when the history was last as it is now
-        self._went_with: list[SegmentStep] = []  # steps that wrote nothing, undone with the one before them
+        self._history = SegmentHistory(session, self._image, self._unmasked_writer)
         self._computing = False
         self.pending: PendingPropagation | None = None
 
@@ -139,7 +138,7 @@ class PropagationLogic:
         changed = moved != self._session.segmentation
         box = bounding_box(changed) or EMPTY
         report = self._image.write(self.writer, self._session.segmentation, changed, 0, box)
-        self._left = self._in_step = self._image.last_known = self._image.read()
+        self._history.wrote()
         return report
 
     # -- edits -------------------------------------------------------------------------------------------------------
@@ -216,7 +215,7 @@ class PropagationLogic:
 
         def finish(computed: tuple[Step, PropagationResult]) -> PendingPropagation:
             step, result = computed
-            self.pending = PendingPropagation(drawing.edits, result, step, known, drawn, drawing)
+            self.pending = PendingPropagation(drawing.edits, result, step, known, drawn, drawing, self.grid)
             return self.pending
 
         return self._exclusive(
@@ -236,16 +235,17 @@ class PropagationLogic:
             raise UserInputError("The segment was changed since it was propagated; propagate again")
         result, drawing = pending.result, pending.drawing
         to_write, box = drawing.to_write(result.changed, result.changed_box_kji or EMPTY, self._session.protected)
-        spared = self._image.drawn.spared(self.steps, drawing)
+        confirmed = [edit for step in (*self._session.done, pending.step) for edit in step.confirmed]
+        spared = self._image.drawn.spared(self.steps, drawing, confirmed)
         report = self._image.write(self.writer, result.segmentation, to_write, drawing.axis, box, spared)
-        self._left = self._in_step = self._image.last_known = self._image.read()
+        propagated = self._history.wrote()
         in_editor = self.writer.keeps_history and bool(report.written or report.refused)
         self._session.add(
             SegmentStep.of(
                 pending.step,
                 known=pending.known,
                 drawn=pending.drawn,
-                propagated=self._left,
+                propagated=propagated,
                 drawing=drawing,
                 written=None if in_editor else report.flips,
                 in_editor=in_editor,
@@ -279,7 +279,7 @@ class PropagationLogic:
             check_shape(region, self._session.volume)
             pending = pending.rejecting(region.astype(bool))
         if len(slices):
-            pending = without_slices(pending, self._session, self.grid, slices)
+            pending = without_slices(pending, slices, self._session.settings.neighbours)
         self.pending = pending
         return pending
 
@@ -320,8 +320,8 @@ class PropagationLogic:
 
     @property
     def steps(self) -> list[SegmentStep]:
-        """The propagations that are in the segment, first to last, without those that were replayed."""
-        return segment_steps(self._session.done)
+        """See `SegmentHistory.steps`."""
+        return self._history.steps
 
     @property
     def done_count(self) -> int:
@@ -342,7 +342,8 @@ class PropagationLogic:
         Raises:
             UserInputError: Nothing to undo, the segment was edited since, or the Segment Editor has it in its history.
         """
-        self._step(back=True)
+        self._require_free()
+        self._history.step(back=True)
 
     def redo(self) -> None:
         """Make the propagation that was last taken back again.
@@ -350,47 +351,11 @@ class PropagationLogic:
         Raises:
             UserInputError: Nothing to redo, the segment was edited since, or the Segment Editor took it back.
         """
-        self._step(back=False)
-
-    def _step(self, back: bool) -> None:
-        """Undo or redo: first in the segment, which may refuse, then in the engine."""
         self._require_free()
-        word, steps = ("undo", self._session.done) if back else ("redo", self._session.undone)
-        if not segment_steps(steps[-1:]):
-            raise UserInputError(f"Nothing to {word}; no propagation was {'made' if back else 'undone'} on this image")
-        step, known = segment_steps(steps)[-1], self.known
-        if step.in_editor:
-            raise UserInputError(f"Cannot {word} this here; use {word.capitalize()} of the Segment Editor")
-        if step.written is not None:
-            current = self._image.read()
-            self._require_unedited(current, known if back else None)
-            flips = step.written if back else step.taken_back
-            if flips is None:
-                raise UserInputError("The Segment Editor took this back; use its Redo")
-            where = self._image.node, self._image.segment_id
-            drawn_since = [later.drawn_in(current) for later in segment_steps(self._session.undone)] if back else []
-            box = self._image.drawn.grid.box_of_lattice(flips.box)
-            for drawn in drawn_since:
-                flips = flips.among(~drawn.over(box))
-            flipped = write_flips(self._unmasked_writer, *where, flips.backwards)
-            steps[-1] = replace(step, taken_back=flipped if back else None)
-            self._left = self._in_step = self._image.read()
-        self._step_in_engine(back)
-
-    def _step_in_engine(self, back: bool) -> None:
-        """The step goes from one list of the session to the other."""
-        if back:
-            self._session.undo()
-            self._image.last_known = segment_steps(self._session.undone)[-1].known
-        else:
-            self._session.redo()
-            self._image.last_known = segment_steps(self._session.done)[-1].propagated
+        self._history.step(back=False)
 
     def follow_segment(self, current: BoxedMask | None = None) -> BoxedMask:
-        """Bring the engine in step where the Segment Editor's Undo or Redo was pressed, which tells no one.
-
-        A step counts as undone where every voxel that it wrote has its old value again; one that wrote nothing goes
-        with the one before it. Where the segment is just as the last one found or left it, no other one is looked at.
+        """See `SegmentHistory.follow`.
 
         Args:
             current: As in `redrawn`.
@@ -400,29 +365,8 @@ class PropagationLogic:
         """
         self._require_free()
         _, current = self.known_and_current(current)
-        if self._in_step is None or not current.is_same(self._in_step):
-            self._follow(current)
-            self._in_step = current
+        self._history.follow(current)
         return current
-
-    def _follow(self, current: BoxedMask) -> None:
-        if any(step.left(current) for step in segment_steps(self._session.undone[-1:])):
-            self._make_again()
-            return
-        while (count := count_missing(self.steps, current)) > 0:
-            self._went_with += self.steps[len(self.steps) - count + 1 :]
-            for _ in range(count):
-                self._step_in_engine(back=True)
-            if current.is_same(segment_steps(self._session.undone)[-1].drawn):
-                return
-        while any(step.is_in(current) for step in segment_steps(self._session.undone[-1:])):
-            self._make_again()
-
-    def _make_again(self) -> None:
-        """The step that was undone last, and those after it that wrote nothing and went with it."""
-        self._step_in_engine(back=False)
-        while any(step is gone for step in self._session.undone[-1:] for gone in self._went_with):
-            self._step_in_engine(back=False)
 
     # -- one at a time -----------------------------------------------------------------------------------------------
 
@@ -454,9 +398,3 @@ class PropagationLogic:
             raise UserInputError("A computation is running; wait for it or cancel it")
         if self.pending is not None:
             raise UserInputError("A propagation waits to be applied or discarded; do that first")
-
-    def _require_unedited(self, current: BoxedMask, known: BoxedMask | None) -> None:
-        """The segment is as we left it last, or as the Segment Editor brought it back after a propagation."""
-        if not any(mask is not None and current.is_same(mask) for mask in (self._left, known)):
-            name = self._image.node.GetName()
-            raise UserInputError(f"'{name}' was edited since the last propagation; undo that edit first")

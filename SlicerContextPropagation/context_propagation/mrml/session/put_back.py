@@ -34,6 +34,7 @@ class Offer:
         file: Where it is kept.
         work: What it is.
         drawn_slices: On how many slices of the image something was drawn.
+        confirmed_slices: How many others were confirmed.
         fits: Whether the selected segment is empty, or as it once was in that work; else it is left alone.
         not_replayed: Why its edits cannot be replayed, as another model or a second volume is chosen; or empty.
         image_state: Of the volumes when they were looked at.
@@ -42,6 +43,7 @@ class Offer:
     file: Path
     work: KeptWork
     drawn_slices: int
+    confirmed_slices: int = 0
     fits: bool = False
     not_replayed: str = ""
     image_state: tuple[tuple[int, bytes], ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from context_propagation.mrml.nodes.volume_nodes import (
 from context_propagation.mrml.nodes.world_matrices import relative_place
 from context_propagation.mrml.session.drawn_slices import NO_BITS, DrawnSlices
 from context_propagation.mrml.session.operation import Operation
-from context_propagation.mrml.session.segment_step import segment_steps
+from context_propagation.mrml.session.segment_step import SegmentStep, segment_steps
 from context_propagation.mrml.writing.segment_writer import SegmentWriter, WriteReport, write_changed_voxels
 
 if TYPE_CHECKING:
@@ -97,14 +98,24 @@ class SegmentImage:
         if self.last_known is None:
             return current.mask
         if current.grid.start_in(self.drawn.grid) is None and self._may_move(current):
-            self.last_known = self.drawn.begin(OwnMask(current.grid, BoxedMask(current.grid.shape, EMPTY, NO_BITS)))
+            self._move(current.grid)
         return self.drawn.on_known_grid(current)
 
     def _may_move(self, current: OwnMask) -> bool:
         """Whether what is drawn into an empty segment decides on which grid it is."""
         session, known = self._session, self.last_known
-        is_new = known is not None and known.is_empty and not segment_steps([*session.done, *session.undone])
+        steps = segment_steps([*session.done, *session.undone])
+        is_new = known is not None and known.is_empty and not any(step.edits for step in steps)
         return is_new and not current.mask.is_empty
+
+    def _move(self, grid: OwnGrid) -> None:
+        """An empty segment goes on another grid, and with it what was confirmed of it."""
+        empty = self.last_known = self.drawn.begin(OwnMask(grid, BoxedMask(grid.shape, EMPTY, NO_BITS)))
+        for steps in (self._session.done, self._session.undone):
+            steps[:] = [
+                replace(step, known=empty, drawn=empty, propagated=empty) if isinstance(step, SegmentStep) else step
+                for step in steps
+            ]
 
     def write(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import slicer
 
 from context_propagation.core.bundle.loaded_model import LoadedModel
@@ -20,6 +21,7 @@ from context_propagation.mrml.session.put_back import Offer
 from context_propagation.mrml.session.room import Room, first_that_fits
 
 if TYPE_CHECKING:
+    from context_propagation.core.image.source_volume import SourceVolume
     from context_propagation.core.session.memory_forecast import MemoryForecast
     from context_propagation.core.session.ready_image import ReadyImage
 
@@ -90,44 +92,58 @@ def check_operation(
     names = {selection: selection.name for selection in rooms[-1].closes}
 
     def compute(progress: Progress, cancelled: CancelCheck) -> StartCheck:
-        from context_propagation.core.device import out_of_memory_reported
         from context_propagation.core.image.image_hash import image_sha256
-        from context_propagation.core.model.intensity_check import intensity_warnings
-        from context_propagation.core.session.memory_forecast import memory_forecast
-        from context_propagation.core.session.ready_image import ready_image
-        from context_propagation.core.session.session_checks import check_channels
 
-        progress("check", 0.0)
-        volume = volume_of()
-        check_channels(volume, loaded.model)
-        warnings = list(intensity_warnings(volume.channels, loaded.model.channel_expectations))
-        if cancelled():
-            raise Cancelled
-        progress("preprocess", 0.0)
-        with out_of_memory_reported("Preparing the image"):
-            image = ready_image(loaded.model, volume)
-        mask, settings = segment.mask, loaded.settings()
-        room, memory = first_that_fits(
-            rooms, lambda room: memory_forecast(loaded.model, settings, image, mask, room.freed_bytes, room.held)
-        )
+        image, warnings = _looked_at(loaded, volume_of(), progress, cancelled)
+        room, memory = _room_for(loaded, image, segment.mask, rooms)
         if room.closes:
             closed = ", ".join(f"'{names[selection]}'" for selection in room.closes)
             warnings.append(f"Memory is short beside other lesions: {closed} will be closed. {AFTER_CLOSING}")
-        sha256 = image_sha256(volume) if earlier.image_sha256 or kept_on else ("",)
+        sha256 = image_sha256(image.volume) if earlier.image_sha256 or kept_on else ("",)
         known = earlier.on(sha256[0]) if earlier.image_sha256 else earlier
         if known.trouble:
             warnings.append(known.trouble)
-        return StartCheck(
-            tuple(warnings),
-            memory,
-            known,
-            image,
-            loaded.model.content_hash,
-            state,
-            kept_on(sha256, volume.shape_kji) if kept_on else (),
-            room.closes,
-            beside,
-            segment.is_empty,
-        )
+        kept = kept_on(sha256, image.volume.shape_kji) if kept_on else ()
+        of_image = image, loaded.model.content_hash, state, kept
+        return StartCheck(tuple(warnings), memory, known, *of_image, room.closes, beside, segment.is_empty)
 
     return Operation("Check volumes", compute, lambda check: check)
+
+
+def _looked_at(
+    loaded: LoadedModel, volume: SourceVolume, progress: Progress, cancelled: CancelCheck
+) -> tuple[ReadyImage, list[str]]:
+    """The volumes as the model sees them, and what looks wrong with them.
+
+    Raises:
+        UserInputError: They cannot be used.
+    """
+    from context_propagation.core.device import out_of_memory_reported
+    from context_propagation.core.model.intensity_check import intensity_warnings
+    from context_propagation.core.session.ready_image import ready_image
+    from context_propagation.core.session.session_checks import check_channels
+
+    progress("check", 0.0)
+    check_channels(volume, loaded.model)
+    warnings = list(intensity_warnings(volume.channels, loaded.model.channel_expectations))
+    if cancelled():
+        raise Cancelled
+    progress("preprocess", 0.0)
+    with out_of_memory_reported("Preparing the image"):
+        return ready_image(loaded.model, volume), warnings
+
+
+def _room_for(
+    loaded: LoadedModel, image: ReadyImage, mask: np.ndarray, rooms: Sequence[Room]
+) -> tuple[Room, MemoryForecast]:
+    """The first room in which the cache around a segment fits, and what it needs.
+
+    Raises:
+        UserInputError: It fits in none.
+    """
+    from context_propagation.core.session.memory_forecast import memory_forecast
+
+    settings = loaded.settings()
+    return first_that_fits(
+        rooms, lambda room: memory_forecast(loaded.model, settings, image, mask, room.freed_bytes, room.held)
+    )
