@@ -19,6 +19,9 @@ SINGLE = (
     "core/bundle/shipped_bundle",
     "core/model/model_kinds",
     "core/model/model_listing",
+    "core/session/history",
+    "core/session/saved_settings",
+    "core/session/session_file",
 )
 NEEDS_SLICER = "segmentations/seg_nrrd_files"
 

@@ -28,7 +28,7 @@ from context_propagation.core.image.own_grid import NO_SLICES
 from context_propagation.core.image.slices import SliceEdit, mask_of_slices
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.propagation.activation_update import UpdateSettings
+from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.propagation.window import WindowPlan
 from context_propagation.core.provenance import installed_versions
 from context_propagation.core.session.drawing_profile import DrawingProfile, model_key, read_profile, write_profile

@@ -23,12 +23,12 @@ from context_propagation.core.image.grid import GridMap
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.filled_holes import nnunet_fills_holes_so
 from context_propagation.core.model.intensity_check import ChannelExpectation, channel_expectations
+from context_propagation.core.model.loss import Loss
 from context_propagation.core.model.nnunet_checkpoint import FINAL
 from context_propagation.core.model.nnunet_folder import NnunetFolder, load_nnunet_folder
 from context_propagation.core.model.nnunet_values import members_of
 from context_propagation.core.model.segmentation_model import (
     NOT_FINITE,
-    Loss,
     Padding,
     PreparedImage,
     prepared_as_trained,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import SliceEdit, require_inside
 from context_propagation.core.image.source_volume import SourceVolume
-from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.propagation.trained_fusion import Fusion
+
+if TYPE_CHECKING:
+    from context_propagation.core.model.segmentation_model import SegmentationModel
+    from context_propagation.core.propagation.trained_fusion import Fusion
 
 
 def check_fusion(fusion: Fusion, level: int, model: SegmentationModel) -> None:

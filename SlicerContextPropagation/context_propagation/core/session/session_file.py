@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,16 +14,18 @@ from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.image_hash import image_sha256
 from context_propagation.core.image.slices import NEAR_SLICES_ONLY, mask_of_slices
 from context_propagation.core.image.source_volume import SourceVolume
-from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.propagation.general_far import FarNetworks
 from context_propagation.core.provenance import installed_versions
 from context_propagation.core.session.confirmation import confirming, idle_step
-from context_propagation.core.session.ready_image import ReadyImage
 from context_propagation.core.session.saved_session import SavedPropagation, SavedSession, session_of, text_of
 from context_propagation.core.session.saved_settings import read_settings
-from context_propagation.core.session.session import Session
 from context_propagation.core.session.step import Step
 from context_propagation.core.storage.whole_file import write_whole_text
+
+if TYPE_CHECKING:
+    from context_propagation.core.model.segmentation_model import SegmentationModel
+    from context_propagation.core.propagation.general_far import FarNetworks
+    from context_propagation.core.session.ready_image import ReadyImage
+    from context_propagation.core.session.session import Session
 
 
 def save_session(session: Session, path: str | Path, model_path: str = "") -> None:
@@ -61,6 +64,8 @@ def restore_session(
         UserInputError: The file is no session, is damaged, or was made with another model, image or fusion network.
         Cancelled: The user cancelled.
     """
+    from context_propagation.core.session.session import Session
+
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -124,7 +129,7 @@ def replay(
         UserInputError: It was done on another image, or the session refuses.
         Cancelled: The user cancelled.
     """
-    volume = image.volume if isinstance(image, ReadyImage) else image
+    volume = image if isinstance(image, SourceVolume) else image.volume
     saved.require_image(image_sha256(volume))
     session.set_image(image, saved.initial.mask, progress, cancelled)
     session.protect(mask_of_slices(volume.shape_kji, saved.kept))
