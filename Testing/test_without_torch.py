@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 ROOT = Path(__file__).parents[1] / "SlicerContextPropagation"
 PACKAGE = ROOT / "context_propagation"
-ROOMS = ("core", "core/image", "core/phantom", "core/registration", "files", "segmentations")
+ROOMS = ("core", "core/image", "core/phantom", "core/registration", "core/wire", "files", "remote", "segmentations")
 SINGLE = (
     "core/bundle/loaded_model",
     "core/bundle/shipped_bundle",

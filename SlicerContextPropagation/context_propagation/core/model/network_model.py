@@ -27,7 +27,8 @@ from context_propagation.core.model.segmentation_model import (
     prepared_as_trained,
     refuse_not_finite,
 )
-from context_propagation.core.model.target import Target, TargetRule, chosen_label
+from context_propagation.core.model.target import Target, chosen_label
+from context_propagation.core.model.target_rule import TargetRule
 from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.optional_dependency import require
 

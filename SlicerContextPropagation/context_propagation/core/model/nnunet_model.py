@@ -34,7 +34,8 @@ from context_propagation.core.model.segmentation_model import (
     prepared_as_trained,
     refuse_not_finite,
 )
-from context_propagation.core.model.target import Target, TargetRule, chosen_label
+from context_propagation.core.model.target import Target, chosen_label
+from context_propagation.core.model.target_rule import TargetRule
 from context_propagation.core.network.direct_convolution import DirectConvolution
 from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.network.traced_split import TracedSplit

@@ -102,6 +102,11 @@ class SessionHistory(ABC):
         )
         return self.initial if moved_fit >= own_fit else own
 
+    @property
+    def own_contours(self) -> np.ndarray | None:
+        """The model's own contours, bool `[K, J, I]`, where those of the start were moved."""
+        return self._own
+
     def use_own_contours(self) -> bool:
         """Begin with the model's own contours, where they were moved, and nothing was propagated. Whether they were."""
         if self._own is None or self.records:
@@ -132,6 +137,22 @@ class SessionHistory(ABC):
         protected = self._protected.copy()
         protected.reshape(-1)[np.concatenate(rejected)] = True
         return protected
+
+    def stand(self, records: tuple[EditRecord, ...], segmentation: np.ndarray, protected: np.ndarray) -> None:
+        """Go on from where another history of the same image stands; nothing can be undone here.
+
+        Args:
+            records: Its edits so far.
+            segmentation: bool `[K, J, I]`, its segmentation.
+            protected: bool `[K, J, I]`, all that it protects.
+
+        Raises:
+            UserInputError: A mask is not of the image's shape.
+        """
+        for mask in (segmentation, protected):
+            check_shape(mask, self.volume)
+        self.records, self.segmentation, self._protected = records, segmentation, protected
+        self.done, self.undone = [], []
 
     # -- edits -------------------------------------------------------------------------------------------------------
 

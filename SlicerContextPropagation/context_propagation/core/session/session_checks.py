@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -30,7 +30,16 @@ def check_fusion(fusion: Fusion, level: int, model: SegmentationModel) -> None:
         )
 
 
-def check_channels(volume: SourceVolume, model: SegmentationModel) -> None:
+class HasChannels(Protocol):
+    """A model, wherever it computes."""
+
+    @property
+    def channels(self) -> int:
+        """Number of image channels."""
+        ...
+
+
+def check_channels(volume: SourceVolume, model: HasChannels) -> None:
     """The image has the model's channels."""
     if volume.channels.shape[0] != model.channels:
         raise UserInputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from context_propagation.core.propagation.general_far import FarNetworks
     from context_propagation.core.session.ready_image import ReadyImage
     from context_propagation.core.session.session import Session
+    from context_propagation.core.session.session_settings import SessionSettings
 
 
 def save_session(session: Session, path: str | Path, model_path: str = "") -> None:
@@ -49,6 +51,7 @@ def restore_session(
     progress: Progress = no_progress,
     cancelled: CancelCheck = never_cancelled,
     fusion: FarNetworks | None = None,
+    begin: Callable[[SessionSettings], Session] | None = None,
 ) -> Session:
     """Restore a saved session: the image is cached again, and the edits are computed again.
 
@@ -59,6 +62,7 @@ def restore_session(
         progress: Called with stage and fraction.
         cancelled: Asked between steps.
         fusion: The fusion networks that it was made with, if any.
+        begin: Makes a session without an image; by default one that computes here.
 
     Raises:
         UserInputError: The file is no session, is damaged, or was made with another model, image or fusion network.
@@ -74,7 +78,8 @@ def restore_session(
     saved = session_of(text, path.name, volume.shape_kji)
     fusion_sha256 = None if fusion is None else fusion.content_hash
     saved.require_made_with(model.content_hash, fusion_sha256, model.target_name, model.orientation)
-    session = Session(model, read_settings(saved.settings, path), fusion)
+    settings = read_settings(saved.settings, path)
+    session = Session(model, settings, fusion) if begin is None else begin(settings)
     replay(saved, session, volume, progress, cancelled)
     return session
 
