@@ -75,9 +75,9 @@ def _raise(error: Any) -> None:
 
 
 def reliably(
-    ask: Callable[[], Result], progress: Progress, cancelled: CancelCheck, patience_s: float = PATIENCE_S
+    ask: Callable[[], Result], progress: Progress, cancelled: CancelCheck, patience_s: float | None = None
 ) -> Result:
-    """Ask again, for a while, where the server does not answer.
+    """Ask again, for a while, where the server does not answer; for `PATIENCE_S`, if nothing else is said.
 
     Raises:
         UserInputError: It does not answer; what was drawn stays.
@@ -88,7 +88,7 @@ def reliably(
         try:
             return ask()
         except ServerLost as error:
-            if time.monotonic() - began > patience_s:
+            if time.monotonic() - began > (PATIENCE_S if patience_s is None else patience_s):
                 raise UserInputError(
                     f"The server does not answer ({error}); what was drawn is kept here: try again later"
                 ) from error

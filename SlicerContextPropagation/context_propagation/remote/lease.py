@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
+import time
+import weakref
 from contextlib import suppress
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.wire import addresses
 from context_propagation.remote.connection import Connection, ServerLost, SessionGone
+
+_all: weakref.WeakSet[Lease] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Say goodbye before the process ends; a server that does not answer is not waited for."""
+    leases, until = list(_all), time.monotonic() + 3.0
+    for lease in leases:
+        lease.end()
+    for lease in leases:
+        lease.wait(max(0.0, until - time.monotonic()))
 
 
 class Lease:
@@ -28,6 +43,7 @@ class Lease:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
+        _all.add(self)
 
     def end(self) -> None:
         """Close it, without waiting for that."""

@@ -30,6 +30,10 @@ from context_propagation.server.worker import Job, Worker
 SWEEP_S = 5.0
 
 
+NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
+"""Newer versions of FastAPI would send requests, bodies and all, to whatever the environment names."""
+
+
 @dataclass(frozen=True)
 class Desk:
     """All that the addresses have behind them."""
@@ -78,7 +82,10 @@ def make_app(desk: Desk) -> FastAPI:
         store.close_all()
         desk.worker.end()
 
-    app = FastAPI(title="Context Propagation", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Context Propagation", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
+        telemetry=NO_TELEMETRY,
+    )  # fmt: skip
     _say_refusals(app)
 
     app.state.store = store

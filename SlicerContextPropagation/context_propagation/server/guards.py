@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
 import time
 import traceback
@@ -15,15 +14,16 @@ from starlette.requests import ClientDisconnect
 
 from context_propagation.core.wire.addresses import MOST_MESSAGE_BYTES
 from context_propagation.server.access import Access
+from context_propagation.server.audit import AUDIT
 from context_propagation.server.limits import Limits
 from context_propagation.server.rates import Rates
 from context_propagation.server.refusals import Refusal
 
-audit = logging.getLogger("context_propagation.server.audit")
-
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SILENCE_S = 60.0
 """A request that sends nothing for so long, though there is more to come, is given up."""
@@ -41,19 +41,19 @@ class Guard:
     """An ASGI application before another one.
 
     Args:
-        app: The other one.
+        inner: The other one.
         access: Who may ask.
         limits: How often, and how much.
     """
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], access: Access, limits: Limits) -> None:
-        self._app, self._access, self._limits = app, access, limits
+    def __init__(self, inner: Application, access: Access, limits: Limits) -> None:
+        self.inner, self._access, self._limits = inner, access, limits
         self._rates = Rates(limits.requests_per_s, 5 * limits.requests_per_s)
         self._wrong = Rates(WRONG_PER_S, WRONG_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+            await self.inner(scope, receive, send)
         elif scope["type"] == "http":
             await self._answer(scope, receive, send)
 
@@ -62,14 +62,14 @@ class Guard:
         scope["owner"] = ""
         try:
             self._admit(scope, passage)
-            await self._app(scope, passage.receive, passage.send)
+            await self.inner(scope, passage.receive, passage.send)
         except Refusal as refusal:
             passage.refused = refusal
         except ClientDisconnect:
             pass  # nobody waits for an answer
         except Exception as error:  # its message might hold what is the patient's
             where = "".join(traceback.format_tb(error.__traceback__)[-3:])
-            audit.error("%s in an answer:\n%s", type(error).__name__, where)
+            AUDIT.error("%s in an answer:\n%s", type(error).__name__, where)
         finally:
             await passage.refuse()
             _log(scope, passage, time.monotonic() - began)
@@ -153,7 +153,7 @@ def _log(scope: Scope, passage: _Passage, seconds: float) -> None:
     path = SESSION.sub(lambda found: found.group()[:6], scope["path"])
     shown = path.encode("unicode_escape").decode("ascii")[:100]
     address = (scope.get("client") or ("unknown", 0))[0]
-    audit.info(
+    AUDIT.info(
         "%s %s %s %s %d %d bytes %.3f s",
         address, scope["owner"] or "-", scope["method"], shown, passage.status, passage.received, seconds,
     )  # fmt: skip

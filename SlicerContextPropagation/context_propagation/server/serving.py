@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
 from context_propagation.server.access import Access, is_this_computer, local_hosts, read_tokens
-from context_propagation.server.guards import audit
+from context_propagation.server.audit import audit_on_stderr
 from context_propagation.server.limits import Limits
+
+if TYPE_CHECKING:
+    import uvicorn
 
 DEFAULT_PORT = 8765
 
@@ -74,6 +76,16 @@ def serve(request: ServeRequest) -> str:
     Raises:
         UserInputError: The folder holds no model, or something that safety needs is missing.
     """
+    server = server_of(request)
+    audit_on_stderr()
+    scheme = "http" if request.certificate is None else "https"
+    print(f"Serving the models in '{request.bundles}' at {scheme}://{request.host}:{request.port}", flush=True)
+    server.run()
+    return "The server has ended"
+
+
+def server_of(request: ServeRequest) -> uvicorn.Server:
+    """A server that is ready to run; errors as `serve`."""
     uvicorn = require("uvicorn", extra="server")
     require("fastapi", extra="server")
     from context_propagation.server.api import Desk, make_app
@@ -85,7 +97,6 @@ def serve(request: ServeRequest) -> str:
     access, models = request.access(), ModelFolder(request.bundles, request.device)
     worker = Worker()
     app = make_app(Desk(models, Store(worker, request.limits), worker))
-    _audit_on_stderr()
     config = uvicorn.Config(
         Guard(app, access, request.limits),
         host=request.host,
@@ -102,15 +113,4 @@ def serve(request: ServeRequest) -> str:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=5,
     )
-    scheme = "http" if request.certificate is None else "https"
-    print(f"Serving {len(models.listed())} model(s) at {scheme}://{request.host}:{request.port}", flush=True)
-    uvicorn.Server(config).run()
-    return "The server has ended"
-
-
-def _audit_on_stderr() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    audit.addHandler(handler)
-    audit.setLevel(logging.INFO)
-    audit.propagate = False
+    return uvicorn.Server(config)

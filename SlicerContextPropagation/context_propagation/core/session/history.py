@@ -73,6 +73,10 @@ class SessionHistory(ABC):
     ) -> Previewed:
         """See `Session.preview`."""
 
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what computing took; what was done stays."""
+
     def _begin(self, volume: SourceVolume, initial: np.ndarray, own: np.ndarray | None) -> None:
         """An image without edits."""
         self._volume, self._own = volume, own

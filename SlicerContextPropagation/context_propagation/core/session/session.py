@@ -129,6 +129,10 @@ class Session(SessionHistory):
         self._begin(volume, initial.astype(bool), own if self.settings.start_offset_mm else None)
         return self.plan
 
+    def close(self) -> None:
+        """Give back the cache; set the image again to go on."""
+        self._cache = None
+
     def _plan(self, plan: WindowPlan | None) -> None:
         self.plan = plan
 
