@@ -68,6 +68,13 @@ class Served:
     store: Any
     lines: list[str]
 
+    def line_of(self, word: str) -> str:
+        """The audit's first line with a word; it is written when the answer has gone."""
+        until = time.monotonic() + 5
+        while not (found := [line for line in self.lines if word in line]) and time.monotonic() < until:
+            time.sleep(0.01)
+        return found[0]
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
@@ -110,7 +117,7 @@ def served(bundles: Path, **changes: Any) -> Iterator[Served]:
         port = server.servers[0].sockets[0].getsockname()[1]
         yield Served(port, server.config.app.inner.state.store, handler.texts)
     finally:
-        server.should_exit = server.force_exit = True
+        server.should_exit = True
         thread.join(20)
         AUDIT.removeHandler(handler)
         AUDIT.setLevel(level)
