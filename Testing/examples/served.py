@@ -108,6 +108,7 @@ def served(bundles: Path, **changes: Any) -> Iterator[Served]:
     handler, level = Lines(), AUDIT.level
     AUDIT.addHandler(handler)
     AUDIT.setLevel(logging.INFO)
+    AUDIT.propagate = False  # of the commands of this process, these are no messages
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
@@ -121,6 +122,7 @@ def served(bundles: Path, **changes: Any) -> Iterator[Served]:
         thread.join(20)
         AUDIT.removeHandler(handler)
         AUDIT.setLevel(level)
+        AUDIT.propagate = True
 
 
 def announced(**changes: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ball_images import ball_mask
+from context_propagation.core.bundle.bundle import load_model
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.propagation.update_settings import UpdateSettings
@@ -15,6 +16,7 @@ from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.remote import answers
 from context_propagation.remote.remote_server import RemoteServer
 from context_propagation.server.limits import Limits
+from psnn_folders import write_psnn
 from served import EDITED, CutLine, ServerProcess, an_image, announced, asked, free_port, served
 
 FEW = SessionSettings(update=UpdateSettings(iterations=2))
@@ -42,11 +44,12 @@ def once(stage, do):
     return progress
 
 
-def test_a_server_that_is_killed_in_the_middle_of_an_edit_loses_nothing(bundles, here):
-    server = ServerProcess(bundles)
+def test_a_server_that_is_killed_in_the_middle_of_an_edit_loses_nothing(tmp_path):
+    wanted = load_model(write_psnn(tmp_path / "psnn"), device="cpu").with_general_far().session(MANY)
+    server = ServerProcess(tmp_path)
     try:
         server.wait()
-        session = RemoteServer(f"http://127.0.0.1:{server.port}", lambda upload: True).load("network").session(MANY)
+        session = RemoteServer(f"http://127.0.0.1:{server.port}", lambda upload: True).load("psnn").session(MANY)
         session.set_image(an_image(), ball_mask())
         session.propagate([FIRST])
         seen = []
@@ -60,7 +63,9 @@ def test_a_server_that_is_killed_in_the_middle_of_an_edit_loses_nothing(bundles,
     finally:
         server.kill()
 
-    wanted = local(here, [FIRST, SECOND], MANY)
+    wanted.set_image(an_image(), ball_mask())
+    for edit in (FIRST, SECOND):
+        wanted.propagate([edit])
     assert np.array_equal(seen[0][12], FIRST.mask)
     assert np.array_equal(session.segmentation, wanted.segmentation)
     assert np.array_equal(session.segmentation[8], SECOND.mask)

@@ -68,7 +68,7 @@ def load_on_server(request: ServerRequest, general_far: bool) -> LoadedModel:
     server = RemoteServer(
         str(request.server),
         _agreed,
-        "" if request.server_token is None else _token(request.server_token),
+        None if request.server_token is None else _token(request.server_token),
         None if certificate is None else str(certificate),
     )
     return server.load(str(request.model), request.label, general_far)

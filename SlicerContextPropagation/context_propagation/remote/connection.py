@@ -35,19 +35,19 @@ class Connection:
 
     Attributes:
         url: https://name:port; http:// only for this computer.
-        token: Of the one who asks; empty where the server wants none.
+        token: Of the one who asks; None where the server wants none.
         certificate: PEM file of whoever signed the server's certificate, where the computer does not know them.
     """
 
     url: str
-    token: str = ""
+    token: str | None = None
     certificate: str | None = None
 
     def __post_init__(self) -> None:
         parts = _split(self.url)
         if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
             raise UserInputError(f"'{self.url}' is not encrypted, and images would be readable on their way; use https")
-        if not (self.token.isascii() and self.token.isprintable()):
+        if self.token is not None and not (self.token.isascii() and self.token.isprintable()):
             raise UserInputError("The token has letters that no token has; copy it again")
 
     def ask(self, method: str, path: str, message: Any = None) -> Any:

@@ -24,14 +24,14 @@ class RemoteServer:
     Args:
         url: Its address, such as https://gpu.example.org:8765.
         consent: Asked before an image is sent for the first time.
-        token: Yours, where the server wants one.
+        token: Yours; None where the server wants none.
         certificate: PEM file, where the server's certificate is signed by somebody whom this computer does not know.
 
     Raises:
         UserInputError: It is no such address, or would send images unencrypted over the network.
     """
 
-    def __init__(self, url: str, consent: Consent, token: str = "", certificate: str | None = None) -> None:
+    def __init__(self, url: str, consent: Consent, token: str | None = None, certificate: str | None = None) -> None:
         self.connection = Connection(url.rstrip("/"), token, certificate)
         self._consents = Consents(url, consent)
 

@@ -212,10 +212,11 @@ class RemoteSession(SessionHistory):
         volume = self.volume
 
         def attempt() -> Any:
-            if self._lease is None:
-                self._hold(self._begun(volume, BoxedMask.of(self.initial).plain(), progress, cancelled)[0])
-            assert self._lease is not None
-            address = self._lease.address
+            lease = self._lease
+            if lease is None:
+                lease, _ = self._begun(volume, BoxedMask.of(self.initial).plain(), progress, cancelled)
+                self._hold(lease)
+            address = lease.address
             full = {**message, "holds": self._held_keys()} if what == "preview" else message
             try:
                 return computed(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from context_propagation.core.bundle.loaded_model import LoadedModel
+from context_propagation.core.device import out_of_memory_reported
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.propagation.composition import EditRecord
@@ -90,7 +91,9 @@ class HeldSession:
             raise UserInputError(f"Channel {number} is being sent already; wait for it")
         self._coming.add(number)
         try:
-            yield Unpacking(kinds[number], self.announced.shape_kji)
+            with out_of_memory_reported("Taking in the image"):
+                unpacking = Unpacking(kinds[number], self.announced.shape_kji)
+            yield unpacking
         finally:
             self._coming.discard(number)
 
