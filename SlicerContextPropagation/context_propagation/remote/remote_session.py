@@ -33,11 +33,15 @@ from context_propagation.core.wire.records import NamedRecord, plain_standing
 from context_propagation.remote.answers import computed, reliably
 from context_propagation.remote.connection import RecordsGone, SessionGone
 from context_propagation.remote.lease import Lease
+from context_propagation.remote.packed_masks import PackedMasks
 from context_propagation.remote.place import Place
 from context_propagation.remote.remote_model import RemoteFar, RemoteModel
 from context_propagation.remote.sent_image import send_image
 
 Result = TypeVar("Result")
+
+NO_POINTS = np.zeros((0, 3), int)
+
 
 MOST_ATTEMPTS = 5
 """A server that forgets a session so often while one thing is computed has another trouble."""
@@ -71,6 +75,7 @@ class RemoteSession(SessionHistory):
         self._closing: Callable[[], Any] | None = None
         self._moved_there = False  # whether the server moved the first contours
         self._previews: dict[str, dict[str, Any]] = {}
+        self._packed = PackedMasks()
 
     # -- the image
 
@@ -106,6 +111,8 @@ class RemoteSession(SessionHistory):
         self._hold(lease)
         self._previews = {}
         self._begin(image, segmentation, own)
+        self._packed.remember("segmentation", segmentation, plain["initial"])
+        self._packed.remember("protected", self._protected, BoxedMask.of_points(image.shape_kji, NO_POINTS).plain())
         return self.plan
 
     def close(self) -> None:
@@ -169,8 +176,8 @@ class RemoteSession(SessionHistory):
             "name": name,
             "edits": plain_edits(edits),
             "records": plain_standing(before),
-            "segmentation": BoxedMask.of(segmentation).plain(),
-            "protected": BoxedMask.of(self.protected).plain(),
+            "segmentation": self._packed.of("segmentation", segmentation),
+            "protected": self._packed.of("protected", self.protected),
             "spared": None if spared is None else BoxedMask.of(spared.astype(bool)).plain(),
             "own_contours": self._moved_there and not self.settings.start_offset_mm,
         }

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from context_propagation.core.image.boxed_mask import BoxedMask
-from context_propagation.core.image.boxes import bounding_box
+from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
+from context_propagation.core.image.boxes import slices_of
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.propagation.composition import EditRecord
 from context_propagation.core.session.session_settings import PropagationResult
@@ -33,13 +33,14 @@ def plain_preview(step: Step, result: PropagationResult, keys: Mapping[int, str]
         result: Its result.
         keys: See `plain_records`.
     """
-    shape = result.changed.shape
-    points = np.stack(np.unravel_index(step.flipped, shape), axis=1)
+    k, j, i = result.changed.shape
+    points = np.stack(np.unravel_index(step.flipped, (k, j, i)), axis=1)
+    box = result.changed_box_kji or EMPTY
     return {
-        "flipped": BoxedMask.of_points((shape[0], shape[1], shape[2]), points).plain(),
+        "flipped": BoxedMask.of_points((k, j, i), points).plain(),
         "made_at": step.made_at,
         "records": plain_records(step.after, keys),
-        "changed": BoxedMask.of(result.changed).plain(),
+        "changed": BoxedMask.placed((k, j, i), box, result.changed[slices_of(box)]).plain(),
         "left_alone": list(result.left_alone),
         "updates": [plain_update(update) for update in result.updates],
         "scope": result.scope,
@@ -68,21 +69,23 @@ def read_preview(
         KeyError, TypeError, ValueError: It is of another form.
     """
     k, j, i = segmentation.shape
-    flips = BoxedMask.from_plain(plain["flipped"], (k, j, i)).mask
-    changed = BoxedMask.from_plain(plain["changed"], (k, j, i)).mask
-    flipped = np.flatnonzero(flips)
-    after = read_records(plain["records"], (k, j, i), name)
-    step = Step(tuple(edits), before, after, flipped, ~segmentation.reshape(-1)[flipped], str(plain["made_at"]))
-    axis = edits[0].axis
-    counts = changed.sum(axis=tuple(a for a in range(3) if a != axis))
+    flips, changed = (BoxedMask.from_plain(plain[word], (k, j, i)) for word in ("flipped", "changed"))
+    starts, axis = [start for start, _ in flips.box], edits[0].axis
+    inside = [along + start for along, start in zip(np.nonzero(flips.inside), starts, strict=True)]
+    flipped = np.ravel_multi_index(inside, (k, j, i))
+    after, values = read_records(plain["records"], (k, j, i), name), ~segmentation.reshape(-1)[flipped]
+    step = Step(tuple(edits), before, after, flipped, values, str(plain["made_at"]))
+    counts, first = changed.inside.sum(axis=tuple(a for a in range(3) if a != axis)), changed.box[axis][0]
+    result_mask = segmentation.copy()
+    result_mask.reshape(-1)[flipped] = values
     result = PropagationResult(
-        segmentation=segmentation ^ flips,
-        changed=changed,
+        segmentation=result_mask,
+        changed=changed.mask,
         axis=axis,
         edited_slices=tuple(edit.index for edit in edits),
-        changed_per_slice={int(s): int(counts[s]) for s in np.flatnonzero(counts)},
+        changed_per_slice={first + int(s): int(counts[s]) for s in np.flatnonzero(counts)},
         left_alone=tuple(int(index) for index in plain["left_alone"]),
-        changed_box_kji=bounding_box(changed),
+        changed_box_kji=None if changed.is_empty else changed.box,
         updates=tuple(read_update(update) for update in plain["updates"]),
         scope=str(plain["scope"]),
         messages=tuple(str(message) for message in plain["messages"]),
