@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxes import Box
+from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.intensity_check import ChannelExpectation
 from context_propagation.core.model.model_listing import ModelDescription
 from context_propagation.core.model.target import Target
+from context_propagation.core.session.forecast import MemoryForecast
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.remote.place import Place
 from context_propagation.remote.remote_model import RemoteDevice, RemoteFar, RemoteModel
 from context_propagation.remote.remote_session import RemoteSession
+
+
+@dataclass(frozen=True)
+class RemoteReady:
+    """An image that a session on a server can be given, in place of a `ReadyImage`."""
+
+    volume: SourceVolume
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,24 @@ class RemoteLoadedModel(LoadedModel):
     def with_general_far(self) -> RemoteLoadedModel:
         """As it was loaded: the server has or has not the general far network for it."""
         return self
+
+    @property
+    def server(self) -> str:
+        """Its address."""
+        return self.place.connection.url
+
+    def ready(self, volume: SourceVolume) -> RemoteReady:  # type: ignore[override]
+        """The image as it is: the server prepares it once it is sent."""
+        return RemoteReady(volume)
+
+    def forecast(
+        self, image: object, initial: np.ndarray | None, freed_bytes: int, held: Container[Box]
+    ) -> MemoryForecast:
+        """Of this computer nothing; the server says by itself where its memory does not do."""
+        return MemoryForecast(0, 0, 0, target_known=True)
+
+    def forget_image(self) -> None:
+        """Nothing is kept of it here; the server forgets it with the session."""
 
     def session(self, settings: SessionSettings | None = None) -> RemoteSession:  # type: ignore[override]
         """A session without an image, computed on the server; see `LoadedModel.session`."""

@@ -9,15 +9,16 @@ from __future__ import annotations
 import dataclasses
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.boxes import Box
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.propagation.composition import EditRecord
@@ -56,6 +57,15 @@ class RemotePlan:
     messages: tuple[str, ...]
 
 
+class HasVolume(Protocol):
+    """What `LoadedModel.ready` gives."""
+
+    @property
+    def volume(self) -> SourceVolume:
+        """The image."""
+        ...
+
+
 class RemoteSession(SessionHistory):
     """As `Session`, computed on a server. Close it with `close`; one that is no longer used closes itself.
 
@@ -81,7 +91,7 @@ class RemoteSession(SessionHistory):
 
     def set_image(
         self,
-        image: SourceVolume,
+        image: SourceVolume | HasVolume,
         initial: np.ndarray | None = None,
         progress: Progress = no_progress,
         cancelled: CancelCheck = never_cancelled,
@@ -92,6 +102,7 @@ class RemoteSession(SessionHistory):
             UserInputError: As there; nobody agreed that it is sent, the server is full, refuses, or does not answer.
             Cancelled: The session is as it was before the call.
         """
+        image = image if isinstance(image, SourceVolume) else image.volume
         check_channels(image, self.model)
         if initial is not None and initial.shape != image.shape_kji:
             raise UserInputError(
@@ -203,6 +214,15 @@ class RemoteSession(SessionHistory):
         """See `Session.drawn_offset_mm`."""
         found = self._of_session("offset", {"records": plain_standing(self.records)}, self.records)["offset_mm"]
         return None if found is None else float(found)
+
+    @property
+    def window_boxes(self) -> frozenset[Box]:
+        """None: the server holds them."""
+        return frozenset()
+
+    def cached_bytes(self, counted: Container[Box] = ()) -> int:
+        """Nothing: it is the server's memory."""
+        return 0
 
     # -- a server that comes and goes
 

@@ -6,7 +6,7 @@ A session that computes here and one that a server computes for keep it in the s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -15,6 +15,7 @@ import numpy as np
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.device import out_of_memory_reported
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.image.boxes import Box
 from context_propagation.core.image.contour_offset import fit
 from context_propagation.core.image.slices import SliceEdit, edits_on_slices
 from context_propagation.core.image.source_volume import SourceVolume
@@ -23,6 +24,7 @@ from context_propagation.core.session.confirmation import confirming, idle_step,
 from context_propagation.core.session.session_checks import check_edits, check_shape
 from context_propagation.core.session.session_settings import PropagationResult, SessionSettings
 from context_propagation.core.session.step import Step
+from context_propagation.core.session.target_probability import TargetProbability
 
 
 class Previewed(Protocol):
@@ -72,6 +74,31 @@ class SessionHistory(ABC):
         enough: CancelCheck = never_cancelled,
     ) -> Previewed:
         """See `Session.preview`."""
+
+    @abstractmethod
+    def slice_uncertainty_mm2(self, axis: int, after: Step | None = None) -> np.ndarray:
+        """How undecided the network is on each slice along an array axis: after the edits so far, or after a step."""
+
+    @abstractmethod
+    def target_probability(self, drawn: Sequence[SliceEdit] = ()) -> TargetProbability:
+        """How likely the model holds the target in each voxel; see `target_probability`."""
+
+    @abstractmethod
+    def drawn_offset_mm(self) -> float | None:
+        """By how much the model's own contours must move outwards to fit the slices drawn in one plane best.
+
+        Returns:
+            Of the plane that was drawn in last; None where nothing was drawn.
+        """
+
+    @property
+    @abstractmethod
+    def window_boxes(self) -> frozenset[Box]:
+        """The network boxes that this computer holds for it."""
+
+    @abstractmethod
+    def cached_bytes(self, counted: Container[Box] = ()) -> int:
+        """What this computer's memory gets back with it, but for boxes that are counted already."""
 
     @abstractmethod
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +29,7 @@ from context_propagation.core.session.session_checks import check_edits, check_f
 from context_propagation.core.session.session_settings import MOST_OFFSET_MM, SessionSettings
 from context_propagation.core.session.slice_suggestion import slice_uncertainty_mm2
 from context_propagation.core.session.step import Step
+from context_propagation.core.session.target_probability import TargetProbability, target_probability
 from context_propagation.core.session.window_extension import (
     WindowExtension,
     check_windows,
@@ -129,6 +130,19 @@ class Session(SessionHistory):
         self._begin(volume, initial.astype(bool), own if self.settings.start_offset_mm else None)
         return self.plan
 
+    def target_probability(self, drawn: Sequence[SliceEdit] = ()) -> TargetProbability:
+        """See `target_probability`."""
+        return target_probability(self, drawn)
+
+    @property
+    def window_boxes(self) -> frozenset[Box]:
+        """See `SessionHistory.window_boxes`."""
+        return frozenset(self.cache.window_boxes)
+
+    def cached_bytes(self, counted: Container[Box] = ()) -> int:
+        """See `SessionHistory.cached_bytes`."""
+        return self.cache.cached_bytes(self.settings.level, counted)
+
     def close(self) -> None:
         """Give back the cache; set the image again to go on."""
         self._cache = None
@@ -137,11 +151,7 @@ class Session(SessionHistory):
         self.plan = plan
 
     def drawn_offset_mm(self) -> float | None:
-        """By how much the model's own contours must move outwards to fit the slices drawn in one plane best.
-
-        Returns:
-            Of the plane that was drawn in last; None where nothing was drawn.
-        """
+        """See `SessionHistory.drawn_offset_mm`."""
         drawn_records = [record for record in self.records if not record.confirmed]
         if not drawn_records:
             return None

@@ -20,7 +20,7 @@ from context_propagation.mrml.session.put_back import Offer
 from context_propagation.mrml.session.room import Room, first_that_fits
 
 if TYPE_CHECKING:
-    from context_propagation.core.session.memory_forecast import MemoryForecast
+    from context_propagation.core.session.forecast import MemoryForecast
     from context_propagation.core.session.ready_image import ReadyImage
 
 AFTER_CLOSING = "Its edits stay in the scene: choose it and press Predict to replay them."
@@ -93,8 +93,6 @@ def check_operation(
         from context_propagation.core.device import out_of_memory_reported
         from context_propagation.core.image.image_hash import image_sha256
         from context_propagation.core.model.intensity_check import intensity_warnings
-        from context_propagation.core.session.memory_forecast import memory_forecast
-        from context_propagation.core.session.ready_image import ready_image
         from context_propagation.core.session.session_checks import check_channels
 
         progress("check", 0.0)
@@ -105,11 +103,9 @@ def check_operation(
             raise Cancelled
         progress("preprocess", 0.0)
         with out_of_memory_reported("Preparing the image"):
-            image = ready_image(loaded.model, volume)
-        mask, settings = segment.mask, loaded.settings()
-        room, memory = first_that_fits(
-            rooms, lambda room: memory_forecast(loaded.model, settings, image, mask, room.freed_bytes, room.held)
-        )
+            image = loaded.ready(volume)
+        mask = segment.mask
+        room, memory = first_that_fits(rooms, lambda room: loaded.forecast(image, mask, room.freed_bytes, room.held))
         if room.closes:
             closed = ", ".join(f"'{names[selection]}'" for selection in room.closes)
             warnings.append(f"Memory is short beside other lesions: {closed} will be closed. {AFTER_CLOSING}")
