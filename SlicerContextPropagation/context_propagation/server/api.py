@@ -91,7 +91,7 @@ def make_app(desk: Desk) -> FastAPI:
     app.state.store = store
 
     @app.get(SERVER)
-    async def server() -> dict[str, Any]:
+    def server() -> dict[str, Any]:  # not async: it looks through folders
         """What runs here, and which models it has."""
         return {
             "program": "context-propagation",
