@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MODULE = ROOT / "SlicerContextPropagation"
 COMMANDS = tuple(
-    f"context_propagation/{room}/" for room in ("benchmark", "cli", "evaluation", "segmentations", "training")
+    f"context_propagation/{room}/" for room in ("benchmark", "cli", "evaluation", "segmentations", "server", "training")
 )
 """Rooms that only a process of its own imports; test_import_direction holds `mrml` and `gui` to it."""
 NOT_SHIPPED = ("CMakeLists.txt", "ruff.toml")

@@ -17,7 +17,7 @@ PACKAGE = ROOT / NAME
 
 ENGINE = (
     "core", "core/image", "core/storage", "core/network", "core/model", "core/propagation", "core/session",
-    "core/bundle", "core/measures", "core/phantom", "core/registration",
+    "core/wire", "core/bundle", "core/measures", "core/phantom", "core/registration",
 )  # fmt: skip
 MRML = ("mrml", "mrml/nodes", "mrml/writing", "mrml/session")
 ARROWS = {
@@ -32,16 +32,29 @@ ARROWS = {
     "core/model": ("core", "core/image", "core/storage", "core/network"),
     "core/propagation": ("core", "core/image", "core/network", "core/model"),
     "core/session": ("core", "core/image", "core/storage", "core/model", "core/propagation"),
-    "core/bundle": ("core", "core/storage", "core/model", "core/propagation", "core/session", "core/phantom"),
+    "core/wire": ("core", "core/image", "core/propagation", "core/session"),
+    "core/bundle": (
+        "core",
+        "core/image",
+        "core/storage",
+        "core/model",
+        "core/propagation",
+        "core/session",
+        "core/phantom",
+    ),
     "mrml/nodes": ("core", "core/image", "core/storage"),
     "mrml/writing": ("core", "core/image", "mrml/nodes"),
     "mrml/session": (
         *("core", "core/image", "core/model", "core/session", "core/bundle"),
         *("mrml/nodes", "mrml/writing"),
     ),
-    "mrml": (*ENGINE, "files", "mrml/nodes", "mrml/writing", "mrml/session"),
+    "mrml": (*ENGINE, "files", "remote", "mrml/nodes", "mrml/writing", "mrml/session"),
     "files": ("", "core", "core/image", "core/phantom", "core/measures", "core/session"),
     "segmentations": ("core", "core/image", "files", "mrml/nodes", "mrml/writing"),
+    "remote": (  # of these only what needs no torch: see test_without_torch
+        *("core", "core/image", "core/model", "core/propagation", "core/session", "core/bundle", "core/wire"),
+    ),
+    "server": ("", *ENGINE, "files"),
     "training": (*ENGINE, "files", "segmentations"),
     "training/base": (*ENGINE, "files", "segmentations", "training"),
     "training/fusion": (*ENGINE, "files", "segmentations", "training"),
@@ -52,7 +65,7 @@ ARROWS = {
     ),
     "benchmark": ENGINE,
     "cli": (
-        *("", *ENGINE, "benchmark", "files", "segmentations"),
+        *("", *ENGINE, "benchmark", "files", "segmentations", "remote", "server"),
         *("training", "training/base", "training/general", "evaluation"),
     ),
     "gui/work": ("core", "mrml", "mrml/session"),
@@ -67,7 +80,7 @@ QT = ("qt", "ctk", "PythonQt", "PySide6")
 SLICER = ("slicer", "vtk")
 APPLICATION = ("slicer.app", "slicer.mrmlScene", "slicer.modules", "slicer.ScriptedLoadableModule")
 OUTSIDE = {
-    **dict.fromkeys(("core", "files", "training", "evaluation", "benchmark"), (*SLICER, *QT)),
+    **dict.fromkeys(("core", "files", "training", "evaluation", "benchmark", "remote", "server"), (*SLICER, *QT)),
     **dict.fromkeys(("mrml", "segmentations", "cli"), (*QT, *APPLICATION)),
 }
 """First folder to what its files may not use of others."""
@@ -207,6 +220,9 @@ def test_no_file_imports_itself_by_a_detour():
         ("training", f"from {NAME}.evaluation import run"),
         ("evaluation", f"from {NAME}.cli.main import main"),
         ("benchmark", f"from {NAME}.evaluation.run import evaluate"),
+        ("remote", f"from {NAME}.server.worker import Worker"),
+        ("server", f"from {NAME}.remote.lease import Lease"),
+        ("core/wire", f"from {NAME}.remote.lease import Lease"),
     ],
 )
 def test_an_arrow_turned_round_is_seen(room, line):
@@ -242,6 +258,10 @@ def test_a_forbidden_package_is_seen(room, line):
         ("gui/module", f"from {NAME}.evaluation import run\n\nprint(run)\n"),
         ("evaluation", f"from {NAME}.benchmark import run\n\nprint(run)\n"),
         ("benchmark", f"from {NAME}.training import processes\n\nprint(processes)\n"),
+        ("remote", "import torch\n\nprint(torch)\n"),
+        ("remote", f"from {NAME} import server\n\nprint(server)\n"),
+        ("server", f"from {NAME} import remote\n\nprint(remote)\n"),
+        ("core/wire", f"from {NAME} import server\n\nprint(server)\n"),
     ],
 )
 def test_ruff_refuses_it_too(room, source):

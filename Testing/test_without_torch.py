@@ -13,12 +13,15 @@ import SimpleITK as sitk
 
 ROOT = Path(__file__).parents[1] / "SlicerContextPropagation"
 PACKAGE = ROOT / "context_propagation"
-ROOMS = ("core", "core/image", "core/phantom", "core/registration", "files", "segmentations")
+ROOMS = ("core", "core/image", "core/phantom", "core/registration", "core/wire", "files", "remote", "segmentations")
 SINGLE = (
     "core/bundle/loaded_model",
     "core/bundle/shipped_bundle",
     "core/model/model_kinds",
     "core/model/model_listing",
+    "core/session/history",
+    "core/session/saved_settings",
+    "core/session/session_file",
 )
 NEEDS_SLICER = "segmentations/seg_nrrd_files"
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.measures.accuracy import Measures, measure, near_slices
 from context_propagation.core.model.nnunet_model import NnunetModel
-from context_propagation.core.propagation.activation_update import UpdateSettings
+from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.training.fusion.simulated_edit import largest_slice, redrawn_as, worst_slice

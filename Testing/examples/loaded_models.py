@@ -9,7 +9,7 @@ from pathlib import Path
 
 from context_propagation.core.bundle.bundle import load_model
 from context_propagation.core.bundle.loaded_model import LoadedModel
-from context_propagation.core.propagation.activation_update import UpdateSettings
+from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.session_settings import SessionSettings
 
 FEW = UpdateSettings(iterations=3)

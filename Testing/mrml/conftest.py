@@ -123,7 +123,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def make_session(model):
-    from context_propagation.core.propagation.activation_update import UpdateSettings
+    from context_propagation.core.propagation.update_settings import UpdateSettings
     from context_propagation.core.session.session import Session
     from context_propagation.core.session.session_settings import SessionSettings
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from context_propagation.cli.server_choice import add_server
 from context_propagation.core.device import DEVICES
 
 
@@ -38,6 +39,7 @@ def add_model_and_image(parser: argparse.ArgumentParser) -> None:
     add_suv(parser)
     add("--device", choices=DEVICES, default="auto")
     add_trust(parser)
+    add_server(parser)
 
 
 def add_suv(parser: argparse.ArgumentParser) -> None:

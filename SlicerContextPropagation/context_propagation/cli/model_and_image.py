@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
+from context_propagation.cli.server_choice import ServerRequest, load_on_server
 from context_propagation.core.bundle.bundle import load_model
 from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.errors import UserInputError, counted
@@ -19,32 +19,24 @@ from context_propagation.files.suv import ACTIVITY_UNITS, PHILIPS_COUNTS
 logger = logging.getLogger(__name__)
 
 
-class _Request(Protocol):
-    """What both requests say of the model."""
+def load_requested(request: ServerRequest, general_far: bool = False) -> LoadedModel:
+    """Load the model that a command names, here or on a server.
 
-    @property
-    def model(self) -> Path: ...
-    @property
-    def label(self) -> str | None: ...
-    @property
-    def device(self) -> str: ...
-    @property
-    def trust_bundle(self) -> bool: ...
-    @property
-    def orientation(self) -> str | None: ...
-    @property
-    def checkpoint(self) -> str | None: ...
-
-
-def load_requested(request: _Request) -> LoadedModel:
-    """Load the model that a command names.
+    Args:
+        request: Says which, and how.
+        general_far: Whether the general far network serves a model without fusion networks.
 
     Raises:
         UserInputError: It cannot be used as asked.
     """
-    return load_model(
+    if request.server is not None:
+        return load_on_server(request, general_far)
+    if request.server_token is not None or request.server_certificate is not None:
+        raise UserInputError("--server-token and --server-certificate are for --server; give that too, or neither")
+    loaded = load_model(
         request.model, request.label, request.device, request.trust_bundle, request.orientation, request.checkpoint
     )
+    return loaded.with_general_far() if general_far else loaded
 
 
 def read_image_for(model: SegmentationModel, paths: Sequence[Path], suv: bool) -> SourceVolume:

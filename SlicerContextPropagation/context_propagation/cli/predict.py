@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from context_propagation.cli.arguments import add_model_and_image
 from context_propagation.cli.model_and_image import load_requested, read_image_for
 from context_propagation.cli.output_files import OutputFiles
-from context_propagation.cli.progress import progress_bars
+from context_propagation.cli.progress import ProgressBars, progress_bars
 from context_propagation.cli.replaced_files import check_not_an_image
+from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.image.contour_offset import moved_contours
+from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.session.drawing_profile import model_key, read_profile
+from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.segmentations.segmentation_files import check_segmentation_ending, write_predicted
 
 
@@ -33,6 +38,9 @@ class PredictRequest:
         checkpoint: File name of the checkpoint in each fold of an nnU-Net model; None for the final one.
         suv: Whether a DICOM PET among the channels becomes SUV.
         profile: What `propagate` remembered of earlier cases: the contours begin where those were drawn.
+        server: Address of a server that computes; None for this computer. `model` is then a name in its list.
+        server_token: A file with the token for it.
+        server_certificate: PEM, of whoever signed its certificate.
     """
 
     model: Path
@@ -45,6 +53,9 @@ class PredictRequest:
     checkpoint: str | None = None
     suv: bool = False
     profile: Path | None = None
+    server: str | None = None
+    server_token: Path | None = None
+    server_certificate: Path | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,14 +81,28 @@ def predict(request: PredictRequest) -> str:
     check_segmentation_ending(request.output, request.image)
     check_not_an_image(request.output)
     with OutputFiles([request.output], request.image, request.model) as outputs, progress_bars() as progress:
-        model = load_requested(request).model
+        loaded = load_requested(request)
+        model = loaded.model
         offset_mm = 0.0 if request.profile is None else read_profile(request.profile).offset_mm(model_key(model))
         volume = read_image_for(model, request.image, request.suv)
-        mask = moved_contours(model.predict(model.prepare(volume), progress), volume, offset_mm)
+        if request.server is not None:
+            mask = _predicted_there(loaded, volume, offset_mm, progress)
+        else:
+            mask = moved_contours(model.predict(model.prepare(volume), progress), volume, offset_mm)
         write_predicted(outputs.staged(request.output), mask, model.target.name, volume, request.image)
         outputs.publish()
     moved = f", contours moved outwards by {offset_mm:+.2f} mm, as earlier cases were drawn" if offset_mm else ""
     return f"{request.output}: {int(mask.sum())} voxels of {model.target.name}{moved}"
+
+
+def _predicted_there(loaded: LoadedModel, volume: SourceVolume, offset_mm: float, progress: ProgressBars) -> np.ndarray:
+    """What a session on a server begins with."""
+    session = loaded.session(SessionSettings(start_offset_mm=offset_mm))
+    try:
+        session.set_image(volume, None, progress)
+        return session.initial
+    finally:
+        session.close()
 
 
 def run(**fields: Any) -> str:

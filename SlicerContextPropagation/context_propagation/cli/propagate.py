@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +29,7 @@ from context_propagation.core.image.own_grid import NO_SLICES
 from context_propagation.core.image.slices import SliceEdit, mask_of_slices
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.propagation.activation_update import UpdateSettings
+from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.propagation.window import WindowPlan
 from context_propagation.core.provenance import installed_versions
 from context_propagation.core.session.drawing_profile import DrawingProfile, model_key, read_profile, write_profile
@@ -81,6 +82,9 @@ class PropagateRequest:
         general_far: Whether the general far network serves a model without fusion networks.
         profile: Where it is remembered by how much contours had to move, for `predict` of the next case; where the
             initial segmentation began there, the model's own contours come back if they fit the drawing better.
+        server: Address of a server that computes; None for this computer. `model` is then a name in its list.
+        server_token: A file with the token for it.
+        server_certificate: PEM, of whoever signed its certificate.
     """
 
     model: Path
@@ -107,6 +111,9 @@ class PropagateRequest:
     allow_loss: bool = False
     general_far: bool = True
     profile: Path | None = None
+    server: str | None = None
+    server_token: Path | None = None
+    server_certificate: Path | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -207,6 +214,8 @@ def propagate(request: PropagateRequest) -> str:
         check_page_ending(request.summary)
     check_session_ending(request.save_session)
     check_profile_ending(request.profile)
+    if request.server is not None and request.profile is not None:
+        raise UserInputError("--profile needs the model on this computer; leave it out with --server")
     check_not_an_image(request.output)
     inputs = [*request.image, request.initial, request.edited, *([request.session] if request.session else [])]
     destinations = [
@@ -214,16 +223,17 @@ def propagate(request: PropagateRequest) -> str:
         *(request.save_session, request.profile),
     ]
     meter = StageMeter()
-    with OutputFiles(destinations, inputs, request.model) as outputs, progress_bars() as progress:
+    outputs = OutputFiles(destinations, inputs, request.model)
+    with outputs, progress_bars() as progress, ExitStack() as stack:
         with meter.stage("load model"):
-            loaded = load_requested(request)
-            loaded = loaded.with_general_far() if request.general_far else loaded
+            loaded = load_requested(request, request.general_far)
             settings = _settings(request, loaded)
             profile = None if request.profile is None else read_profile(request.profile)
         with meter.stage("read files"):
             case = _read_case(request, loaded.model)
         with meter.stage("set image"):
             session = _session(request, loaded, settings, case, profile, progress)
+            stack.callback(session.close)
         protected = session.protected.copy()
         result = _propagated(session, case, meter, progress)
         with meter.stage("write segmentation"):
@@ -279,7 +289,14 @@ def _session(
         session = loaded.session(replace(settings, start_offset_mm=start_offset_mm))
         session.set_image(case.volume, case.initial, progress)
         return session
-    session = restore_session(request.session, loaded.model, case.volume, progress, fusion=loaded.far)
+    session = restore_session(
+        request.session,
+        loaded.model,
+        case.volume,
+        progress,
+        fusion=loaded.far,
+        begin=None if request.server is None else loaded.session,
+    )
     changed = int((session.segmentation ^ case.initial).sum())
     if changed:
         said = "%d voxels of '%s' are not as '%s' left them; they are kept as they are, as if changed by hand"

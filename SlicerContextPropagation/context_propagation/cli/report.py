@@ -15,7 +15,7 @@ import torch
 from context_propagation.cli.replaced_files import SESSION_ENDING
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
-from context_propagation.core.propagation.activation_update import UpdateReport
+from context_propagation.core.propagation.update_settings import UpdateReport
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import NotEnoughMemory, UserInputError
 from context_propagation.core.optional_dependency import require
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def refuse_without_memory(needed_bytes: int, doing: str, remedy: str) -> None:
     """
     usable = available_bytes()
     if needed_bytes > usable:
-        raise UserInputError(
+        raise NotEnoughMemory(
             f"{doing} needs {needed_bytes / 2**20:.0f} MiB and {usable / 2**20:.0f} MiB may be used; {remedy}"
         )
 
@@ -134,7 +134,7 @@ def out_of_memory_reported(doing: str) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise UserInputError(
+        raise NotEnoughMemory(
             f"{doing} needs more memory than there is, and nothing was changed; close other programs, or use a "
             "computer with more memory"
         ) from error

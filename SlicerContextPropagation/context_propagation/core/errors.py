@@ -7,6 +7,10 @@ class UserInputError(ValueError):
     """The input cannot be used. The message is one line: what is wrong, with the value, and the remedy."""
 
 
+class NotEnoughMemory(UserInputError):
+    """Less memory is free than what was asked for needs."""
+
+
 class MissingDependencyError(UserInputError):
     """An optional package is needed and not installed. The message names the package and the extra."""
 

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from context_propagation.gui.work.worker import Job
 
 if TYPE_CHECKING:
-    from context_propagation.core.session.memory_forecast import MemoryForecast
+    from context_propagation.core.session.forecast import MemoryForecast
 
 
 MIB = 2**20

@@ -32,6 +32,7 @@ from context_propagation.mrml.writing.segment_writer import SegmentWriter, Write
 
 if TYPE_CHECKING:
     from context_propagation.core.session.session_settings import SessionSettings
+    from context_propagation.remote.remote_server import RemoteServer
 
 
 logger = logging.getLogger(__name__)
@@ -64,9 +65,10 @@ class ContextPropagationLogic(EditingLogic):
         trust: bool = False,
         orientation: str | None = None,
         general_far: bool = True,
+        server: RemoteServer | None = None,
     ) -> LoadedModel:
         """`load_operation`, run here."""
-        return self.load_operation(folder, label, device, trust, orientation, general_far).run()
+        return self.load_operation(folder, label, device, trust, orientation, general_far, server).run()
 
     def load_operation(
         self,
@@ -76,6 +78,7 @@ class ContextPropagationLogic(EditingLogic):
         trust: bool = False,
         orientation: str | None = None,
         general_far: bool = True,
+        server: RemoteServer | None = None,
     ) -> Operation[LoadedModel]:
         """Load a bundle or a base model; all sessions with the earlier one are closed.
 
@@ -88,15 +91,17 @@ class ContextPropagationLogic(EditingLogic):
             trust: Let a MONAI bundle's own expressions run.
             orientation: Letters that the training's arrays ran towards, where the model does not say them; as "LPS".
             general_far: Let the general far network change far slices, where the folder has no fusion network.
+            server: Where it is computed; then `folder` is a name in its list, and `device`, `trust` and `orientation`
+                are the server's own affair. None for this computer.
 
         Raises:
             UserInputError: The folder cannot be used, now or when it is loaded.
         """
         self._current.require_idle()
-        same = self.loaded is not None and is_loaded_so(self.loaded, folder, device, orientation, general_far)
+        same = self.loaded is not None and is_loaded_so(self.loaded, folder, device, orientation, general_far, server)
         other = self.loaded.with_label(label) if self.loaded is not None and same and label is not None else None
         loading = (
-            loading_operation(folder, label, device, trust, orientation, general_far)
+            loading_operation(folder, label, device, trust, orientation, general_far, server)
             if other is None
             else Operation("Load model", lambda progress, cancelled: other, lambda loaded: loaded)
         )
@@ -322,9 +327,7 @@ class ContextPropagationLogic(EditingLogic):
             self.close_session()
             self.selection = None
         if self.loaded is not None and not self.sessions:
-            from context_propagation.core.session.ready_image import forget_image
-
-            forget_image(self.loaded.model)
+            self.loaded.forget_image()
 
     def close(self) -> None:
         """Free all sessions and the model, forget the selection, and keep nothing for when Slicer dies."""

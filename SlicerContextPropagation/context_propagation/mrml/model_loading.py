@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.long_imports import long_imports
 from context_propagation.core.model.model_listing import describe_model
 from context_propagation.mrml.session.operation import Operation
+
+if TYPE_CHECKING:
+    from context_propagation.remote.remote_server import RemoteServer
 
 
 def loading_operation(
@@ -18,12 +22,15 @@ def loading_operation(
     trust: bool,
     orientation: str | None,
     general_far: bool,
+    server: RemoteServer | None = None,
 ) -> Operation[LoadedModel]:
     """Load a bundle or a base model; see `ContextPropagationLogic.load_operation`.
 
     Raises:
         UserInputError: The folder cannot be used, now or when it is loaded.
     """
+    if server is not None:
+        return _loading_there(server, str(folder), label, general_far)
     describe_model(folder)  # refused at once where it holds no model
 
     def compute(progress: Progress, cancelled: CancelCheck) -> LoadedModel:
@@ -38,12 +45,27 @@ def loading_operation(
     return Operation("Load model", compute, lambda loaded: loaded)
 
 
+def _loading_there(
+    server: RemoteServer, bundle: str, label: str | int | None, general_far: bool
+) -> Operation[LoadedModel]:
+    def compute(progress: Progress, cancelled: CancelCheck) -> LoadedModel:
+        return server.load(bundle, label, general_far, progress, cancelled)
+
+    return Operation("Load model", compute, lambda loaded: loaded)
+
+
 def is_loaded_so(
-    loaded: LoadedModel, folder: str | Path, device: str, orientation: str | None, general_far: bool
+    loaded: LoadedModel,
+    folder: str | Path,
+    device: str,
+    orientation: str | None,
+    general_far: bool,
+    server: RemoteServer | None = None,
 ) -> bool:
     """Whether a model is loaded as it is asked for, whatever its label; see `loading_operation`."""
     return (
-        loaded.description.path == Path(folder)
+        loaded.server == ("" if server is None else server.connection.url)
+        and loaded.description.path == Path(folder)
         and device in ("auto", loaded.model.device.type)
         and orientation == loaded.orientation
         and general_far == (loaded.general is not None)

@@ -12,7 +12,7 @@ from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.free_network import from_network
 from context_propagation.core.model.network_model import Output
 from context_propagation.core.model.preprocessing import ChannelNormalisation, Preprocessing
-from context_propagation.core.propagation.activation_update import UpdateSettings
+from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from free_networks import BUILD, free_network, random_image

@@ -12,9 +12,10 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import slices_of, whole
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
-from context_propagation.core.propagation.activation_update import UpdateSettings, segmentation_loss, update_features
+from context_propagation.core.propagation.activation_update import segmentation_loss, update_features
 from context_propagation.core.propagation.drawn_slices import SliceTarget
 from context_propagation.core.propagation.slice_update import update_window
+from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.propagation.window import encode_window
 from nnunet_folders import write_nnunet_folder
 from slice_losses import loss_of_slices

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from context_propagation.core.image.boxes import slices_of
 from context_propagation.core.image.slices import SliceEdit
-from context_propagation.core.propagation.activation_update import UpdateReport
 from context_propagation.core.propagation.composition import (
     EditRecord,
     NearLabels,
@@ -18,6 +17,7 @@ from context_propagation.core.propagation.composition import (
 )
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.margins import Margins
+from context_propagation.core.propagation.update_settings import UpdateReport
 
 
 def volume(*rows: str) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from context_propagation.core.propagation.activation_update import UpdateSettings
 from context_propagation.core.propagation.edit_propagation import EditPropagation
+from context_propagation.core.propagation.update_settings import UpdateSettings
 
 
 def test_the_voxel_size_is_never_assumed():

@@ -13,7 +13,6 @@ from context_propagation.core.image.grid import GridMap
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
-from context_propagation.core.propagation.activation_update import UpdateSettings
 from context_propagation.core.propagation.drawn_samples import (
     RING_MM,
     depth_mm,
@@ -32,6 +31,7 @@ from context_propagation.core.propagation.far_evidence import (
     _places,
     far_evidence,
 )
+from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from nnunet_folders import write_nnunet_folder

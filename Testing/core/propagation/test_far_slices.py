@@ -10,7 +10,6 @@ from context_propagation.core.image.boxes import slices_of
 from context_propagation.core.image.slices import NEAR_SLICES_ONLY, WHOLE_VOLUME, SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
-from context_propagation.core.propagation.activation_update import UpdateSettings
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.edit_description import DrawnSlice, describe, no_description
 from context_propagation.core.propagation.far_slices import decode_fused
@@ -21,6 +20,7 @@ from context_propagation.core.propagation.fusion_inputs import (
     edit_map,
     fusion_inputs,
 )
+from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from fusion_networks import random_fusion

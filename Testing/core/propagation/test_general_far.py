@@ -17,11 +17,11 @@ from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.model_listing import ModelDescription
 from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation import general_far
-from context_propagation.core.propagation.activation_update import UpdateSettings
 from context_propagation.core.propagation.far_evidence import MAPS, NUMBERS
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.general_far import GeneralFar
 from context_propagation.core.propagation.general_network import MOST_CORRECTION, REACH, GeneralFarNetwork
+from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_file import restore_session, save_session
 from context_propagation.core.session.session_settings import SessionSettings

@@ -6,7 +6,7 @@ import pytest
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
-from context_propagation.core.propagation.activation_update import UpdateSettings
+from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.memory_forecast import memory_forecast
 from context_propagation.core.session.ready_image import ready_image
 from context_propagation.core.session.session import Session

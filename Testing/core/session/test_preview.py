@@ -7,8 +7,8 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
-from context_propagation.core.propagation.activation_update import UpdateSettings
 from context_propagation.core.propagation.far_thresholds import FarThresholds
+from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from fusion_networks import random_fusion

@@ -10,7 +10,7 @@ import pytest
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
-from context_propagation.core.propagation.activation_update import UpdateSettings
+from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.ready_image import forget_image, ready_image
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings

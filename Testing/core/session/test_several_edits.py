@@ -12,7 +12,8 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
-from context_propagation.core.propagation.activation_update import UpdateSettings, update_features
+from context_propagation.core.propagation.activation_update import update_features
+from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.propagation.updated_features import with_updates
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings

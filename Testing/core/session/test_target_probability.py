@@ -10,9 +10,9 @@ from context_propagation.core.model.network_model import NetworkModel, Output
 from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.model.preprocessing import ChannelNormalisation, Preprocessing
 from context_propagation.core.network.callable_split import CallableSplit
-from context_propagation.core.propagation.activation_update import UpdateSettings
 from context_propagation.core.propagation.composition import compose
 from context_propagation.core.propagation.margins import Margins
+from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.session.slice_suggestion import slice_uncertainty_mm2

@@ -9,8 +9,8 @@ from context_propagation.core.image.boxes import slices_of
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
-from context_propagation.core.propagation.activation_update import UpdateSettings
 from context_propagation.core.propagation.fusion_inputs import describe_edit, edit_map
+from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.training.fusion.fusion_example import load_example, save_example

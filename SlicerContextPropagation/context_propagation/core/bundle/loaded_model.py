@@ -9,9 +9,17 @@ from context_propagation.core.model.model_listing import ModelDescription
 from context_propagation.core.provenance import installed_versions
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
+    import numpy as np
+
+    from context_propagation.core.image.boxes import Box
+    from context_propagation.core.image.source_volume import SourceVolume
     from context_propagation.core.model.segmentation_model import SegmentationModel
     from context_propagation.core.propagation.general_far import FarNetworks, GeneralFar
     from context_propagation.core.propagation.trained_fusion import Fusion
+    from context_propagation.core.session.forecast import MemoryForecast
+    from context_propagation.core.session.ready_image import ReadyImage
     from context_propagation.core.session.session import Session
     from context_propagation.core.session.session_settings import SessionSettings
 
@@ -62,6 +70,31 @@ class LoadedModel:
         from context_propagation.core.bundle.general_file import load_general_far
 
         return replace(self, general=load_general_far())
+
+    @property
+    def server(self) -> str:
+        """The address of the server that has it; empty for this computer."""
+        return ""
+
+    def ready(self, volume: SourceVolume) -> ReadyImage:
+        """See `ready_image`."""
+        from context_propagation.core.session.ready_image import ready_image
+
+        return ready_image(self.model, volume)
+
+    def forecast(
+        self, image: ReadyImage, initial: np.ndarray | None, freed_bytes: int, held: Container[Box]
+    ) -> MemoryForecast:
+        """What a session with the model's own settings will need; see `memory_forecast`."""
+        from context_propagation.core.session.memory_forecast import memory_forecast
+
+        return memory_forecast(self.model, self.settings(), image, initial, freed_bytes, held)
+
+    def forget_image(self) -> None:
+        """Free what was made of the image that the model was given last."""
+        from context_propagation.core.session.ready_image import forget_image
+
+        forget_image(self.model)
 
     @property
     def fusion_sha256(self) -> str | None:

@@ -72,9 +72,10 @@ def bounding_box(mask: np.ndarray) -> Box | None:
 
     The first axis is looked at from its ends, and the others at once, as a large mask is read as seldom as possible.
     """
-    start, stop = _first(mask), len(mask) - _first(mask[::-1])
+    start = _first(mask)
     if start == len(mask):
         return None
+    stop = len(mask) - _first(mask[::-1])
     seen = np.logical_or.reduce(mask[start:stop], axis=0)
     return (start, stop), _span(seen.any(axis=1)), _span(seen.any(axis=0))
 

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from context_propagation.core.device import select_device
+from context_propagation.core.model.loss import Loss
 from context_propagation.core.model.network_model import NetworkModel, Output
 from context_propagation.core.model.preprocessing import Preprocessing
-from context_propagation.core.model.segmentation_model import Loss
 from context_propagation.core.network.callable_split import CallableSplit, Decode, Encode
 from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.network.traced_split import TracedSplit

@@ -15,6 +15,7 @@ from torch import nn
 from context_propagation.core.device import select_device
 from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.model.largest_components import LargestComponents
+from context_propagation.core.model.loss import Loss
 from context_propagation.core.model.monai_config import (
     TRUST,
     USE_PYTHON,
@@ -29,7 +30,6 @@ from context_propagation.core.model.monai_inferer import read_windows
 from context_propagation.core.model.monai_postprocessing import Postprocessing, read_postprocessing
 from context_propagation.core.model.monai_preprocessing import IMAGE, MonaiPreprocessing
 from context_propagation.core.model.network_model import NetworkModel, Output
-from context_propagation.core.model.segmentation_model import Loss
 from context_propagation.core.network.traced_split import TracedSplit
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.storage.content_hash import content_hash

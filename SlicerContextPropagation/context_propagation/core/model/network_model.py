@@ -19,15 +19,16 @@ from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.decoded_target import PIECE_VOXELS, decoded_target
 from context_propagation.core.model.intensity_check import ChannelExpectation
 from context_propagation.core.model.largest_components import LargestComponents
+from context_propagation.core.model.loss import Loss
 from context_propagation.core.model.preprocessing import ImagePreprocessing
 from context_propagation.core.model.segmentation_model import (
-    Loss,
     Padding,
     PreparedImage,
     prepared_as_trained,
     refuse_not_finite,
 )
-from context_propagation.core.model.target import Target, TargetRule, chosen_label
+from context_propagation.core.model.target import Target, chosen_label
+from context_propagation.core.model.target_rule import TargetRule
 from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.optional_dependency import require
 

@@ -23,18 +23,19 @@ from context_propagation.core.image.grid import GridMap
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.filled_holes import nnunet_fills_holes_so
 from context_propagation.core.model.intensity_check import ChannelExpectation, channel_expectations
+from context_propagation.core.model.loss import Loss
 from context_propagation.core.model.nnunet_checkpoint import FINAL
 from context_propagation.core.model.nnunet_folder import NnunetFolder, load_nnunet_folder
 from context_propagation.core.model.nnunet_values import members_of
 from context_propagation.core.model.segmentation_model import (
     NOT_FINITE,
-    Loss,
     Padding,
     PreparedImage,
     prepared_as_trained,
     refuse_not_finite,
 )
-from context_propagation.core.model.target import Target, TargetRule, chosen_label
+from context_propagation.core.model.target import Target, chosen_label
+from context_propagation.core.model.target_rule import TargetRule
 from context_propagation.core.network.direct_convolution import DirectConvolution
 from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.network.traced_split import TracedSplit

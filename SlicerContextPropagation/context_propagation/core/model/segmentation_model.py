@@ -19,12 +19,9 @@ from context_propagation.core.image.axis_map import AxisMap, axes_towards, turne
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.intensity_check import ChannelExpectation
+from context_propagation.core.model.loss import Loss
 from context_propagation.core.model.target import Target
 from context_propagation.core.network.split_network import SplitNetwork
-
-Loss = Literal["dice and cross-entropy", "dice"]
-"""A base model's own loss: Eq. 7 for nnU-Net, Eq. 5 for PSNN."""
-
 
 PADDING_MODES = ("constant", "reflect", "replicate", "circular")
 

@@ -11,17 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from context_propagation.core.image.boxed_mask import NO_VOXELS
 from context_propagation.core.image.boxes import Box, around, box_shape, inside_of, intersection, slices_of, whole
 from context_propagation.core.image.slices import SliceEdit, near_indices, places_in
-from context_propagation.core.propagation.activation_update import UpdateReport
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.margins import Margins, mean_margins
-from context_propagation.core.propagation.updated_features import UpdatedFeatures
+from context_propagation.core.propagation.update_settings import UpdateReport
+
+if TYPE_CHECKING:
+    from context_propagation.core.propagation.updated_features import UpdatedFeatures
 
 FarRule = Literal["latest", "average"]
 """Which edits speak for a far voxel: the last one, or the mean of all."""

@@ -11,7 +11,6 @@ from context_propagation.core.callbacks import CancelCheck, Progress, never_canc
 from context_propagation.core.errors import Cancelled
 from context_propagation.core.image.boxes import Box, bounding_box, box_of, offset, slices_of
 from context_propagation.core.image.slices import SliceEdit, near_indices
-from context_propagation.core.propagation.activation_update import UpdateReport, UpdateSettings
 from context_propagation.core.propagation.composition import NearLabels
 from context_propagation.core.propagation.drawn_slices import NetworkEdit, SliceTarget
 from context_propagation.core.propagation.far_slices import far_margins
@@ -20,6 +19,7 @@ from context_propagation.core.propagation.general_far import FarNetworks, Genera
 from context_propagation.core.propagation.margins import Margins
 from context_propagation.core.propagation.near_slices import decode_near
 from context_propagation.core.propagation.slice_update import update_window
+from context_propagation.core.propagation.update_settings import UpdateReport, UpdateSettings
 from context_propagation.core.propagation.updated_features import UpdatedFeatures, with_updates
 
 STOPPED = "Stopped early, with the best result so far: slices near the drawn ones may be less exact"

@@ -18,13 +18,9 @@ from context_propagation.core.network.split_network import (
     SplitNetwork,
     whole_decode,
 )
-from context_propagation.core.propagation.activation_update import (
-    UpdateReport,
-    UpdateSettings,
-    segmentation_loss,
-    update_features,
-)
+from context_propagation.core.propagation.activation_update import segmentation_loss, update_features
 from context_propagation.core.propagation.drawn_slices import SliceTarget
+from context_propagation.core.propagation.update_settings import UpdateReport, UpdateSettings
 from context_propagation.core.propagation.window import Window
 
 

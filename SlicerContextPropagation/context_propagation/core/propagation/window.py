@@ -6,7 +6,7 @@ import math
 from collections.abc import Container
 from dataclasses import dataclass
 
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import NotEnoughMemory, UserInputError
 from context_propagation.core.image.boxes import Box, Span, box_of, dilate, slices_of, whole
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.model.segmentation_model import PreparedImage, SegmentationModel
@@ -97,7 +97,7 @@ def _tiled(
         least = min(least, plan.peak_bytes)
         splittable = [axis for axis in range(3) if shape[axis] > model.patch_size[axis]]
         if not splittable:
-            raise UserInputError(
+            raise NotEnoughMemory(
                 f"Caching the target needs {least / 2**20:.0f} MiB and {budget / 2**20:.0f} MiB may be used; "
                 "close other programs, or choose another device (cpu where a GPU is in use)"
             )

@@ -11,14 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.contour_offset import OFFSETS_MM
-from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.session.session import Session
 from context_propagation.core.storage.checked_entries import Entries, read_json
 from context_propagation.core.storage.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from context_propagation.core.model.segmentation_model import SegmentationModel
+    from context_propagation.core.session.session import Session
 
 FORMAT = "context-propagation drawing profile 1"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,28 +11,9 @@ from context_propagation.core.image.boxes import Box, bounding_box, box_of, inte
 from context_propagation.core.image.grid import GridMap
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.window import plan_windows
+from context_propagation.core.session.forecast import MemoryForecast
 from context_propagation.core.session.ready_image import ReadyImage, known_prediction
 from context_propagation.core.session.session_settings import SessionSettings
-
-
-@dataclass(frozen=True)
-class MemoryForecast:
-    """Memory of the model's device.
-
-    Attributes:
-        kept_bytes: What the cache keeps beside what other sessions hold.
-        peak_bytes: What caching needs at its peak, the cache included; an estimate.
-        usable_bytes: What may be used.
-        target_known: False where the target must be predicted first: then one window is kept, the least that it will
-            be, and the peak is that of the prediction, if that is higher.
-        messages: What the user should know, e.g. that the border around the target is shrunk.
-    """
-
-    kept_bytes: int
-    peak_bytes: int
-    usable_bytes: int
-    target_known: bool
-    messages: tuple[str, ...] = ()
 
 
 def memory_forecast(

@@ -79,14 +79,14 @@ class SavedPropagation:
     def plain(self) -> dict[str, Any]:
         """As plain JSON, made once: the record is written again after each further propagation."""
         return {
-            "edits": _plain_edits(self.edits),
+            "edits": plain_edits(self.edits),
             "drawn": None if self.drawn is None else self.drawn.plain(),
             "made_at": self.made_at,
             "scope": self.scope,
             "changed_per_slice": {str(index): count for index, count in self.changed_per_slice.items()},
             "refused": self.refused,
             "own_slices": sorted(self.own_slices.places),
-            "confirmed": _plain_edits(self.confirmed),
+            "confirmed": plain_edits(self.confirmed),
             "rejected": None if self.rejected is None else self.rejected.plain(),
         }
 
@@ -236,7 +236,7 @@ def text_of(session: SavedSession) -> str:
             "protected": session.protected.plain(),
             "place": session.place.tolist(),
             "grid": _plain_grid(session.own_grid),
-            "kept": _plain_edits(session.kept),
+            "kept": plain_edits(session.kept),
             "propagations": [done.plain for done in session.propagations],
         }
     )
@@ -283,7 +283,7 @@ def _session(content: dict[str, Any], shape_kji: tuple[int, int, int]) -> SavedS
         initial=BoxedMask.from_plain(content["initial"], shape_kji),
         known=BoxedMask.from_plain(content["known"], grid.shape),
         protected=BoxedMask.from_plain(content["protected"], shape_kji),
-        kept=_edits(content["kept"], shape_kji),
+        kept=read_edits(content["kept"], shape_kji),
         propagations=tuple(_propagation(done, grid) for done in content["propagations"]),
         segment_id=str(content["segment_id"]),
         place=np.array(content["place"], np.float64).reshape(4, 4),
@@ -316,7 +316,7 @@ def _hashes(content: list[Any]) -> tuple[str, ...]:
 
 
 def _propagation(content: dict[str, Any], grid: OwnGrid) -> SavedPropagation:
-    edits, confirmed = (_edits(content[word], grid.image_shape) for word in ("edits", "confirmed"))
+    edits, confirmed = (read_edits(content[word], grid.image_shape) for word in ("edits", "confirmed"))
     if not edits and not confirmed:
         raise UserInputError("A saved propagation has no drawn slice; the session cannot be restored")
     per_slice = {int(index): int(count) for index, count in content["changed_per_slice"].items()}
@@ -331,11 +331,18 @@ def _propagation(content: dict[str, Any], grid: OwnGrid) -> SavedPropagation:
     return SavedPropagation(edits, drawn, made_at, scope, per_slice, refused, own_slices, confirmed, rejected)
 
 
-def _plain_edits(edits: Sequence[SliceEdit]) -> list[dict[str, Any]]:
+def plain_edits(edits: Sequence[SliceEdit]) -> list[dict[str, Any]]:
+    """Slices as plain JSON; see `read_edits`."""
     return [{"axis": e.axis, "index": e.index, "mask": BoxedMask.of(e.mask[None]).plain()} for e in edits]
 
 
-def _edits(content: list[dict[str, Any]], shape_kji: tuple[int, int, int]) -> tuple[SliceEdit, ...]:
+def read_edits(content: list[dict[str, Any]], shape_kji: tuple[int, int, int]) -> tuple[SliceEdit, ...]:
+    """Slices that somebody else may have written.
+
+    Raises:
+        UserInputError: One lies outside the image, or its mask is damaged.
+        KeyError, TypeError, ValueError: It is of another form.
+    """
     edits = []
     for edit in content:
         axis, index = int(edit["axis"]), int(edit["index"])

@@ -1,8 +1,8 @@
-"""A session: one image, its cache, the edits so far and the result. It alone has state."""
+"""A session: one image, its cache, the edits so far and the result. It alone has state, with its history."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from context_propagation.core.device import out_of_memory_reported
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import Box, bounding_box
 from context_propagation.core.image.contour_offset import moved_contours
-from context_propagation.core.image.slices import SliceEdit, edits_on_slices
+from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.composition import EditRecord, drawn_slices, superseded
@@ -21,15 +21,16 @@ from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.general_far import FarNetworks
 from context_propagation.core.propagation.trained_fusion import Fusion
 from context_propagation.core.propagation.window import WindowPlan
-from context_propagation.core.session.confirmation import confirming, idle_step, unclaimed
-from context_propagation.core.session.drawings_fit import better_fit, offset_of_drawings_mm
+from context_propagation.core.session.drawings_fit import offset_of_drawings_mm
 from context_propagation.core.session.edit_records import drawings_of, record_of
+from context_propagation.core.session.history import SessionHistory
 from context_propagation.core.session.preview import Preview, SessionMasks
 from context_propagation.core.session.ready_image import ReadyImage, predicted_target, ready_image
 from context_propagation.core.session.session_checks import check_edits, check_fusion, check_shape
-from context_propagation.core.session.session_settings import PropagationResult, SessionSettings
+from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.session.slice_suggestion import slice_uncertainty_mm2
 from context_propagation.core.session.step import Step
+from context_propagation.core.session.target_probability import TargetProbability, target_probability
 from context_propagation.core.session.window_extension import (
     WindowExtension,
     check_windows,
@@ -38,7 +39,7 @@ from context_propagation.core.session.window_extension import (
 )
 
 
-class Session:
+class Session(SessionHistory):
     """Interactive refinement of one image with one frozen model.
 
     Args:
@@ -54,8 +55,8 @@ class Session:
     def __init__(
         self, model: SegmentationModel, settings: SessionSettings | None = None, fusion: FarNetworks | None = None
     ) -> None:
+        super().__init__(settings or SessionSettings())
         self.model = model
-        self.settings = settings or SessionSettings()
         self.fusion = fusion
         for split in model.splits:
             if self.settings.level > split.max_level:
@@ -70,12 +71,7 @@ class Session:
                 network.to(model.device).eval()
         self.plan: WindowPlan | None = None
         """What `set_image` plans to cache, and its memory; there as soon as it is known, before anything is encoded."""
-        self._volume: SourceVolume | None = None
         self._cache: FeatureCache | None = None
-        self._own: np.ndarray | None = None  # the model's contours, where those of the start were moved
-        self.records: tuple[EditRecord, ...] = ()
-        self.done: list[Step] = []
-        self.undone: list[Step] = []
 
     # -- the image ---------------------------------------------------------------------------------------------------
 
@@ -131,45 +127,38 @@ class Session:
             cache = with_windows(cache, boxes, self.settings.level, progress, cancelled)
         if not window_groups:
             cache = with_target(cache, target, self.settings, self._plan, progress, cancelled)
-        self._begin(volume, cache, initial.astype(bool))
-        self._own = own if self.settings.start_offset_mm else None
+        self._cache = cache
+        self._begin(volume, initial.astype(bool), own if self.settings.start_offset_mm else None)
         return self.plan
+
+    def target_probability(self, drawn: Sequence[SliceEdit] = ()) -> TargetProbability:
+        """See `target_probability`."""
+        return target_probability(self, drawn)
+
+    @property
+    def window_boxes(self) -> frozenset[Box]:
+        """See `SessionHistory.window_boxes`."""
+        return frozenset(self.cache.window_boxes)
+
+    def cached_bytes(self, counted: Container[Box] = ()) -> int:
+        """See `SessionHistory.cached_bytes`."""
+        return self.cache.cached_bytes(self.settings.level, counted)
+
+    def close(self) -> None:
+        """Give back the cache; set the image again to go on."""
+        self._cache = None
 
     def _plan(self, plan: WindowPlan | None) -> None:
         self.plan = plan
 
-    def first_segmentation(self, drawings: Sequence[SliceEdit]) -> np.ndarray:
-        """What voxels keep that no edit speaks about, bool `[K, J, I]`: the first segmentation.
-
-        Where that was moved (`SessionSettings.start_offset_mm`) and the model's own contours fit the drawn slices
-        better, those.
-        """
-        own = self._own
-        if own is None or not drawings:
-            return self.initial
-        return better_fit(drawings, self.initial, own)
-
     def drawn_offset_mm(self) -> float | None:
-        """By how much the model's own contours must move outwards to fit the slices drawn in one plane best.
-
-        Returns:
-            Of the plane that was drawn in last; None where nothing was drawn.
-        """
+        """See `SessionHistory.drawn_offset_mm`."""
         drawn_records = [record for record in self.records if not record.confirmed]
         if not drawn_records:
             return None
         axis = drawn_records[-1].axis
         edits = [edit for record in drawn_records if record.axis == axis for edit in record.edits]
         return offset_of_drawings_mm(edits, self.window_prediction, self.volume.spacing_kji_mm)
-
-    def use_own_contours(self) -> bool:
-        """Begin with the model's own contours, where they were moved, and nothing was propagated. Whether they were."""
-        if self._own is None or self.records:
-            return False
-        self.settings = replace(self.settings, start_offset_mm=0.0)
-        self.initial = self.segmentation = self._own
-        self._own, self.undone = None, []
-        return True
 
     def restarted(self, settings: SessionSettings, fusion: FarNetworks | None = None) -> Session:
         """Another session of the same image, cache and first segmentation, without edits.
@@ -184,23 +173,9 @@ class Session:
         if settings.level != self.settings.level:
             raise UserInputError(f"Level {settings.level}: features of level {self.settings.level} are cached")
         other = Session(self.model, settings, fusion)
-        other._begin(self.volume, self.cache, self.initial)
-        other._own = self._own
+        other._cache = self.cache
+        other._begin(self.volume, self.initial, self._own)
         return other
-
-    def _begin(self, volume: SourceVolume, cache: FeatureCache, initial: np.ndarray) -> None:
-        """An image without edits."""
-        self._volume, self._cache = volume, cache
-        self.initial = self.segmentation = initial
-        self._protected = np.zeros(initial.shape, bool)
-        self.records, self.done, self.undone = (), [], []
-
-    @property
-    def volume(self) -> SourceVolume:
-        """The image; raises `UserInputError` before `set_image`."""
-        if self._volume is None:
-            raise UserInputError("No image is set; call set_image first")
-        return self._volume
 
     @property
     def cache(self) -> FeatureCache:
@@ -223,45 +198,7 @@ class Session:
         shape_kji, spacing_mm = self.volume.shape_kji, self.volume.spacing_kji_mm
         return slice_uncertainty_mm2(margins, edits, axis, shape_kji, spacing_mm, self.settings.far_rule)
 
-    def protect(self, mask: np.ndarray) -> None:
-        """Never write these voxels (bool `[K, J, I]`) by propagation, whatever they hold."""
-        check_shape(mask, self.volume)
-        self._protected = self._protected | mask.astype(bool)
-
-    @property
-    def changed_by_hand(self) -> np.ndarray:
-        """Bool `[K, J, I]`, the voxels that were changed by hand, or that somebody said are; never written."""
-        return self._protected
-
-    @property
-    def protected(self) -> np.ndarray:
-        """Bool `[K, J, I]`, what propagation never writes beside drawn and confirmed slices: voxels that were changed
-        by hand, and those of a result that were not accepted.
-        """
-        rejected = [step.rejected for step in self.done if step.rejected.size]
-        if not rejected:
-            return self._protected
-        protected = self._protected.copy()
-        protected.reshape(-1)[np.concatenate(rejected)] = True
-        return protected
-
     # -- edits -------------------------------------------------------------------------------------------------------
-
-    def accept_manual_changes(self, segmentation: np.ndarray) -> None:
-        """Take over a segmentation that was changed by hand; propagation never writes the voxels changed so.
-
-        What was undone before can no longer be redone.
-
-        Args:
-            segmentation: bool `[K, J, I]`.
-        """
-        check_shape(segmentation, self.volume)
-        by_hand = segmentation.astype(bool) ^ self.segmentation
-        if by_hand.any():
-            self.undone.clear()
-            self.done = [step.without(by_hand) for step in self.done]
-        self._protected = self._protected | by_hand
-        self.segmentation = segmentation.astype(bool).copy()
 
     @out_of_memory_reported("Propagating the edit")
     def preview(
@@ -317,93 +254,6 @@ class Session:
             tidy=self.settings.tidy,
             messages=(*messages, *propagated.messages),
         )
-
-    @out_of_memory_reported("Propagating the edit")
-    def propagate(
-        self,
-        edits: Sequence[SliceEdit],
-        progress: Progress = no_progress,
-        cancelled: CancelCheck = never_cancelled,
-        spared: np.ndarray | None = None,
-        enough: CancelCheck = never_cancelled,
-    ) -> PropagationResult:
-        """Propagate redrawn slices. Several slices are optimised jointly; see `several_edits` for further ones.
-
-        Args, errors: as `preview`.
-        """
-        preview = self.preview(edits, progress, cancelled, spared, enough)
-        result = preview.result
-        self.add(preview.step, result.segmentation)
-        return result
-
-    def add(self, step: Step, segmentation: np.ndarray | None = None) -> None:
-        """Do what a preview came to; what was undone before can no longer be redone.
-
-        Args:
-            step: Of a preview of this session, in which nothing was done since.
-            segmentation: bool `[K, J, I]`, what it gives, where that is at hand: it is taken over, read-only from now
-                on, and no copy is made.
-        """
-        if segmentation is None:
-            self._apply(step)
-        else:
-            segmentation.flags.writeable = False
-            self.segmentation, self.records = segmentation, step.after
-        self.done.append(step)
-        self.undone.clear()
-
-    def confirm(self, axis: int, indices: Sequence[int]) -> tuple[int, ...]:
-        """Say that slices are right as they are: no propagation writes them, as if they had been drawn so.
-
-        Args:
-            axis: Array axis that the slices are perpendicular to.
-            indices: Theirs.
-
-        Returns:
-            Those that were neither drawn nor confirmed before.
-
-        Raises:
-            UserInputError: There are none, or a slice lies outside the image.
-        """
-        volume, left = self.volume, unclaimed(self.records, axis, indices)
-        if axis not in (0, 1, 2):
-            raise UserInputError(f"Axis {axis}; give 0 (k), 1 (j) or 2 (i)")
-        slices = edits_on_slices(self.segmentation, axis, left)
-        check_edits(slices, volume)
-        self.add(confirming(idle_step(self.records), slices, self.settings.neighbours))
-        return tuple(left)
-
-    def undo(self) -> bool:
-        """Take back the last propagation and its drawing, or the last confirmation. False if there is none.
-
-        Voxels that were changed by hand since stay as they are, those that were changed back by hand too.
-        """
-        if not self.done:
-            return False
-        step = self.done.pop()
-        self._flip(step.flipped, ~step.values)
-        self.records = step.before
-        self.undone.append(step)
-        return True
-
-    def redo(self) -> bool:
-        """Repeat what was undone. False if there is nothing."""
-        if not self.undone:
-            return False
-        step = self.undone.pop()
-        self._apply(step)
-        self.done.append(step)
-        return True
-
-    def _apply(self, step: Step) -> None:
-        self._flip(step.flipped, step.values)
-        self.records = step.after
-
-    def _flip(self, flipped: np.ndarray, values: np.ndarray) -> None:
-        """Masks are never written into once they are the session's: what took them keeps what it took."""
-        segmentation = self.segmentation.copy()
-        segmentation.reshape(-1)[flipped] = values
-        self.segmentation = segmentation
 
     @property
     def propagation(self) -> EditPropagation:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import SliceEdit, require_inside
 from context_propagation.core.image.source_volume import SourceVolume
-from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.propagation.trained_fusion import Fusion
+
+if TYPE_CHECKING:
+    from context_propagation.core.model.segmentation_model import SegmentationModel
+    from context_propagation.core.propagation.trained_fusion import Fusion
 
 
 def check_fusion(fusion: Fusion, level: int, model: SegmentationModel) -> None:
@@ -27,7 +30,16 @@ def check_fusion(fusion: Fusion, level: int, model: SegmentationModel) -> None:
         )
 
 
-def check_channels(volume: SourceVolume, model: SegmentationModel) -> None:
+class HasChannels(Protocol):
+    """A model, wherever it computes."""
+
+    @property
+    def channels(self) -> int:
+        """Number of image channels."""
+        ...
+
+
+def check_channels(volume: SourceVolume, model: HasChannels) -> None:
     """The image has the model's channels."""
     if volume.channels.shape[0] != model.channels:
         raise UserInputError(

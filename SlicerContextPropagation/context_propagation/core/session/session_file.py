@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,16 +15,19 @@ from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.image_hash import image_sha256
 from context_propagation.core.image.slices import NEAR_SLICES_ONLY, mask_of_slices
 from context_propagation.core.image.source_volume import SourceVolume
-from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.propagation.general_far import FarNetworks
 from context_propagation.core.provenance import installed_versions
 from context_propagation.core.session.confirmation import confirming, idle_step
-from context_propagation.core.session.ready_image import ReadyImage
 from context_propagation.core.session.saved_session import SavedPropagation, SavedSession, session_of, text_of
 from context_propagation.core.session.saved_settings import read_settings
-from context_propagation.core.session.session import Session
 from context_propagation.core.session.step import Step
 from context_propagation.core.storage.whole_file import write_whole_text
+
+if TYPE_CHECKING:
+    from context_propagation.core.model.segmentation_model import SegmentationModel
+    from context_propagation.core.propagation.general_far import FarNetworks
+    from context_propagation.core.session.ready_image import ReadyImage
+    from context_propagation.core.session.session import Session
+    from context_propagation.core.session.session_settings import SessionSettings
 
 
 def save_session(session: Session, path: str | Path, model_path: str = "") -> None:
@@ -46,6 +51,7 @@ def restore_session(
     progress: Progress = no_progress,
     cancelled: CancelCheck = never_cancelled,
     fusion: FarNetworks | None = None,
+    begin: Callable[[SessionSettings], Session] | None = None,
 ) -> Session:
     """Restore a saved session: the image is cached again, and the edits are computed again.
 
@@ -56,11 +62,14 @@ def restore_session(
         progress: Called with stage and fraction.
         cancelled: Asked between steps.
         fusion: The fusion networks that it was made with, if any.
+        begin: Makes a session without an image; by default one that computes here.
 
     Raises:
         UserInputError: The file is no session, is damaged, or was made with another model, image or fusion network.
         Cancelled: The user cancelled.
     """
+    from context_propagation.core.session.session import Session
+
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -69,7 +78,8 @@ def restore_session(
     saved = session_of(text, path.name, volume.shape_kji)
     fusion_sha256 = None if fusion is None else fusion.content_hash
     saved.require_made_with(model.content_hash, fusion_sha256, model.target_name, model.orientation)
-    session = Session(model, read_settings(saved.settings, path), fusion)
+    settings = read_settings(saved.settings, path)
+    session = Session(model, settings, fusion) if begin is None else begin(settings)
     replay(saved, session, volume, progress, cancelled)
     return session
 
@@ -124,7 +134,7 @@ def replay(
         UserInputError: It was done on another image, or the session refuses.
         Cancelled: The user cancelled.
     """
-    volume = image.volume if isinstance(image, ReadyImage) else image
+    volume = image if isinstance(image, SourceVolume) else image.volume
     saved.require_image(image_sha256(volume))
     session.set_image(image, saved.initial.mask, progress, cancelled)
     session.protect(mask_of_slices(volume.shape_kji, saved.kept))

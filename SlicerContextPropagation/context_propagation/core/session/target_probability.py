@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -15,7 +15,32 @@ from context_propagation.core.propagation.composition import compose, composed_b
 from context_propagation.core.session.decisive_margins import decisive_margins
 
 if TYPE_CHECKING:
-    from context_propagation.core.session.session import Session
+    from context_propagation.core.image.source_volume import SourceVolume
+    from context_propagation.core.propagation.composition import EditRecord
+    from context_propagation.core.propagation.feature_cache import FeatureCache
+    from context_propagation.core.session.session_settings import SessionSettings
+
+
+class Decoding(Protocol):
+    """What of a `Session` decides."""
+
+    settings: SessionSettings
+    records: tuple[EditRecord, ...]
+
+    @property
+    def volume(self) -> SourceVolume:
+        """The image."""
+        ...
+
+    @property
+    def cache(self) -> FeatureCache:
+        """What is cached of it."""
+        ...
+
+    @property
+    def window_prediction(self) -> np.ndarray:
+        """R_0."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -47,7 +72,7 @@ class TargetProbability:
         return image
 
 
-def target_probability(session: Session, drawn: Sequence[SliceEdit] = ()) -> TargetProbability:
+def target_probability(session: Decoding, drawn: Sequence[SliceEdit] = ()) -> TargetProbability:
     """How likely the model holds the target in each voxel, after the edits so far.
 
     It is (1 + margin) / 2 with the margin of `SegmentationModel.target_margin`: the target's probability less the

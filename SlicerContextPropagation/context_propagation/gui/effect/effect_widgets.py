@@ -17,7 +17,7 @@ from context_propagation.gui.work.visibility import set_visible
 from context_propagation.gui.work.worker import Job
 
 if TYPE_CHECKING:
-    from context_propagation.core.session.memory_forecast import MemoryForecast
+    from context_propagation.core.session.forecast import MemoryForecast
 
 
 NARROWEST = 90

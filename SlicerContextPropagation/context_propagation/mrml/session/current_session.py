@@ -19,7 +19,7 @@ from context_propagation.mrml.session.room import Room, rooms_beside
 from context_propagation.mrml.session.session_start import SessionStart, own_writer
 
 if TYPE_CHECKING:
-    from context_propagation.core.session.memory_forecast import MemoryForecast
+    from context_propagation.core.session.forecast import MemoryForecast
     from context_propagation.core.session.session import Session
 
 Result = TypeVar("Result")

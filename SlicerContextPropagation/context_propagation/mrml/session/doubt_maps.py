@@ -163,12 +163,10 @@ def _probability_of(live: LiveSession) -> Callable[[Progress, CancelCheck], _Fou
     """The long part of both operations."""
 
     def compute(progress: Progress, cancelled: CancelCheck) -> _Found:
-        from context_propagation.core.session.target_probability import target_probability
-
         progress("look for undecided slices", 0.0)
         if cancelled():
             raise Cancelled
-        found = target_probability(live.session, live.kept)
+        found = live.session.target_probability(live.kept)
         return _Found(found.box, {PROBABILITY: found.values, UNCERTAINTY: found.uncertainty})
 
     return compute

@@ -23,7 +23,7 @@ from context_propagation.mrml.session.session_node import write_session
 from context_propagation.mrml.writing.segment_writer import WriteReport
 
 if TYPE_CHECKING:
-    from context_propagation.core.session.memory_forecast import MemoryForecast
+    from context_propagation.core.session.forecast import MemoryForecast
     from context_propagation.core.session.session import Session
     from context_propagation.core.session.step import Step
 

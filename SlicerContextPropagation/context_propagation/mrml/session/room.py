@@ -13,7 +13,7 @@ from context_propagation.mrml.nodes.selection import Selection
 from context_propagation.mrml.session.live_session import LiveSession
 
 if TYPE_CHECKING:
-    from context_propagation.core.session.memory_forecast import MemoryForecast
+    from context_propagation.core.session.forecast import MemoryForecast
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def rooms_beside(replaced: LiveSession | None, others: Sequence[LiveSession]) ->
     """
     rooms = []
     for count in range(len(others) + 1):
-        held = frozenset(box for live in others[count:] for box in live.session.cache.window_boxes)
+        held = frozenset(box for live in others[count:] for box in live.session.window_boxes)
         closed = [*others[:count], *([replaced] if replaced else [])]
         rooms.append(Room(tuple(live.selection for live in others[:count]), _freed_bytes(closed, held), held))
     return rooms
@@ -69,6 +69,6 @@ def _freed_bytes(closed: Iterable[LiveSession], held: frozenset[Box]) -> int:
     """What sessions give back; windows that several hold count once, those that others hold not at all."""
     counted, freed = set(held), 0
     for session in (live.session for live in closed):
-        freed += session.cache.cached_bytes(session.settings.level, counted)
-        counted.update(session.cache.window_boxes)
+        freed += session.cached_bytes(counted)
+        counted.update(session.window_boxes)
     return freed

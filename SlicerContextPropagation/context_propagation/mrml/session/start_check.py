@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import slicer
 
 from context_propagation.core.bundle.loaded_model import LoadedModel
@@ -22,7 +21,7 @@ from context_propagation.mrml.session.room import Room, first_that_fits
 
 if TYPE_CHECKING:
     from context_propagation.core.image.source_volume import SourceVolume
-    from context_propagation.core.session.memory_forecast import MemoryForecast
+    from context_propagation.core.session.forecast import MemoryForecast
     from context_propagation.core.session.ready_image import ReadyImage
 
 AFTER_CLOSING = "Its edits stay in the scene: choose it and press Predict to replay them."
@@ -95,7 +94,8 @@ def check_operation(
         from context_propagation.core.image.image_hash import image_sha256
 
         image, warnings = _looked_at(loaded, volume_of(), progress, cancelled)
-        room, memory = _room_for(loaded, image, segment.mask, rooms)
+        mask = segment.mask
+        room, memory = first_that_fits(rooms, lambda room: loaded.forecast(image, mask, room.freed_bytes, room.held))
         if room.closes:
             closed = ", ".join(f"'{names[selection]}'" for selection in room.closes)
             warnings.append(f"Memory is short beside other lesions: {closed} will be closed. {AFTER_CLOSING}")
@@ -120,7 +120,6 @@ def _looked_at(
     """
     from context_propagation.core.device import out_of_memory_reported
     from context_propagation.core.model.intensity_check import intensity_warnings
-    from context_propagation.core.session.ready_image import ready_image
     from context_propagation.core.session.session_checks import check_channels
 
     progress("check", 0.0)
@@ -130,20 +129,4 @@ def _looked_at(
         raise Cancelled
     progress("preprocess", 0.0)
     with out_of_memory_reported("Preparing the image"):
-        return ready_image(loaded.model, volume), warnings
-
-
-def _room_for(
-    loaded: LoadedModel, image: ReadyImage, mask: np.ndarray, rooms: Sequence[Room]
-) -> tuple[Room, MemoryForecast]:
-    """The first room in which the cache around a segment fits, and what it needs.
-
-    Raises:
-        UserInputError: It fits in none.
-    """
-    from context_propagation.core.session.memory_forecast import memory_forecast
-
-    settings = loaded.settings()
-    return first_that_fits(
-        rooms, lambda room: memory_forecast(loaded.model, settings, image, mask, room.freed_bytes, room.held)
-    )
+        return loaded.ready(volume), warnings

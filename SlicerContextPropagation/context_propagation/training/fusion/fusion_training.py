@@ -13,7 +13,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from context_propagation.core.callbacks import CancelCheck, never_cancelled
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.model.segmentation_model import Loss, SegmentationModel
+from context_propagation.core.model.loss import Loss
+from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.propagation.activation_update import segmentation_loss
 from context_propagation.core.propagation.fusion_settings import FusionSettings

@@ -1,0 +1,144 @@
+"""Messages to a server and back: HTTP of Python's own library, so that Slicer needs no package for it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import urllib.parse
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from context_propagation.core.errors import UserInputError, _line
+
+SILENCE_S = 30.0
+"""A server that says nothing for so long is lost: while it computes it says something four times a second."""
+
+
+class ServerLost(Exception):
+    """The server does not answer, or went silent."""
+
+
+class SessionGone(Exception):
+    """The server does not have the session any more."""
+
+
+class RecordsGone(Exception):
+    """The server does not have what it computed of earlier edits any more."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How to reach a server.
+
+    Attributes:
+        url: https://name:port; http:// only for this computer.
+        token: Of the one who asks; None where the server wants none.
+        certificate: PEM file of whoever signed the server's certificate, where the computer does not know them.
+    """
+
+    url: str
+    token: str | None = None
+    certificate: str | None = None
+
+    def __post_init__(self) -> None:
+        parts = _split(self.url)
+        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise UserInputError(f"'{self.url}' is not encrypted, and images would be readable on their way; use https")
+        if self.token is not None and not (self.token.isascii() and self.token.isprintable()):
+            raise UserInputError("The token has letters that no token has; copy it again")
+
+    def ask(self, method: str, path: str, message: Any = None) -> Any:
+        """Send a message and wait for the answer.
+
+        Raises:
+            UserInputError: It was refused; the sentence is the server's.
+            SessionGone, ServerLost: There is no session, or no server.
+        """
+        with self._answer(method, path, _plain(message)) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    def upload(self, path: str, pieces: Iterable[bytes]) -> None:
+        """Send what is large, piece by piece; errors as `ask`."""
+        with self._answer("PUT", path, pieces, "application/octet-stream") as answer:
+            answer.read()
+
+    def lines(self, path: str, message: Any) -> Generator[dict[str, Any], None, None]:
+        """Send a message, and give what the server says meanwhile, line by line; errors as `ask`."""
+        with self._answer("POST", path, _plain(message)) as answer:
+            while line := answer.readline():
+                if not line.endswith(b"\n"):
+                    raise ServerLost("The answer ends in the middle")
+                yield json.loads(line)
+
+    @contextmanager
+    def _answer(
+        self, method: str, path: str, body: bytes | Iterable[bytes] | None, kind: str = "application/json"
+    ) -> Iterator[http.client.HTTPResponse]:
+        headers = {"Content-Type": kind}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        connection = self._open()
+        try:
+            with _lost():
+                with suppress(BrokenPipeError, ConnectionResetError):  # it may have said why it does not want all of it
+                    connection.request(method, _split(self.url).path.rstrip("/") + path, body, headers)
+                answer = connection.getresponse()
+                if answer.status >= 400:
+                    _refused(answer)
+                yield answer
+        finally:
+            connection.close()
+
+    def _open(self) -> http.client.HTTPConnection:
+        parts = _split(self.url)
+        if parts.scheme == "http":
+            return http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=SILENCE_S)
+        try:
+            context = ssl.create_default_context(cafile=self.certificate)
+        except (OSError, ssl.SSLError) as error:
+            raise UserInputError(f"The certificate '{self.certificate}' cannot be used ({_line(error)})") from error
+        return http.client.HTTPSConnection(str(parts.hostname), parts.port, timeout=SILENCE_S, context=context)
+
+
+def _split(url: str) -> urllib.parse.SplitResult:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment or parts.username:
+        raise UserInputError(f"'{url:.200}' is no address of a server; give one like https://gpu.example.org:8765")
+    return parts
+
+
+def _plain(message: Any) -> bytes | None:
+    return None if message is None else json.dumps(message).encode()
+
+
+@contextmanager
+def _lost() -> Iterator[None]:
+    """What the network's errors come to."""
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        remedy = "give the certificate of whoever signed it, or ask who runs the server"
+        raise UserInputError(f"The server's certificate is not trusted ({error.verify_message}); {remedy}") from error
+    except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
+        raise ServerLost(_line(error)) from error
+
+
+def _refused(answer: http.client.HTTPResponse) -> None:
+    """Raise what an answer says."""
+    try:
+        message = str(json.loads(answer.read(10_000))["message"])
+    except (KeyError, TypeError, ValueError):
+        message = f"The server answered {answer.status} {answer.reason}"
+    if answer.status in (502, 504):  # of a proxy
+        raise ServerLost(message)
+    if answer.status == 404 and "session" in message:
+        raise SessionGone(message)
+    raise UserInputError(message)

@@ -1,0 +1,106 @@
+"""All sessions of a server: who has which, until when, and how many there may be. Used on one thread."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+
+from context_propagation.core.device import free_device_memory
+from context_propagation.core.errors import counted
+from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.server.held_session import Announced, HeldSession
+from context_propagation.server.limits import Limits
+from context_propagation.server.model_folder import ModelChoice
+from context_propagation.server.refusals import GONE, Refusal
+from context_propagation.server.worker import Job, Worker
+
+
+class Store:
+    """The sessions.
+
+    Args:
+        worker: Frees what a session held, in its turn.
+        limits: How many there may be.
+        clock: Seconds that go on.
+    """
+
+    def __init__(self, worker: Worker, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._worker, self.limits, self._clock = worker, limits, clock
+        self._held: dict[str, HeldSession] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def begin(self, owner: str, choice: ModelChoice, settings: SessionSettings, announced: Announced) -> HeldSession:
+        """A session whose image is to come.
+
+        Raises:
+            Refusal: There are as many as there may be, or their images take all memory that they may; none is closed
+                for a new one.
+        """
+        self.sweep()
+        most, most_bytes = self.limits.sessions, self.limits.image_bytes
+        needed, taken = announced.memory_bytes, sum(held.announced.memory_bytes for held in self._held.values())
+        if needed > most_bytes:
+            large = f"The image needs {_mib(needed)} and the server takes {_mib(most_bytes)} at most"
+            raise Refusal(413, f"{large}; crop it")
+        full = "try again when somebody is done; what they drew is not closed for it"
+        if len(self._held) >= most:
+            raise Refusal(503, f"The server is full: {counted(len(self._held), 'session')} of {most} are open; {full}")
+        if taken + needed > most_bytes:
+            room = f"the image needs {_mib(needed)} and {_mib(most_bytes - taken)} are free"
+            raise Refusal(503, f"The server is full: {room}; {full}")
+        name = secrets.token_urlsafe(24)
+        held = self._held[name] = HeldSession(name, owner, choice, settings, announced, self._clock())
+        return held
+
+    def of(self, name: str, owner: str) -> HeldSession:
+        """Somebody's session, whose lease is longer from now on.
+
+        Raises:
+            Refusal: They have none of this name.
+        """
+        self.sweep()
+        held = self._held.get(name)
+        if held is None or held.owner != owner:
+            raise Refusal(404, GONE)
+        held.seen_at = self._clock()
+        return held
+
+    def close(self, held: HeldSession) -> None:
+        """Forget it, and its image; what is computed of it is cancelled."""
+        self._held.pop(held.name, None)
+        held.cancel()
+
+        def free(job: Job) -> None:
+            held.free()
+            free_device_memory()
+
+        self._worker.begin(Job(free))
+
+    def close_all(self) -> None:
+        """At the end."""
+        for held in list(self._held.values()):
+            self.close(held)
+
+    def sweep(self) -> None:
+        """Close those whose owners are silent. One that computes is waited for."""
+        now = self._clock()
+        for held in list(self._held.values()):
+            if held.jobs:
+                held.seen_at = now
+            elif now - held.seen_at > self.limits.lease_s:
+                self.close(held)
+
+    def choices_in_use(self) -> set[ModelChoice]:
+        """The models of all sessions."""
+        return {held.choice for held in self._held.values()}
+
+    def others(self, held: HeldSession) -> int:
+        """How many sessions there are beside one that have an image cached."""
+        return sum(other is not held and other.engine is not None for other in self._held.values())
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB"

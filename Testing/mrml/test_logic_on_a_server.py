@@ -1,0 +1,40 @@
+"""The tests of the logic once more, with every model on a server: MRML knows no difference."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi")
+pytest.importorskip("uvicorn")
+pytest.importorskip("nnunetv2")
+
+HERE = Path(__file__).parent
+THE_SERVER_S_OWN = (
+    *("another_orientation", "running_out_of_memory_while_preparing", "what_the_session_in_use_holds_counts_as_free"),
+    *("the_need_of_the_next_start", "a_replay_uses_the_image_of_the_check", "the_check_foresees_the_memory"),
+    *("before_a_prediction_the_check_says", "what_does_not_fit_is_refused_by_the_check", "is_not_preprocessed_again"),
+)
+"""Tests of how this computer prepares an image and foresees its memory: a server does so by itself."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["test_context_propagation_logic.py", "session/test_doubt_maps.py", "test_lesions.py"])
+def test_the_logic_s_tests_pass_with_a_session_on_a_server(name):
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "on_a_server",
+        "-m",
+        "not long",
+        "-k",
+        f"not ({' or '.join(THE_SERVER_S_OWN)})",
+    ]
+    done = subprocess.run([*command, str(HERE / name)], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert "passed" in done.stdout
