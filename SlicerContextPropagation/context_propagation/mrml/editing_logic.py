@@ -27,7 +27,7 @@ from context_propagation.mrml.writing.segment_writer import SegmentWriter, Write
 from context_propagation.mrml.writing.slice_drawing import draw_slice
 
 if TYPE_CHECKING:
-    from context_propagation.core.session.memory_forecast import MemoryForecast
+    from context_propagation.core.session.forecast import MemoryForecast
     from context_propagation.core.session.session import Session
 
 
