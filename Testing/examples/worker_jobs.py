@@ -8,7 +8,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from context_propagation.training.processes import say_done
+from context_propagation.training.job_process import say_done
 
 
 def stay(folder, name, seconds):
