@@ -40,7 +40,8 @@ class LocalCluster:
         )
 
     def start(self, *words, log, **environment) -> subprocess.Popen:
-        command = [sys.executable, "-m", "dask", *map(str, words), "--host", "127.0.0.1", "--no-dashboard"]
+        words = (*words, "--dashboard-address", "127.0.0.1:0")
+        command = [sys.executable, "-m", "dask", *map(str, words), "--host", "127.0.0.1"]
         variables = {**os.environ, DAEMON: "False", "PYTHONPATH": os.pathsep.join(sys.path), **environment}
         with open(self.folder / log, "w") as output:
             self.processes.append(subprocess.Popen(command, env=variables, stdout=output, stderr=output))
