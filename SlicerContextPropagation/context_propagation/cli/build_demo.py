@@ -19,6 +19,7 @@ from context_propagation.evaluation.validated_bundle import TrainFusionRequest, 
 from context_propagation.training.base.base_training import BaseTraining
 from context_propagation.training.labelled_cases import LabelledCase
 from context_propagation.training.phantom_cases import nnunet_task, phantom_case
+from context_propagation.training.places import each
 from context_propagation.training.processes import run_in_parallel
 
 MOST_BYTES = 8 * 2**20
@@ -99,10 +100,10 @@ def build_demo(request: BuildDemoRequest) -> str:
     output.parent.mkdir(parents=True, exist_ok=True)
     check_bundle_destination(output)
     work = request.work or _own_work_folder(output)
-    base_cases = _phantoms(range(request.base_cases), work / "base", request.jobs)
     fusion_numbers = range(request.base_cases, request.base_cases + request.fusion_cases)
     fusion = work / f"fusion-{fusion_numbers.start}-{fusion_numbers.stop}"  # holds these cases and no others
-    _phantoms(fusion_numbers, fusion, request.jobs)
+    phantoms = [(range(request.base_cases), work / "base"), (fusion_numbers, fusion)]
+    base_cases, _ = each([partial(_phantoms, numbers, folder, request.jobs) for numbers, folder in phantoms])
     training_of_base = BaseTraining(
         "nnU-Net", tuple(base_cases), nnunet_task(UNSEEN.kind), work, request.base_epochs, 0
     )

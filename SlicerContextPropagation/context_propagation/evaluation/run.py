@@ -225,14 +225,15 @@ class _Fold:
     def with_far_thresholds(self, rows: Sequence[FusionRow], trials: Sequence[CaseJob]) -> tuple[FusionRow, ...]:
         """Thresholds that the fusion row chose for all rows, and the paper's row for its own pair."""
         level = trials[0].settings.level
-        chosen = {}
+        folder, copies = self.folder(level), min(1, self.plan.augmented_copies)
+        allowed, names = self.plan.allowed_regression, self.rows_that_choose(rows)
+        choices = [
+            partial(choose_far_thresholds, trials, name, folder, copies, allowed, self.request.jobs) for name in names
+        ]
         with self.clock.stage("far thresholds"):
-            for name in self.rows_that_choose(rows):
-                copies, allowed = min(1, self.plan.augmented_copies), self.plan.allowed_regression
-                chosen[name] = choose_far_thresholds(
-                    trials, name, self.folder(level), copies, allowed, self.request.jobs
-                )
-                self.written.far_thresholds[f"fold {self.fold}, level {level}, {name}"] = chosen[name]
+            chosen = dict(zip(names, each(choices), strict=True))
+        for name, thresholds in chosen.items():
+            self.written.far_thresholds[f"fold {self.fold}, level {level}, {name}"] = thresholds
         of_paper = chosen.get(PAPER_PAIR[0], chosen[FUSION])
         return tuple(
             replace(row, far_thresholds=of_paper if row.name in PAPER_PAIR else chosen[FUSION]) for row in rows
@@ -249,10 +250,11 @@ class _Fold:
         level = jobs[0].settings.level
         kept = self.request.output / "cases" / f"fold{self.fold}-level{level}"
         copies = min(1, self.plan.augmented_copies)
+        names = self.rows_that_choose(jobs[0].rows)
+        trials_of = [partial(kept_trials, jobs, name, kept, workers=self.request.jobs) for name in names]
         with self.clock.stage("regression curve"):
-            for name in self.rows_that_choose(jobs[0].rows):
+            for name, tested in zip(names, each(trials_of), strict=True):
                 validation = kept_trials(trials, name, self.folder(level), copies, self.request.jobs)
-                tested = kept_trials(jobs, name, kept, workers=self.request.jobs)
                 self.written.curve += regression_curve(
                     str(self.fold), name, validation, tested, self.plan.regression_rates
                 )
@@ -283,8 +285,12 @@ class _Fold:
         recipe = ExampleRecipe(settings, plan.edits_per_case, plan.seed)
         of_training = replace(recipe, styles=plan.contour_styles)
         with self.clock.stage("examples"):
-            training = self.examples(base, self.cases.fusion, of_training, plan.augmented_copies)
-            validation = self.examples(base, self.cases.validation, recipe, 0)
+            training, validation = each(
+                [
+                    partial(self.examples, base, self.cases.fusion, of_training, plan.augmented_copies),
+                    partial(self.examples, base, self.cases.validation, recipe, 0),
+                ]
+            )
         networks = len(base.here().load().splits)
         jobs = [
             NetworkJob(

@@ -199,7 +199,7 @@ def _work_folder(
     """Beside the bundle; one that another training left, or the same one on other files, is refused."""
     work = places.output.resolve().with_name(f"{places.output.name}.training")
     chosen = {**asdict(request), **asdict(places)}
-    identity = {name: str(value) for name, value in chosen.items() if name not in ("jobs", "output")}
+    identity = {name: str(value) for name, value in chosen.items() if name not in ("jobs", "device", "output")}
     stats = [(path.name, path.stat()) for case in cases for path in (*case.images, case.label)]
     files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     folds = places.folds.read_text(encoding="utf-8") if places.folds else ""
@@ -222,8 +222,11 @@ def _train(
 ) -> list[FusionRow]:
     """The fusion network and its control on one fold's examples."""
     copies = with_copies(fold.training, request.augmented_copies)
-    training = _examples(request, fold.base, settings, copies, request.contour_styles, work, course.stage())
-    validation = _examples(request, fold.base, settings, fold.validation, 0, work, course.stage())
+    of_training = settings, copies, request.contour_styles, work, course.stage()
+    of_validation = settings, fold.validation, 0, work, course.stage()
+    training, validation = each(
+        [partial(_examples, request, fold.base, *of_training), partial(_examples, request, fold.base, *of_validation)]
+    )
     if not training:
         raise UserInputError(NO_EXAMPLES)
     channels = load_example(training[0]).inputs.f.shape[1]

@@ -80,20 +80,24 @@ class ClusterRequest:
 
     @property
     def address(self) -> str:
-        """The scheduler's.
+        """The scheduler's; a scheduler that was just started is given a while to write its file.
 
         Raises:
             UserInputError: The file does not say it.
         """
         if self.scheduler_file is None:
             return self.scheduler or ""
-        try:
-            return str(json.loads(self.scheduler_file.read_text(encoding="utf-8"))["address"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserInputError(
-                f"--scheduler-file '{self.scheduler_file}' cannot be read ({error!r:.80}); start the scheduler with "
-                "dask scheduler --scheduler-file first"
-            ) from error
+        end = time.monotonic() + SECONDS_TO_CONNECT
+        while True:
+            try:
+                return str(json.loads(self.scheduler_file.read_text(encoding="utf-8"))["address"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                if time.monotonic() > end:
+                    raise UserInputError(
+                        f"--scheduler-file '{self.scheduler_file}' cannot be read ({error!r:.80}); start the scheduler "
+                        "with dask scheduler --scheduler-file first"
+                    ) from error
+            time.sleep(0.1)
 
 
 @contextmanager
@@ -106,13 +110,14 @@ def opened_cluster(request: ClusterRequest) -> Iterator[Cluster]:
     """
     with ExitStack() as stack:
         stack.enter_context(_silent())  # what matters is said in our words
-        client = stack.enter_context(_client(request.address))
+        address = request.address
+        client = stack.enter_context(_client(address))
         folders = sorted({_existing(folder) for folder in request.writes})
         tokens = tuple(stack.enter_context(_token(folder)) for folder in folders)
         reads = tuple(sorted({path.absolute() for path in request.reads}))
         terms = Terms(compared_versions(), Path.cwd(), tokens, reads)
-        _check_workers(client, request.address, terms)
-        cluster = Cluster(client, request.address, terms)
+        _check_workers(client, address, terms)
+        cluster = Cluster(client, address, terms)
         client.subscribe_topic(cluster.topic, cluster.hear)
         try:
             yield cluster
