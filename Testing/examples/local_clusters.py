@@ -78,3 +78,17 @@ def waited_for(condition, seconds=120.0):
     while not (found := condition()) and time.monotonic() < end:
         time.sleep(0.02)
     return found
+
+
+def worker_below(nanny):
+    """The process that works, not those of its jobs."""
+    children = psutil.Process(nanny.pid).children()
+    return next((child for child in children if "spawn_main" in " ".join(child.cmdline())), None)
+
+
+def kill_at_work(nanny):
+    """Kill a worker once the process of its job has worked for a second."""
+    worker = waited_for(lambda: worker_below(nanny))
+    assert waited_for(lambda: sum(child.cpu_times().user > 1 for child in worker.children(recursive=True)))
+    worker.kill()
+    return worker

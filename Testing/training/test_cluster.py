@@ -24,7 +24,7 @@ from context_propagation.training.cluster_worker import compared_versions
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 from context_propagation.training.places import jobs_run_at
 from context_propagation.training.processes import run_in_parallel
-from local_clusters import DAEMON, local_cluster, waited_for
+from local_clusters import DAEMON, kill_at_work, local_cluster, waited_for
 from worker_jobs import die_at_first, map_in_a_process_of_its_own, refuse, stay, told_threads, wait_halfway
 
 pytest.importorskip("distributed")
@@ -57,20 +57,6 @@ def opened(started, tmp_path):
         waited_for(lambda: cluster.jobs_at_a_time() == 2)
         with jobs_run_at(cluster):
             yield cluster
-
-
-def worker_below(nanny):
-    """The process that works, not those of its jobs."""
-    children = psutil.Process(nanny.pid).children()
-    return next((child for child in children if "spawn_main" in " ".join(child.cmdline())), None)
-
-
-def kill_at_work(nanny):
-    """Kill a worker once the process of its job has worked for a second."""
-    worker = waited_for(lambda: worker_below(nanny))
-    assert waited_for(lambda: sum(child.cpu_times().user > 1 for child in worker.children(recursive=True)))
-    worker.kill()
-    return worker
 
 
 def refusal(request):

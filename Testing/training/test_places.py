@@ -6,7 +6,14 @@ import pytest
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.storage.whole_file import PARTIAL, whole_file
-from context_propagation.training.places import Part, PartEnds, each, leave_the_rest_to_who_gathers, this_call_gathers
+from context_propagation.training.places import (
+    AGAIN,
+    Part,
+    PartEnds,
+    each,
+    leave_the_rest_to_who_gathers,
+    this_call_gathers,
+)
 from context_propagation.training.processes import Here, run_in_parallel
 
 
@@ -51,7 +58,7 @@ def test_parts_do_each_job_once_and_together_what_one_call_does(tmp_path):
 
     assert expected == ["01234560", "01234561", "01234562"]
     assert [line.partition(" waits")[0] for line in said[0]] == ["'first'", "'first'", "'second'"]
-    assert said[2] == ["all jobs are done"] * 3
+    assert said[2] == ["all jobs are done; the same command without --part gathers"] * 3
     runs = {file.name: file.read_text() for file in shared.glob("*.runs")}
     assert len(runs) == 10
     assert set(runs.values()) == {"x"}
@@ -61,7 +68,7 @@ def test_parts_do_each_job_once_and_together_what_one_call_does(tmp_path):
 def test_a_part_says_for_how_many_jobs_of_others_it_waits(tmp_path):
     said = as_part(1, 7, partial(two_stages, tmp_path))
 
-    assert said == "'first' waits for 6 jobs of other parts"
+    assert said == f"'first' waits for 6 jobs of other parts; {AGAIN}"
     assert len(list(tmp_path.glob("first-?"))) == 1
 
 
@@ -70,7 +77,9 @@ def test_a_part_goes_on_with_what_needs_nothing_of_what_it_waits_for(tmp_path):
     for folder in folders:
         folder.mkdir()
 
-    as_part(1, 7, lambda: list(each([partial(two_stages, folder) for folder in folders])))
+    said = as_part(1, 7, lambda: list(each([partial(two_stages, folder) for folder in folders])))
+
+    assert said == f"'first' waits for 6 jobs of other parts; {AGAIN}"
 
     assert [len(list(folder.glob("first-?"))) for folder in folders] == [1, 1]
 
@@ -79,7 +88,7 @@ def test_a_job_of_its_own_that_left_no_file_is_named_and_left_to_the_call_that_g
     def call():
         run_in_parallel([int], "cases", 1, ["case_7"], [tmp_path / "missing"])
 
-    assert as_part(1, 1, call) == "'cases': 'case_7' failed; without --part you see why"
+    assert as_part(1, 1, call) == f"'cases': 'case_7' failed; without --part you see why; {AGAIN}"
 
 
 def test_a_part_gathers_nothing_and_writes_beside_others_under_a_name_of_its_own(tmp_path):

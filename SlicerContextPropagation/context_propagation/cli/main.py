@@ -15,9 +15,6 @@ from context_propagation.training.places import PartEnds
 BAD_INPUT, INTERRUPTED = 2, 130
 
 
-FURTHER = "once all parts have ended, run the same command again; without --part it does what is lacking, and gathers"
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
@@ -37,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _quieten_itk()
             print(command.run(fields))
         except PartEnds as ended:
-            print(f"part {fields['part']} of {fields['parts']}: {ended}; {FURTHER}")
+            print(f"part {fields['part']} of {fields['parts']}: {ended}")
         except UserInputError as error:
             print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
             return BAD_INPUT

@@ -82,7 +82,10 @@ def current_place() -> Place | None:
 
 
 class PartEnds(Exception):
-    """A part has done its share of what could be done. The message says what is lacking."""
+    """A part has done its share of what could be done. The message says what is lacking, and what to do."""
+
+
+AGAIN = "once all parts have ended, run the same command again; without --part it does what is lacking, and gathers"
 
 
 @dataclass(frozen=True)
@@ -126,9 +129,9 @@ class Part:
         failed = [number for number in own if stage.leaves and not stage.leaves[number].is_file()]
         lacking = [number for number in jobs if stage.leaves and not stage.leaves[number].is_file()]
         if failed:
-            raise PartEnds(f"'{stage.description}': {stage.named(failed)} failed; without --part you see why")
+            raise PartEnds(f"'{stage.description}': {stage.named(failed)} failed; without --part you see why; {AGAIN}")
         if lacking:
-            raise PartEnds(f"'{stage.description}' waits for {counted(len(lacking), 'job')} of other parts")
+            raise PartEnds(f"'{stage.description}' waits for {counted(len(lacking), 'job')} of other parts; {AGAIN}")
         for number in jobs.keys() - own.keys():  # left meanwhile
             yield number, jobs[number]()
 
@@ -156,7 +159,7 @@ def each(steps: Iterable[Callable[[], Any]]) -> Iterator[Any]:
         else:
             yield result
     if said:
-        raise PartEnds("; ".join(dict.fromkeys(said)))
+        raise PartEnds("; ".join([*dict.fromkeys(line.removesuffix(f"; {AGAIN}") for line in said), AGAIN]))
 
 
 def this_call_gathers() -> bool:
@@ -171,4 +174,4 @@ def leave_the_rest_to_who_gathers() -> None:
         PartEnds: This is a part.
     """
     if not this_call_gathers():
-        raise PartEnds("all jobs are done")
+        raise PartEnds("all jobs are done; the same command without --part gathers")
