@@ -87,8 +87,8 @@ def worker_below(nanny):
 
 
 def kill_at_work(nanny):
-    """Kill a worker once the process of its job has worked for a second."""
+    """Kill a worker once the process of its job has worked for a while."""
     worker = waited_for(lambda: worker_below(nanny))
-    assert waited_for(lambda: sum(child.cpu_times().user > 1 for child in worker.children(recursive=True)))
+    assert waited_for(lambda: sum(child.cpu_times().user > 2 for child in worker.children(recursive=True)))
     worker.kill()
     return worker

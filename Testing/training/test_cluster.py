@@ -148,7 +148,8 @@ def test_where_a_job_fails_the_others_end_and_none_writes_any_more(opened, tmp_p
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="ends a process as a system without memory does")
-@pytest.mark.parametrize("end", [signal.SIGINT, getattr(signal, "SIGKILL", None)], ids=["Ctrl-C", "killed"])
+@pytest.mark.quick(end="interrupted")
+@pytest.mark.parametrize("end", [signal.SIGINT, getattr(signal, "SIGKILL", None)], ids=["interrupted", "killed"])
 def test_where_the_command_ends_its_jobs_end_and_none_writes_any_more(started, tmp_path, end):
     """Each job writes ten times a second; there are more than workers."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -216,6 +217,7 @@ def test_what_jobs_read_must_be_there(started, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.long
 def test_a_worker_whose_jobs_may_start_no_processes_is_refused(started, tmp_path):
     daemonic = started.start_worker(**{DAEMON: "True"})
     try:
@@ -254,9 +256,21 @@ def test_an_address_that_is_none_is_refused(request_of, said, monkeypatch):
     assert said in str(caught.value)
 
 
-def test_a_scheduler_without_workers_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster_module, "SECONDS_FOR_A_WORKER", 0.5)
+def test_resources_travel_with_jobs_and_a_scheduler_without_workers_is_refused(tmp_path, monkeypatch):
     with local_cluster(tmp_path, workers=0) as cluster:
-        said = refusal(ClusterRequest(scheduler_file=cluster.file, writes=(tmp_path,)))
+        request = ClusterRequest(scheduler_file=cluster.file, writes=(tmp_path,))
+        with monkeypatch.context() as change:
+            change.setattr(cluster_module, "SECONDS_FOR_A_WORKER", 0.1)
+            assert "has no worker; start some with dask worker" in refusal(request)
 
-    assert "has no worker; start some with dask worker" in said
+        cluster.start_worker("--resources", "GPU=1 MEMORY=4e9")
+        with opened_cluster(request) as opened, jobs_run_at(opened):
+            assert opened.device("auto") == "cuda"
+            assert opened.device("cpu") == "cpu"
+            ran_in = run_in_parallel([os.getpid], "networks", device="cuda", memory_bytes=lambda: 3 * 10**9)
+            with pytest.raises(
+                UserInputError, match=r"may need 4\.7 GiB, and no worker at .* has more than 3\.7; start"
+            ):
+                run_in_parallel([os.getpid], "networks", device="cuda", memory_bytes=lambda: 5 * 10**9)
+
+    assert ran_in != [os.getpid()]
