@@ -160,7 +160,7 @@ def test_the_summary_says_how_it_was_made(place):
 
 
 def test_what_is_finished_is_only_read_and_starts_no_process(place, monkeypatch):
-    monkeypatch.setattr(processes, "_finished", lambda *_: pytest.fail("a process would have started"))
+    monkeypatch.setattr(processes, "_in_processes", lambda *_: pytest.fail("a process would have started"))
     two_processes = [*command(place, "clean", place / "out")[:-3], "2", "--device", "cpu"]
 
     assert main(two_processes) == 0
