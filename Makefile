@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := nnunet,monai,mrml,cli,dicom,server,evaluation,test,dev
+EXTRAS := nnunet,monai,mrml,cli,cluster,dicom,server,evaluation,test,dev
 
 .PHONY: demo test test-long test-slicer lint benchmark hippocampus install clean
 

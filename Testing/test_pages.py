@@ -1,4 +1,7 @@
-"""All Python in README and docs/ runs as it stands, block after block of each page; test_console_page has one more."""
+"""All Python in README and docs/ runs as it stands, block after block of each page.
+
+Two pages have tests of their own: test_console_page and test_cluster_page.
+"""
 
 import ast
 import re
@@ -10,7 +13,7 @@ import pytest
 from context_propagation import load_model
 
 ROOT = Path(__file__).parents[1]
-IN_THE_APPLICATION = ROOT / "docs" / "console.md"
+IN_THE_APPLICATION, ON_A_CLUSTER = ROOT / "docs" / "console.md", ROOT / "docs" / "cluster.md"
 AT_FULL_DEPTH = (ROOT / "docs" / "developer" / "design.md",)
 """Pages that `make test-long` runs: what they show takes seconds."""
 
@@ -48,7 +51,11 @@ def require_what_it_needs(page):
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(p, marks=pytest.mark.long) if p in AT_FULL_DEPTH else p for p in PAGES if p != IN_THE_APPLICATION],
+    [
+        pytest.param(p, marks=pytest.mark.long) if p in AT_FULL_DEPTH else p
+        for p in PAGES
+        if p not in (IN_THE_APPLICATION, ON_A_CLUSTER)
+    ],
     ids=lambda p: p.name,
 )
 def test_the_code_of_a_page_runs_as_it_stands(page, run):

@@ -99,11 +99,11 @@ def test_a_fusion_bundle_is_built_around_the_trained_base_model(tmp_path, monkey
     """With the base model that ships in place of another training of some minutes."""
     given = []
 
-    def trained(cases, task, work, **settings):
-        given.extend([[case.name for case in cases], task.label, settings["epochs"]])
+    def trained(training):
+        given.extend([[case.name for case in training.cases], training.task.label, training.epochs])
         return shipped_bundle() / "model"
 
-    monkeypatch.setattr(build_demo, "train_nnunet", trained)
+    monkeypatch.setattr(build_demo.BaseTraining, "run", trained)
     output = tmp_path / "bundle"
     said = build_demo.build_demo(
         BuildDemoRequest(output, None, base_cases=1, base_epochs=3, fusion_cases=2, epochs=1, jobs=1)

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.simulated_case import CaseJob, CaseSession, FusionRow
 from context_propagation.training import processes
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
+from local_clusters import kill_at_work, local_cluster
 
 pytestmark = pytest.mark.long
 
@@ -158,7 +160,7 @@ def test_the_summary_says_how_it_was_made(place):
 
 
 def test_what_is_finished_is_only_read_and_starts_no_process(place, monkeypatch):
-    monkeypatch.setattr(processes, "_finished", lambda *_: pytest.fail("a process would have started"))
+    monkeypatch.setattr(processes, "_in_processes", lambda *_: pytest.fail("a process would have started"))
     two_processes = [*command(place, "clean", place / "out")[:-3], "2", "--device", "cpu"]
 
     assert main(two_processes) == 0
@@ -294,3 +296,57 @@ def test_missing_data_is_named(place, run, tmp_path):
     assert outcome.code == 2
     assert "elsewhere" in outcome.err
     assert not (tmp_path / "out").exists()
+
+
+# ---- elsewhere
+
+
+def figures(output):
+    """All but how long it took."""
+    return pd.read_csv(output / "cases.csv").drop(columns="seconds")
+
+
+def elsewhere(place, output, *options):
+    """The command with a work folder of its own: all is trained anew."""
+    words = ["evaluate", "--protocol", place / "clean.toml", "--output", output, "--work", output / "own work"]
+    return [str(word) for word in [*words, "--device", "cpu", *options]]
+
+
+def test_on_a_cluster_with_a_worker_killed_in_the_middle_every_figure_is_as_here(place, tmp_path, capsys):
+    pytest.importorskip("distributed")
+    arguments = elsewhere(place, tmp_path / "out", "--scheduler-file", tmp_path / "scheduler.json")
+    with local_cluster(tmp_path) as cluster:
+        killer = threading.Thread(target=kill_at_work, args=(cluster.processes[1],), daemon=True)
+        killer.start()
+        assert main(arguments) == 0
+        killer.join(1)
+        assert not killer.is_alive()
+        trained = networks_in(tmp_path)
+        capsys.readouterr()
+
+        assert main(arguments) == 0  # nothing is done twice
+
+        assert re.search(r"took:.* base training 0 s, examples 0 s, fusion training 0 s", capsys.readouterr().out)
+    pd.testing.assert_frame_equal(figures(tmp_path / "out"), figures(place / "out"))
+    assert networks_in(tmp_path) == trained
+
+
+def networks_in(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.rglob("networks/*.safetensors")}
+
+
+def test_parts_of_an_array_and_a_call_that_gathers_give_every_figure_as_one_call(place, tmp_path, capsys):
+    """In as many rounds as docs/cluster.md says, and no more."""
+    said = []
+    for _ in range(7):
+        for part in (1, 2):
+            assert main(elsewhere(place, tmp_path / "out", "--part", part, "--parts", 2, "--jobs", 1)) == 0
+        said.append(capsys.readouterr().out.splitlines())
+
+    assert [line.partition(";")[0] for line in said[-1]] == [
+        "part 1 of 2: all jobs are done",
+        "part 2 of 2: all jobs are done",
+    ]
+    assert not (tmp_path / "out" / "cases.csv").exists()
+    assert main(elsewhere(place, tmp_path / "out")) == 0
+    pd.testing.assert_frame_equal(figures(tmp_path / "out"), figures(place / "out"))

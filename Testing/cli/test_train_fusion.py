@@ -13,6 +13,7 @@ from context_propagation.core.bundle.bundle import load_bundle
 from context_propagation.core.propagation.attention_fusion import AttentionFusion
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.evaluation import kept_lines
 from context_propagation.evaluation import validated_bundle as train_fusion
 from context_propagation.evaluation.results import CaseRow
 from context_propagation.training.fusion.fusion_example import load_example
@@ -197,7 +198,7 @@ def test_a_validation_case_that_failed_is_named_with_its_reason(run, unseen_mode
 
     monkeypatch.setattr(train_fusion, "_train", lambda *arguments: [])
     monkeypatch.setattr(train_fusion, "choose_far_thresholds", lambda *arguments: FarThresholds())
-    monkeypatch.setattr(train_fusion, "evaluate_case", failed)
+    monkeypatch.setattr(kept_lines, "evaluate_case", failed)
 
     outcome = run(*arguments(unseen_model, data, tmp_path / "bundle"))
 

@@ -327,7 +327,8 @@ def test_a_training_in_an_orientation_gives_the_same_for_flipped_arrays(data, tm
 def request(*words):
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    return TrainPsnnRequest(**vars(parser.parse_args([str(word) for word in words])))
+    fields = vars(parser.parse_args([str(word) for word in words]))
+    return TrainPsnnRequest(**{name: value for name, value in fields.items() if not name.startswith("scheduler")})
 
 
 def test_the_command_writes_a_folder_that_loads(data, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from context_propagation.training.processes import say_done
+from context_propagation.training.job_process import say_done
 
 
 def stay(folder, name, seconds):
@@ -70,3 +70,11 @@ def map_in_a_process_of_its_own(values):
     """As nnU-Net does for fingerprints and preprocessing."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.map(abs, values)
+
+
+def write_on(folder, number):
+    """Write ten times a second, for a minute."""
+    for _ in range(600):
+        with open(Path(folder) / f"job-{number}", "a") as file:
+            file.write("x")
+        time.sleep(0.1)

@@ -12,7 +12,8 @@ import pytest
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.training import processes
-from context_propagation.training.processes import run_in_parallel, say_done
+from context_propagation.training.job_process import say_done
+from context_propagation.training.processes import run_in_parallel
 from worker_jobs import (
     die_at_first,
     map_in_a_process_of_its_own,

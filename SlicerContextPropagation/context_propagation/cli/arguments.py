@@ -58,3 +58,18 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     """Of commands that run for long."""
     parser.add_argument("--jobs", type=int, metavar="N", help="processes at a time; one per CPU core by default")
     parser.add_argument("--device", choices=DEVICES, default="auto")
+
+
+def add_scheduler(parser: argparse.ArgumentParser) -> None:
+    """Of commands that a cluster may do; see docs/cluster.md. `jobs_placed` takes them."""
+    add = parser.add_argument
+    add("--scheduler", metavar="ADDRESS", help="run on the Dask cluster there: tcp://host:8786, or tls://host:8786")
+    add("--scheduler-file", type=Path, metavar="FILE", help="run on the Dask cluster whose scheduler wrote this file")
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Of commands of many jobs, which a cluster may do, or a job array."""
+    add_scheduler(parser)
+    add = parser.add_argument
+    add("--part", type=int, metavar="I", help="do the I-th of --parts shares of the jobs, and end; 1 is the first")
+    add("--parts", type=int, metavar="N", help="how many shares there are")

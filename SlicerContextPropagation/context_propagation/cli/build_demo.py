@@ -9,15 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from context_propagation.cli.progress import progress_bars
+from context_propagation.cli.arguments import add_places
+from context_propagation.cli.job_places import jobs_placed
 from context_propagation.core.bundle.bundle_saving import check_bundle_destination
 from context_propagation.core.bundle.shipped_bundle import FOLDER
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.phantom.unseen_phantoms import FIRST_UNSEEN, UNSEEN
 from context_propagation.evaluation.validated_bundle import TrainFusionRequest, train_fusion_bundle
-from context_propagation.training.base.nnunet_training import train_nnunet
+from context_propagation.training.base.base_training import BaseTraining
 from context_propagation.training.labelled_cases import LabelledCase
 from context_propagation.training.phantom_cases import nnunet_task, phantom_case
+from context_propagation.training.places import each
 from context_propagation.training.processes import run_in_parallel
 
 MOST_BYTES = 8 * 2**20
@@ -82,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--fusion-cases", type=int, default=default.fusion_cases, help="further phantoms for the fusion network")
     add("--epochs", type=int, default=default.epochs, help="of the fusion network, at most")
     add("--jobs", type=int, metavar="N", help="processes at a time; one per CPU core by default")
+    add_places(parser)
 
 
 def build_demo(request: BuildDemoRequest) -> str:
@@ -97,12 +100,14 @@ def build_demo(request: BuildDemoRequest) -> str:
     output.parent.mkdir(parents=True, exist_ok=True)
     check_bundle_destination(output)
     work = request.work or _own_work_folder(output)
-    base_cases = _phantoms(range(request.base_cases), work / "base", request.jobs)
     fusion_numbers = range(request.base_cases, request.base_cases + request.fusion_cases)
     fusion = work / f"fusion-{fusion_numbers.start}-{fusion_numbers.stop}"  # holds these cases and no others
-    _phantoms(fusion_numbers, fusion, request.jobs)
-    with progress_bars() as progress:
-        model = train_nnunet(base_cases, nnunet_task(UNSEEN.kind), work, epochs=request.base_epochs, progress=progress)
+    phantoms = [(range(request.base_cases), work / "base"), (fusion_numbers, fusion)]
+    base_cases, _ = each([partial(_phantoms, numbers, folder, request.jobs) for numbers, folder in phantoms])
+    training_of_base = BaseTraining(
+        "nnU-Net", tuple(base_cases), nnunet_task(UNSEEN.kind), work, request.base_epochs, 0
+    )
+    (model,) = run_in_parallel([training_of_base.run], "base model", 1, (), [training_of_base.leaves])
     training = TrainFusionRequest(
         model,
         fusion / "images",
@@ -135,9 +140,13 @@ def _own_work_folder(output: Path) -> Path:
 def _phantoms(numbers: range, folder: Path, jobs: int | None) -> list[LabelledCase]:
     wanted = [replace(UNSEEN, number=number) for number in numbers]
     write = [partial(phantom_case, settings, folder / "images", folder / "labels") for settings in wanted]
-    return run_in_parallel(write, "phantoms", jobs, [settings.name for settings in wanted])
+    names = [settings.name for settings in wanted]
+    leaves = [folder / "labels" / f"{name}.json" for name in names]
+    return run_in_parallel(write, "phantoms", jobs, names, leaves)
 
 
 def run(**fields: Any) -> str:
     """Run with the parsed arguments; returns what to print."""
-    return str(build_demo(BuildDemoRequest(**fields)))
+    output, work = fields["output"], fields.get("work")
+    with jobs_placed(fields, [output.resolve().parent, work]) as others:
+        return str(build_demo(BuildDemoRequest(**others)))

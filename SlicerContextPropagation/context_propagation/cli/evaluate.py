@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from context_propagation.cli.arguments import add_running
+from context_propagation.cli.arguments import add_places, add_running
+from context_propagation.cli.job_places import jobs_placed
 from context_propagation.cli.replaced_files import check_results_folder
 from context_propagation.evaluation.run import EvaluateRequest, evaluate
 
@@ -23,11 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--work", type=Path, metavar="DIR", help="for models and caches; protocols that train alike share it")
     add("--quick", action="store_true", help="a short run with the protocol's quick values: a test, no results")
     add_running(parser)
+    add_places(parser)
 
 
 def run(**fields: Any) -> str:
     """Run with the parsed arguments; returns what to print."""
-    request = EvaluateRequest(**fields)
-    pictures = [file.name for file in request.output.glob("*-fold*.png")] if request.output.is_dir() else []
-    check_results_folder(request.output, [*RESULTS, *pictures], "protocol.json")
-    return str(evaluate(request))
+    output = fields["output"]
+    pictures = [file.name for file in output.glob("*-fold*.png")] if output.is_dir() else []
+    check_results_folder(output, [*RESULTS, *pictures], "protocol.json")
+    with jobs_placed(fields, [output, fields.get("work")]) as others:
+        return str(evaluate(EvaluateRequest(**others)))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from context_propagation.cli.commands import NOTHING_WRITTEN, PROGRAM, parsed
 from context_propagation.core.errors import UserInputError
+from context_propagation.training.places import PartEnds
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -32,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             interrupted = command.interrupted
             _quieten_itk()
             print(command.run(fields))
+        except PartEnds as ended:
+            print(f"part {fields['part']} of {fields['parts']}: {ended}")
         except UserInputError as error:
             print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
             return BAD_INPUT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ import numpy as np
 from context_propagation.cli.arguments import add_model_and_image
 from context_propagation.cli.model_and_image import load_requested, read_image_for
 from context_propagation.cli.output_files import OutputFiles
-from context_propagation.cli.progress import ProgressBars, progress_bars
+from context_propagation.cli.progress import Bars, progress_bars
 from context_propagation.cli.replaced_files import check_not_an_image
 from context_propagation.core.bundle.loaded_model import LoadedModel
+from context_propagation.core.callbacks import Progress
 from context_propagation.core.image.contour_offset import moved_contours
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.session.drawing_profile import model_key, read_profile
@@ -69,8 +70,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def predict(request: PredictRequest) -> str:
+def predict(
+    request: PredictRequest, bars: Bars = progress_bars, load: Callable[[PredictRequest], LoadedModel] = load_requested
+) -> str:
     """Predict and write.
+
+    Args:
+        request: What to predict.
+        bars: Shows progress.
+        load: Loads the model.
 
     Returns:
         One line about what was written.
@@ -80,8 +88,8 @@ def predict(request: PredictRequest) -> str:
     """
     check_segmentation_ending(request.output, request.image)
     check_not_an_image(request.output)
-    with OutputFiles([request.output], request.image, request.model) as outputs, progress_bars() as progress:
-        loaded = load_requested(request)
+    with OutputFiles([request.output], request.image, request.model) as outputs, bars() as progress:
+        loaded = load(request)
         model = loaded.model
         offset_mm = 0.0 if request.profile is None else read_profile(request.profile).offset_mm(model_key(model))
         volume = read_image_for(model, request.image, request.suv)
@@ -95,7 +103,7 @@ def predict(request: PredictRequest) -> str:
     return f"{request.output}: {int(mask.sum())} voxels of {model.target.name}{moved}"
 
 
-def _predicted_there(loaded: LoadedModel, volume: SourceVolume, offset_mm: float, progress: ProgressBars) -> np.ndarray:
+def _predicted_there(loaded: LoadedModel, volume: SourceVolume, offset_mm: float, progress: Progress) -> np.ndarray:
     """What a session on a server begins with."""
     session = loaded.session(SessionSettings(start_offset_mm=offset_mm))
     try:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
+from context_propagation.core.callbacks import Progress
 from context_propagation.core.optional_dependency import require
 
 STEPS = 1000
+
+
+Bars = Callable[[], AbstractContextManager[Progress]]
+"""Makes what shows progress, and is gone when its block is left."""
 
 
 class ProgressBars:

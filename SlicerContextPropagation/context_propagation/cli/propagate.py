@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +16,11 @@ from context_propagation.cli.arguments import add_model_and_image
 from context_propagation.cli.edit_choice import AUTO, ChosenEdits, choose_edits, parse_slices
 from context_propagation.cli.model_and_image import load_requested, read_image_for
 from context_propagation.cli.output_files import OutputFiles
-from context_propagation.cli.progress import ProgressBars, progress_bars
+from context_propagation.cli.progress import Bars, progress_bars
 from context_propagation.cli.replaced_files import check_not_an_image, check_profile_ending, check_session_ending
 from context_propagation.cli.report import Report, StageMeter, check_report_ending, write_report
 from context_propagation.core.bundle.loaded_model import LoadedModel
-from context_propagation.core.callbacks import never_cancelled
+from context_propagation.core.callbacks import Progress, never_cancelled
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
 from context_propagation.core.image.contour_offset import moved_contours
@@ -197,8 +197,17 @@ class _Case:
         return Propagated(result.segmentation, to_write, drawing, by_hand)
 
 
-def propagate(request: PropagateRequest) -> str:
+def propagate(
+    request: PropagateRequest,
+    bars: Bars = progress_bars,
+    load: Callable[[PropagateRequest, bool], LoadedModel] = load_requested,
+) -> str:
     """Propagate and write: all outputs, or none.
+
+    Args:
+        request: What to propagate.
+        bars: Shows progress.
+        load: Loads the model, with the general far network or without.
 
     Returns:
         One line about what was written.
@@ -224,9 +233,9 @@ def propagate(request: PropagateRequest) -> str:
     ]
     meter = StageMeter()
     outputs = OutputFiles(destinations, inputs, request.model)
-    with outputs, progress_bars() as progress, ExitStack() as stack:
+    with outputs, bars() as progress, ExitStack() as stack:
         with meter.stage("load model"):
-            loaded = load_requested(request, request.general_far)
+            loaded = load(request, request.general_far)
             settings = _settings(request, loaded)
             profile = None if request.profile is None else read_profile(request.profile)
         with meter.stage("read files"):
@@ -281,7 +290,7 @@ def _session(
     settings: SessionSettings,
     case: _Case,
     profile: DrawingProfile | None,
-    progress: ProgressBars,
+    progress: Progress,
 ) -> Session:
     """A session that holds the initial segmentation: a new one, or the saved one with its edits made again."""
     if request.session is None:
@@ -305,7 +314,7 @@ def _session(
     return session
 
 
-def _start_offset_mm(profile: DrawingProfile, model: SegmentationModel, case: _Case, progress: ProgressBars) -> float:
+def _start_offset_mm(profile: DrawingProfile, model: SegmentationModel, case: _Case, progress: Progress) -> float:
     """The profile's, where the initial segmentation is the model's contours moved by it; else 0."""
     offset_mm = profile.offset_mm(model_key(model))
     if not offset_mm:
@@ -326,7 +335,7 @@ def _read_case(request: PropagateRequest, model: SegmentationModel) -> _Case:
     return _Case(volume, initial.mask, edited, chosen)
 
 
-def _propagated(session: Session, case: _Case, meter: StageMeter, progress: ProgressBars) -> PropagationResult:
+def _propagated(session: Session, case: _Case, meter: StageMeter, progress: Progress) -> PropagationResult:
     session.accept_manual_changes(case.edited_on_image)  # changes that --slices leaves out are kept as they are
     with meter.stage("propagate"):
         waiting = case.chosen.drawing.waiting_voxels(case.volume.shape_kji)

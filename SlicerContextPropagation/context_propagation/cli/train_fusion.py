@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any, get_args
 
-from context_propagation.cli.arguments import add_running, add_trust
+from context_propagation.cli.arguments import add_places, add_running, add_trust
 from context_propagation.cli.for_program import serve_program
+from context_propagation.cli.job_places import jobs_placed
 from context_propagation.core.propagation.fusion_settings import Variant
 from context_propagation.evaluation.course import tell_no_one
 from context_propagation.evaluation.validated_bundle import TrainFusionRequest, train_fusion_bundle
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--seed", type=int, default=default.seed)
     add_running(parser)
+    add_places(parser)
     add_trust(parser)
     add(
         "--for-program", action="store_true",
@@ -64,5 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(for_program: bool = False, **fields: Any) -> str:
     """Run with the parsed arguments; returns what to print."""
     told = serve_program() if for_program else tell_no_one
-    trained = train_fusion_bundle(TrainFusionRequest(**fields), told)
+    bundle = fields.get("output") or fields["model"]
+    with jobs_placed(fields, [bundle.parent], [fields["model"], fields.get("images"), fields.get("labels")]) as others:
+        trained = train_fusion_bundle(TrainFusionRequest(**others), told)
     return f"{trained.path}: {trained.summary}"

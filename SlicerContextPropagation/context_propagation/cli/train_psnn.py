@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import csv
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from context_propagation.cli.progress import progress_bars
+from context_propagation.cli.arguments import add_scheduler
+from context_propagation.cli.job_places import jobs_placed
 from context_propagation.core.device import DEVICES
 from context_propagation.core.errors import UserInputError
+from context_propagation.training.base.base_training import PsnnShare
 from context_propagation.training.base.psnn_settings import PsnnTrainingSettings
 from context_propagation.training.base.psnn_training import LOG, train_psnn
 from context_propagation.training.labelled_cases import find_cases
+from context_propagation.training.processes import run_in_parallel
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,9 @@ def train_psnn_folder(request: TrainPsnnRequest) -> str:
     """
     settings = request.settings()
     cases = find_cases(request.images, request.labels, len(settings.names))
-    with progress_bars() as bars:
-        train_psnn(cases, request.output, settings, bars, request.device)
     kind = "chain" if settings.chain else "PSNN"
+    training = partial(train_psnn, cases, request.output, settings, PsnnShare(settings), request.device)
+    run_in_parallel([training], kind, 1, device=request.device)
     return f"{request.output}: {kind} trained on {len(cases)} cases; last Dice loss {_last_loss(request.output)}"
 
 
@@ -113,8 +117,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0)
     add("--orientation", metavar="LPS", help="reorient all images first, where their arrays differ")
     add("--device", choices=DEVICES, default="auto")
+    add_scheduler(parser)
 
 
 def run(**fields: Any) -> str:
     """Run with the parsed arguments; returns what to print."""
-    return str(train_psnn_folder(TrainPsnnRequest(**fields)))
+    output, images, labels = fields["output"], fields["images"], fields["labels"]
+    with jobs_placed(fields, [output.resolve().parent], [images, labels]) as others:
+        return str(train_psnn_folder(TrainPsnnRequest(**others)))

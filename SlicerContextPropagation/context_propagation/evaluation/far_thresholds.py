@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
@@ -20,6 +21,7 @@ from context_propagation.core.session.preview import Preview
 from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.evaluation.rows import PICKS
 from context_propagation.evaluation.simulated_case import CaseJob, CaseSession
+from context_propagation.training.job_memory import memory_of_a_job
 from context_propagation.training.labelled_cases import with_copies
 from context_propagation.training.processes import run_in_parallel
 
@@ -103,7 +105,12 @@ def kept_trials(
         return [Trial(*trial) for trial in kept["trials"]]
     alone = [replace(job, rows=tuple(of_job for of_job in job.rows if of_job.name == row)) for job in jobs]
     tried = [replace(job, case=case) for job in alone for case in with_copies([job.case], copies)]
-    found = run_in_parallel([partial(_trials, job) for job in tried], stage, workers, progress=progress)
+    kept_in = folder / record.stem / hashlib.sha256(json.dumps(rule, sort_keys=True).encode()).hexdigest()[:12]
+    leaves = [kept_in / f"{job.case.name}.copy{job.case.copy}.json" for job in tried]
+    work = [partial(_kept_trials, job, file) for job, file in zip(tried, leaves, strict=True)]
+    names, device = [job.case.name for job in tried], jobs[0].base.device
+    memory = partial(memory_of_a_job, jobs[0].base, [job.case for job in jobs], jobs[0].settings)
+    found = run_in_parallel(work, stage, workers, names, leaves, progress, device, memory)
     trials = [trial for of_case in found for trial in of_case]
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(record) as partial_file:
@@ -126,6 +133,17 @@ def best_safe(trials: Sequence[Trial], allowed: float = ALLOWED_REGRESSION) -> t
 
 def _rate(trials: Sequence[Trial]) -> float:
     return sum(trial.regressed for trial in trials) / max(1, sum(trial.untouched for trial in trials))
+
+
+def _kept_trials(job: CaseJob, file: Path) -> list[Trial]:
+    """A case's trials: those on disk where it was tried before."""
+    if file.is_file():
+        return [Trial(*trial) for trial in json.loads(file.read_text(encoding="utf-8"))]
+    trials = _trials(job)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(file) as partial_file:
+        partial_file.write_text(json.dumps([astuple(trial) for trial in trials]))
+    return trials
 
 
 def _trials(job: CaseJob) -> list[Trial]:

@@ -13,17 +13,17 @@ from context_propagation.core.propagation.fusion_settings import FusionSettings
 from context_propagation.core.provenance import commit
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.storage.whole_file import whole_file
-from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.contour_interpolation import prepare_interpolation
 from context_propagation.evaluation.data_sets import EvaluationData, evaluation_data
 from context_propagation.evaluation.far_thresholds import choose_far_thresholds, kept_trials
 from context_propagation.evaluation.fold_cases import FoldCases, cases_of_fold
+from context_propagation.evaluation.kept_lines import lines_of_cases
 from context_propagation.evaluation.picture import RULES, chosen_cases, draw_case, draw_steps
 from context_propagation.evaluation.plan import EvaluationPlan, read_plan
 from context_propagation.evaluation.regression_curve import regression_curve
 from context_propagation.evaluation.report import Written, write_results
 from context_propagation.evaluation.results import CaseRow
-from context_propagation.evaluation.rows import FUSION, NEEDED_NO_EDIT, ORACLE, PAPER_PAIR, TRAINED_ROWS
+from context_propagation.evaluation.rows import FUSION, ORACLE, PAPER_PAIR, TRAINED_ROWS
 from context_propagation.evaluation.simulated_case import CaseJob, FusionRow
 from context_propagation.evaluation.stage_clock import StageClock
 from context_propagation.training.base.base_training import BaseTraining
@@ -38,8 +38,10 @@ from context_propagation.training.fusion.fusion_jobs import (
     train_network,
 )
 from context_propagation.training.fusion.fusion_training import TrainingSettings
+from context_propagation.training.job_memory import memory_of_a_job
 from context_propagation.training.labelled_cases import ModelSource
-from context_propagation.training.processes import processes_for, run_in_parallel
+from context_propagation.training.places import each, leave_the_rest_to_who_gathers, this_call_gathers
+from context_propagation.training.processes import run_in_parallel
 
 LEVEL_ROWS = TRAINED_ROWS[:2]
 
@@ -91,23 +93,24 @@ def evaluate(request: EvaluateRequest) -> str:
     with clock.stage("images"):
         data.make([name for cases in folds.values() for name in cases.names], request.jobs)
     trainings = [_base_training(request, plan, data, cases) for cases in folds.values()]
-    workers = processes_for(request.device, request.jobs)
     with clock.stage("base training"):
         run_in_parallel(
             [training.run for training in trainings],
             "base models",
-            workers,
+            request.jobs,
             [f"fold {fold}" for fold in folds],
             [training.leaves for training in trainings],
+            device="cpu" if plan.model == "nnU-Net" else request.device,
         )
     written = Written(plan, _command(request), commits, data.style_counts(folds))
     failed = 0
     evaluations = [_Fold(request, plan, data, fold, cases, written, clock) for fold, cases in folds.items()]
-    steps = [partial(evaluation.main_level) for evaluation in evaluations]
+    steps: list[Callable[[], list[CaseRow]]] = [evaluation.main_level for evaluation in evaluations]
     steps += [partial(evaluations[0].other_level, level) for level in plan.other_levels]
-    for step in steps:
-        written.lines += step()
-        failed = write_results(written, request.output)
+    for lines in each(steps):
+        written.lines += lines
+        failed = write_results(written, request.output) if this_call_gathers() else 0
+    leave_the_rest_to_who_gathers()
     done = f"{len({line.case for line in written.lines})} cases in {len(folds)} folds"
     said = f"{request.output / 'summary.md'}: {done}"
     if failed:
@@ -167,11 +170,6 @@ class _Fold:
     written: Written
     clock: StageClock
 
-    @property
-    def workers(self) -> int | None:
-        """Processes at a time."""
-        return processes_for(self.request.device, self.request.jobs)
-
     def folder(self, level: int) -> Path:
         """Where a decoder level's examples and networks are."""
         return self.data.work / f"fold{self.fold}" / f"level{level}"
@@ -216,16 +214,10 @@ class _Fold:
         ]
         folder = self.request.output / "cases" / f"fold{self.fold}-level{level}"
         with self.clock.stage("testing"):
-            results = run_in_parallel(
-                [partial(_kept, job, folder) for job in jobs],
-                f"fold {self.fold}, level {level}, cases",
-                self.workers,
-                [job.case.name for job in jobs],
-                [_lines_file(job, folder) for job in jobs],
-            )
-        lines = [line for of_case in results for line in of_case]
+            lines = lines_of_cases(jobs, folder, f"fold {self.fold}, level {level}, cases", self.request.jobs)
         if main:
-            self.pictures(jobs, lines)
+            if this_call_gathers():
+                self.pictures(jobs, lines)
             measured = {line.case for line in lines if not line.error}
             self.regression_curves(trials, [job for job in jobs if job.case.name in measured])
         return lines
@@ -233,12 +225,15 @@ class _Fold:
     def with_far_thresholds(self, rows: Sequence[FusionRow], trials: Sequence[CaseJob]) -> tuple[FusionRow, ...]:
         """Thresholds that the fusion row chose for all rows, and the paper's row for its own pair."""
         level = trials[0].settings.level
-        chosen = {}
+        folder, copies = self.folder(level), min(1, self.plan.augmented_copies)
+        allowed, names = self.plan.allowed_regression, self.rows_that_choose(rows)
+        choices = [
+            partial(choose_far_thresholds, trials, name, folder, copies, allowed, self.request.jobs) for name in names
+        ]
         with self.clock.stage("far thresholds"):
-            for name in self.rows_that_choose(rows):
-                copies, allowed = min(1, self.plan.augmented_copies), self.plan.allowed_regression
-                chosen[name] = choose_far_thresholds(trials, name, self.folder(level), copies, allowed, self.workers)
-                self.written.far_thresholds[f"fold {self.fold}, level {level}, {name}"] = chosen[name]
+            chosen = dict(zip(names, each(choices), strict=True))
+        for name, thresholds in chosen.items():
+            self.written.far_thresholds[f"fold {self.fold}, level {level}, {name}"] = thresholds
         of_paper = chosen.get(PAPER_PAIR[0], chosen[FUSION])
         return tuple(
             replace(row, far_thresholds=of_paper if row.name in PAPER_PAIR else chosen[FUSION]) for row in rows
@@ -255,10 +250,11 @@ class _Fold:
         level = jobs[0].settings.level
         kept = self.request.output / "cases" / f"fold{self.fold}-level{level}"
         copies = min(1, self.plan.augmented_copies)
+        names = self.rows_that_choose(jobs[0].rows)
+        trials_of = [partial(kept_trials, jobs, name, kept, workers=self.request.jobs) for name in names]
         with self.clock.stage("regression curve"):
-            for name in self.rows_that_choose(jobs[0].rows):
-                validation = kept_trials(trials, name, self.folder(level), copies, self.workers)
-                tested = kept_trials(jobs, name, kept, workers=self.workers)
+            for name, tested in zip(names, each(trials_of), strict=True):
+                validation = kept_trials(trials, name, self.folder(level), copies, self.request.jobs)
                 self.written.curve += regression_curve(
                     str(self.fold), name, validation, tested, self.plan.regression_rates
                 )
@@ -289,9 +285,13 @@ class _Fold:
         recipe = ExampleRecipe(settings, plan.edits_per_case, plan.seed)
         of_training = replace(recipe, styles=plan.contour_styles)
         with self.clock.stage("examples"):
-            training = self.examples(base, self.cases.fusion, of_training, plan.augmented_copies)
-            validation = self.examples(base, self.cases.validation, recipe, 0)
-        model = base.load()
+            training, validation = each(
+                [
+                    partial(self.examples, base, self.cases.fusion, of_training, plan.augmented_copies),
+                    partial(self.examples, base, self.cases.validation, recipe, 0),
+                ]
+            )
+        networks = len(base.here().load().splits)
         jobs = [
             NetworkJob(
                 name=f"{row.replace(' ', '-')}.fold{number}",
@@ -306,20 +306,21 @@ class _Fold:
                 folder=folder / "networks",
             )
             for row, inputs_shown in rows
-            for number in range(len(model.splits))
+            for number in range(networks)
         ]
         with self.clock.stage("fusion training"):
             run_in_parallel(
                 [partial(train_network, job) for job in jobs],
                 f"fold {self.fold}, level {settings.level}, networks",
-                self.workers,
+                self.request.jobs,
                 [job.name for job in jobs],
                 [job.weights for job in jobs],
+                device=base.device,
             )
         return [
             FusionRow(row, jobs_of_row[0].architecture, inputs_shown, tuple(job.weights for job in jobs_of_row))
             for index, (row, inputs_shown) in enumerate(rows)
-            if (jobs_of_row := jobs[index * len(model.splits) : (index + 1) * len(model.splits)])
+            if (jobs_of_row := jobs[index * networks : (index + 1) * networks])
         ]
 
     def architecture(self, row: str, inputs_shown: InputsShown, channels: int) -> FusionSettings:
@@ -342,7 +343,8 @@ class _Fold:
         jobs = [partial(cache_examples, base, case, recipe, folder) for case in cases]
         label = f"fold {self.fold}, level {recipe.settings.level}, simulated edits"
         leaves = [examples_file(case, folder) for case in cases]
-        found = run_in_parallel(jobs, label, self.workers, names, leaves)
+        memory = partial(memory_of_a_job, base, cases, recipe.settings)
+        found = run_in_parallel(jobs, label, self.request.jobs, names, leaves, device=base.device, memory_bytes=memory)
         return [example for of_case in found for example in of_case]
 
 
@@ -351,21 +353,3 @@ def _channels(examples: Sequence[tuple[int, Path]]) -> int:
     if not examples:
         raise UserInputError(NO_EXAMPLES)
     return int(load_example(examples[0][1]).inputs.f.shape[1])
-
-
-def _lines_file(job: CaseJob, folder: Path) -> Path:
-    return folder / f"{job.case.name}.json"
-
-
-def _kept(job: CaseJob, folder: Path) -> list[CaseRow]:
-    """A case's lines: those on disk where it was evaluated before."""
-    path = _lines_file(job, folder)
-    if path.is_file():
-        return [CaseRow(**line) for line in json.loads(path.read_text(encoding="utf-8"))]
-    lines = evaluate_case(job)
-    if any(line.error not in ("", NEEDED_NO_EDIT) for line in lines):
-        return lines  # tried again in the next run
-    folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial_file:
-        partial_file.write_text(json.dumps([asdict(line) for line in lines], default=float))
-    return lines

@@ -25,10 +25,10 @@ from context_propagation.core.propagation.fusion_settings import FusionSettings
 from context_propagation.core.provenance import provenance
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.storage.whole_file import whole_file
-from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.course import Course, Told, tell_no_one
 from context_propagation.evaluation.far_thresholds import choose_far_thresholds
 from context_propagation.evaluation.fusion_recipe import FusionRecipe
+from context_propagation.evaluation.kept_lines import lines_of_cases
 from context_propagation.evaluation.places import Places, places_of, say_what_is_used
 from context_propagation.evaluation.results import Comparison
 from context_propagation.evaluation.rows import FUSION, NO_EDIT
@@ -46,8 +46,10 @@ from context_propagation.training.fusion.fusion_jobs import (
 )
 from context_propagation.training.fusion.fusion_training import TrainingSettings
 from context_propagation.training.fusion.training_curve import plot_training
+from context_propagation.training.job_memory import memory_of_a_job
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource, find_cases, unseen_cases, with_copies
-from context_propagation.training.processes import available_cores, processes_for, run_in_parallel
+from context_propagation.training.places import each, leave_the_rest_to_who_gathers
+from context_propagation.training.processes import jobs_at_a_time, run_in_parallel
 
 ROWS: tuple[tuple[str, InputsShown], ...] = ((FUSION, "edit"), (NO_EDIT, "no edit"))
 
@@ -128,7 +130,7 @@ def train_fusion_bundle(request: TrainFusionRequest, told: Told = tell_no_one) -
     for extra, modules in NEEDED.items():
         for module in modules:
             require(module, extra)
-    model = _base_model(request).load()
+    model = _base_model(request).here().load()
     settings = SessionSettings(level=request.level)
     cases = find_cases(places.images, places.labels, model.channels)
     unseen = unseen_cases(cases, model.folds, places.folds)
@@ -136,19 +138,20 @@ def train_fusion_bundle(request: TrainFusionRequest, told: Told = tell_no_one) -
     say_what_is_used(places, len(cases), model.folds, unseen)
     work = _work_folder(request, places, model, cases)
     course = Course(_work(request, folds), told)
-    rows = [
-        _train(request, fold, settings, work / f"fold_{name}", course)
+    trainings = [
+        partial(_train, request, fold, settings, work / f"fold_{name}", course)
         for name, fold in zip(model.folds, folds, strict=True)
     ]
+    rows: list[list[FusionRow]] = list(each(trainings))
     jobs = [
         CaseJob(name, fold.base, case, settings, tuple(of_fold), interpolation=False)
         for name, fold, of_fold in zip(model.folds, folds, rows, strict=True)
         for case in fold.validation
     ]
     copies, allowed = min(1, request.augmented_copies), request.allowed_regression
-    far_thresholds = choose_far_thresholds(jobs, FUSION, work, copies, allowed, _workers(request), course.stage())
+    far_thresholds = choose_far_thresholds(jobs, FUSION, work, copies, allowed, request.jobs, course.stage())
     jobs = [replace(job, rows=tuple(replace(row, far_thresholds=far_thresholds) for row in job.rows)) for job in jobs]
-    figures = _validation_figures(jobs, work, _workers(request), course.stage())
+    figures = _validation_figures(jobs, work, request.jobs, course.stage())
     networks = [network for of_fold in rows for network in of_fold[0].networks()]
     fusion = fusion_of(networks, settings.level, settings.neighbours, far_thresholds)
     made = _provenance(request, places, folds, figures)
@@ -161,7 +164,7 @@ def train_fusion_bundle(request: TrainFusionRequest, told: Told = tell_no_one) -
 
 def _work(request: TrainFusionRequest, folds: Sequence[_Fold]) -> list[float]:
     """How long each stage takes, in the time that one edit of a case takes in a process; for the estimate alone."""
-    workers = _workers(request) or available_cores()
+    workers = jobs_at_a_time(request.jobs, request.device)
 
     def taking(jobs: int, each: float = 1.0) -> float:
         return each * jobs / min(max(1, jobs), workers)
@@ -173,10 +176,6 @@ def _work(request: TrainFusionRequest, folds: Sequence[_Fold]) -> list[float]:
         work += [taking(training), taking(validation), taking(len(ROWS), STEP * steps)]
     validation = sum(len(fold.validation) for fold in folds)
     return [*work, taking(validation * min(2, copies)), taking(validation)]
-
-
-def _workers(request: TrainFusionRequest) -> int | None:
-    return processes_for(request.device, request.jobs)
 
 
 def _base_model(request: TrainFusionRequest, folds: tuple[str, ...] | None = None) -> ModelSource:
@@ -200,7 +199,7 @@ def _work_folder(
     """Beside the bundle; one that another training left, or the same one on other files, is refused."""
     work = places.output.resolve().with_name(f"{places.output.name}.training")
     chosen = {**asdict(request), **asdict(places)}
-    identity = {name: str(value) for name, value in chosen.items() if name not in ("jobs", "output")}
+    identity = {name: str(value) for name, value in chosen.items() if name not in ("jobs", "device", "output")}
     stats = [(path.name, path.stat()) for case in cases for path in (*case.images, case.label)]
     files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     folds = places.folds.read_text(encoding="utf-8") if places.folds else ""
@@ -223,8 +222,11 @@ def _train(
 ) -> list[FusionRow]:
     """The fusion network and its control on one fold's examples."""
     copies = with_copies(fold.training, request.augmented_copies)
-    training = _examples(request, fold.base, settings, copies, request.contour_styles, work, course.stage())
-    validation = _examples(request, fold.base, settings, fold.validation, 0, work, course.stage())
+    of_training = settings, copies, request.contour_styles, work, course.stage()
+    of_validation = settings, fold.validation, 0, work, course.stage()
+    training, validation = each(
+        [partial(_examples, request, fold.base, *of_training), partial(_examples, request, fold.base, *of_validation)]
+    )
     if not training:
         raise UserInputError(NO_EXAMPLES)
     channels = load_example(training[0]).inputs.f.shape[1]
@@ -237,7 +239,7 @@ def _train(
     names = [job.name for job in jobs]
     leaves = [job.weights for job in jobs]
     trainings = [partial(train_network, job) for job in jobs]
-    weights = run_in_parallel(trainings, "networks", _workers(request), names, leaves, course.stage())
+    weights = run_in_parallel(trainings, "networks", request.jobs, names, leaves, course.stage(), fold.base.device)
     return [
         FusionRow(row, architecture, inputs_shown, (path,))
         for (row, inputs_shown), path in zip(ROWS, weights, strict=True)
@@ -257,7 +259,8 @@ def _examples(
     folder, names = work / "examples", [case.name for case in cases]
     jobs = [partial(cache_examples, base, case, recipe, folder) for case in cases]
     leaves = [examples_file(case, folder) for case in cases]
-    found = run_in_parallel(jobs, "simulated edits", _workers(request), names, leaves, progress)
+    memory = partial(memory_of_a_job, base, cases, settings)
+    found = run_in_parallel(jobs, "simulated edits", request.jobs, names, leaves, progress, base.device, memory)
     return tuple(path for of_case in found for _, path in of_case)
 
 
@@ -308,9 +311,9 @@ def _validation_figures(
     jobs: Sequence[CaseJob], work: Path, workers: int | None, progress: Progress
 ) -> ValidationFigures:
     """Means of every row with the control's, for both picks of the edited slice, on the validation cases."""
-    names = [job.case.name for job in jobs]
-    results = run_in_parallel([partial(evaluate_case, job) for job in jobs], "validation", workers, names, (), progress)
-    frame = frame_of([line for lines in results for line in lines])
+    lines = lines_of_cases(jobs, work / "validation", "validation", workers, progress)
+    leave_the_rest_to_who_gathers()
+    frame = frame_of(lines)
     frame.to_csv(work / "validation.csv", index=False)
     summary = summarise(frame)
     if summary.failed:

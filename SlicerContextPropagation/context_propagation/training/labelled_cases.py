@@ -20,6 +20,7 @@ from context_propagation.files.image_files import read_source_volume
 from context_propagation.files.segmentation import Wanted
 from context_propagation.segmentations.segmentation_files import read_mask
 from context_propagation.training.intensity_augmentation import augmented
+from context_propagation.training.places import current_place
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
@@ -173,6 +174,10 @@ class ModelSource:
     def load(self) -> SegmentationModel:
         """Load once per process."""
         return _load(self)
+
+    def here(self) -> ModelSource:
+        """For a look at the model in the process that sends jobs: where they run elsewhere, it may have no GPU."""
+        return self if current_place() is None else replace(self, device="cpu")
 
 
 @lru_cache(maxsize=2)

@@ -15,6 +15,24 @@ PARTIAL, REPLACED = ".context-propagation-partial-", ".context-propagation-repla
 """Put before a name, so that the ending, by which many writers choose the format, stays."""
 
 
+_writers = [""]
+"""Put between the two; the last one holds."""
+
+
+@contextmanager
+def writing_as(writer: str) -> Iterator[None]:
+    """For a process that writes what others may write at the same time: they use no unfinished file of each other."""
+    _writers.append(writer)
+    try:
+        yield
+    finally:
+        _writers.remove(writer)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(PARTIAL + _writers[-1] + path.name)
+
+
 @contextmanager
 def whole_file(path: str | Path, onto_the_disk: bool = True) -> Iterator[Path]:
     """A file that takes its place when the block ends well; until then, and else, an older one stays as it was.
@@ -33,7 +51,7 @@ def whole_file(path: str | Path, onto_the_disk: bool = True) -> Iterator[Path]:
         OSError: The file cannot be moved to its place, or was not written.
     """
     path = Path(path)
-    partial = path.with_name(PARTIAL + path.name)
+    partial = _beside(path)
     try:
         yield partial
         if onto_the_disk:
@@ -74,7 +92,7 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         OSError: The folder cannot be made or moved.
     """
     path = Path(path)
-    partial, older = path.with_name(PARTIAL + path.name), path.with_name(REPLACED + path.name)
+    partial, older = _beside(path), path.with_name(REPLACED + path.name)
     if older.exists() and not path.exists():
         os.rename(older, path)
     _remove(older)

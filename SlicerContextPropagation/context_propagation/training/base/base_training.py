@@ -11,9 +11,30 @@ from context_propagation.training.base.nnunet_training import nnunet_record, tra
 from context_propagation.training.base.psnn_settings import PsnnTrainingSettings
 from context_propagation.training.base.psnn_training import RECORD as PSNN_RECORD
 from context_propagation.training.base.psnn_training import train_psnn
+from context_propagation.training.job_process import say_done
 from context_propagation.training.labelled_cases import LabelledCase, NnunetTask
 
 STEPS_PER_EPOCH = 40
+
+
+def say_steps_done(stage: str, fraction: float) -> None:
+    """`Progress` of nnU-Net's training: preparing takes little beside the steps."""
+    if stage == "train":
+        say_done(fraction)
+
+
+class PsnnShare:
+    """Says how much of all networks of a PSNN is done; `Progress` for its training."""
+
+    def __init__(self, settings: PsnnTrainingSettings) -> None:
+        self._networks = 3 if settings.chain else 1
+        self._seen: list[str] = []
+
+    def __call__(self, network: str, fraction: float) -> None:
+        """Called with the network's name and the fraction of its training."""
+        if network not in self._seen:
+            self._seen.append(network)
+        say_done((len(self._seen) - 1 + fraction) / self._networks)
 
 
 @dataclass(frozen=True)
@@ -45,9 +66,9 @@ class BaseTraining:
             The model's folder.
         """
         if self.model == "nnU-Net":
-            return train_nnunet(self.cases, self.task, self.work, **self._of_nnunet())
+            return train_nnunet(self.cases, self.task, self.work, **self._of_nnunet(), progress=say_steps_done)
         self.work.mkdir(parents=True, exist_ok=True)
-        return train_psnn(self.cases, self._psnn_folder(), self._of_psnn(), device=self.device)
+        return train_psnn(self.cases, self._psnn_folder(), self._of_psnn(), PsnnShare(self._of_psnn()), self.device)
 
     @property
     def leaves(self) -> Path:

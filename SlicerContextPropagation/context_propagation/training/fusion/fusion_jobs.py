@@ -21,8 +21,8 @@ from context_propagation.training.fusion.fusion_example import load_example, sav
 from context_propagation.training.fusion.fusion_training import EpochLog, TrainingSettings, train_fusion
 from context_propagation.training.fusion.simulated_edit import edit_schedule
 from context_propagation.training.fusion.simulated_examples import simulated_examples
+from context_propagation.training.job_process import say_done
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
-from context_propagation.training.processes import say_done
 
 NO_EXAMPLES = (
     "There is no training example: on every case the base model predicts exactly the ground truth, or sees nothing "

@@ -1,0 +1,176 @@
+"""`propagate-cohort`: recorded edits over a table of cases, as `propagate` makes them; a failed case is a line."""
+
+import csv
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from context_propagation.cli.cohort_table import read_cohort
+from context_propagation.core.errors import UserInputError
+
+pytestmark = pytest.mark.usefixtures("models_loaded_once")
+
+
+def mask_in(path):
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def write_table(folder, *lines, columns="case,image,initial,edited,session"):
+    table = folder / "cases.csv"
+    table.write_text("\n".join((columns, *lines)) + "\n", encoding="utf-8")
+    return table
+
+
+def outcomes(folder):
+    with open(folder / "outcomes.csv", newline="", encoding="utf-8") as file:
+        return {line["case"]: line for line in csv.DictReader(file)}
+
+
+@pytest.fixture
+def cohort(files, tmp_path):
+    """Arguments of the command for a table with these lines."""
+
+    def arguments(*lines, **changes):
+        usual = {"cases": write_table(tmp_path, *lines), "output": tmp_path / "out", "model": files.model, "jobs": 1}
+        return [
+            "propagate-cohort",
+            *(word for name, value in {**usual, **changes}.items() for word in (f"--{name}", value)),
+        ]
+
+    return arguments
+
+
+def test_an_edited_segmentation_and_a_saved_session_give_what_propagate_gave(
+    run, cohort, propagate_arguments, files, tmp_path
+):
+    alone, session = tmp_path / "alone.nii.gz", tmp_path / "a.session.json"
+    assert run(*propagate_arguments(output=alone, **{"save-session": session})).code == 0
+    lines = (f"edited,{files.image},{files.initial},{files.edited},", f"session,{files.image},,,{session}")
+
+    done = run(*cohort(*lines))
+
+    assert done.code == 0, done.err
+    assert done.out == f"{tmp_path / 'out' / 'outcomes.csv'}: 2 cases done\n"
+    for name in ("edited", "session"):
+        assert np.array_equal(mask_in(tmp_path / "out" / f"{name}.nii.gz"), mask_in(alone))
+    figures = ("outcome", "edits", "changed_voxels", "changed_slices", "scope")
+    first, second = ({name: line[name] for name in figures} for line in outcomes(tmp_path / "out").values())
+    assert first == second
+    assert first["outcome"] == "done"
+    assert first["edits"] == "1"
+    assert int(first["changed_voxels"]) > 0
+
+
+def test_without_an_initial_segmentation_the_model_s_own_is_taken(
+    run, cohort, propagate_arguments, predict_arguments, files, tmp_path
+):
+    predicted, alone = tmp_path / "predicted.nii.gz", tmp_path / "alone.nii.gz"
+    assert run(*predict_arguments(output=predicted)).code == 0
+    redrawn = mask_in(predicted)
+    redrawn[10, 4:9, 4:9] ^= 1
+    image = sitk.GetImageFromArray(redrawn)
+    image.CopyInformation(sitk.ReadImage(str(predicted)))
+    sitk.WriteImage(image, str(tmp_path / "redrawn.nii.gz"))
+    assert run(*propagate_arguments(initial=predicted, edited=tmp_path / "redrawn.nii.gz", output=alone)).code == 0
+
+    assert run(*cohort(f"a,{files.image},,redrawn.nii.gz,")).code == 0
+
+    assert np.array_equal(mask_in(tmp_path / "out" / "a.nii.gz"), mask_in(alone))
+
+
+def test_a_failed_case_is_a_line_with_its_sentence_and_the_only_one_that_is_tried_again(run, cohort, files, tmp_path):
+    good = f"good,{files.image},{files.initial},{files.edited},"
+    lines = (good, f"bad,{files.image},{files.initial},missing.nii.gz,")
+
+    failed = run(*cohort(*lines))
+
+    assert failed.code == 2
+    assert "1 case done, 1 FAILED, first bad: " in failed.err
+    assert "missing.nii.gz" in failed.err
+    assert len(failed.error_lines) == 1
+    found = outcomes(tmp_path / "out")
+    assert [found["good"]["outcome"], found["bad"]["outcome"]] == ["done", "failed"]
+    assert "missing.nii.gz" in found["bad"]["said"]
+    written = (tmp_path / "out" / "good.nii.gz").stat().st_mtime_ns
+
+    (tmp_path / "missing.nii.gz").write_bytes(files.edited.read_bytes())
+    assert run(*cohort(*lines)).code == 0
+
+    assert (tmp_path / "out" / "good.nii.gz").stat().st_mtime_ns == written
+    assert outcomes(tmp_path / "out")["good"] == found["good"]
+    assert outcomes(tmp_path / "out")["bad"]["outcome"] == "done"
+
+
+def test_a_case_whose_edit_is_another_is_done_again(run, cohort, files, tmp_path):
+    edited = tmp_path / "edited.nii.gz"
+    edited.write_bytes(files.edited.read_bytes())
+    line = f"a,{files.image},{files.initial},edited.nii.gz,"
+    assert run(*cohort(line)).code == 0
+    first = mask_in(tmp_path / "out" / "a.nii.gz")
+
+    image = sitk.ReadImage(str(edited))
+    image[12:16, 4:6, 10] = 1
+    sitk.WriteImage(image, str(edited))
+    assert run(*cohort(line)).code == 0
+
+    assert not np.array_equal(mask_in(tmp_path / "out" / "a.nii.gz"), first)
+
+
+def test_parts_do_the_cases_and_the_call_without_writes_the_table(run, cohort, files, tmp_path):
+    lines = [f"{name},{files.image},{files.initial},{files.edited}," for name in "ab"]
+
+    first, second = (run(*cohort(*lines, part=number, parts=2)) for number in (1, 2))
+
+    assert (first.code, second.code) == (0, 0)
+    assert "part 1 of 2: 'cases' waits for 1 job of other parts; once all parts have ended, run the same" in first.out
+    assert second.out.startswith("part 2 of 2: all jobs are done; ")
+    assert not (tmp_path / "out" / "outcomes.csv").exists()
+    assert run(*cohort(*lines)).code == 0
+    assert [line["outcome"] for line in outcomes(tmp_path / "out").values()] == ["done", "done"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"part": 1}, "--part and --parts belong together"),
+        ({"part": 3, "parts": 2}, "--part 3; give 1 to 2"),
+        ({"part": 1, "parts": 2, "scheduler": "tcp://h:1"}, "--part is for jobs without a cluster"),
+        ({"scheduler": "tcp://h:1"}, "--jobs 1 is for this computer; a cluster runs as many as it has workers"),
+    ],
+)
+def test_places_that_contradict_each_other_are_refused(refused, cohort, files, changes, said):
+    arguments = cohort(f"a,{files.image},{files.initial},{files.edited},", **changes)
+
+    assert said in refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("columns", "line", "said"),
+    [
+        ("case,image,edited,intial", "a,i,e,x", "has a column 'intial'; the columns are case, image, model, edited"),
+        ("case,edited", "a,e", "has no column 'image'"),
+        ("case,image,edited", "../a,i,e", "Line 2 of --cases .* names case '../a'; use letters"),
+        ("case,image,edited", "a,,e", "Line 2 of --cases .* names no image"),
+        ("case,image,edited", "a,i,", "Line 2 of --cases .* has no recorded edit; give edited, or session"),
+        ("case,image,edited", "a,i", "Line 2 of --cases .* has more or fewer entries"),
+        ("case,image,edited", "a,i,e,f", "Line 2 of --cases .* has more or fewer entries"),
+        ("case,image,session,edited", "a,i,s,e", "give both initial and edited, or neither"),
+        ("case,image,edited", "a,i,e\nA,i,e", "names case 'A' twice"),
+        ("case,image,edited", "", "names no case"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused(tmp_path, columns, line, said):
+    with pytest.raises(UserInputError, match=said):
+        read_cohort(write_table(tmp_path, line, columns=columns), tmp_path)
+
+
+def test_a_table_s_paths_begin_at_its_folder_and_channels_are_parted_by_semicolons(tmp_path):
+    table = write_table(
+        tmp_path, "a,ct.nii.gz; pet,e.nii.gz,/elsewhere/m,axial", columns="case,image,edited,model,plane"
+    )
+
+    (case,) = read_cohort(table, None)
+
+    assert case.image == (tmp_path / "ct.nii.gz", tmp_path / "pet")
+    assert (case.edited, str(case.model), case.plane) == (tmp_path / "e.nii.gz", "/elsewhere/m", "axial")

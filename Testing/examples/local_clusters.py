@@ -1,0 +1,94 @@
+"""A real Dask cluster on this computer: a scheduler that writes its file, and workers, as docs/cluster.md has them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+DAEMON = "DASK_DISTRIBUTED__WORKER__DAEMON"
+
+
+@dataclass
+class LocalCluster:
+    """Processes of a cluster whose files lie in `folder`."""
+
+    folder: Path
+    processes: list[subprocess.Popen] = field(default_factory=list)
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "scheduler.json"
+
+    def start_scheduler(self) -> None:
+        self.start("scheduler", "--scheduler-file", self.file, "--port", 0, log="scheduler.log")
+        waited_for(self.file.exists)
+
+    def start_worker(self, *arguments, **environment) -> subprocess.Popen:
+        """One worker process below its nanny, which starts another in its place."""
+        number = len(self.processes)
+        options = ["--nworkers", 1, "--nthreads", 1, "--name", f"worker-{number}", "--local-directory", self.folder]
+        return self.start(
+            "worker", "--scheduler-file", self.file, *options, *arguments, log=f"worker-{number}.log", **environment
+        )
+
+    def start(self, *words, log, **environment) -> subprocess.Popen:
+        words = (*words, "--dashboard-address", "127.0.0.1:0")
+        command = [sys.executable, "-m", "dask", *map(str, words), "--host", "127.0.0.1"]
+        variables = {**os.environ, DAEMON: "False", "PYTHONPATH": os.pathsep.join(sys.path), **environment}
+        with open(self.folder / log, "w") as output:
+            self.processes.append(subprocess.Popen(command, env=variables, stdout=output, stderr=output))
+        return self.processes[-1]
+
+    def stop(self) -> None:
+        below = []
+        for process in self.processes:
+            if process.poll() is None:
+                below += psutil.Process(process.pid).children(recursive=True)
+                process.kill()
+        for process in below:
+            if process.is_running():
+                process.kill()
+        for process in self.processes:
+            process.wait()
+
+
+@contextmanager
+def local_cluster(folder: Path, workers: int = 2) -> Iterator[LocalCluster]:
+    cluster = LocalCluster(folder)
+    try:
+        cluster.start_scheduler()
+        for _ in range(workers):
+            cluster.start_worker()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def waited_for(condition, seconds=120.0):
+    """What a condition says, once it says something."""
+    end = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return found
+
+
+def worker_below(nanny):
+    """The process that works, not those of its jobs."""
+    children = psutil.Process(nanny.pid).children()
+    return next((child for child in children if "spawn_main" in " ".join(child.cmdline())), None)
+
+
+def kill_at_work(nanny):
+    """Kill a worker once the process of its job has worked for a while."""
+    worker = waited_for(lambda: worker_below(nanny))
+    assert waited_for(lambda: sum(child.cpu_times().user > 2 for child in worker.children(recursive=True)))
+    worker.kill()
+    return worker

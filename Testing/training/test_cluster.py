@@ -1,0 +1,276 @@
+"""Jobs on a real Dask cluster of two workers: as here, also where one dies; none left behind; refused before work."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.evaluation.kept_lines import lines_of_cases
+from context_propagation.evaluation.simulated_case import CaseJob
+from context_propagation.training import cluster as cluster_module
+from context_propagation.training import processes
+from context_propagation.training.cluster import ClusterRequest, opened_cluster
+from context_propagation.training.cluster_worker import compared_versions
+from context_propagation.training.labelled_cases import LabelledCase, ModelSource
+from context_propagation.training.places import jobs_run_at
+from context_propagation.training.processes import run_in_parallel
+from local_clusters import DAEMON, kill_at_work, local_cluster, waited_for
+from worker_jobs import die_at_first, map_in_a_process_of_its_own, refuse, stay, told_threads, wait_halfway
+
+pytest.importorskip("distributed")
+
+CLIENT = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from functools import partial
+from pathlib import Path
+from context_propagation.training.cluster import ClusterRequest, opened_cluster
+from context_propagation.training.places import jobs_run_at
+from context_propagation.training.processes import run_in_parallel
+from worker_jobs import write_on
+file, folder = Path(sys.argv[1]), Path(sys.argv[2])
+with opened_cluster(ClusterRequest(scheduler_file=file, writes=(folder,))) as cluster, jobs_run_at(cluster):
+    run_in_parallel([partial(write_on, folder, number) for number in range(20)], "jobs")
+"""
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """Two workers of one thread each."""
+    with local_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def opened(started, tmp_path):
+    with opened_cluster(ClusterRequest(scheduler_file=started.file, writes=(tmp_path,))) as cluster:
+        waited_for(lambda: cluster.jobs_at_a_time() == 2)
+        with jobs_run_at(cluster):
+            yield cluster
+
+
+def refusal(request):
+    with pytest.raises(UserInputError) as caught, opened_cluster(request):
+        pass
+    return str(caught.value)
+
+
+# ---- the same results
+
+
+def test_two_cases_measure_the_same_as_here_with_a_worker_killed_in_the_middle(started, files, tmp_path, request):
+    """Every figure of every row but the seconds; killed as by a system without memory, a while after its job began."""
+    base = ModelSource(files.model, device="cpu")
+    cases = [LabelledCase(name, (files.image,), files.edited) for name in ("case_a", "case_b")]
+    jobs = [CaseJob("0", base, case, SessionSettings(), (), interpolation=False) for case in cases]
+    here = lines_of_cases(jobs, tmp_path / "here", "cases", 1)
+
+    opened = request.getfixturevalue("opened")
+    nanny = started.processes[1]
+    killed = []
+    killer = threading.Thread(target=lambda: killed.append(kill_at_work(nanny)))
+    killer.start()
+    there = lines_of_cases(jobs, tmp_path / "there", "cases", None)
+    killer.join()
+
+    assert not killed[0].is_running()
+    assert len(there) > 20
+    assert [dataclasses.replace(line, seconds=0.0) for line in there] == [
+        dataclasses.replace(line, seconds=0.0) for line in here
+    ]
+    assert waited_for(lambda: opened.jobs_at_a_time() == 2), "another worker is started in its place"
+    log = "".join(file.read_text() for file in started.folder.glob("*.log"))
+    assert "Compute Failed" not in log
+    assert "case_a" not in log
+
+
+def test_results_are_in_order_and_progress_counts_jobs_that_run_by_what_they_say(opened, tmp_path):
+    heard = []
+    jobs = [partial(wait_halfway, 1.0), partial(stay, tmp_path, "b", 0)]
+
+    done = run_in_parallel(jobs, "jobs", progress=lambda stage, fraction: heard.append(fraction))
+
+    assert done == [None, "b"]
+    assert (heard[0], heard[-1]) == (0.0, 1.0)
+    assert {0.25, 0.75} & set(heard)
+
+
+def test_a_job_has_one_thread_and_may_start_processes(opened):
+    jobs = [told_threads, partial(map_in_a_process_of_its_own, [-1, 2])]
+
+    assert run_in_parallel(jobs, "jobs") == [["1", "1", 1], [1, 2]]
+
+
+def test_a_job_whose_file_is_there_is_not_sent(opened, tmp_path):
+    (tmp_path / "done").touch()
+
+    ran_in = run_in_parallel([os.getpid, os.getpid], "jobs", leaves=[tmp_path / "done", tmp_path / "not done"])
+
+    assert ran_in[0] == os.getpid()
+    assert ran_in[1] != os.getpid()
+
+
+def test_a_job_whose_process_died_is_done_again_and_named_where_that_is_no_use(opened, tmp_path, monkeypatch):
+    assert run_in_parallel([partial(die_at_first, tmp_path, 1)], "jobs") == [2]
+
+    monkeypatch.setattr(processes, "ATTEMPTS", 1)
+    with pytest.raises(UserInputError) as caught:
+        run_in_parallel([partial(die_at_first, tmp_path, 9)], "jobs", names=["case_7"])
+    assert str(caught.value) == (
+        "A worker process died, 1 times, while it ran 'case_7'; likely for lack of memory; give a job more memory, or "
+        "workers fewer threads"
+    )
+
+
+# ---- none is left behind
+
+
+def test_where_a_job_fails_the_others_end_and_none_writes_any_more(opened, tmp_path):
+    jobs = [partial(stay, tmp_path, number, 1.0) for number in range(4)]
+
+    with pytest.raises(UserInputError, match="the case is empty; give another"):
+        run_in_parallel([partial(refuse, UserInputError("the case is empty; give another")), *jobs], "jobs")
+
+    before = sorted(tmp_path.iterdir())
+    time.sleep(1.5)
+    assert sorted(tmp_path.iterdir()) == before
+    assert not list(tmp_path.glob("done-*"))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="ends a process as a system without memory does")
+@pytest.mark.quick(end="interrupted")
+@pytest.mark.parametrize("end", [signal.SIGINT, getattr(signal, "SIGKILL", None)], ids=["interrupted", "killed"])
+def test_where_the_command_ends_its_jobs_end_and_none_writes_any_more(started, tmp_path, end):
+    """Each job writes ten times a second; there are more than workers."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", CLIENT, str(started.file), str(tmp_path)]
+    client = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    assert waited_for(lambda: len(list(tmp_path.glob("job-*"))) == 2)
+
+    os.kill(client.pid, end)
+    client.wait(60)
+
+    if end != signal.SIGINT:  # the scheduler notices, then the workers
+        time.sleep(3.0)
+    written = total(tmp_path)
+    time.sleep(1.5)
+    assert total(tmp_path) == written
+    assert len(list(tmp_path.glob("job-*"))) == 2
+
+
+def total(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("job-*"))
+
+
+# ---- refused before any work
+
+
+def test_a_gpu_or_memory_that_no_worker_has_is_refused_at_once(opened):
+    with pytest.raises(
+        UserInputError, match=r"No worker at 'tcp://.*' offers GPU=1, which 'networks' needs; start som"
+    ):
+        run_in_parallel([os.getpid], "networks", device="cuda")
+    with pytest.raises(
+        UserInputError, match=r"A job of 'cases' may need 9999\.0 GiB, and no worker at .* has more than"
+    ):
+        run_in_parallel([os.getpid], "cases", memory_bytes=lambda: 9999 * 2**30)
+    assert opened.device("auto") == "cpu"
+
+
+def test_another_version_on_the_workers_is_said(started, tmp_path, monkeypatch):
+    other = tuple((name, "1.0" if name == "torch" else version) for name, version in compared_versions())
+    monkeypatch.setattr(cluster_module, "compared_versions", lambda: other)
+
+    said = refusal(ClusterRequest(scheduler_file=started.file, writes=(tmp_path,)))
+
+    installed = dict(compared_versions())["torch"]
+    assert said.endswith(
+        f" has torch {installed}, and this command runs with 1.0; start workers in the same environment"
+    )
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="a path that is another one for each process")
+def test_a_folder_that_is_not_shared_is_said(started, tmp_path, monkeypatch):
+    (tmp_path / "results").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    said = refusal(ClusterRequest(scheduler_file=started.file, writes=(Path("/proc/self/cwd/results"),)))
+
+    assert "does not see '/proc/self/cwd/results' of this computer; give an --output that all workers share" in said
+    assert not list((tmp_path / "results").iterdir())
+
+
+def test_what_jobs_read_must_be_there(started, tmp_path):
+    said = refusal(ClusterRequest(scheduler_file=started.file, writes=(tmp_path,), reads=(tmp_path / "images",)))
+
+    assert f"does not see '{tmp_path / 'images'}' of this computer; put it where all workers see it" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.long
+def test_a_worker_whose_jobs_may_start_no_processes_is_refused(started, tmp_path):
+    daemonic = started.start_worker(**{DAEMON: "True"})
+    try:
+        request = ClusterRequest(scheduler_file=started.file, writes=(tmp_path,))
+        said = waited_for(lambda: said_of(request))
+        assert f"may start no processes, and jobs need some; start workers with {DAEMON}=False" in said
+    finally:
+        below = psutil.Process(daemonic.pid).children(recursive=True)
+        for process in (daemonic, *below):
+            process.kill()
+
+
+def said_of(request):
+    """What is wrong; nothing as long as the worker has not come."""
+    try:
+        with opened_cluster(request):
+            return None
+    except UserInputError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize(
+    ("request_of", "said"),
+    [
+        ({"scheduler": "host:8786"}, "--scheduler 'host:8786' is no address; give one such as tcp://host:8786"),
+        ({"scheduler": "http://host:8786"}, "is no address"),
+        ({"scheduler": "tcp://h:1", "scheduler_file": Path("s.json")}, "both name a cluster; give one of them"),
+        ({"scheduler_file": Path("missing.json")}, "--scheduler-file 'missing.json' cannot be read"),
+        ({"scheduler": "tcp://127.0.0.1:9"}, "No Dask scheduler answers at 'tcp://127.0.0.1:9'"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(request_of, said, monkeypatch):
+    monkeypatch.setattr(cluster_module, "SECONDS_TO_CONNECT", 0.5)
+    with pytest.raises(UserInputError) as caught, opened_cluster(ClusterRequest(**request_of)):
+        pass
+    assert said in str(caught.value)
+
+
+def test_resources_travel_with_jobs_and_a_scheduler_without_workers_is_refused(tmp_path, monkeypatch):
+    with local_cluster(tmp_path, workers=0) as cluster:
+        request = ClusterRequest(scheduler_file=cluster.file, writes=(tmp_path,))
+        with monkeypatch.context() as change:
+            change.setattr(cluster_module, "SECONDS_FOR_A_WORKER", 0.1)
+            assert "has no worker; start some with dask worker" in refusal(request)
+
+        cluster.start_worker("--resources", "GPU=1 MEMORY=4e9")
+        with opened_cluster(request) as opened, jobs_run_at(opened):
+            assert opened.device("auto") == "cuda"
+            assert opened.device("cpu") == "cpu"
+            ran_in = run_in_parallel([os.getpid], "networks", device="cuda", memory_bytes=lambda: 3 * 10**9)
+            with pytest.raises(
+                UserInputError, match=r"may need 4\.7 GiB, and no worker at .* has more than 3\.7; start"
+            ):
+                run_in_parallel([os.getpid], "networks", device="cuda", memory_bytes=lambda: 5 * 10**9)
+
+    assert ran_in != [os.getpid()]
