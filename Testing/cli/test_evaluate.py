@@ -24,7 +24,7 @@ from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.simulated_case import CaseJob, CaseSession, FusionRow
 from context_propagation.training import processes
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
-from local_clusters import kill_at_work, local_cluster
+from local_clusters import kill_one_at_work, local_cluster
 
 pytestmark = pytest.mark.long
 
@@ -316,11 +316,11 @@ def test_on_a_cluster_with_a_worker_killed_in_the_middle_every_figure_is_as_here
     pytest.importorskip("distributed")
     arguments = elsewhere(place, tmp_path / "out", "--scheduler-file", tmp_path / "scheduler.json")
     with local_cluster(tmp_path) as cluster:
-        killer = threading.Thread(target=kill_at_work, args=(cluster.processes[1],), daemon=True)
+        killed = []
+        killer = threading.Thread(target=lambda: killed.append(kill_one_at_work(cluster)))
         killer.start()
         assert main(arguments) == 0
-        killer.join(1)
-        assert not killer.is_alive()
+        assert not killed[0].is_running()
         trained = networks_in(tmp_path)
         capsys.readouterr()
 

@@ -80,15 +80,21 @@ def waited_for(condition, seconds=120.0):
     return found
 
 
-def worker_below(nanny):
-    """The process that works, not those of its jobs."""
-    children = psutil.Process(nanny.pid).children()
-    return next((child for child in children if "spawn_main" in " ".join(child.cmdline())), None)
-
-
-def kill_at_work(nanny):
-    """Kill a worker once the process of its job has worked for a while."""
-    worker = waited_for(lambda: worker_below(nanny))
-    assert waited_for(lambda: sum(child.cpu_times().user > 2 for child in worker.children(recursive=True)))
+def kill_one_at_work(cluster: LocalCluster) -> psutil.Process:
+    """Kill a worker, as a system without memory does it, once the process of its job has worked for a while."""
+    worker = waited_for(lambda: next(filter(is_at_work, workers_of(cluster)), None), 600)
     worker.kill()
     return worker
+
+
+def workers_of(cluster: LocalCluster) -> list[psutil.Process]:
+    """The processes that work, not those of their jobs."""
+    children = [child for process in cluster.processes for child in psutil.Process(process.pid).children()]
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def is_at_work(worker: psutil.Process) -> bool:
+    try:
+        return any(child.cpu_times().user > 2 for child in worker.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return False

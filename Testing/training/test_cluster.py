@@ -24,8 +24,8 @@ from context_propagation.training.cluster_worker import compared_versions
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 from context_propagation.training.places import jobs_run_at
 from context_propagation.training.processes import run_in_parallel
-from local_clusters import DAEMON, kill_at_work, local_cluster, waited_for
-from worker_jobs import die_at_first, map_in_a_process_of_its_own, refuse, stay, told_threads, wait_halfway
+from local_clusters import DAEMON, kill_one_at_work, local_cluster, waited_for
+from worker_jobs import die_at_first, map_in_a_process_of_its_own, refuse, stay, told_threads, wait_halfway, write_on
 
 pytest.importorskip("distributed")
 
@@ -76,9 +76,8 @@ def test_two_cases_measure_the_same_as_here_with_a_worker_killed_in_the_middle(s
     here = lines_of_cases(jobs, tmp_path / "here", "cases", 1)
 
     opened = request.getfixturevalue("opened")
-    nanny = started.processes[1]
     killed = []
-    killer = threading.Thread(target=lambda: killed.append(kill_at_work(nanny)))
+    killer = threading.Thread(target=lambda: killed.append(kill_one_at_work(started)))
     killer.start()
     there = lines_of_cases(jobs, tmp_path / "there", "cases", None)
     killer.join()
@@ -269,8 +268,26 @@ def test_resources_travel_with_jobs_and_a_scheduler_without_workers_is_refused(t
             assert opened.device("cpu") == "cpu"
             ran_in = run_in_parallel([os.getpid], "networks", device="cuda", memory_bytes=lambda: 3 * 10**9)
             with pytest.raises(
-                UserInputError, match=r"may need 4\.7 GiB, and no worker at .* has more than 3\.7; start"
+                UserInputError, match=r"may need 4\.7 GiB, and no worker at .* has more than 3\.7 for it"
             ):
                 run_in_parallel([os.getpid], "networks", device="cuda", memory_bytes=lambda: 5 * 10**9)
 
     assert ran_in != [os.getpid()]
+
+
+@pytest.mark.long  # waits for Dask to give the scheduler up
+def test_a_scheduler_that_dies_ends_the_command_and_all_jobs(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster_module, "SECONDS_TO_CONNECT", 5.0)
+    jobs = [partial(write_on, tmp_path, number) for number in range(3)]
+    with local_cluster(tmp_path, workers=1) as cluster:
+        request = ClusterRequest(scheduler_file=cluster.file, writes=(tmp_path,))
+        killer = threading.Thread(target=lambda: waited_for(lambda: total(tmp_path)) and cluster.processes[0].kill())
+        killer.start()
+        with pytest.raises(UserInputError) as caught, opened_cluster(request) as opened, jobs_run_at(opened):
+            run_in_parallel(jobs, "cases")
+        written = total(tmp_path)
+        time.sleep(1.0)
+
+        assert total(tmp_path) == written > 0
+    assert str(caught.value).startswith("The Dask cluster lost a job of 'cases' (")
+    assert str(caught.value).endswith("what is finished is kept; see to the cluster, then run the same command again")

@@ -128,13 +128,17 @@ def opened_cluster(request: ClusterRequest) -> Iterator[Cluster]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    logger = logging.getLogger("distributed")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    """What Dask would log in this process; each of its loggers has a level of its own."""
+    require("distributed", EXTRA)
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 @contextmanager
@@ -301,11 +305,12 @@ class Cluster:
         return needed
 
     def _check_memory(self, stage: Stage, needed: float) -> None:
-        most = max(self._offered("MEMORY") or [worker["memory_limit"] or needed for worker in self._workers()])
+        of_each_job = [worker["memory_limit"] / worker["nthreads"] or needed for worker in self._workers()]
+        most = max(self._offered("MEMORY") or of_each_job)
         if most < needed:
             raise UserInputError(
                 f"A job of '{stage.description}' may need {needed / 2**30:.1f} GiB, and no worker at "
-                f"'{self._address}' has more than {most / 2**30:.1f}; start workers with more memory"
+                f"'{self._address}' has more than {most / 2**30:.1f} for it; start workers with more memory"
             )
 
 

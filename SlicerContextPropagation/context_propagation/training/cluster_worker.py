@@ -1,4 +1,8 @@
-"""What goes on in a worker of a Dask cluster: a job in a process of its own, ended once nobody wants it."""
+"""What goes on in a worker of a Dask cluster: a job in a process of its own, ended once nobody wants it.
+
+Jobs and results are pickled, as all of Dask's messages are: who reaches the scheduler can run code here anyway. They
+are unpickled by the job's process and by the client, so that a worker itself imports no torch.
+"""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ PROCESS_BYTES = 2**30
 """Of Python, torch and the network."""
 
 
-COPIES = 8
-"""Of an image as 32-bit numbers, while it is read, preprocessed and segmented."""
+COPIES = 16
+"""Of an image as 32-bit numbers, while it is read, preprocessed, segmented and measured."""
 
 
 UNLIMITED = 2**62
