@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,19 @@ class ModelFolder:
                 raise UserInputError(f"The server has no model '{choice.bundle:.100}'; choose one of {known}")
             self._loaded = {one: model for one, model in self._loaded.items() if one in in_use}
             free_device_memory()
-            loaded = self._load(self._folder / choice.bundle, choice.label, self._device)
-            self._loaded[choice] = loaded.with_general_far() if choice.general_far else loaded
+            self._loaded[choice] = self._of_another_label(choice) or self._anew(choice)
         return self._loaded[choice]
+
+    def _of_another_label(self, choice: ModelChoice) -> LoadedModel | None:
+        """The same networks, where they are loaded for another label."""
+        if choice.label is None:
+            return None
+        loaded = (model for one, model in self._loaded.items() if replace(one, label=choice.label) == choice)
+        return next((found for model in loaded if (found := model.with_label(choice.label)) is not None), None)
+
+    def _anew(self, choice: ModelChoice) -> LoadedModel:
+        loaded = self._load(self._folder / choice.bundle, choice.label, self._device)
+        return loaded.with_general_far() if choice.general_far else loaded
 
 
 def plain_description(name: str, description: ModelDescription) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from bundles import write_bundle
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.session.target_probability import TargetProbability, target_probability
+from context_propagation.core.session.target_probability import TargetProbability
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 from context_propagation.mrml.nodes.map_volumes import is_map
 from context_propagation.mrml.nodes.volume_nodes import add_volume, volume_array
@@ -93,7 +93,7 @@ def test_voxels_lie_where_those_of_the_image_lie(case, bundle, draw_ellipsoid):
 
     volumes = logic.maps.add_volumes()
 
-    expected = target_probability(logic.session)
+    expected = logic.session.target_probability()
     uncertainty = TargetProbability(expected.box, expected.uncertainty).on_image(SHAPE)
     assert np.array_equal(on_image(volumes.probability, case), expected.on_image(SHAPE))
     assert np.array_equal(on_image(volumes.uncertainty, case), uncertainty)
@@ -300,7 +300,7 @@ def test_the_overlay_is_filled_anew_in_place_after_a_propagation_and_an_undo(rea
     assert not ready.maps.are_up_to_date
     ready.maps.show("probability")
     assert overlays(one_case.scene) == [node]
-    assert np.array_equal(on_image(node, one_case), target_probability(ready.session).on_image(SHAPE))
+    assert np.array_equal(on_image(node, one_case), ready.session.target_probability().on_image(SHAPE))
     assert (on_image(node, one_case) != first).any()
 
     ready.undo()
