@@ -7,9 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-pytest.importorskip("fastapi")
-pytest.importorskip("uvicorn")
-
 from bundles import write_bundle
 from context_propagation.core.bundle.bundle import load_model
 from nnunet_folders import write_nnunet_folder
@@ -18,6 +15,8 @@ from served import served
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory):
+    pytest.importorskip("fastapi")
+    pytest.importorskip("uvicorn")
     folder = tmp_path_factory.mktemp("offered")
     write_nnunet_folder(folder / "network", patch_size=(32, 32, 32))
     write_bundle(folder / "bundle", folder / "network")

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+pytest.importorskip("starlette")
+
 from ball_images import SHAPE_KJI, ball_mask
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.server import guards

@@ -45,6 +45,8 @@ def once(stage, do):
 
 
 def test_a_server_that_is_killed_in_the_middle_of_an_edit_loses_nothing(tmp_path):
+    pytest.importorskip("fastapi")
+    pytest.importorskip("uvicorn")
     wanted = load_model(write_psnn(tmp_path / "psnn"), device="cpu").with_general_far().session(MANY)
     server = ServerProcess(tmp_path)
     try:

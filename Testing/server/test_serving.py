@@ -36,6 +36,7 @@ def certificate(tmp_path_factory):
 
 
 def refused(bundles, **changes):
+    pytest.importorskip("fastapi")
     with pytest.raises(UserInputError) as error:
         server_of(ServeRequest(bundles, **changes))
     return str(error.value)
