@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from context_propagation.core.device import DEVICES
+from context_propagation.core.optional_dependency import require
 from context_propagation.server.limits import Limits
 from context_propagation.server.serving import DEFAULT_PORT, ServeRequest, serve
 
@@ -43,4 +44,7 @@ def _positive(text: str) -> int:
 def run(sessions: int, image_mib: int, lease: int, **fields: Any) -> str:
     """Run with the parsed arguments; returns what to print."""
     limits = Limits(sessions=sessions, image_bytes=image_mib * 2**20, lease_s=float(lease))
-    return serve(ServeRequest(**fields, limits=limits))
+    require("fastapi", extra="server")
+    from context_propagation.page.api import add_page
+
+    return serve(ServeRequest(**fields, limits=limits), add_page)

@@ -1,0 +1,93 @@
+"""Files that a browser sends become the image that every other part of the program reads from them."""
+
+import gzip
+import io
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+
+from context_propagation.core.errors import UserInputError
+from context_propagation.files.image_files import read_source_volume
+from context_propagation.page import memory_folder as memory
+from context_propagation.page.upload import read_upload
+from oblique_files import write_ball
+from page_browser import PageBrowser, zipped
+
+MOST = 2**28
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("direction", ["permuted", "flipped", "oblique"])
+def test_an_uploaded_file_is_the_image_that_is_read_from_it(tmp_path, ending, direction):
+    path = write_ball(tmp_path / f"a ball{ending}", direction)
+
+    image = read_upload(zipped([path]), MOST)
+
+    expected = read_source_volume([path])
+    assert np.array_equal(image.volume.channels, expected.channels)
+    assert np.array_equal(image.volume.ijk_to_lps, expected.ijk_to_lps)
+
+
+def test_what_the_browser_shows_is_the_image_that_the_server_computes_on(server, tmp_path):
+    path = write_ball(tmp_path / "ball.nrrd", "oblique")
+    shown = PageBrowser.with_files(server, [path]).image()
+
+    volume = read_source_volume([path])
+    assert np.array_equal(np.asarray(shown.dataobj).T, volume.channels[0])
+    assert np.allclose(np.diag([-1, -1, 1, 1]) @ shown.affine, volume.ijk_to_lps, atol=1e-5)
+
+
+def sentence(data, most=MOST):
+    with pytest.raises(UserInputError) as refused:
+        read_upload(data, most)
+    text = str(refused.value)
+    assert "\n" not in text
+    assert "/dev/shm/context" not in text
+    return text
+
+
+def test_nothing_is_left_in_the_folder_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "IN_MEMORY", tmp_path / "memory")
+    (tmp_path / "memory").mkdir()
+    read_upload(zipped([write_ball(tmp_path / "a.nii.gz", "flipped")]), MOST)
+    sentence(zipped([_file(tmp_path / "b.nii.gz", gzip.compress(b"no image"))]))
+    assert list((tmp_path / "memory").iterdir()) == []
+
+
+def test_a_system_without_a_folder_in_memory_takes_no_files(tmp_path, monkeypatch):
+    data = zipped([write_ball(tmp_path / "a.nii.gz", "flipped")])
+    monkeypatch.setattr(memory, "IN_MEMORY", tmp_path / "nowhere")
+    assert sentence(data).endswith("images are not written to a disk; use a server on Linux")
+
+
+def _file(path, data):
+    path.write_bytes(data)
+    return path
+
+
+def test_damaged_and_hostile_archives_are_refused_in_one_sentence(tmp_path):
+    ball = write_ball(tmp_path / "ball.nii.gz", "straight")
+    assert sentence(b"no archive") == "The files did not arrive as they were sent; choose them again"
+    assert sentence(zipped([ball], compression=zipfile.ZIP_DEFLATED)).startswith("The archive is compressed")
+    assert "'ball.nii" in sentence(zipped([_file(tmp_path / "ball.nii.gz", ball.read_bytes()[:9000])]))
+    assert sentence(zipped([], [ball])).startswith("A channel of the image is missing")
+    two = [ball, write_ball(tmp_path / "other.nii.gz", "straight")]
+    assert sentence(zipped(two)).startswith("Several files were chosen for a channel")
+    outside = io.BytesIO()
+    with zipfile.ZipFile(outside, "w") as archive:
+        archive.writestr("../../0/ball.nii.gz", b"x")
+    assert sentence(outside.getvalue()) == "The files did not arrive as they were sent; choose them again"
+
+
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused(tmp_path):
+    bomb = _file(tmp_path / "bomb.nii.gz", gzip.compress(bytes(2**24)))
+    assert sentence(zipped([bomb]), 2**20) == "'bomb.nii.gz' is larger than what the server takes; crop it"
+
+
+def test_a_header_that_promises_more_than_the_server_takes_is_refused(tmp_path):
+    path = write_ball(tmp_path / "ball.nii", "straight")
+    data = bytearray(path.read_bytes())
+    data[42:48] = struct.pack("<3h", 30000, 30000, 30000)
+    assert "more than the server takes" in sentence(zipped([_file(path, bytes(data))]))
