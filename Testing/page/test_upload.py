@@ -3,17 +3,24 @@
 import gzip
 import io
 import struct
+import sys
 import zipfile
 
 import numpy as np
 import pytest
 
+from ball_images import ball_mask
 from context_propagation.core.errors import UserInputError
 from context_propagation.files.image_files import read_source_volume
+from context_propagation.files.rtstruct_reading import read_roi
+from context_propagation.files.segmentation import Wanted
 from context_propagation.page import memory_folder as memory
 from context_propagation.page.upload import read_upload
+from context_propagation.segmentations.segmentation_files import read_together
+from dicom_files import oblique, write_ct_series
 from oblique_files import write_ball
 from page_browser import PageBrowser, zipped
+from served import an_image
 
 MOST = 2**28
 
@@ -91,3 +98,54 @@ def test_a_header_that_promises_more_than_the_server_takes_is_refused(tmp_path):
     data = bytearray(path.read_bytes())
     data[42:48] = struct.pack("<3h", 30000, 30000, 30000)
     assert "more than the server takes" in sentence(zipped([_file(path, bytes(data))]))
+
+
+def dicom_series(folder):
+    voxels = np.rint(100 * an_image().channels[0]).astype(np.int16)
+    write_ct_series(folder, voxels, oblique())
+    return sorted(folder.iterdir())
+
+
+def test_a_dicom_series_is_read_and_gives_an_rt_structure_set_of_the_segmentation(server, tmp_path):
+    folder = tmp_path / "series"
+    files = dicom_series(folder)
+    page = PageBrowser.with_files(server, files, bundle="phantom")
+    assert page.begun["no_structure_set"] == ""
+    page.start(ball_mask())
+
+    written = tmp_path / "segmentation.dcm"
+    written.write_bytes(page.download("rtstruct"))
+    volume = read_source_volume([folder])
+    assert np.array_equal(read_roi(written, "GTV", volume, [folder]).mask, ball_mask())
+
+
+def test_dicom_files_without_an_ending_and_one_that_is_cut_off(tmp_path):
+    files = dicom_series(tmp_path / "series")
+    for number, file in enumerate(files):
+        file.rename(file.with_name(f"IM{number:04d}"))
+    files = sorted((tmp_path / "series").iterdir())
+    assert read_upload(zipped(files), MOST).series is not None
+    files[3].write_bytes(files[3].read_bytes()[:-500])
+    assert "IM0003" in sentence(zipped(files)) or "DICOM series" in sentence(zipped(files))
+    assert "one slice" in sentence(zipped(files[:1]))
+
+
+def test_the_segmentation_comes_as_a_seg_nrrd_of_its_name(server, tmp_path):
+    pytest.importorskip("slicer", reason="slicer-core is not installed: pip install 'slicer-context-propagation[mrml]'")
+    page = PageBrowser.with_files(server, [write_ball(tmp_path / "ball.nii.gz", "oblique")], bundle="phantom")
+    page.start(ball_mask())
+    path = tmp_path / "segmentation.seg.nrrd"
+    path.write_bytes(page.download("seg.nrrd"))
+    volume = read_source_volume([tmp_path / "ball.nii.gz"])
+    read = read_together([path], Wanted("GTV", (1,)), volume)[0]
+    assert np.array_equal(read.mask, ball_mask())
+    assert b"Segment0_Name:=GTV" in path.read_bytes()
+
+
+def test_a_seg_nrrd_without_slicer_core_on_the_server_is_said_so(server, tmp_path, monkeypatch):
+    page = PageBrowser.with_files(server, [write_ball(tmp_path / "ball.nii.gz", "oblique")], bundle="phantom")
+    page.start(ball_mask())
+    monkeypatch.setitem(sys.modules, "slicer", None)
+    said = page.ask("page/file", {"kind": "seg.nrrd"})
+    assert said.startswith("The package 'slicer' is not installed")
+    assert "slicer-context-propagation[mrml]" in said

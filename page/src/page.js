@@ -124,12 +124,13 @@ async function predict() {
   known = first;
   viewer.mask = known;
   viewer.lookAt(known);
-  const kept = at("keep").checked ? keptOf(work) : null;
+  const kept = keptOf(work);
   if (kept && confirm("This browser has drawings of this image. Go on with them?")) return goOn(kept);
   return known.includes(1) ? "Look through the slices, and redraw one that is wrong" : "The model found nothing; draw a slice";
 }
 
 async function goOn(kept) {
+  at("keep").checked = true;
   const standing = await work.replay(kept, progress);
   if (standing) await show(standing);
   if (kept.drawn) viewer.mask = await unpacked(kept.drawn);

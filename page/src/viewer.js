@@ -22,6 +22,7 @@ export class Viewer {
       dragMode: DRAG_MODE.contrast,
       backColor: [0.08, 0.08, 0.1, 1],
       crosshairColor: [0.3, 0.6, 1, 0.6],
+      crosshairWidth: 0.2, // voxels: what is drawn is seen beside it
       logLevel: "error",
     });
     this.grid = null;

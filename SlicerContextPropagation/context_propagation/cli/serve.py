@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from context_propagation.core.bundle.shipped_bundle import FOLDER
 from context_propagation.core.device import DEVICES
 from context_propagation.core.optional_dependency import require
 from context_propagation.server.limits import Limits
@@ -15,7 +16,10 @@ from context_propagation.server.serving import DEFAULT_PORT, ServeRequest, serve
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
     add, usual = parser.add_argument, Limits()
-    add("--bundles", type=Path, required=True, metavar="DIR", help="a folder whose own folders are bundles or models")
+    add(
+        "--bundles", type=Path, default=FOLDER.parent, metavar="DIR",
+        help="a folder whose own folders are bundles or models; without it, the bundle of the demo",
+    )  # fmt: skip
     add("--host", default="127.0.0.1", help="address to listen on; any but 127.0.0.1 needs --token-file and TLS")
     add("--port", type=int, default=DEFAULT_PORT, help=f"{DEFAULT_PORT} by default")
     add("--device", choices=DEVICES, default="auto")

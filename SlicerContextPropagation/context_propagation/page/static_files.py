@@ -33,8 +33,9 @@ HEADERS = {
 """Nothing comes from anywhere else: the viewer's font is in its script, as data."""
 
 
-def add_static_files(app: FastAPI, built: Path = BUILT) -> None:
+def add_static_files(app: FastAPI) -> None:
     """Give an application the page's own files; these alone are given without a token."""
+    built = BUILT
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:

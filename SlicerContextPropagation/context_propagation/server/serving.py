@@ -87,7 +87,7 @@ def serve(request: ServeRequest, *more: Callable[[FastAPI, Desk], None]) -> str:
     server = server_of(request, *more)
     audit_on_stderr()
     scheme = "http" if request.certificate is None else "https"
-    print(f"Serving the models in '{request.bundles}' at {scheme}://{request.host}:{request.port}", flush=True)
+    print(f"Serving the models in '{request.bundles}' at {scheme}://{request.host}:{request.port}/", flush=True)
     server.run()
     return "The server has ended"
 
