@@ -94,7 +94,7 @@ class Tab:
         mask.reshape(-1)[flat] = True
         return mask
 
-    def draw(self, tool: str, first: tuple[float, float], size: float = 0.12) -> list[float]:
+    def draw(self, tool: str, first: tuple[float, float], size: float = 0.12) -> list[list[float]]:
         """Go round a square on the axial slice that is shown, and fill it.
 
         Args:
@@ -103,7 +103,7 @@ class Tab:
             size: In parts of the image.
 
         Returns:
-            Its middle in the patient: R, A, S in mm.
+            That corner, and those beside it along x and y, in the patient: R, A, S in mm.
         """
         self.page.select_option("#view", "axial")
         self.page.check(f"input[value={tool}]")
@@ -114,10 +114,9 @@ class Tab:
             " const box = document.getElementById('canvas').getBoundingClientRect();"
             " return [left + box.left, top + box.top]; })"
         )
-        middle = (first[0] + size / 2, first[1] + size / 2)
-        mm = self.value(
-            "(() => { const c = viewer.niivue.scene.crosshairPos; return [...viewer.niivue.frac2mm("
-            f"[c[0] + {middle[0]}, c[1] + {middle[1]}, c[2]])].slice(0, 3); }})()"
+        ras = self.value(
+            f"{[corners[0], corners[1], corners[3]]}.map(([x, y]) => {{ const c = viewer.niivue.scene.crosshairPos;"
+            " return [...viewer.niivue.frac2mm([c[0] + x, c[1] + y, c[2]], 0, true)].slice(0, 3); })"
         )
         self.page.mouse.move(*points[0])
         self.page.mouse.down()
@@ -125,7 +124,7 @@ class Tab:
             self.page.mouse.move(*point, steps=6)
         self.page.mouse.up()
         self.page.check("input[value=look]")
-        return [float(one) for one in mm]
+        return [[float(mm) for mm in corner] for corner in ras]
 
     def download(self, button: str) -> bytes:
         with self.page.expect_download() as waited:

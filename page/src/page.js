@@ -12,6 +12,7 @@ const server = new Server(askForToken);
 const viewer = new Viewer(showPlace);
 let models = [];
 let work = null;
+let opening = null; // the next one
 let known = null; // the segmentation that the server has, in the image's order
 let drawing = null; // as it was drawn, while a preview is shown
 let saved = true;
@@ -25,7 +26,8 @@ function say(text, wrong = false) {
 }
 
 function progress(stage, fraction) {
-  at("progress").value = fraction;
+  if (fraction === null) at("progress").removeAttribute("value");
+  else at("progress").value = fraction;
   say(`${stage} …`);
 }
 
@@ -70,8 +72,10 @@ async function long(job) {
 
 function askForToken() {
   const dialog = at("token");
-  at("token-text").value = "";
-  dialog.showModal();
+  if (!dialog.open) {
+    at("token-text").value = "";
+    dialog.showModal();
+  }
   return new Promise((given) => {
     dialog.addEventListener("close", () => given(at("token-text").value.trim()), { once: true });
   });
@@ -106,14 +110,18 @@ function chosenFiles() {
 
 async function open(files) {
   if (hasUnsaved() && !confirm("What you drew is not saved. Open another image?")) return "";
-  const next = new Work(server, chosenModel(), files);
-  const before = work;
-  await next.begin(progress);
-  progress("fetch the image", 0);
-  const image = await next.imageFile(0);
-  [work, known, drawing, saved] = [next, null, null, true];
-  before?.close();
-  await viewer.show(image);
+  opening = new Work(server, chosenModel(), files);
+  try {
+    await opening.begin(progress);
+    progress("fetch the image", null);
+    const image = await opening.imageFile(0);
+    work?.close();
+    [work, known, drawing, saved] = [opening, null, null, true];
+    await viewer.show(image);
+  } finally {
+    if (work !== opening) opening.close();
+    opening = null;
+  }
   return "The image is open. Predict the first contour";
 }
 
@@ -242,7 +250,7 @@ async function main() {
   at("host").textContent = location.host;
   for (const [id, job] of Object.entries(CLICKS)) at(id).addEventListener("click", () => long(job));
   at("discard").addEventListener("click", discard);
-  at("cancel").addEventListener("click", () => work?.cancel());
+  at("cancel").addEventListener("click", () => (opening ?? work)?.cancel());
   at("undo-stroke").addEventListener("click", () => viewer.undoStroke());
   at("model").addEventListener("change", showModel);
   at("view").addEventListener("change", () => viewer.view(at("view").value));

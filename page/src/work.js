@@ -14,7 +14,7 @@ export class Work {
    */
   constructor(server, model, files) {
     Object.assign(this, { server, model, files });
-    this.session = "";
+    this.session = "none"; // as the server names it
     this.image = ""; // SHA-256, by which kept drawings are found again
     this.started = false;
     this.done = []; // drawn slices of each step, as the server names them
@@ -25,7 +25,7 @@ export class Work {
 
   /** Send the image. Gives what the server says of it. */
   async begin(progress) {
-    progress("send the image", 0);
+    progress("send the image", null);
     this.asking = new AbortController();
     const begun = await this._begun(this.asking.signal);
     clearInterval(this._beating);
@@ -56,7 +56,8 @@ export class Work {
 
   /** A channel of the image as a NIfTI file. */
   async imageFile(channel) {
-    return (await this.server.send("GET", `api/sessions/${this.session}/page/image/${channel}`)).arrayBuffer();
+    const { signal } = this.asking;
+    return (await this.server.send("GET", `api/sessions/${this.session}/page/image/${channel}`, undefined, { signal })).arrayBuffer();
   }
 
   /** The model's own segmentation. */
@@ -79,7 +80,7 @@ export class Work {
   /** Do what was previewed. */
   async apply(progress) {
     const edits = this.previewed;
-    const standing = await this._patiently(async (again) => {
+    const standing = await this._step(async (again) => {
       if (again) await this._compute("page/preview", { edits }, progress);
       return this._compute("page/apply", undefined, progress);
     }, progress);
@@ -90,13 +91,13 @@ export class Work {
   }
 
   async undo(progress) {
-    const standing = await this._patiently(() => this._compute("page/undo", undefined, progress), progress);
+    const standing = await this._step(() => this._compute("page/undo", undefined, progress), progress);
     this.undone.push(this.done.pop());
     return standing;
   }
 
   async redo(progress) {
-    const standing = await this._patiently(() => this._compute("page/redo", undefined, progress), progress);
+    const standing = await this._step(() => this._compute("page/redo", undefined, progress), progress);
     this.done.push(this.undone.pop());
     return standing;
   }
@@ -109,12 +110,17 @@ export class Work {
   /** Compute kept drawings again; gives where the segmentation stands, null where there are none. */
   async replay({ done, undone }, progress) {
     let standing = null;
-    for (const [number, edits] of [...done, ...[...undone].reverse()].entries()) {
-      const counted = (stage, fraction) => progress(`drawing ${number + 1}: ${stage}`, fraction);
-      await this._compute("page/preview", { edits }, counted);
-      standing = await this._compute("page/apply", undefined, counted);
+    try {
+      for (const [number, edits] of [...done, ...[...undone].reverse()].entries()) {
+        const counted = (stage, fraction) => progress(`drawing ${number + 1}: ${stage}`, fraction);
+        await this._compute("page/preview", { edits }, counted);
+        standing = await this._compute("page/apply", undefined, counted);
+      }
+      for (let left = undone.length; left > 0; left--) standing = await this._compute("page/undo", undefined, progress);
+    } catch (error) {
+      this._giveUp(); // it has some of the drawings
+      throw error;
     }
-    for (let left = undone.length; left > 0; left--) standing = await this._compute("page/undo", undefined, progress);
     Object.assign(this, { done: [...done], undone: [...undone] });
     return standing;
   }
@@ -122,13 +128,13 @@ export class Work {
   /** Stop what the server computes, or what is sent to it. */
   cancel() {
     this.asking.abort();
-    if (this.session) this._ask("POST", "cancel").catch(() => {});
+    if (this.session !== "none") this._ask("POST", "cancel").catch(() => {});
   }
 
   /** Let the server forget the image. */
   close() {
     clearInterval(this._beating);
-    if (this.session) this._ask("DELETE", "", { keepalive: true }).catch(() => {});
+    if (this.session !== "none") this._ask("DELETE", "", { keepalive: true }).catch(() => {});
   }
 
   _ask(method, what, options) {
@@ -139,17 +145,42 @@ export class Work {
     return this.server.compute(`api/sessions/${this.session}/${what}`, message, progress);
   }
 
+  /** Of the history: where no answer comes, nobody knows whether it was done, and the session is begun anew. */
+  async _step(attempt, progress) {
+    try {
+      return await this._patiently(attempt, progress);
+    } catch (error) {
+      if (error.kind === "silent") this._giveUp();
+      throw error;
+    }
+  }
+
   async _patiently(attempt, progress) {
     for (let number = 0; ; number++) {
       try {
         return await attempt(number > 0);
       } catch (error) {
         if (error.kind !== "gone" || number + 1 >= MOST_ATTEMPTS) throw error;
-        progress("the server began anew: the image is sent again", 0);
-        await this.begin(progress);
-        if (this.started) await this._compute("start", { initial: null }, progress);
-        await this.replay({ done: this.done, undone: this.undone }, progress);
+        await this._beginAnew(progress);
       }
     }
+  }
+
+  async _beginAnew(progress) {
+    await this.begin(progress);
+    if (!this.started) return;
+    try {
+      await this._compute("start", { initial: null }, progress);
+    } catch (error) {
+      this._giveUp();
+      throw error;
+    }
+    await this.replay({ done: this.done, undone: this.undone }, progress);
+  }
+
+  /** What is asked next finds no session, and begins it anew. */
+  _giveUp() {
+    this.close();
+    this.session = "none";
   }
 }

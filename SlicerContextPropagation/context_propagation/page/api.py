@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -79,12 +80,39 @@ def add_page(app: FastAPI, desk: Desk, settings: SessionSettings = DEFAULTS) -> 
     add_static_files(app)
 
 
+class _Coming:
+    """Files on their way: all together take no more memory than images may.
+
+    Args:
+        most_bytes: That they may have.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most, self._taken = most_bytes, 0
+
+    @contextmanager
+    def of(self, request: Request) -> Iterator[None]:
+        """Raises:
+        Refusal: It does not say how large it is, or others' files take the room.
+        """
+        said = request.headers.get("content-length", "")
+        if not said.isdecimal():
+            raise Refusal(411, "The request does not say how large it is; send it with its length")
+        if self._taken + int(said) > self._most:
+            raise Refusal(503, "Others are sending large images; try again in a minute")
+        self._taken += int(said)
+        try:
+            yield
+        finally:
+            self._taken -= int(said)
+
+
 def _add_beginnings(app: FastAPI, store: Store, settings: SessionSettings) -> None:
-    one_at_a_time = asyncio.Lock()  # each takes as much memory as an image may
+    one_at_a_time = asyncio.Lock()  # reading an image takes as much memory again
+    coming = _Coming(store.limits.image_bytes)
 
     def begin(request: Request, choice: ModelChoice, image: PageImage) -> dict[str, Any]:
-        held = store.begin(request.scope["owner"], choice, settings, image.announced, PageSession)
-        assert isinstance(held, PageSession)
+        held = cast(PageSession, store.begin(request.scope["owner"], choice, settings, image.announced, PageSession))
         held.hold(image)
         return {
             "session": held.name,
@@ -110,8 +138,10 @@ def _add_beginnings(app: FastAPI, store: Store, settings: SessionSettings) -> No
         """Begin with files: a zip archive, see `read_upload`."""
         if len(store) >= store.limits.sessions:
             raise Refusal(503, "The server is full; try again when somebody is done, what they drew is not closed")
-        async with one_at_a_time:
-            image = await run_in_threadpool(read_upload, await request.body(), store.limits.image_bytes)
+        with coming.of(request):
+            data = await request.body()
+            async with one_at_a_time:
+                image = await run_in_threadpool(read_upload, data, store.limits.image_bytes)
         return begin(request, ModelChoice(bundle, label), image)
 
     @app.get(SESSIONS + "/{session}/page/image/{channel}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from context_propagation.core.errors import UserInputError
 
-IN_MEMORY = Path("/dev/shm")
+IN_MEMORY = Path("/dev/shm")  # nosec B108: a folder of one's own is made in it, under a name that nobody can guess
 """Of Linux; it is gone when the computer is switched off."""
 
 

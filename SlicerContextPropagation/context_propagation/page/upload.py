@@ -6,6 +6,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -14,6 +15,8 @@ import SimpleITK as sitk
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.optional_dependency import require
+from context_propagation.core.phantom.phantom import make_phantom
+from context_propagation.core.phantom.unseen_phantoms import UNSEEN
 from context_propagation.files.dicom_files import EXTRA, has_dicom_content
 from context_propagation.files.dicom_series import read_series
 from context_propagation.files.image_files import read_source_volume
@@ -158,10 +161,8 @@ def _without_folder(message: str, folder: Path, named: Sequence[_Named]) -> str:
     return message.replace(str(folder), "the files")
 
 
+@cache
 def demo_image() -> PageImage:
     """The phantom of the demo, which no network saw."""
-    from context_propagation.core.phantom.phantom import make_phantom
-    from context_propagation.core.phantom.unseen_phantoms import UNSEEN
-
     phantom = make_phantom(UNSEEN)
     return PageImage(SourceVolume.from_sitk([phantom.image(phantom.ct)]), None, NO_DICOM)
