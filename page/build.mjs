@@ -4,7 +4,9 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync,
 import { join } from "node:path";
 import { build } from "esbuild";
 
-const OWN = "Context Propagation is under the Apache License, version 2.0. This page is built of the packages below, too.";
+const OWN = `This page is built of Context Propagation, under the licence that follows, and of the packages below it.
+
+${readFileSync("../LICENSE", "utf8").trim()}`;
 
 /** The packages among esbuild's inputs, such as node_modules/@niivue/niivue/build/index.js. */
 function packagesOf(inputs) {

@@ -2,8 +2,10 @@
 
 import gzip
 import io
+import os
 import struct
 import sys
+import time
 import zipfile
 
 import numpy as np
@@ -61,6 +63,15 @@ def test_nothing_is_left_in_the_folder_in_memory(tmp_path, monkeypatch):
     read_upload(zipped([write_ball(tmp_path / "a.nii.gz", "flipped")]), MOST)
     sentence(zipped([_file(tmp_path / "b.nii.gz", gzip.compress(b"no image"))]))
     assert list((tmp_path / "memory").iterdir()) == []
+
+
+def test_what_a_killed_server_left_there_is_removed_after_an_hour(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "IN_MEMORY", tmp_path)
+    for name, age_s in (("context-propagation-old", 3700), ("context-propagation-new", 60), ("somebody-else-s", 9999)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    with memory.memory_folder() as folder:
+        assert {path.name for path in tmp_path.iterdir()} == {"context-propagation-new", "somebody-else-s", folder.name}
 
 
 def test_a_system_without_a_folder_in_memory_takes_no_files(tmp_path, monkeypatch):

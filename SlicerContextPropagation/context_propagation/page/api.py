@@ -17,6 +17,7 @@ from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.wire.addresses import MOST_RECORDS, MOST_SESSION_LETTERS, PAGE_DEMO, PAGE_FILES, SESSIONS
 from context_propagation.page import history
 from context_propagation.page.downloads import download, nifti
+from context_propagation.page.memory_folder import remove_left
 from context_propagation.page.page_session import PageImage, PageSession
 from context_propagation.page.static_files import add_static_files
 from context_propagation.page.upload import demo_image, read_upload
@@ -75,6 +76,7 @@ def add_page(app: FastAPI, desk: Desk, settings: SessionSettings = DEFAULTS) -> 
         desk: What is behind it.
         settings: Of the page's sessions.
     """
+    remove_left()
     _add_beginnings(app, desk.store, settings)
     _add_history(app, desk)
     add_static_files(app)
