@@ -5,10 +5,22 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := nnunet,monai,mrml,cli,cluster,dicom,server,evaluation,test,dev
 
-.PHONY: demo test test-long test-slicer lint benchmark hippocampus install clean
+.PHONY: demo demo-browser page test test-long test-slicer lint benchmark hippocampus install clean
 
 demo: $(STAMP)
 	$(BIN)/context-propagation demo --output output/demo
+
+# The demo's case in a browser, until Ctrl-C.
+demo-browser: $(STAMP) page
+	$(BIN)/context-propagation serve
+
+# The server's own page: docs/browser.md. Built anew where one of its sources is newer.
+PAGE := SlicerContextPropagation/context_propagation/page/built/index.html
+
+page: $(PAGE)
+
+$(PAGE): $(wildcard page/*.* page/src/* page/licences/*) | $(STAMP)
+	$(BIN)/python page/build.py
 
 # A process per core with one thread each, torch's and ITK's: faster than the same processes fighting over threads. What Python compiles is kept for
 # the next process, also where the environment says otherwise. Files in their order, as those with few tests take longest.

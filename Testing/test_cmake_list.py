@@ -8,7 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MODULE = ROOT / "SlicerContextPropagation"
 COMMANDS = tuple(
-    f"context_propagation/{room}/" for room in ("benchmark", "cli", "evaluation", "segmentations", "server", "training")
+    f"context_propagation/{room}/"
+    for room in ("benchmark", "cli", "evaluation", "page", "segmentations", "server", "training")
 )
 """Rooms that only a process of its own imports; test_import_direction holds `mrml` and `gui` to it."""
 NOT_SHIPPED = ("CMakeLists.txt", "ruff.toml")
@@ -16,7 +17,9 @@ OWN_FILES = "https://raw.githubusercontent.com/SlicerContextPropagation/SlicerCo
 
 
 def is_shipped(file: Path) -> bool:
-    hidden = any(part.startswith(".") or part == "__pycache__" or part.endswith(".egg-info") for part in file.parts)
+    hidden = any(
+        part.startswith(".") or part in ("__pycache__", "built") or part.endswith(".egg-info") for part in file.parts
+    )
     return not hidden and file.name not in NOT_SHIPPED
 
 

@@ -55,6 +55,7 @@ ARROWS = {
         *("core", "core/image", "core/model", "core/propagation", "core/session", "core/bundle", "core/wire"),
     ),
     "server": ("", *ENGINE, "files"),
+    "page": ("", *ENGINE, "files", "segmentations", "server"),
     "training": (*ENGINE, "files", "segmentations"),
     "training/base": (*ENGINE, "files", "segmentations", "training"),
     "training/fusion": (*ENGINE, "files", "segmentations", "training"),
@@ -65,7 +66,7 @@ ARROWS = {
     ),
     "benchmark": ENGINE,
     "cli": (
-        *("", *ENGINE, "benchmark", "files", "segmentations", "remote", "server"),
+        *("", *ENGINE, "benchmark", "files", "segmentations", "remote", "server", "page"),
         *("training", "training/base", "training/general", "evaluation"),
     ),
     "gui/work": ("core", "mrml", "mrml/session"),
@@ -80,7 +81,9 @@ QT = ("qt", "ctk", "PythonQt", "PySide6")
 SLICER = ("slicer", "vtk")
 APPLICATION = ("slicer.app", "slicer.mrmlScene", "slicer.modules", "slicer.ScriptedLoadableModule")
 OUTSIDE = {
-    **dict.fromkeys(("core", "files", "training", "evaluation", "benchmark", "remote", "server"), (*SLICER, *QT)),
+    **dict.fromkeys(
+        ("core", "files", "training", "evaluation", "benchmark", "remote", "server", "page"), (*SLICER, *QT)
+    ),
     **dict.fromkeys(("mrml", "segmentations", "cli"), (*QT, *APPLICATION)),
 }
 """First folder to what its files may not use of others."""
@@ -261,6 +264,7 @@ def test_a_forbidden_package_is_seen(room, line):
         ("remote", "import torch\n\nprint(torch)\n"),
         ("remote", f"from {NAME} import server\n\nprint(server)\n"),
         ("server", f"from {NAME} import remote\n\nprint(remote)\n"),
+        ("server", f"from {NAME} import page\n\nprint(page)\n"),
         ("core/wire", f"from {NAME} import server\n\nprint(server)\n"),
     ],
 )

@@ -102,9 +102,9 @@ def asked(port: int, method: str, path: str, body: Any = None, **headers: str) -
 
 
 @contextmanager
-def served(bundles: Path, **changes: Any) -> Iterator[Served]:
+def served(bundles: Path, *more: Any, **changes: Any) -> Iterator[Served]:
     """A server on a thread."""
-    server = server_of(ServeRequest(bundles, **{"port": 0, "device": "cpu", **changes}))
+    server = server_of(ServeRequest(bundles, **{"port": 0, "device": "cpu", **changes}), *more)
     handler, level = Lines(), AUDIT.level
     AUDIT.addHandler(handler)
     AUDIT.setLevel(logging.INFO)

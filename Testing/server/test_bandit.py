@@ -1,4 +1,4 @@
-"""Bandit, which reads code for what is unsafe, finds nothing in server, client and what goes between them."""
+"""Bandit, which reads code for what is unsafe, finds nothing in server, client, page and what goes between them."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ def found(*paths):
 
 
 def test_nothing_unsafe_is_found():
-    done = found(*(PACKAGE / room for room in ("server", "remote", "core/wire")))
+    done = found(*(PACKAGE / room for room in ("server", "remote", "page", "core/wire")))
     assert done.returncode == 0, done.stdout
 
 

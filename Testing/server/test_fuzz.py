@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("schemathesis")
 
+from context_propagation.page.api import add_page
 from context_propagation.server.limits import Limits
 from served import served
 
@@ -20,7 +21,7 @@ not_a_server_error.expected-statuses = ["2xx", "4xx", 503]
 @pytest.mark.long
 def test_no_message_that_the_description_allows_or_forbids_brings_the_server_down(bundles, tmp_path):
     (tmp_path / "schemathesis.toml").write_text(SETTINGS)
-    with served(bundles, limits=Limits(requests_per_s=10_000)) as server:
+    with served(bundles, add_page, limits=Limits(requests_per_s=10_000)) as server:
         options = ["--checks", "not_a_server_error", "--phases", "coverage,fuzzing", "--max-examples", "50"]
         command = [sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()", "run"]
         done = subprocess.run(

@@ -22,6 +22,7 @@ from context_propagation.core.provenance import provenance
 from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.results import CaseRow
 from context_propagation.evaluation.simulated_case import CaseJob, CaseSession, FusionRow
+from context_propagation.server.serving import DEFAULT_PORT
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 from context_propagation.training.phantom_cases import phantom_case
 
@@ -32,6 +33,9 @@ RESULTS = ("initial.nii.gz", "edited.nii.gz", "refined.seg.nrrd", "report.json",
 
 
 SCOPES = ("near", "far", "whole")
+
+
+IN_A_BROWSER = f"the case in a browser: make demo-browser, then http://127.0.0.1:{DEFAULT_PORT}/"
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def run_demo(request: DemoRequest) -> str:
     about = (
         f"{case.name}, a phantom that no network saw; axial slice {index} redrawn from the truth; seed {UNSEEN.seed}"
     )
-    return f"\n{about}. DSC:\n\n{table}\n\n{made}\nresults in {output}"
+    return f"\n{about}. DSC:\n\n{table}\n\n{made}\n{IN_A_BROWSER}\nresults in {output}"
 
 
 def _say(command: str, request: PredictRequest | PropagateRequest) -> None:

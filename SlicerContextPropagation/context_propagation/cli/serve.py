@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from context_propagation.core.bundle.shipped_bundle import FOLDER
 from context_propagation.core.device import DEVICES
+from context_propagation.core.optional_dependency import require
 from context_propagation.server.limits import Limits
 from context_propagation.server.serving import DEFAULT_PORT, ServeRequest, serve
 
@@ -14,7 +16,10 @@ from context_propagation.server.serving import DEFAULT_PORT, ServeRequest, serve
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
     add, usual = parser.add_argument, Limits()
-    add("--bundles", type=Path, required=True, metavar="DIR", help="a folder whose own folders are bundles or models")
+    add(
+        "--bundles", type=Path, default=FOLDER.parent, metavar="DIR",
+        help="a folder whose own folders are bundles or models; without it, the bundle of the demo",
+    )  # fmt: skip
     add("--host", default="127.0.0.1", help="address to listen on; any but 127.0.0.1 needs --token-file and TLS")
     add("--port", type=int, default=DEFAULT_PORT, help=f"{DEFAULT_PORT} by default")
     add("--device", choices=DEVICES, default="auto")
@@ -43,4 +48,7 @@ def _positive(text: str) -> int:
 def run(sessions: int, image_mib: int, lease: int, **fields: Any) -> str:
     """Run with the parsed arguments; returns what to print."""
     limits = Limits(sessions=sessions, image_bytes=image_mib * 2**20, lease_s=float(lease))
-    return serve(ServeRequest(**fields, limits=limits))
+    require("fastapi", extra="server")
+    from context_propagation.page.api import add_page
+
+    return serve(ServeRequest(**fields, limits=limits), add_page)

@@ -32,16 +32,14 @@ class Access:
     people: Mapping[str, bytes] = field(default_factory=dict)
     hosts: frozenset[str] = frozenset()
 
-    def owner(self, headers: Mapping[str, str]) -> str:
-        """Who asks, by the token; empty where none is asked for.
-
-        A page of another site, which a browser would let ask on this computer, is refused by what browsers say.
+    def check_place(self, headers: Mapping[str, str]) -> None:
+        """Refuse a page of another site, which a browser would let ask on this computer, by what browsers say.
 
         Args:
             headers: Lower-case names.
 
         Raises:
-            Refusal: They may not.
+            Refusal: It may not ask.
         """
         host = headers.get("host", "")
         if self.hosts and _name(host) not in self.hosts:
@@ -49,6 +47,14 @@ class Access:
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:
             raise Refusal(403, "A page of another site may not ask this server")
+
+    def owner(self, headers: Mapping[str, str]) -> str:
+        """Who asks, by the token; empty where none is asked for.
+
+        Raises:
+            Refusal: They may not; see also `check_place`.
+        """
+        self.check_place(headers)
         if not self.people:
             return ""
         kind, _, token = headers.get("authorization", "").partition(" ")

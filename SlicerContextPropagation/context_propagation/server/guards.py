@@ -33,7 +33,8 @@ WRONG_PER_S, WRONG_AT_ONCE = 0.2, 10
 """Requests without a right token, of one address."""
 
 
-CHANNEL = re.compile(r"/api/sessions/[^/]+/channels/[0-9]+")
+CHANNEL = re.compile(r"/api/sessions/[^/]+/channels/[0-9]+|/api/page/files")
+PAGE = re.compile(r"/|/page/[^/]+|/favicon.ico")
 SESSION = re.compile(r"(?<=/api/sessions/)[^/]+")
 
 
@@ -80,7 +81,10 @@ class Guard:
         if not self._wrong.has_left(address):
             raise Refusal(429, "Too many requests without a right token; wait a minute")
         try:
-            scope["owner"] = self._access.owner(headers)
+            if scope["method"] == "GET" and PAGE.fullmatch(scope["path"]):
+                self._access.check_place(headers)  # what asks for the token
+            else:
+                scope["owner"] = self._access.owner(headers)
         except Refusal:
             self._wrong.allows(address)
             raise

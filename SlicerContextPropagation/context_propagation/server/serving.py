@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ from context_propagation.server.limits import Limits
 
 if TYPE_CHECKING:
     import uvicorn
+    from fastapi import FastAPI
+
+    from context_propagation.server.api import Desk
 
 DEFAULT_PORT = 8765
 
@@ -70,22 +74,26 @@ class ServeRequest:
         return Access(people)
 
 
-def serve(request: ServeRequest) -> str:
+def serve(request: ServeRequest, *more: Callable[[FastAPI, Desk], None]) -> str:
     """Serve until it is stopped.
+
+    Args:
+        request: What to serve, and to whom.
+        more: What else gives the application addresses.
 
     Raises:
         UserInputError: The folder holds no model, or something that safety needs is missing.
     """
-    server = server_of(request)
+    server = server_of(request, *more)
     audit_on_stderr()
     scheme = "http" if request.certificate is None else "https"
-    print(f"Serving the models in '{request.bundles}' at {scheme}://{request.host}:{request.port}", flush=True)
+    print(f"Serving the models in '{request.bundles}' at {scheme}://{request.host}:{request.port}/", flush=True)
     server.run()
     return "The server has ended"
 
 
-def server_of(request: ServeRequest) -> uvicorn.Server:
-    """A server that is ready to run; errors as `serve`."""
+def server_of(request: ServeRequest, *more: Callable[[FastAPI, Desk], None]) -> uvicorn.Server:
+    """A server that is ready to run; arguments and errors as `serve`."""
     uvicorn = require("uvicorn", extra="server")
     require("fastapi", extra="server")
     from context_propagation.server.api import Desk, make_app
@@ -96,7 +104,10 @@ def server_of(request: ServeRequest) -> uvicorn.Server:
 
     access, models = request.access(), ModelFolder(request.bundles, request.device)
     worker = Worker()
-    app = make_app(Desk(models, Store(worker, request.limits), worker))
+    desk = Desk(models, Store(worker, request.limits), worker)
+    app = make_app(desk)
+    for add in more:
+        add(app, desk)
     config = uvicorn.Config(
         Guard(app, access, request.limits),
         host=request.host,

@@ -32,8 +32,22 @@ class Store:
     def __len__(self) -> int:
         return len(self._held)
 
-    def begin(self, owner: str, choice: ModelChoice, settings: SessionSettings, announced: Announced) -> HeldSession:
+    def begin(
+        self,
+        owner: str,
+        choice: ModelChoice,
+        settings: SessionSettings,
+        announced: Announced,
+        kind: type[HeldSession] = HeldSession,
+    ) -> HeldSession:
         """A session whose image is to come.
+
+        Args:
+            owner: Who begins it.
+            choice: Its model.
+            settings: As its owner wants them.
+            announced: Its image.
+            kind: What it is.
 
         Raises:
             Refusal: There are as many as there may be, or their images take all memory that they may; none is closed
@@ -52,7 +66,7 @@ class Store:
             room = f"the image needs {_mib(needed)} and {_mib(most_bytes - taken)} are free"
             raise Refusal(503, f"The server is full: {room}; {full}")
         name = secrets.token_urlsafe(24)
-        held = self._held[name] = HeldSession(name, owner, choice, settings, announced, self._clock())
+        held = self._held[name] = kind(name, owner, choice, settings, announced, self._clock())
         return held
 
     def of(self, name: str, owner: str) -> HeldSession:

@@ -7,6 +7,8 @@ PROTOCOL = 1
 SERVER = "/api/server"
 MODELS = "/api/models"
 SESSIONS = "/api/sessions"
+PAGE_DEMO = "/api/page/demo"
+PAGE_FILES = "/api/page/files"
 
 
 def session(name: str, *rest: str | int) -> str:
