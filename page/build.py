@@ -32,7 +32,11 @@ def commands() -> tuple[list[str], list[str]]:
 def main() -> None:
     """Install what the lock file names, and build."""
     node, npm = commands()
-    subprocess.run([*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=HERE, check=True)
+    subprocess.run(
+        [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=60000"],
+        cwd=HERE,
+        check=True,
+    )
     subprocess.run([*node, "build.mjs", str(TARGET)], cwd=HERE, check=True)
 
 
