@@ -30,8 +30,9 @@ PYTEST = OMP_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1 PYTHONDONTWRIT
 test: $(STAMP)
 	$(PYTEST) -m "not long"
 
-# Whole protocols, trainings and walks.
+# Whole protocols, trainings and walks; and the page in a browser, skipped with the reason where it cannot be built.
 test-long: $(STAMP)
+	-$(MAKE) page
 	$(PYTEST) -m long
 
 # In a real Slicer: make test-slicer SLICER=/path/to/Slicer [MODULE_PATHS=/folder/of/PyTorch's/module]
