@@ -9,6 +9,8 @@ import nibabel
 import numpy as np
 import pytest
 
+pytest.importorskip("fastapi")
+
 from context_propagation.files.image_files import read_source_volume
 from context_propagation.files.rtstruct_reading import read_roi
 from context_propagation.page.api import add_page
