@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from context_propagation.page.static_files import BUILT
-
 PICTURES = Path(__file__).parents[2] / "output" / "page"
 """Where a test leaves what it saw."""
 
@@ -25,6 +23,8 @@ STROKE = ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0))
 @contextmanager
 def chromium() -> Iterator[Any]:
     """A browser that renders in software; skips where it, its driver or the built page is missing."""
+    from context_propagation.page.static_files import BUILT  # not above: it needs FastAPI
+
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make install")
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:

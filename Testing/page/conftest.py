@@ -7,13 +7,9 @@ from functools import partial
 
 import pytest
 
-pytest.importorskip("fastapi")
-pytest.importorskip("uvicorn")
-
 from context_propagation.core.bundle.shipped_bundle import shipped_bundle
 from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.session_settings import SessionSettings
-from context_propagation.page.api import add_page
 from nnunet_folders import write_nnunet_folder
 from served import served
 
@@ -22,6 +18,8 @@ FEW = SessionSettings(update=UpdateSettings(iterations=2))
 
 @pytest.fixture(scope="session")
 def offered(tmp_path_factory):
+    pytest.importorskip("fastapi")
+    pytest.importorskip("uvicorn")
     folder = tmp_path_factory.mktemp("offered_to_pages")
     write_nnunet_folder(folder / "network", patch_size=(32, 32, 32))
     shutil.copytree(shipped_bundle(), folder / "phantom")
@@ -30,5 +28,7 @@ def offered(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(offered):
+    from context_propagation.page.api import add_page  # not above: it needs FastAPI
+
     with served(offered, partial(add_page, settings=FEW)) as found:
         yield found

@@ -3,16 +3,22 @@
 import gzip
 import io
 from functools import partial
+from threading import Event
 
 import nibabel
 import numpy as np
 import pytest
 
+pytest.importorskip("fastapi")
+
 from context_propagation.files.image_files import read_source_volume
+from context_propagation.files.rtstruct_reading import read_roi
 from context_propagation.page.api import add_page
+from context_propagation.server.worker import Job
+from dicom_files import oblique, write_ct_series
 from oblique_files import write_ball
 from page_chromium import Tab, chromium
-from served import ServerProcess, served
+from served import ServerProcess, an_image, served
 
 pytestmark = pytest.mark.long
 
@@ -110,6 +116,25 @@ def along_square(corners_ras, volume):
     return np.stack([(centres - corner) @ (end - corner) / ((end - corner) @ (end - corner)) for end in ends])
 
 
+def test_a_dicom_series_leaves_as_an_rt_structure_set(server, tab, tmp_path):
+    folder = tmp_path / "series"
+    write_ct_series(folder, np.rint(100 * an_image().channels[0]).astype(np.int16), oblique())
+    volume = read_source_volume([folder])
+    tab.open(server.url)
+    tab.page.select_option("#model", "phantom")
+    assert tab.page.is_enabled("#open")
+    tab.page.click("#open")
+    assert tab.until("empty").said == "Choose the image's files first"
+    tab.page.set_input_files("#channels input", sorted(folder.iterdir()))
+    tab.click("open", "opened")
+    tab.click("predict")
+    mask = tab.mask(volume.shape_kji)
+    path = tmp_path / "segmentation.dcm"
+    path.write_bytes(tab.download("save-rt"))
+    assert np.array_equal(read_roi(path, "GTV", volume, [folder]).mask, mask)
+    assert tab.complaints == []
+
+
 def test_a_server_that_is_killed_and_began_anew_loses_nothing(offered, tab):
     server = ServerProcess(offered)
     server.wait()
@@ -192,8 +217,12 @@ def test_a_cancelled_prediction_leaves_the_page_as_it_was(server, tab):
     tab.open(server.url)
     tab.page.select_option("#model", "phantom")
     tab.click("demo", "opened")
+    others_done = Event()
+    server.store._worker.begin(Job(lambda job: others_done.wait(60)))  # somebody else's, before ours
     tab.page.click("#predict")
-    tab.page.click("#cancel")
+    with tab.page.expect_response("**/cancel"):
+        tab.page.click("#cancel")
+    others_done.set()
     assert tab.until("opened").said == "Cancelled; nothing was changed"
     tab.click("predict")
     assert tab.mask(DEMO_KJI).any()

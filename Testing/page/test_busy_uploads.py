@@ -4,6 +4,8 @@ import http.client
 
 import pytest
 
+pytest.importorskip("fastapi")
+
 from context_propagation.page.api import add_page
 from context_propagation.server.limits import Limits
 from served import served

@@ -5,6 +5,8 @@ import urllib.request
 
 import pytest
 
+pytest.importorskip("fastapi")
+
 from context_propagation.page import static_files
 from context_propagation.page.api import add_page
 from served import served

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 pytest.importorskip("schemathesis")
+pytest.importorskip("fastapi")
 
 from context_propagation.page.api import add_page
 from context_propagation.server.limits import Limits
