@@ -32,6 +32,7 @@ GUARDED = {
         )
     },
     ("mrml/fusion_training.py", "os.start_new_session"): "Windows takes it, and ignores it",
+    ("page/memory_folder.py", "text"): "where the folder is missing, that is said: such a server is for Linux",
     ("training/processes.py", "os.sched_getaffinity"): "asked for with `hasattr`; else the number of processors",
 }
 """File and name, or "text" for a path in a string, and why it may stand there."""
