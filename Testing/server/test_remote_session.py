@@ -15,7 +15,8 @@ from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.session_file import restore_session, save_session
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.session.target_probability import target_probability
-from served import EDITED, an_image
+from context_propagation.server.limits import Limits
+from served import EDITED, an_image, served
 
 FEW = SessionSettings(update=UpdateSettings(iterations=2))
 BALL = ball_mask()
@@ -143,6 +144,16 @@ def test_cancel_stops_it_within_one_evaluation_and_changes_nothing(pair, server)
     (held,) = [held for held in server.store._held.values() if there._lease.address.endswith(held.name)]
     there.slice_uncertainty_mm2(0)  # its turn comes at once
     assert all(job.done for job in held.jobs)
+
+
+def test_one_who_asks_too_often_for_the_server_waits_and_goes_on(bundles):
+    with served(bundles, limits=Limits(requests_per_s=4)) as server:  # 20 at once
+        session = server.client().load("network").session(FEW)
+        session.set_image(an_image(), BALL)
+        for _ in range(25):
+            session.slice_uncertainty_mm2(0)
+        session.close()
+        assert server.line_of(" 429 ")
 
 
 def test_it_settles_for_the_best_so_far(pair):

@@ -137,7 +137,7 @@ def _refused(answer: http.client.HTTPResponse) -> None:
         message = str(json.loads(answer.read(10_000))["message"])
     except (KeyError, TypeError, ValueError):
         message = f"The server answered {answer.status} {answer.reason}"
-    if answer.status in (502, 504):  # of a proxy
+    if answer.status in (502, 504) or answer.getheader("Retry-After"):  # of a proxy; asked too often
         raise ServerLost(message)
     if answer.status == 404 and "session" in message:
         raise SessionGone(message)

@@ -89,7 +89,7 @@ class Guard:
             self._wrong.allows(address)
             raise
         if not self._rates.allows(scope["owner"] or address):
-            raise Refusal(429, "Too many requests at a time; wait a second")
+            raise Refusal(429, "Too many requests at a time; wait a second", soon=True)
         if headers.get("content-encoding", "identity") != "identity":
             raise Refusal(415, "Send messages as they are; masks and voxels in them are compressed already")
         passage.most = self._limits.image_bytes if CHANNEL.fullmatch(scope["path"]) else MOST_MESSAGE_BYTES
@@ -145,6 +145,7 @@ class _Passage:
         self.status, body = refusal.status, json.dumps({"message": refusal.message}).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         headers += [(b"connection", b"close")]  # what is still to come is not read
+        headers += [(b"retry-after", b"1")] if refusal.soon else []
         headers += [(b"www-authenticate", b"Bearer")] if refusal.status == 401 else []
         await self._send({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})

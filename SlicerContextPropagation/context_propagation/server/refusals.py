@@ -9,11 +9,12 @@ class Refusal(Exception):
     Attributes:
         status: Of HTTP.
         message: One sentence: what is wrong, and what to do.
+        soon: Whether it can be had in a second.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, soon: bool = False) -> None:
         super().__init__(message)
-        self.status, self.message = status, message
+        self.status, self.message, self.soon = status, message, soon
 
 
 GONE = "The server does not have this session (any more): it was closed, or the server began anew; begin it again"

@@ -53,7 +53,7 @@ class EffectPanel:
         self._writer: EffectWriter | None = None
         self._preview: OpenPreview | None = None
         self._said = Said()
-        self._propagating = self._redrawn_meanwhile = self.closed = False
+        self._propagating = self._redrawn_meanwhile = self._selected_meanwhile = self.closed = False
         self._run = GuardedRun(self._runner, self._run_ended)
         self._watch = SegmentationWatch(
             self._segment_changed, self._nodes_gone, self._others_changed, self._shown_otherwise
@@ -254,7 +254,9 @@ class EffectPanel:
             self._allow()
             return
         self._free_dead_session()
-        self._go_on()  # another segment may have been selected meanwhile
+        if self._selected_meanwhile:
+            self._selected_meanwhile = False
+            self._go_on()
         if self._redrawn_meanwhile:
             self._redrawn_meanwhile = False
             self._find_redrawn(after_stroke=True)
@@ -336,6 +338,7 @@ class EffectPanel:
             return
         self._last_selection = selection
         self._redrawn.do_not_wait()
+        self._selected_meanwhile = self._runner.busy
         self._go_on()
         if self._run.going:
             self._run.stop(_("Another segment or volume was selected, so it was stopped."))
