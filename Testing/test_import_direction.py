@@ -70,7 +70,7 @@ ARROWS = {
         *("training", "training/base", "training/general", "evaluation"),
     ),
     "gui/work": ("core", "mrml", "mrml/session"),
-    "gui": (*ENGINE, *MRML, "files", "gui/work"),
+    "gui": (*ENGINE, *MRML, "files", "remote", "gui/work"),
     "gui/packages": ("core", "core/storage", "gui/work"),
     "gui/module": (*ENGINE, *MRML, "files", "gui", "gui/work", "gui/packages"),
     "gui/effect": (*ENGINE, *MRML, "gui", "gui/work"),

@@ -12,6 +12,7 @@ from context_propagation.core.model.model_listing import describe_model
 from context_propagation.mrml.session.operation import Operation
 
 if TYPE_CHECKING:
+    from context_propagation.core.model.model_listing import ModelDescription
     from context_propagation.remote.remote_server import RemoteServer
 
 
@@ -52,6 +53,15 @@ def _loading_there(
         return server.load(bundle, label, general_far, progress, cancelled)
 
     return Operation("Load model", compute, lambda loaded: loaded)
+
+
+def listing_operation(server: RemoteServer) -> Operation[list[ModelDescription]]:
+    """Ask a server which models it has; no image is sent.
+
+    Raises:
+        UserInputError: It does not answer, speaks another version, or refuses, when it runs.
+    """
+    return Operation("Ask the server", lambda progress, cancelled: server.models(), lambda models: models)
 
 
 def is_loaded_so(

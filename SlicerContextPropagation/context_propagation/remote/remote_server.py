@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
@@ -16,6 +17,10 @@ from context_propagation.remote.remote_loaded_model import RemoteLoadedModel, de
 
 FIRST_PATIENCE_S = 2.0
 """Of somebody who may have mistyped an address."""
+
+
+FIRST_SILENCE_S = 10.0
+"""What says who it is does not compute first."""
 
 
 class RemoteServer:
@@ -74,7 +79,8 @@ class RemoteServer:
         return loaded_of(plain, names[bundle], Place(self.connection, self._consents, wanted))
 
     def _server(self) -> Any:
-        said = reliably(lambda: self.connection.ask("GET", SERVER), no_progress, never_cancelled, FIRST_PATIENCE_S)
+        connection = replace(self.connection, silence_s=FIRST_SILENCE_S)
+        said = reliably(lambda: connection.ask("GET", SERVER), no_progress, never_cancelled, FIRST_PATIENCE_S)
         if not isinstance(said, dict) or said.get("program") != "context-propagation":
             raise UserInputError(f"'{self.connection.url}' is another kind of server; correct the address")
         if said.get("protocol") != PROTOCOL:
