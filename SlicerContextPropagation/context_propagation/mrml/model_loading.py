@@ -59,9 +59,9 @@ def listing_operation(server: RemoteServer) -> Operation[list[ModelDescription]]
     """Ask a server which models it has; no image is sent.
 
     Raises:
-        UserInputError: It does not answer, speaks another version, or refuses, when it runs.
+        UserInputError: It does not answer, speaks another version, or refuses; when it runs.
     """
-    return Operation("Ask the server", lambda progress, cancelled: server.models(), lambda models: models)
+    return Operation("Ask the server", server.models, lambda models: models)
 
 
 def is_loaded_so(

@@ -1,5 +1,6 @@
 """The panel computes on a real server on loopback: real Qt, real MRML, real HTTP."""
 
+import socket
 import sys
 from pathlib import Path
 
@@ -223,6 +224,69 @@ def test_a_server_that_is_not_there_and_an_address_that_is_none_are_said(user, m
     assert "is not encrypted" in user.application.texts("error")[1]
     assert len(places(user)) == 4
     assert user.ui.serverAddress.text == "http://gpu.example.org"
+
+
+@pytest.fixture
+def silent(monkeypatch):
+    """The address of somebody who takes the call, and says nothing."""
+    monkeypatch.setattr("context_propagation.remote.remote_server.FIRST_PATIENCE_S", 0.2)
+    monkeypatch.setattr("context_propagation.remote.remote_server.FIRST_SILENCE_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_a_server_that_says_nothing_is_given_up(user, silent):
+    connect(user, silent)
+
+    (error,) = user.application.texts("error")
+    assert "The server does not answer (timed out)" in error
+
+
+def test_asking_a_server_can_be_cancelled_and_leaves_this_computer(user, silent):
+    before = models(user)
+    user.ui.addServerButton.checked = True
+    user.ui.serverAddress.text = silent
+    user.click("keepServerButton")
+    user.click("cancelButton")
+    user.wait()
+
+    assert user.application.texts("error") == []
+    assert models(user) == before
+    assert user.panel.inputs.device == "auto"
+    assert silent in places(user)
+
+
+def test_a_server_that_went_away_is_said_and_the_drawing_stays(user, ct, effect_bundle, monkeypatch):
+    from served import served
+
+    monkeypatch.setattr("context_propagation.remote.answers.PATIENCE_S", 0.2)
+    with served(effect_bundle.parent) as server:
+        connect(user, server.url)
+        choose(user, "bundle")
+        user.application.answers.append(True)
+        user.predict(ct)
+        user.redraw(8, DRAWN[8])
+    drawn = user.mask()
+    user.click("propagateButton")
+    user.wait()
+
+    (error,) = user.application.texts("error")
+    assert "The server does not answer" in error
+    assert "what was drawn is kept here" in error
+    assert np.array_equal(user.mask(), drawn)
+    assert user.ui.propagateButton.enabled
+
+
+def test_the_problem_report_names_no_server(user, server, ct):
+    from context_propagation.gui.work.problem_report import problem_report
+
+    connect(user, server.url)
+    user.application.answers.append(True)
+    user.predict(ct)
+    report = problem_report(user.shared.logic)
+
+    assert "on cpu of a server" in report
+    assert server.url.removeprefix("http://") not in report
 
 
 def test_missing_packages_do_not_matter_while_a_server_computes(user, server, ct, monkeypatch):
