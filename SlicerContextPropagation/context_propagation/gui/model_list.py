@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import qt
 from slicer.i18n import tr as _
@@ -18,7 +19,9 @@ from context_propagation.gui.servers import ChosenServer, chosen_server
 from context_propagation.gui.work.messages import trusted
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 from context_propagation.mrml.session.operation import Operation
-from context_propagation.remote.remote_server import RemoteServer
+
+if TYPE_CHECKING:
+    from context_propagation.remote.remote_server import RemoteServer
 
 KEY = "ContextPropagation/ModelFolders"
 

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import qt
 
 from context_propagation.core.model.model_listing import ModelDescription
-from context_propagation.remote.remote_server import RemoteServer
+from context_propagation.remote.connection import Connection
+
+if TYPE_CHECKING:
+    from context_propagation.remote.remote_server import RemoteServer
 
 KEY = "ContextPropagation/Servers"
 
@@ -30,12 +34,24 @@ class KnownServer:
     token: str = ""
     certificate: str = ""
 
-    def connected(self) -> RemoteServer:
-        """The server; it is not asked for anything yet, and images are sent only where the user was asked beforehand.
+    def check(self) -> None:
+        """Look at it without asking it for anything.
 
         Raises:
             UserInputError: The address or the token is none.
         """
+        Connection(self.url, self.token or None)
+
+    def connected(self) -> RemoteServer:
+        """The server; it is not asked for anything yet, and images are sent only where the user was asked beforehand.
+
+        What is imported for it takes longer than the main thread may be held.
+
+        Raises:
+            UserInputError: The address or the token is none.
+        """
+        from context_propagation.remote.remote_server import RemoteServer
+
         return RemoteServer(self.url, lambda upload: False, self.token or None, self.certificate or None)
 
 
@@ -44,12 +60,12 @@ class ChosenServer:
     """The server that is computed on.
 
     Attributes:
-        server: Where to load models.
+        server: Where to load models; None where it cannot be used.
         models: Those that it has.
-        trouble: Why they are not known, or empty.
+        trouble: Why it cannot be used, or empty.
     """
 
-    server: RemoteServer
+    server: RemoteServer | None = None
     models: tuple[ModelDescription, ...] = ()
     trouble: str = ""
 
@@ -66,7 +82,7 @@ def add_server(server: KnownServer) -> None:
     Raises:
         UserInputError: The address or the token is none.
     """
-    server.connected()
+    server.check()
     _store([*(one for one in known_servers() if one.url != server.url), server])
 
 

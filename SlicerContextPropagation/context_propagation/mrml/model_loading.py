@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,13 +56,23 @@ def _loading_there(
     return Operation("Load model", compute, lambda loaded: loaded)
 
 
-def listing_operation(server: RemoteServer) -> Operation[list[ModelDescription]]:
+def listing_operation(
+    connected: Callable[[], RemoteServer],
+) -> Operation[tuple[RemoteServer, list[ModelDescription]]]:
     """Ask a server which models it has; no image is sent.
+
+    Args:
+        connected: Makes the server, on any thread.
 
     Raises:
         UserInputError: It does not answer, speaks another version, or refuses; when it runs.
     """
-    return Operation("Ask the server", server.models, lambda models: models)
+
+    def compute(progress: Progress, cancelled: CancelCheck) -> tuple[RemoteServer, list[ModelDescription]]:
+        server = connected()
+        return server, server.models(progress, cancelled)
+
+    return Operation("Ask the server", compute, lambda listed: listed)
 
 
 def is_loaded_so(

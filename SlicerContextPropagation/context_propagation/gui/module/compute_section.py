@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ctk
 from slicer.i18n import tr as _
@@ -24,6 +24,9 @@ from context_propagation.gui.work.messages import guarded, show_error
 from context_propagation.gui.work.shared import Shared
 from context_propagation.gui.work.visibility import set_visible
 from context_propagation.mrml.model_loading import listing_operation
+
+if TYPE_CHECKING:
+    from context_propagation.remote.remote_server import RemoteServer
 
 
 class ComputeSection:
@@ -120,20 +123,19 @@ class ComputeSection:
             if before is not None:
                 self._on_models()
             return
-        connected = server.connected()
 
-        def listed(models: list[ModelDescription]) -> None:
-            self._take(ChosenServer(connected, tuple(models)))
+        def listed(found: tuple[RemoteServer, list[ModelDescription]]) -> None:
+            self._take(ChosenServer(found[0], tuple(found[1])))
 
         def failed(error: BaseException) -> None:
-            self._take(ChosenServer(connected, trouble=str(error)))
+            self._take(ChosenServer(trouble=str(error)))
             show_error(error)
 
         def cancelled() -> None:
             self._fill()
             self._take(None)
 
-        self._shared.runner.start(listing_operation(connected), listed, cancelled, failed)
+        self._shared.runner.start(listing_operation(server.connected), listed, cancelled, failed)
 
     def _take(self, server: ChosenServer | None) -> None:
         choose_server(server)

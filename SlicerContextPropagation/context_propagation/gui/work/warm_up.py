@@ -19,8 +19,6 @@ STEPS = (
     "context_propagation.mrml.session.propagation_logic",
     "context_propagation.mrml.context_propagation_logic",
     "context_propagation.remote.connection",
-    "context_propagation.remote.remote_session",
-    "context_propagation.remote.remote_server",
     "context_propagation.gui.packages.download_size",
     "context_propagation.gui.packages.dependencies",
     "context_propagation.gui.module.package_section",
