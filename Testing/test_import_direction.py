@@ -70,9 +70,9 @@ ARROWS = {
         *("training", "training/base", "training/general", "evaluation"),
     ),
     "gui/work": ("core", "mrml", "mrml/session"),
-    "gui": (*ENGINE, *MRML, "files", "gui/work"),
+    "gui": (*ENGINE, *MRML, "files", "remote", "gui/work"),
     "gui/packages": ("core", "core/storage", "gui/work"),
-    "gui/module": (*ENGINE, *MRML, "files", "gui", "gui/work", "gui/packages"),
+    "gui/module": (*ENGINE, *MRML, "files", "remote", "gui", "gui/work", "gui/packages"),
     "gui/effect": (*ENGINE, *MRML, "gui", "gui/work"),
 }
 """Room to the rooms that its files may import; a room may always import itself."""

@@ -324,6 +324,19 @@ class AppPanelTest(PanelTestCase):
             self.predict()
             self.assertTrue(self.segment().any())
 
+    def test_an_address_that_is_no_server_s_is_refused_and_asked_for_nothing(self):
+        with self.step("add a server with an address that is not encrypted"):
+            click(self.ui.addServerButton)
+            self.assertTrue(self.ui.serverFields.isVisible())
+            self.ui.serverAddress.text = "http://gpu.example.org"
+            count = self.ui.deviceSelector.count
+            self.dialogs.answer("is not encrypted")
+            click(self.ui.keepServerButton)
+            self.assertEqual(self.ui.deviceSelector.count, count)
+        with self.step("leave it"):
+            click(self.ui.addServerButton)
+            self.assertFalse(self.ui.serverFields.isVisible())
+
     def test_a_model_is_taken_from_the_list(self):
         with self.step("remove a model from the list"):
             added = list_model(small_model(2))

@@ -1,9 +1,10 @@
-"""The models that the user can choose from: the shipped bundle, and folders that they added; kept in the settings."""
+"""The models to choose from: the shipped bundle and folders that the user added, or those of the chosen server."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import qt
 from slicer.i18n import tr as _
@@ -14,9 +15,13 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import NEAR_SLICES_ONLY, WHOLE_VOLUME_GENERAL
 from context_propagation.core.image.source_volume import is_orientation
 from context_propagation.core.model.model_listing import ModelDescription, describe_model
+from context_propagation.gui.servers import ChosenServer, chosen_server
 from context_propagation.gui.work.messages import trusted
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 from context_propagation.mrml.session.operation import Operation
+
+if TYPE_CHECKING:
+    from context_propagation.remote.remote_server import RemoteServer
 
 KEY = "ContextPropagation/ModelFolders"
 
@@ -37,13 +42,14 @@ class ListedModel:
     """A model folder, and one of the labels that it can refine.
 
     Attributes:
-        path: The folder.
+        path: The folder; its name, where a server has it.
         label: The label; empty where the folder has but one.
         name: For the list.
         description: What it says about itself; None where it cannot be read any more.
         trouble: Why not, or empty.
         orientation: Letters that the training's arrays ran towards, as the user said; None where nobody did.
         general_far: Whether the general far network changes its far slices, where it has no fusion network.
+        server: Where it is computed; None for this computer.
     """
 
     path: Path
@@ -53,6 +59,12 @@ class ListedModel:
     trouble: str = ""
     orientation: str | None = None
     general_far: bool = True
+    server: RemoteServer | None = None
+
+    @property
+    def url(self) -> str:
+        """The server's address; empty for this computer."""
+        return "" if self.server is None else self.server.connection.url
 
     @property
     def has_own_far_network(self) -> bool:
@@ -75,12 +87,14 @@ class ListedModel:
     @property
     def key(self) -> str:
         """What the scene remembers of the choice."""
-        return f"{self.path}#{self.label}"
+        there = f"{self.url}#" if self.url else ""
+        return f"{there}{self.path}#{self.label}"
 
     def is_loaded(self, loaded: LoadedModel | None, device: str = "auto") -> bool:
         """Whether the logic holds this model as it is to be used, for this label and on this device."""
         return (
             loaded is not None
+            and loaded.server == self.url
             and loaded.description.path == self.path
             and self.label in ("", loaded.model.target_name)
             and self.orientation == loaded.orientation
@@ -95,10 +109,13 @@ class ListedModel:
             UserInputError: The folder cannot be used, now or when it is loaded.
         """
         trust = self.ask_for_trust()
-        return logic.load_operation(self.path, self.label or None, device, trust, self.orientation, self.general_far)
+        how = device, trust, self.orientation, self.general_far, self.server
+        return logic.load_operation(self.path, self.label or None, *how)
 
     def ask_for_trust(self) -> bool:
-        """Whether the user says that code of the folder may run; asked of a MONAI bundle alone."""
+        """Whether the user says that code of the folder may run; asked of a MONAI bundle on this computer alone."""
+        if self.server is not None:
+            return False
         question = _(
             "Do you trust the source of this MONAI bundle? Yes: code in its configuration may run. No: none runs."
         )
@@ -109,14 +126,16 @@ class ModelList:
     """Reads and writes the list."""
 
     def models(self) -> list[ListedModel]:
-        """The shipped bundle first, then those added, in their order."""
+        """Those of the chosen server; else the shipped bundle first, then those added, in their order."""
+        near_only = _strings(NEAR_ONLY_KEY)
+        found = self._here() if (chosen := chosen_server()) is None else _there(chosen)
+        return [replace(model, general_far=str(model.path) not in near_only) for model in found]
+
+    def _here(self) -> list[ListedModel]:
         shipped = _listed(FOLDER, _("Phantom demo (nasopharynx)")) if FOLDER.is_dir() else []
         models = [*shipped, *(model for folder in self._added() for model in _listed(folder, folder.name))]
-        said, near_only = self._orientations(), _strings(NEAR_ONLY_KEY)
-        return [
-            replace(model, orientation=said.get(str(model.path)), general_far=str(model.path) not in near_only)
-            for model in models
-        ]
+        said = self._orientations()
+        return [replace(model, orientation=said.get(str(model.path))) for model in models]
 
     def say_orientation(self, folder: Path, orientation: str | None) -> None:
         """Keep which way a model's training arrays ran; None: as the images are stored."""
@@ -178,6 +197,19 @@ def _listed(path: Path, name: str) -> list[ListedModel]:
     except (UserInputError, OSError) as error:  # such as a share that is not there
         trouble = str(error) if isinstance(error, UserInputError) else f"'{path}' cannot be looked at ({error})"
         return [ListedModel(path, "", name, None, trouble)]
+    return _with_labels(name, description)
+
+
+def _there(chosen: ChosenServer) -> list[ListedModel]:
+    return [
+        replace(model, server=chosen.server)
+        for description in chosen.models
+        for model in _with_labels(description.path.name, description)
+    ]
+
+
+def _with_labels(name: str, description: ModelDescription) -> list[ListedModel]:
+    path = description.path
     if len(description.labels) < 2 or description.label:
         return [ListedModel(path, "", name, description)]
     return [ListedModel(path, label, f"{name}: {label}", description) for label in description.labels]

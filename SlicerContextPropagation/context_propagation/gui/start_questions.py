@@ -39,14 +39,20 @@ def asked(check: StartCheck, logic: ContextPropagationLogic) -> Answers | None:
 
     Returns:
         How to go on; None where the user would rather not.
+
+    Raises:
+        UserInputError: The image is not to be sent to the server that was chosen.
     """
     assert logic.selection is not None  # it was just checked
+    assert logic.loaded is not None
     offers = [offer for offer in check.kept if logic.journal.is_news(offer, logic.selection)]
     left_alone = [_left_alone(offer) for offer in offers if not offer.fits]
     doubts = [*check.warnings, *check.memory.messages, *left_alone]
     question = _("Please read this before going on:\n\n{doubts}\n\nGo on all the same?")
     if doubts and not confirmed(question.format(doubts="\n".join(doubts))):
         return None
+    if check.upload_question:
+        logic.loaded.answer_upload(check.image_sha256, confirmed(check.upload_question))
     for offer in offers:
         if offer.fits and confirmed(_offered(offer)):
             return Answers(brings_back=offer)

@@ -19,6 +19,7 @@ MIB = 2**20
 _WORDS = {
     # titles of operations
     "Load model": _("Load model"),
+    "Ask the server": _("Ask the server"),
     "Check volumes": _("Check volumes"),
     "Predict": _("Predict"),
     "Propagate": _("Propagate"),
@@ -40,6 +41,8 @@ _WORDS = {
     "generate": _("generate"),
     "resample": _("resample"),
     "preprocess": _("preprocess"),
+    "wait for the server": _("wait for the server"),
+    "send the image": _("send the image"),
     "predict": _("predict"),
     "encode": _("encode"),
     "update": _("update"),
@@ -98,7 +101,9 @@ def progress_words(job: Job) -> list[str]:
 
 
 def memory_text(memory: MemoryForecast) -> str:
-    """What caching needs."""
+    """What caching needs, or where it is done."""
+    if memory.server:
+        return breakable(_("computed on {server}").format(server=memory.server))
     text = (
         _("needs {kept} MiB, at most {peak} MiB at once, of {usable} MiB")
         if memory.target_known

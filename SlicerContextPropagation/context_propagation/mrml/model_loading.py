@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from context_propagation.core.model.model_listing import describe_model
 from context_propagation.mrml.session.operation import Operation
 
 if TYPE_CHECKING:
+    from context_propagation.core.model.model_listing import ModelDescription
     from context_propagation.remote.remote_server import RemoteServer
 
 
@@ -52,6 +54,25 @@ def _loading_there(
         return server.load(bundle, label, general_far, progress, cancelled)
 
     return Operation("Load model", compute, lambda loaded: loaded)
+
+
+def listing_operation(
+    connected: Callable[[], RemoteServer],
+) -> Operation[tuple[RemoteServer, list[ModelDescription]]]:
+    """Ask a server which models it has; no image is sent.
+
+    Args:
+        connected: Makes the server, on any thread.
+
+    Raises:
+        UserInputError: It does not answer, speaks another version, or refuses; when it runs.
+    """
+
+    def compute(progress: Progress, cancelled: CancelCheck) -> tuple[RemoteServer, list[ModelDescription]]:
+        server = connected()
+        return server, server.models(progress, cancelled)
+
+    return Operation("Ask the server", compute, lambda listed: listed)
 
 
 def is_loaded_so(

@@ -88,6 +88,8 @@ def reliably(
         try:
             return ask()
         except ServerLost as error:
+            if cancelled():
+                raise Cancelled from error
             if time.monotonic() - began > (PATIENCE_S if patience_s is None else patience_s):
                 raise UserInputError(
                     f"The server does not answer ({error}); what was drawn is kept here: try again later"

@@ -37,11 +37,13 @@ class Connection:
         url: https://name:port; http:// only for this computer.
         token: Of the one who asks; None where the server wants none.
         certificate: PEM file of whoever signed the server's certificate, where the computer does not know them.
+        silence_s: After so long without a word it is lost.
     """
 
     url: str
     token: str | None = None
     certificate: str | None = None
+    silence_s: float = SILENCE_S
 
     def __post_init__(self) -> None:
         parts = _split(self.url)
@@ -96,12 +98,12 @@ class Connection:
     def _open(self) -> http.client.HTTPConnection:
         parts = _split(self.url)
         if parts.scheme == "http":
-            return http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=SILENCE_S)
+            return http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=self.silence_s)
         try:
             context = ssl.create_default_context(cafile=self.certificate)
         except (OSError, ssl.SSLError) as error:
             raise UserInputError(f"The certificate '{self.certificate}' cannot be used ({_line(error)})") from error
-        return http.client.HTTPSConnection(str(parts.hostname), parts.port, timeout=SILENCE_S, context=context)
+        return http.client.HTTPSConnection(str(parts.hostname), parts.port, timeout=self.silence_s, context=context)
 
 
 def _split(url: str) -> urllib.parse.SplitResult:

@@ -53,14 +53,29 @@ class Consents:
         self._url, self._ask = url, ask
         self._agreed: set[tuple[str, ...]] = set()
 
-    def require(self, volume: SourceVolume) -> None:
-        """Raises:
-        UserInputError: Whoever decides does not want this image to be sent.
+    def question(self, volume: SourceVolume, image: tuple[str, ...]) -> str:
+        """What to ask before an image is sent, by its `image_sha256`; empty where that was agreed to."""
+        return "" if image in self._agreed else self._upload(volume).question
+
+    def answer(self, image: tuple[str, ...], yes: bool) -> None:
+        """Keep what was said of an image.
+
+        Raises:
+            UserInputError: It was no.
         """
-        image = image_sha256(volume)
-        if image in self._agreed:
-            return
-        channels = volume.channels
-        if not self._ask(Upload(self._url, len(channels), volume.shape_kji, channels.nbytes)):
+        if not yes:
             raise UserInputError(f"The image was not sent to {self._url}; agree to it, or compute on this computer")
         self._agreed.add(image)
+
+    def require(self, volume: SourceVolume) -> None:
+        """Ask, where nobody was asked before.
+
+        Raises:
+            UserInputError: Whoever decides does not want this image to be sent.
+        """
+        image = image_sha256(volume)
+        if image not in self._agreed:
+            self.answer(image, self._ask(self._upload(volume)))
+
+    def _upload(self, volume: SourceVolume) -> Upload:
+        return Upload(self._url, len(volume.channels), volume.shape_kji, volume.channels.nbytes)

@@ -62,7 +62,15 @@ class RemoteLoadedModel(LoadedModel):
         self, image: object, initial: np.ndarray | None, freed_bytes: int, held: Container[Box]
     ) -> MemoryForecast:
         """Of this computer nothing; the server says by itself where its memory does not do."""
-        return MemoryForecast(0, 0, 0, target_known=True)
+        return MemoryForecast(0, 0, 0, target_known=True, server=self.server)
+
+    def upload_question(self, volume: SourceVolume, image: tuple[str, ...]) -> str:
+        """What to ask; empty where it was agreed to."""
+        return self.place.consents.question(volume, image)
+
+    def answer_upload(self, image: tuple[str, ...], yes: bool) -> None:
+        """Keep the answer; no is an error."""
+        self.place.consents.answer(image, yes)
 
     def forget_image(self) -> None:
         """Nothing is kept of it here; the server forgets it with the session."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
@@ -16,6 +17,10 @@ from context_propagation.remote.remote_loaded_model import RemoteLoadedModel, de
 
 FIRST_PATIENCE_S = 2.0
 """Of somebody who may have mistyped an address."""
+
+
+FIRST_SILENCE_S = 10.0
+"""What says who it is does not compute first."""
 
 
 class RemoteServer:
@@ -35,13 +40,20 @@ class RemoteServer:
         self.connection = Connection(url.rstrip("/"), token, certificate)
         self._consents = Consents(url, consent)
 
-    def models(self) -> list[ModelDescription]:
+    def models(
+        self, progress: Progress = no_progress, cancelled: CancelCheck = never_cancelled
+    ) -> list[ModelDescription]:
         """Those that it has; the path of each is its name.
+
+        Args:
+            progress: Called with stage and fraction.
+            cancelled: Asked while it does not answer.
 
         Raises:
             UserInputError: It does not answer, speaks another version, or refuses.
+            Cancelled: The user cancelled.
         """
-        said = self._server()
+        said = self._server(progress, cancelled)
         return [description_of(one) for one in said["models"]]
 
     def load(
@@ -65,7 +77,7 @@ class RemoteServer:
             UserInputError: It has no such model, it cannot be used, or the server does not answer.
             Cancelled: The user cancelled.
         """
-        names = {str(one.path): one for one in self.models()}
+        names = {str(one.path): one for one in self.models(progress, cancelled)}
         if bundle not in names:
             known = ", ".join(f"'{name}'" for name in names)
             raise UserInputError(f"The server has no model '{bundle}'; choose one of {known}")
@@ -73,8 +85,9 @@ class RemoteServer:
         plain = reliably(lambda: computed(self.connection, MODELS, wanted, progress, cancelled), progress, cancelled)
         return loaded_of(plain, names[bundle], Place(self.connection, self._consents, wanted))
 
-    def _server(self) -> Any:
-        said = reliably(lambda: self.connection.ask("GET", SERVER), no_progress, never_cancelled, FIRST_PATIENCE_S)
+    def _server(self, progress: Progress, cancelled: CancelCheck) -> Any:
+        connection = replace(self.connection, silence_s=FIRST_SILENCE_S)
+        said = reliably(lambda: connection.ask("GET", SERVER), progress, cancelled, FIRST_PATIENCE_S)
         if not isinstance(said, dict) or said.get("program") != "context-propagation":
             raise UserInputError(f"'{self.connection.url}' is another kind of server; correct the address")
         if said.get("protocol") != PROTOCOL:

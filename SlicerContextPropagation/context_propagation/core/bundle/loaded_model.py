@@ -90,6 +90,17 @@ class LoadedModel:
 
         return memory_forecast(self.model, self.settings(), image, initial, freed_bytes, held)
 
+    def upload_question(self, volume: SourceVolume, image: tuple[str, ...]) -> str:
+        """What to ask before an image, with this `image_sha256`, is sent to a server; empty where it stays here."""
+        return ""
+
+    def answer_upload(self, image: tuple[str, ...], yes: bool) -> None:
+        """Go on with what was answered to `upload_question`.
+
+        Raises:
+            UserInputError: It was no.
+        """
+
     def forget_image(self) -> None:
         """Free what was made of the image that the model was given last."""
         from context_propagation.core.session.ready_image import forget_image

@@ -16,6 +16,7 @@ class MemoryForecast:
         target_known: False where the target must be predicted first: then one window is kept, the least that it will
             be, and the peak is that of the prediction, if that is higher.
         messages: What the user should know, e.g. that the border around the target is shrunk.
+        server: The address of the server that computes it, which looks after its own memory; empty for this computer.
     """
 
     kept_bytes: int
@@ -23,3 +24,4 @@ class MemoryForecast:
     usable_bytes: int
     target_known: bool
     messages: tuple[str, ...] = ()
+    server: str = ""

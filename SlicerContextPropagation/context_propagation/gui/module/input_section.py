@@ -10,9 +10,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from context_propagation.core.device import DEVICES
 from context_propagation.core.errors import UserInputError
 from context_propagation.gui.model_list import ORIENTATIONS, ListedModel, ModelList
+from context_propagation.gui.module.compute_section import ComputeSection
 from context_propagation.gui.module.distances_offer import DistancesOffer
 from context_propagation.gui.module.sample_data import Nodes, sample_case_operation, say_added
 from context_propagation.gui.module.segment_choice import chosen_segment
@@ -43,14 +43,13 @@ class InputSection:
         self.model_list = ModelList()
         self._models: list[ListedModel] = []
         self._filling = True
-        ui.deviceSelector.addItems(list(DEVICES))
+        self.compute = ComputeSection(ui, shared, self._list_other_models, self._changed)
         ui.orientationSelector.addItems([letters or _("as stored") for letters in ORIENTATIONS])
         self._fill_models()
         self.show_parameters(parameters)
         ui.modelSelector.connect("currentIndexChanged(int)", self._changed)
         ui.addModelButton.connect("clicked()", self._add_model)
         ui.removeModelButton.connect("clicked()", self._remove_model)
-        ui.deviceSelector.connect("currentIndexChanged(int)", self._changed)
         ui.orientationSelector.connect("currentIndexChanged(int)", self._say_orientation)
         ui.generalFarBox.connect("toggled(bool)", self._say_general_far)
         ui.firstVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._changed)
@@ -74,8 +73,8 @@ class InputSection:
 
     @property
     def device(self) -> str:
-        """auto, cuda or cpu."""
-        return str(self._ui.deviceSelector.currentText)
+        """auto, cuda or cpu; auto on a server."""
+        return self.compute.device
 
     @property
     def volume_nodes(self) -> list[slicer.vtkMRMLScalarVolumeNode]:
@@ -169,18 +168,18 @@ class InputSection:
         two = self._channel_count() > 1
         for widget in (
             self._ui.modelSelector,
-            self._ui.addModelButton,
             self._ui.firstVolumeSelector,
             self._ui.segmentSelector,
-            self._ui.deviceSelector,
             self._ui.sampleButton,
         ):
             widget.enabled = idle
-        self._ui.orientationSelector.enabled = idle and model is not None
+        here = model is not None and model.server is None
+        self._ui.orientationSelector.enabled = idle and here
         self._ui.generalFarBox.enabled = idle and model is not None and not model.has_own_far_network
         self._show_how_it_is_used()
         set_visible(not _volumes(), self._ui.sampleButton)
-        self._ui.removeModelButton.enabled = idle and model is not None
+        self._ui.addModelButton.enabled = idle and self.compute.is_here
+        self._ui.removeModelButton.enabled = idle and here
         self._ui.secondVolumeSelector.enabled = idle and two
         self._ui.alignButton.enabled = idle and two and len(self.volume_nodes) == 2
         set_visible(two, self._ui.secondVolumeLabel, self._ui.secondVolumeSelector, self._ui.alignButton)
@@ -191,8 +190,7 @@ class InputSection:
         self._ui.firstVolumeLabel.text = _("Volume ({name}):").format(name=channels[0])
         if two:
             self._ui.secondVolumeLabel.text = _("Volume ({name}):").format(name=channels[1])
-        loaded = self._shared.logic.loaded if self.model_is_loaded() else None
-        self._ui.deviceInUse.text = _("in use: {device}").format(device=loaded.model.device) if loaded else ""
+        self.compute.update(self._shared.logic.loaded if self.model_is_loaded() else None)
 
     def _show_how_it_is_used(self) -> None:
         """The chosen model's orientation and general far network, as the list has them; the console may say others."""
@@ -228,7 +226,7 @@ class InputSection:
     def _description(self) -> str:
         model = self.model
         if model is None:
-            return _("No model; add one.")
+            return breakable(self.compute.no_model)
         if model.description is None:
             return breakable(model.trouble)
         if len(model.description.channels) > 2:
@@ -271,7 +269,7 @@ class InputSection:
         keys = [model.key for model in self._models]
         if kept.model in keys:
             self._ui.modelSelector.setCurrentIndex(keys.index(kept.model))
-        self._ui.deviceSelector.setCurrentIndex(DEVICES.index(kept.device) if kept.device in DEVICES else 0)
+        self.compute.show(kept.device)
 
     def _store_parameters(self) -> None:
         kept = self._parameters
@@ -283,6 +281,11 @@ class InputSection:
         kept.device = self.device
 
     # -- models
+
+    def _list_other_models(self) -> None:
+        """Those of another computer."""
+        self._fill_models()
+        self._changed()
 
     def _fill_models(self, chosen: Path | None = None) -> None:
         filling, self._filling = self._filling, True

@@ -49,6 +49,7 @@ class PackageSection:
         shared: Logic and worker.
         on_changed: Called after something was installed or removed.
         installer_of: Makes the installer; looked up only when packages are.
+        is_needed: Whether models run on this computer.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class PackageSection:
         shared: Shared,
         on_changed: Callable[[], None],
         installer_of: Callable[[], DependencyInstaller] = application_installer,
+        is_needed: Callable[[], bool] = lambda: True,
     ) -> None:
         self._ui, self._shared, self._on_changed, self._installer_of = ui, shared, on_changed, installer_of
+        self._is_needed = is_needed
         self._missing: tuple[MissingPackage, ...] | None = None
         self._shown = False
         self._running: DependencyInstaller | None = None
@@ -76,9 +79,9 @@ class PackageSection:
         return self._missing
 
     def prevents_running(self) -> bool:
-        """Whether something is missing without which no model runs; measuring needs more."""
+        """Whether something is missing without which no model runs here; measuring needs more."""
         try:
-            return any(package.requirement.name in _needed_names() for package in self.missing)
+            return self._is_needed() and any(package.requirement.name in _needed_names() for package in self.missing)
         except UserInputError:
             return True
 
@@ -97,10 +100,11 @@ class PackageSection:
             self._ui.installButton.enabled = False
             return
         listed = "\n".join(str(package) for package in missing)
-        needed = _("Needed and missing:") + f"\n{listed}"
+        here, there = _("Needed and missing:"), _("Not needed while a server computes; missing for this computer:")
+        needed = f"{here if self._is_needed() else there}\n{listed}"
         self._ui.packagesLabel.text = needed if missing else _("All that is needed is installed.")
         self._ui.installButton.enabled = idle and bool(missing)
-        if missing and not self._shown:
+        if missing and self._is_needed() and not self._shown:
             self._shown = True
             self._ui.installSection.collapsed = False
 

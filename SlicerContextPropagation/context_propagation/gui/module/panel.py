@@ -39,7 +39,7 @@ class Panel:
         self._shared, self._parameters_of = shared, parameters_of
         self._observed: list[tuple[Any, int]] = []
         self.inputs = InputSection(ui, shared, parameters_of(), self.update)
-        self.packages = PackageSection(ui, shared, self.update)
+        self.packages = PackageSection(ui, shared, self.update, is_needed=lambda: self.inputs.compute.is_here)
         self.edits = EditSection(ui, shared, self.inputs, self.update, lambda: self.packages.prevents_running())
         self.doubt = DoubtSection(ui, shared, self.update)
         self.lesions = LesionSection(ui, shared)
@@ -93,6 +93,7 @@ class Panel:
         self._observed.clear()
         self._soon.close()
         self._after_import.close()
+        self.inputs.compute.close()
         self.packages.stop()
         self.training.close()
         self.edits.close()

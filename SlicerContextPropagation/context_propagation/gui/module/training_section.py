@@ -92,6 +92,7 @@ class TrainingSection:
         """Bring the widgets in step."""
         model, running = self._inputs.model, self._training is not None
         trainable = model is not None and model.description is not None and not model.has_own_far_network
+        trainable = trainable and model.server is None
         self._ui.trainButton.enabled = trainable and not running
         set_visible(running, self._ui.trainingProgress, self._ui.stopTrainingButton)
         self._ui.trainingLabel.text = breakable(self._text(model, trainable))

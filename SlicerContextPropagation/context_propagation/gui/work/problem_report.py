@@ -42,10 +42,12 @@ def _model(logic: ContextPropagationLogic) -> str:
         return "none is loaded"
     model, described = loaded.model, loaded.description
     reach = described.reach if loaded.general is None or loaded.fusion is not None else loaded.general.reach
-    return (
-        f"{described.kind}, {described.architecture}; folds: {len(model.splits)}, channels: {len(described.channels)}, "
-        f"labels: {len(described.labels)}; on {model.device}; {reach}; SHA-256 {model.content_hash[:12]}"
-    )
+    counts = f"channels: {len(described.channels)}, labels: {len(described.labels)}"
+    if loaded.server:
+        here = f"{counts}; on {model.device.type} of a server"  # whose address is nobody's affair
+    else:
+        here = f"folds: {len(model.splits)}, {counts}; on {model.device}"
+    return f"{described.kind}, {described.architecture}; {here}; {reach}; SHA-256 {model.content_hash[:12]}"
 
 
 def _image(logic: ContextPropagationLogic) -> str:

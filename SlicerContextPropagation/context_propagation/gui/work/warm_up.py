@@ -18,6 +18,7 @@ STEPS = (
     "context_propagation.mrml.session.session_node",
     "context_propagation.mrml.session.propagation_logic",
     "context_propagation.mrml.context_propagation_logic",
+    "context_propagation.remote.connection",
     "context_propagation.gui.packages.download_size",
     "context_propagation.gui.packages.dependencies",
     "context_propagation.gui.module.package_section",

@@ -42,6 +42,8 @@ class StartCheck:
         closes: Segments whose sessions are closed for want of memory; the warnings name them.
         beside: Names of other segments of the segmentation that were started on this image.
         is_empty: Whether the segment is.
+        image_sha256: Of the volumes' channels, where anything asks for it.
+        upload_question: What to ask before they are sent to a server; empty where they stay here, or it was agreed to.
     """
 
     warnings: tuple[str, ...]
@@ -54,6 +56,8 @@ class StartCheck:
     closes: tuple[Selection, ...] = ()
     beside: tuple[str, ...] = ()
     is_empty: bool = False
+    image_sha256: tuple[str, ...] = ()
+    upload_question: str = ""
 
     def image_for(
         self, loaded: LoadedModel, volume_nodes: Sequence[slicer.vtkMRMLScalarVolumeNode]
@@ -99,13 +103,15 @@ def check_operation(
         if room.closes:
             closed = ", ".join(f"'{names[selection]}'" for selection in room.closes)
             warnings.append(f"Memory is short beside other lesions: {closed} will be closed. {AFTER_CLOSING}")
-        sha256 = image_sha256(image.volume) if earlier.image_sha256 or kept_on else ("",)
+        sha256 = image_sha256(image.volume) if earlier.image_sha256 or kept_on or loaded.server else ("",)
         known = earlier.on(sha256[0]) if earlier.image_sha256 else earlier
         if known.trouble:
             warnings.append(known.trouble)
         kept = kept_on(sha256, image.volume.shape_kji) if kept_on else ()
         of_image = image, loaded.model.content_hash, state, kept
-        return StartCheck(tuple(warnings), memory, known, *of_image, room.closes, beside, segment.is_empty)
+        question = loaded.upload_question(image.volume, sha256)
+        of_segment = beside, segment.is_empty
+        return StartCheck(tuple(warnings), memory, known, *of_image, room.closes, *of_segment, sha256, question)
 
     return Operation("Check volumes", compute, lambda check: check)
 
