@@ -69,11 +69,15 @@ class Served:
     lines: list[str]
 
     def line_of(self, word: str) -> str:
-        """The audit's first line with a word; it is written when the answer has gone."""
+        """The audit's first line with a word."""
+        return self.lines_of(word, 1)[0]
+
+    def lines_of(self, word: str, count: int) -> list[str]:
+        """The audit's lines with a word, once there are so many: a line is written when the answer has gone."""
         until = time.monotonic() + 5
-        while not (found := [line for line in self.lines if word in line]) and time.monotonic() < until:
+        while len(found := [line for line in self.lines if word in line]) < count and time.monotonic() < until:
             time.sleep(0.01)
-        return found[0]
+        return found
 
     @property
     def url(self) -> str:
