@@ -190,7 +190,7 @@ def test_nothing_is_sent_without_consent(server):
 
     assert "1 x 28 x 24 x 20 voxels" in asked[0]
     assert "PUT" not in "".join(server.lines[before:])
-    assert "POST" not in "".join(server.lines[before:])
+    assert "POST /api/sessions " not in "".join(server.lines[before:])
 
 
 def test_the_same_image_is_asked_for_once(server):
