@@ -218,3 +218,23 @@ def test_patience_begins_when_the_server_is_lost_and_not_with_what_it_computed_b
         return "done"
 
     assert answers.reliably(ask, no_progress, never_cancelled, patience_s=0.2) == "done"
+
+
+def test_the_models_in_use_can_be_asked_for_while_somebody_begins_a_session(server):
+    for _ in range(2):
+        server.asked("POST", "/api/sessions", announced())
+    store = server.store
+
+    class Choice:
+        """To hash it takes so long that somebody begins a session meanwhile."""
+
+        def __hash__(self):
+            store._held["new"] = next(iter(store._held.values()))
+            return 1
+
+    held = list(store._held.values())
+    held[0].choice, usual = Choice(), held[0].choice
+    assert usual in store.choices_in_use()
+    store._held.pop("new")
+    held[0].choice = usual
+    store.close_all()
