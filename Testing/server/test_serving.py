@@ -149,3 +149,9 @@ def test_a_bucket_of_requests_fills_up_with_time():
 def test_a_session_in_another_name_is_not_closed_by_a_new_one(server):
     names = [server.asked("POST", "/api/sessions", announced())[1]["session"] for _ in range(2)]
     assert [server.asked("DELETE", f"/api/sessions/{name}")[0] for name in names] == [204, 204]
+
+
+def test_the_token_is_in_no_text_that_a_console_or_an_error_would_show(server):
+    client = server.client(token=TOKEN)
+    assert TOKEN not in repr(client.connection)
+    assert TOKEN not in repr(client.load("network"))

@@ -8,7 +8,7 @@ import ssl
 import urllib.parse
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from context_propagation.core.errors import UserInputError, _line
@@ -40,7 +40,7 @@ class Connection:
     """
 
     url: str
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     certificate: str | None = None
 
     def __post_init__(self) -> None:
