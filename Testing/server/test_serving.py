@@ -2,12 +2,15 @@
 
 import shutil
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from ball_images import ball_mask
 from context_propagation.core.errors import UserInputError
 from context_propagation.remote.connection import Connection
+from context_propagation.remote.remote_server import RemoteServer
 from context_propagation.server.rates import Rates
 from context_propagation.server.serving import ServeRequest, server_of
 from served import an_image, announced, asked, served
@@ -155,3 +158,28 @@ def test_the_token_is_in_no_text_that_a_console_or_an_error_would_show(server):
     client = server.client(token=TOKEN)
     assert TOKEN not in repr(client.connection)
     assert TOKEN not in repr(client.load("network"))
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """Another web server."""
+
+    status = 200
+
+    def do_GET(self):
+        self.send_response(self.status)
+        self.send_header("Location", "https://elsewhere.example/")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html>")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(("status", "said"), [(200, "another kind of server"), (301, "answered 301 Moved")])
+def test_a_web_server_of_another_kind_is_said(monkeypatch, status, said):
+    monkeypatch.setattr(Elsewhere, "status", status)
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        with pytest.raises(UserInputError, match=said):
+            RemoteServer(f"http://127.0.0.1:{other.server_port}", lambda upload: True).models()
+        other.shutdown()

@@ -59,7 +59,10 @@ class Connection:
         """
         with self._answer(method, path, _plain(message)) as answer:
             text = answer.read()
-        return json.loads(text) if text else None
+        try:
+            return json.loads(text) if text else None
+        except ValueError as error:
+            raise UserInputError(f"'{self.url}' is another kind of server; correct the address") from error
 
     def upload(self, path: str, pieces: Iterable[bytes]) -> None:
         """Send what is large, piece by piece; errors as `ask`."""
@@ -87,7 +90,7 @@ class Connection:
                 with suppress(BrokenPipeError, ConnectionResetError):  # it may have said why it does not want all of it
                     connection.request(method, _split(self.url).path.rstrip("/") + path, body, headers)
                 answer = connection.getresponse()
-                if answer.status >= 400:
+                if answer.status >= 300:  # also one that sends on to another address: a token goes to none but this
                     _refused(answer)
                 yield answer
         finally:
