@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -183,3 +184,20 @@ def test_a_web_server_of_another_kind_is_said(monkeypatch, status, said):
         with pytest.raises(UserInputError, match=said):
             RemoteServer(f"http://127.0.0.1:{other.server_port}", lambda upload: True).models()
         other.shutdown()
+
+
+AUDITED = """
+import logging, os
+from context_propagation.files.native_messages import native_messages_hidden
+from context_propagation.server.audit import AUDIT, audit_on_stderr
+audit_on_stderr()
+with native_messages_hidden():
+    AUDIT.info("while an image is read")
+logging.getLogger("pydicom").warning("Invalid value for VR DA: '1950.01.01'")
+"""
+
+
+def test_the_audit_goes_on_while_an_image_is_read_and_has_nothing_that_pydicom_says_of_headers():
+    done = subprocess.run([sys.executable, "-c", AUDITED], capture_output=True, text=True, check=True)
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("while an image is read")
