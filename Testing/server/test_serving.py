@@ -1,6 +1,7 @@
 """Who may reach the server: this computer alone, or people with tokens over TLS; else it does not start."""
 
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.remote.connection import Connection
 from context_propagation.remote.remote_server import RemoteServer
 from context_propagation.server.rates import Rates
-from context_propagation.server.serving import ServeRequest, server_of
+from context_propagation.server.serving import ServeRequest, serve, server_of
 from served import an_image, announced, asked, served
 
 TOKEN = "t" * 32
@@ -201,3 +202,20 @@ def test_the_audit_goes_on_while_an_image_is_read_and_has_nothing_that_pydicom_s
     done = subprocess.run([sys.executable, "-c", AUDITED], capture_output=True, text=True, check=True)
     (line,) = done.stderr.splitlines()
     assert line.endswith("while an image is read")
+
+
+def test_a_port_that_is_taken_or_none_is_said_in_one_sentence(bundles):
+    pytest.importorskip("fastapi")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(UserInputError, match="Cannot listen on '127.0.0.1', port .* in use.*; give another"),
+    ):
+        serve(ServeRequest(bundles, port=taken.getsockname()[1]))
+    with pytest.raises(UserInputError, match="port 99999"):
+        serve(ServeRequest(bundles, port=99999))
+
+
+def test_a_certificate_that_is_none_is_said(bundles, tokens, tmp_path):
+    (tmp_path / "cert.pem").write_text("none")
+    files = {"certificate": tmp_path / "cert.pem", "key": tmp_path / "cert.pem"}
+    assert "are no certificate and its key" in refused(bundles, token_file=tokens, **files)
