@@ -42,9 +42,10 @@ def _model(logic: ContextPropagationLogic) -> str:
         return "none is loaded"
     model, described = loaded.model, loaded.description
     reach = described.reach if loaded.general is None or loaded.fusion is not None else loaded.general.reach
+    where = f"on {model.device.type} of a server" if loaded.server else f"folds: {len(model.splits)}, on {model.device}"
     return (
-        f"{described.kind}, {described.architecture}; folds: {len(model.splits)}, channels: {len(described.channels)}, "
-        f"labels: {len(described.labels)}; on {model.device}; {reach}; SHA-256 {model.content_hash[:12]}"
+        f"{described.kind}, {described.architecture}; channels: {len(described.channels)}, "
+        f"labels: {len(described.labels)}; {where}; {reach}; SHA-256 {model.content_hash[:12]}"
     )
 
 
