@@ -150,6 +150,8 @@ def test_places_that_contradict_each_other_are_refused(refused, cohort, files, c
     [
         ("case,image,edited,intial", "a,i,e,x", "has a column 'intial'; the columns are case, image, model, edited"),
         ("case,edited", "a,e", "has no column 'image'"),
+        ("case,image,image,edited", "a,ct,pet,e", "has two columns 'image'; channels of an image go into one"),
+        ("case;image;edited", "a;i;e", "has ';' between its columns; save it with commas"),
         ("case,image,edited", "../a,i,e", "Line 2 of --cases .* names case '../a'; use letters"),
         ("case,image,edited", "a,,e", "Line 2 of --cases .* names no image"),
         ("case,image,edited", "a,i,", "Line 2 of --cases .* has no recorded edit; give edited, or session"),

@@ -48,3 +48,15 @@ def test_the_streams_come_back_after_an_error():
         raise RuntimeError
 
     assert [os.fstat(number).st_ino for number in (1, 2)] == before
+
+
+def test_blocks_of_two_threads_may_overlap():
+    program = """
+first, second = native_messages_hidden(), native_messages_hidden()
+first.__enter__(); second.__enter__()
+first.__exit__(None, None, None)
+os.write(2, b"hidden")
+second.__exit__(None, None, None)
+os.write(2, b"after")
+"""
+    assert printed(program)[1] == "after"

@@ -199,6 +199,41 @@ def test_drawings_are_kept_after_a_tick_alone_and_leaving_is_asked_about_else(se
     assert tab.page.evaluate("localStorage.length") == 0
 
 
+def test_kept_drawings_that_could_not_be_computed_again_are_kept_until_they_are(server, tab):
+    tab.open(server.url)
+    tab.page.select_option("#model", "phantom")
+    tab.click("demo", "opened")
+    tab.click("predict")
+    tab.page.check("#keep")
+    tab.draw("pen", (-0.09, -0.03))
+    tab.click("propagate")
+    propagated = tab.mask(DEMO_KJI)
+    tab.page.wait_for_timeout(1000)
+    tab.page.reload()
+    tab.until("empty")
+
+    tab.page.select_option("#model", "phantom")
+    tab.click("demo", "opened")
+    tab.page.route("**/page/preview", lambda route: route.fulfill(status=503, json={"message": "Try again"}))
+    assert tab.click("predict", "opened") == "Try again"  # nothing can be drawn in their place
+    tab.page.unroute("**/page/preview")
+    tab.click("predict")
+    assert np.array_equal(tab.mask(DEMO_KJI), propagated)
+
+
+def test_undo_asks_about_what_was_drawn_since(server, tab):
+    tab.open(server.url)
+    tab.page.select_option("#model", "phantom")
+    tab.click("demo", "opened")
+    tab.click("predict")
+    tab.draw("pen", (-0.09, -0.03))
+    tab.click("propagate")
+    tab.draw("eraser", (0.0, -0.1))
+    tab.click("undo")
+    tab.click("redo")
+    assert tab.questions == [("confirm", "What you drew since the last step will be lost. Go on?")]
+
+
 def test_a_token_is_asked_for_until_it_is_right(offered, tab, tmp_path):
     token = "a-token-of-twenty-letters"
     (tmp_path / "tokens").write_text(f"ann {token}\n")

@@ -160,3 +160,28 @@ def test_a_seg_nrrd_without_slicer_core_on_the_server_is_said_so(server, tmp_pat
     said = page.ask("page/file", {"kind": "seg.nrrd"})
     assert said.startswith("The package 'slicer' is not installed")
     assert "slicer-context-propagation[mrml]" in said
+
+
+MHA = b"NDims = 3\nDimSize = 4 4 4\nElementType = MET_SHORT\n"
+NRRD = b"NRRD0004\ntype: int16\ndimension: 3\nsizes: 4 4 4\nencoding: raw\nendian: little\n"
+
+
+@pytest.mark.parametrize(
+    ("ending", "header"),
+    [
+        (".mha", MHA + b"ElementDataFile = %s\n"),
+        (".mha", MHA + b"Comment = ElementDataFile = LOCAL\nElementDataFile = %s\n"),
+        (".nrrd", NRRD + b"data file: %s\n"),
+        (".nrrd", NRRD + b"datafile: %s\n\n"),
+    ],
+    ids=["MHA", "MHA that says otherwise", "NRRD", "NRRD that goes on"],
+)
+def test_a_header_cannot_lead_the_reader_to_another_file_of_the_server(tmp_path, ending, header):
+    secret = _file(tmp_path / "secret", np.arange(64, dtype="<i2").tobytes())
+    said = sentence(zipped([_file(tmp_path / f"image{ending}", header % str(secret).encode())]))
+    assert said == f"'image{ending}' does not hold its voxels itself, or is damaged; export it as one file"
+
+
+def test_a_file_of_no_format_that_is_read_is_refused(tmp_path):
+    said = sentence(zipped([_file(tmp_path / "image.h5", b"\x89HDF\r\n\x1a\n" + bytes(1000))]))
+    assert said == "'image.h5' is neither NIfTI, NRRD, MHA nor DICOM; export it as one of them"

@@ -9,11 +9,13 @@ import pytest
 
 from ball_images import ball_mask
 from context_propagation.core.bundle.bundle import load_model
+from context_propagation.core.callbacks import never_cancelled, no_progress
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.remote import answers
+from context_propagation.remote.connection import ServerLost
 from context_propagation.remote.remote_server import RemoteServer
 from context_propagation.server.limits import Limits
 from psnn_folders import write_psnn
@@ -203,3 +205,36 @@ def test_two_people_at_once_get_each_their_own(server, here):
         session.propagate([edits[number]])
         session.propagate([SliceEdit(0, 5 + number, ball_mask()[6])])
         assert np.array_equal(got[number], session.segmentation)
+
+
+def test_patience_begins_when_the_server_is_lost_and_not_with_what_it_computed_before():
+    lost = [True]
+
+    def ask():
+        if lost:
+            time.sleep(0.3)  # it computed
+            lost.pop()
+            raise ServerLost("reset")
+        return "done"
+
+    assert answers.reliably(ask, no_progress, never_cancelled, patience_s=0.2) == "done"
+
+
+def test_the_models_in_use_can_be_asked_for_while_somebody_begins_a_session(server):
+    for _ in range(2):
+        server.asked("POST", "/api/sessions", announced())
+    store = server.store
+
+    class Choice:
+        """To hash it takes so long that somebody begins a session meanwhile."""
+
+        def __hash__(self):
+            store._held["new"] = next(iter(store._held.values()))
+            return 1
+
+    held = list(store._held.values())
+    held[0].choice, usual = Choice(), held[0].choice
+    assert usual in store.choices_in_use()
+    store._held.pop("new")
+    held[0].choice = usual
+    store.close_all()

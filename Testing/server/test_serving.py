@@ -1,15 +1,20 @@
 """Who may reach the server: this computer alone, or people with tokens over TLS; else it does not start."""
 
 import shutil
+import socket
 import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from ball_images import ball_mask
 from context_propagation.core.errors import UserInputError
 from context_propagation.remote.connection import Connection
+from context_propagation.remote.remote_server import RemoteServer
 from context_propagation.server.rates import Rates
-from context_propagation.server.serving import ServeRequest, server_of
+from context_propagation.server.serving import ServeRequest, serve, server_of
 from served import an_image, announced, asked, served
 
 TOKEN = "t" * 32
@@ -149,3 +154,68 @@ def test_a_bucket_of_requests_fills_up_with_time():
 def test_a_session_in_another_name_is_not_closed_by_a_new_one(server):
     names = [server.asked("POST", "/api/sessions", announced())[1]["session"] for _ in range(2)]
     assert [server.asked("DELETE", f"/api/sessions/{name}")[0] for name in names] == [204, 204]
+
+
+def test_the_token_is_in_no_text_that_a_console_or_an_error_would_show(server):
+    client = server.client(token=TOKEN)
+    assert TOKEN not in repr(client.connection)
+    assert TOKEN not in repr(client.load("network"))
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """Another web server."""
+
+    status = 200
+
+    def do_GET(self):
+        self.send_response(self.status)
+        self.send_header("Location", "https://elsewhere.example/")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html>")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(("status", "said"), [(200, "another kind of server"), (301, "answered 301 Moved")])
+def test_a_web_server_of_another_kind_is_said(monkeypatch, status, said):
+    monkeypatch.setattr(Elsewhere, "status", status)
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        with pytest.raises(UserInputError, match=said):
+            RemoteServer(f"http://127.0.0.1:{other.server_port}", lambda upload: True).models()
+        other.shutdown()
+
+
+AUDITED = """
+import logging, os
+from context_propagation.files.native_messages import native_messages_hidden
+from context_propagation.server.audit import AUDIT, audit_on_stderr
+audit_on_stderr()
+with native_messages_hidden():
+    AUDIT.info("while an image is read")
+logging.getLogger("pydicom").warning("Invalid value for VR DA: '1950.01.01'")
+"""
+
+
+def test_the_audit_goes_on_while_an_image_is_read_and_has_nothing_that_pydicom_says_of_headers():
+    done = subprocess.run([sys.executable, "-c", AUDITED], capture_output=True, text=True, check=True)
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("while an image is read")
+
+
+def test_a_port_that_is_taken_or_none_is_said_in_one_sentence(bundles):
+    pytest.importorskip("fastapi")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(UserInputError, match="Cannot listen on '127.0.0.1', port .* in use.*; give another"),
+    ):
+        serve(ServeRequest(bundles, port=taken.getsockname()[1]))
+    with pytest.raises(UserInputError, match="port 99999"):
+        serve(ServeRequest(bundles, port=99999))
+
+
+def test_a_certificate_that_is_none_is_said(bundles, tokens, tmp_path):
+    (tmp_path / "cert.pem").write_text("none")
+    files = {"certificate": tmp_path / "cert.pem", "key": tmp_path / "cert.pem"}
+    assert "are no certificate and its key" in refused(bundles, token_file=tokens, **files)

@@ -186,6 +186,11 @@ def test_a_gpu_or_memory_that_no_worker_has_is_refused_at_once(opened):
     assert opened.device("auto") == "cpu"
 
 
+def test_jobs_wait_where_all_workers_have_just_gone_and_others_come(opened, monkeypatch):
+    monkeypatch.setattr(opened, "_workers", list)
+    assert len(run_in_parallel([os.getpid], "cases", memory_bytes=lambda: 2**30)) == 1
+
+
 def test_another_version_on_the_workers_is_said(started, tmp_path, monkeypatch):
     other = tuple((name, "1.0" if name == "torch" else version) for name, version in compared_versions())
     monkeypatch.setattr(cluster_module, "compared_versions", lambda: other)

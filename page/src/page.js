@@ -129,19 +129,20 @@ async function open(files) {
 
 async function predict() {
   const first = await unpacked(await work.predict(progress));
-  known = first;
-  viewer.mask = known;
-  viewer.lookAt(known);
+  viewer.mask = first;
+  viewer.lookAt(first);
   const kept = keptOf(work);
-  if (kept && confirm("This browser has drawings of this image. Go on with them?")) return goOn(kept);
+  if (kept && confirm("This browser has drawings of this image. Go on with them?")) return goOn(first, kept);
+  known = first;
   return known.includes(1) ? "Look through the slices, and redraw one that is wrong" : "The model found nothing; draw a slice";
 }
 
-async function goOn(kept) {
-  at("keep").checked = true;
+/** Nothing can be drawn before all of them are back: it would be kept in their place. */
+async function goOn(first, kept) {
   const standing = await work.replay(kept, progress);
-  if (standing) await show(standing);
-  if (kept.drawn) viewer.mask = await unpacked(kept.drawn);
+  known = standing ? await unpacked(standing.segmentation) : first;
+  viewer.mask = kept.drawn ? await unpacked(kept.drawn) : known;
+  at("keep").checked = true;
   saved = false;
   return "Your drawings are back";
 }
@@ -191,6 +192,7 @@ function discard() {
 }
 
 async function step(what) {
+  if (isRedrawn() && !confirm("What you drew since the last step will be lost. Go on?")) return "Nothing was changed";
   await show(await work[what](progress));
   await changed();
   return what === "undo" ? "The last edit and its drawing are undone" : "Done again";

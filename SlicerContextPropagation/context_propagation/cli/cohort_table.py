@@ -79,9 +79,16 @@ def read_cohort(table: Path, model: Path | None) -> list[CohortCase]:
             lines = list(reader)
             names = list(reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserInputError(f"--cases '{table}' cannot be read ({error!r:.80}); give a CSV file") from error
+        raise UserInputError(f"--cases '{table}' cannot be read ({error!r:.80}); give a CSV file in UTF-8") from error
     unknown = [name for name in names if name not in COLUMNS]
     missing = [name for name in ("case", "image") if name not in names]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if len(names) == 1 and SEPARATOR in names[0]:
+        raise UserInputError(f"--cases '{table}' has '{SEPARATOR}' between its columns; save it with commas")
+    if twice is not None:
+        raise UserInputError(
+            f"--cases '{table}' has two columns '{twice}'; channels of an image go into one, parted by ;"
+        )
     if unknown or missing:
         wrong = f"has a column '{unknown[0]}'" if unknown else f"has no column '{missing[0]}'"
         raise UserInputError(f"--cases '{table}' {wrong}; the columns are {', '.join(COLUMNS)}")

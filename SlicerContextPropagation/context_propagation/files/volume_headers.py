@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from context_propagation.core.errors import UserInputError
@@ -37,6 +38,17 @@ def check_header(path: Path, what: str) -> None:
     for value in entries["DimSize"]:
         if len(value.split()) != dimensions or not all(_is_count(size, 2**31 - 1) for size in value.split()):
             raise _damaged(named, "DimSize", entries["DimSize"])
+
+
+def holds_its_voxels(path: Path) -> bool:
+    """Whether an MHA or NRRD holds its voxels itself: a header may name other files, which the reader would open."""
+    with path.open("rb") as file:
+        text = file.read(LONGEST_HEADER).decode("latin-1")
+    if path.name.lower().endswith(".mha"):
+        named = re.findall("ElementDataFile", text)
+        return len(named) == len(re.findall(r"(?:^|\n)ElementDataFile\s*=\s*LOCAL\r?\n", text)) > 0
+    names_another = re.search(r"[\r\n] *data ?file *:", text, re.IGNORECASE)
+    return text.startswith("NRRD") and re.search(r"\n\r?\n", text) is not None and names_another is None
 
 
 def _entries(path: Path) -> dict[str, list[str]]:

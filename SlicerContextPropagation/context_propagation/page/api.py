@@ -144,6 +144,8 @@ def _add_beginnings(app: FastAPI, store: Store, settings: SessionSettings) -> No
             data = await request.body()
             async with one_at_a_time:
                 image = await run_in_threadpool(read_upload, data, store.limits.image_bytes)
+        if await request.is_disconnected():  # else nobody would close the session
+            raise Refusal(499, "Nobody waits for the answer")
         return begin(request, ModelChoice(bundle, label), image)
 
     @app.get(SESSIONS + "/{session}/page/image/{channel}")

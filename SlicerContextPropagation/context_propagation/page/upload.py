@@ -20,6 +20,7 @@ from context_propagation.core.phantom.unseen_phantoms import UNSEEN
 from context_propagation.files.dicom_files import EXTRA, has_dicom_content
 from context_propagation.files.dicom_series import read_series
 from context_propagation.files.image_files import read_source_volume
+from context_propagation.files.volume_headers import holds_its_voxels
 from context_propagation.page.memory_folder import memory_folder
 from context_propagation.page.page_session import PageImage
 
@@ -110,10 +111,19 @@ def _path(channel: Path) -> Path:
     """The one file of a channel, or the folder of its DICOM series."""
     files = list(channel.iterdir())
     if len(files) == 1 and not has_dicom_content(files[0]):
+        _require_whole(files[0])
         return files[0]
     if any(file.suffix != ".dcm" for file in files):
         raise UserInputError("Several files were chosen for a channel; choose one, or the files of one DICOM series")
     return channel
+
+
+def _require_whole(file: Path) -> None:
+    """Of a file that is no DICOM: no reader may be led to other files of the server."""
+    if file.suffix not in ENDINGS:
+        raise UserInputError(f"'{file}' is neither NIfTI, NRRD, MHA nor DICOM; export it as one of them")
+    if file.suffix != ".nii" and not holds_its_voxels(file):
+        raise UserInputError(f"'{file}' does not hold its voxels itself, or is damaged; export it as one file")
 
 
 def _read(paths: Sequence[Path], most_bytes: int) -> PageImage:

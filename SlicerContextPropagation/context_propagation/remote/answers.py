@@ -83,14 +83,16 @@ def reliably(
         UserInputError: It does not answer; what was drawn stays.
         Cancelled: The user cancelled.
     """
-    began, pause = time.monotonic(), 0.1
+    lost_at: float | None = None
+    pause = 0.1
     while True:
         try:
             return ask()
         except ServerLost as error:
             if cancelled():
                 raise Cancelled from error
-            if time.monotonic() - began > (PATIENCE_S if patience_s is None else patience_s):
+            lost_at = lost_at or time.monotonic()  # not from the beginning: what was computed may have taken longer
+            if time.monotonic() - lost_at > (PATIENCE_S if patience_s is None else patience_s):
                 raise UserInputError(
                     f"The server does not answer ({error}); what was drawn is kept here: try again later"
                 ) from error

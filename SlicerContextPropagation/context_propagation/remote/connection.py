@@ -8,7 +8,7 @@ import ssl
 import urllib.parse
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from context_propagation.core.errors import UserInputError, _line
@@ -41,7 +41,7 @@ class Connection:
     """
 
     url: str
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     certificate: str | None = None
     silence_s: float = SILENCE_S
 
@@ -61,7 +61,10 @@ class Connection:
         """
         with self._answer(method, path, _plain(message)) as answer:
             text = answer.read()
-        return json.loads(text) if text else None
+        try:
+            return json.loads(text) if text else None
+        except ValueError as error:
+            raise UserInputError(f"'{self.url}' is another kind of server; correct the address") from error
 
     def upload(self, path: str, pieces: Iterable[bytes]) -> None:
         """Send what is large, piece by piece; errors as `ask`."""
@@ -89,7 +92,7 @@ class Connection:
                 with suppress(BrokenPipeError, ConnectionResetError):  # it may have said why it does not want all of it
                     connection.request(method, _split(self.url).path.rstrip("/") + path, body, headers)
                 answer = connection.getresponse()
-                if answer.status >= 400:
+                if answer.status >= 300:  # also one that sends on to another address: a token goes to none but this
                     _refused(answer)
                 yield answer
         finally:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +62,8 @@ class ServeRequest:
         for file in (self.certificate, self.key):
             if file is not None and not file.is_file():
                 raise UserInputError(f"'{file}' is missing; give the file of the certificate, and that of its key")
+        if self.certificate is not None and self.key is not None:
+            _check_certificate(self.certificate, self.key)
         people = {} if self.token_file is None else read_tokens(self.token_file)
         if is_this_computer(self.host) and not self.behind_proxy:
             return Access(people, local_hosts(self.host))
@@ -74,6 +79,28 @@ class ServeRequest:
         return Access(people)
 
 
+def _check_certificate(certificate: Path, key: Path) -> None:
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except (OSError, ValueError) as error:
+        raise UserInputError(f"'{certificate}' and '{key}' are no certificate and its key ({error})") from error
+
+
+def _check_free(host: str, port: int) -> None:
+    """Refuse where nobody could listen; uvicorn would say it in lines of its own."""
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as trial:
+                if os.name == "posix":
+                    trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                trial.bind((address[0], port, *address[2:]))
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserInputError(
+            f"Cannot listen on '{host}', port {port} ({reason}); give another --host or --port"
+        ) from error
+
+
 def serve(request: ServeRequest, *more: Callable[[FastAPI, Desk], None]) -> str:
     """Serve until it is stopped.
 
@@ -85,6 +112,7 @@ def serve(request: ServeRequest, *more: Callable[[FastAPI, Desk], None]) -> str:
         UserInputError: The folder holds no model, or something that safety needs is missing.
     """
     server = server_of(request, *more)
+    _check_free(request.host, request.port)
     audit_on_stderr()
     scheme = "http" if request.certificate is None else "https"
     print(f"Serving the models in '{request.bundles}' at {scheme}://{request.host}:{request.port}/", flush=True)

@@ -1,4 +1,7 @@
-"""All sessions of a server: who has which, until when, and how many there may be. Used on one thread."""
+"""All sessions of a server: who has which, until when, and how many there may be.
+
+Used on one thread, but for `Store.choices_in_use`.
+"""
 
 from __future__ import annotations
 
@@ -108,8 +111,8 @@ class Store:
                 self.close(held)
 
     def choices_in_use(self) -> set[ModelChoice]:
-        """The models of all sessions."""
-        return {held.choice for held in self._held.values()}
+        """The models of all sessions; on any thread."""
+        return {held.choice for held in list(self._held.values())}
 
     def others(self, held: HeldSession) -> int:
         """How many sessions there are beside one that have an image cached."""

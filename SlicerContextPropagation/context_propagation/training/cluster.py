@@ -306,7 +306,7 @@ class Cluster:
 
     def _check_memory(self, stage: Stage, needed: float) -> None:
         of_each_job = [worker["memory_limit"] / worker["nthreads"] or needed for worker in self._workers()]
-        most = max(self._offered("MEMORY") or of_each_job)
+        most = max(self._offered("MEMORY") or of_each_job, default=needed)  # where all have just gone, others come
         if most < needed:
             raise UserInputError(
                 f"A job of '{stage.description}' may need {needed / 2**30:.1f} GiB, and no worker at "
