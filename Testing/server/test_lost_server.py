@@ -220,6 +220,18 @@ def test_patience_begins_when_the_server_is_lost_and_not_with_what_it_computed_b
     assert answers.reliably(ask, no_progress, never_cancelled, patience_s=0.2) == "done"
 
 
+def test_a_server_that_was_silent_for_longer_than_patience_lasts_is_not_asked_again():
+    asked = []
+
+    def ask():
+        asked.append(1)
+        raise ServerLost("timed out") from TimeoutError()
+
+    with pytest.raises(UserInputError, match="does not answer"):
+        answers.reliably(ask, no_progress, never_cancelled, patience_s=2.0)
+    assert len(asked) == 1
+
+
 def test_the_models_in_use_can_be_asked_for_while_somebody_begins_a_session(server):
     for _ in range(2):
         server.asked("POST", "/api/sessions", announced())

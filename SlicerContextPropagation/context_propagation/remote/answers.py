@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled
 from context_propagation.core.errors import Cancelled, UserInputError
-from context_propagation.remote.connection import Connection, RecordsGone, ServerLost, SessionGone
+from context_propagation.remote.connection import SILENCE_S, Connection, RecordsGone, ServerLost, SessionGone
 
 Result = TypeVar("Result")
 
@@ -91,7 +91,8 @@ def reliably(
         except ServerLost as error:
             if cancelled():
                 raise Cancelled from error
-            lost_at = lost_at or time.monotonic()  # not from the beginning: what was computed may have taken longer
+            silent_s = SILENCE_S if isinstance(error.__cause__, TimeoutError) else 0.0
+            lost_at = lost_at or time.monotonic() - silent_s  # not since it was asked: it may have computed for long
             if time.monotonic() - lost_at > (PATIENCE_S if patience_s is None else patience_s):
                 raise UserInputError(
                     f"The server does not answer ({error}); what was drawn is kept here: try again later"
