@@ -19,7 +19,11 @@ from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.remote.remote_loaded_model import RemoteLoadedModel
 from context_propagation.remote.remote_server import RemoteServer
 from context_propagation.server import model_folder  # noqa: F401  (loads models itself: before they are served)
+from context_propagation.server.limits import Limits
 from served import Served, served
+
+MANY = Limits(sessions=64, requests_per_s=1000)
+"""The tests ask faster than people, and not all close what they began."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class _Server:
     def load(self, folder: Path, label: Any, quick: bool, general_far: bool = False) -> ServedModel:
         name = self._name_of(Path(folder))
         if self._served is None:
-            self._served = self.stack.enter_context(served(self._folder))
+            self._served = self.stack.enter_context(served(self._folder, limits=MANY))
         loaded = RemoteServer(self._served.url, lambda upload: True).load(name, label, general_far)
         known = {field.name: getattr(loaded, field.name) for field in fields(RemoteLoadedModel)}
         known["description"] = replace(loaded.description, path=Path(folder))

@@ -152,8 +152,9 @@ def test_one_who_asks_too_often_for_the_server_waits_and_goes_on(bundles):
         session.set_image(an_image(), BALL)
         for _ in range(25):
             session.slice_uncertainty_mm2(0)
-        session.close()
         assert server.line_of(" 429 ")
+        session.close()
+        assert len(server.store) == 0  # the goodbye came, though it may have been refused at first
 
 
 def test_it_settles_for_the_best_so_far(pair):

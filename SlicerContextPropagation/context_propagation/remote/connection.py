@@ -21,6 +21,10 @@ class ServerLost(Exception):
     """The server does not answer, or went silent."""
 
 
+class AskedTooOften(ServerLost):
+    """It answers again in a second."""
+
+
 class SessionGone(Exception):
     """The server does not have the session any more."""
 
@@ -142,7 +146,9 @@ def _refused(answer: http.client.HTTPResponse) -> None:
         message = str(json.loads(answer.read(10_000))["message"])
     except (KeyError, TypeError, ValueError):
         message = f"The server answered {answer.status} {answer.reason}"
-    if answer.status in (502, 504) or answer.getheader("Retry-After"):  # of a proxy; asked too often
+    if answer.getheader("Retry-After"):
+        raise AskedTooOften(message)
+    if answer.status in (502, 504):  # of a proxy
         raise ServerLost(message)
     if answer.status == 404 and "session" in message:
         raise SessionGone(message)

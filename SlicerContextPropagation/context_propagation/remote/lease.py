@@ -10,7 +10,11 @@ from contextlib import suppress
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.wire import addresses
-from context_propagation.remote.connection import Connection, ServerLost, SessionGone
+from context_propagation.remote.connection import AskedTooOften, Connection, ServerLost, SessionGone
+
+GOODBYES_S = (0.0, 0.5, 1.0, 2.0)
+"""Pauses before each try: a server that is asked too often just now takes the next one."""
+
 
 _all: weakref.WeakSet[Lease] = weakref.WeakSet()
 
@@ -57,5 +61,15 @@ class Lease:
         while not self._over.wait(self._beat_s):
             with suppress(SessionGone, ServerLost, UserInputError):  # whoever computes next finds out
                 self._connection.ask("POST", f"{self.address}/alive")
-        with suppress(SessionGone, ServerLost, UserInputError):
+        for pause in GOODBYES_S:
+            time.sleep(pause)
+            with suppress(AskedTooOften):
+                return self._goodbye()
+
+    def _goodbye(self) -> None:
+        try:
             self._connection.ask("DELETE", self.address)
+        except AskedTooOften:
+            raise
+        except (SessionGone, ServerLost, UserInputError):
+            pass  # it is gone already, or nobody is there to be told
