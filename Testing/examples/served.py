@@ -25,6 +25,7 @@ from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.remote.remote_server import RemoteServer
 from context_propagation.server.audit import AUDIT
+from context_propagation.server.limits import Limits
 from context_propagation.server.serving import ServeRequest, server_of
 
 
@@ -107,8 +108,9 @@ def asked(port: int, method: str, path: str, body: Any = None, **headers: str) -
 
 @contextmanager
 def served(bundles: Path, *more: Any, **changes: Any) -> Iterator[Served]:
-    """A server on a thread."""
-    server = server_of(ServeRequest(bundles, **{"port": 0, "device": "cpu", **changes}), *more)
+    """A server on a thread; tests ask it faster than people would."""
+    usual = {"port": 0, "device": "cpu", "limits": Limits(requests_per_s=1000)}
+    server = server_of(ServeRequest(bundles, **{**usual, **changes}), *more)
     handler, level = Lines(), AUDIT.level
     AUDIT.addHandler(handler)
     AUDIT.setLevel(logging.INFO)
