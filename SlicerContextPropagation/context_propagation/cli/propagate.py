@@ -215,17 +215,7 @@ def propagate(
     Raises:
         UserInputError: Something in the request cannot be used; no file was written.
     """
-    check_segmentation_ending(request.output, request.image)
-    if request.figure is not None:
-        check_figure_ending(request.figure)
-    check_report_ending(request.report)
-    if request.summary is not None:
-        check_page_ending(request.summary)
-    check_session_ending(request.save_session)
-    check_profile_ending(request.profile)
-    if request.server is not None and request.profile is not None:
-        raise UserInputError("--profile needs the model on this computer; leave it out with --server")
-    check_not_an_image(request.output)
+    _check_outputs(request)
     inputs = [*request.image, request.initial, request.edited, *([request.session] if request.session else [])]
     destinations = [
         *(request.output, request.report, request.summary, request.figure),
@@ -267,6 +257,21 @@ def propagate(
             write_profile(learnt, outputs.staged(request.profile))
         outputs.publish()
     return _summary(request, case, result, refused)
+
+
+def _check_outputs(request: PropagateRequest) -> None:
+    """Refuse before anything is read what could not be written at the end."""
+    check_segmentation_ending(request.output, request.image)
+    if request.figure is not None:
+        check_figure_ending(request.figure)
+    check_report_ending(request.report)
+    if request.summary is not None:
+        check_page_ending(request.summary)
+    check_session_ending(request.save_session)
+    check_profile_ending(request.profile)
+    if request.server is not None and request.profile is not None:
+        raise UserInputError("--profile needs the model on this computer; leave it out with --server")
+    check_not_an_image(request.output)
 
 
 def _settings(request: PropagateRequest, loaded: LoadedModel) -> SessionSettings:

@@ -72,14 +72,13 @@ def _choice(wanted: messages.WantedModel) -> ModelChoice:
 
 def make_app(desk: Desk) -> FastAPI:
     """The application, without its guards."""
-    models, store = desk.models, desk.store
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        sweeping = asyncio.create_task(_sweep(store))
+        sweeping = asyncio.create_task(_sweep(desk.store))
         yield
         sweeping.cancel()
-        store.close_all()
+        desk.store.close_all()
         desk.worker.end()
 
     app = FastAPI(
@@ -87,8 +86,17 @@ def make_app(desk: Desk) -> FastAPI:
         telemetry=NO_TELEMETRY,
     )  # fmt: skip
     _say_refusals(app)
+    app.state.store = desk.store
+    _add_models(app, desk)
+    _add_beginnings(app, desk)
+    _add_computing(app, desk)
+    _add_upkeep(app, desk.store)
+    return app
 
-    app.state.store = store
+
+def _add_models(app: FastAPI, desk: Desk) -> None:
+    """What the server has."""
+    models, store = desk.models, desk.store
 
     @app.get(SERVER)
     def server() -> dict[str, Any]:  # not async: it looks through folders
@@ -112,6 +120,11 @@ def make_app(desk: Desk) -> FastAPI:
             return plain_model(models.loaded(_choice(wanted), store.choices_in_use()))
 
         return desk.answer([], compute, lambda: len(store))
+
+
+def _add_beginnings(app: FastAPI, desk: Desk) -> None:
+    """How a session begins: announced, with its image, and with features cached around the target."""
+    models, store = desk.models, desk.store
 
     @app.post(SESSIONS, status_code=201)
     async def begin(wanted: messages.NewSession, request: Request) -> dict[str, Any]:
@@ -145,6 +158,10 @@ def make_app(desk: Desk) -> FastAPI:
 
         return desk.of_session(held, compute)
 
+
+def _add_computing(app: FastAPI, desk: Desk) -> None:
+    """What is computed of a session's edits."""
+
     @app.post(SESSIONS + "/{session}/preview")
     async def preview(wanted: messages.Preview, held: Held) -> Response:
         """What redrawn slices would give. NDJSON."""
@@ -169,6 +186,10 @@ def make_app(desk: Desk) -> FastAPI:
         asked = wanted.model_dump()
         return desk.of_session(held, lambda job: computing.offset(held, asked["records"], job))
 
+
+def _add_upkeep(app: FastAPI, store: Store) -> None:
+    """What a client says while it waits, and at the end."""
+
     @app.post(SESSIONS + "/{session}/cancel", status_code=204)
     async def cancel(held: Held) -> None:
         """Stop what is computed of the session, before the next evaluation."""
@@ -188,8 +209,6 @@ def make_app(desk: Desk) -> FastAPI:
     async def close(held: Held) -> None:
         """Forget the session, and its image."""
         store.close(held)
-
-    return app
 
 
 async def _sweep(store: Store) -> None:
