@@ -464,8 +464,8 @@ def test_the_main_tables_show_level_two_after_the_first_edit_unless_told_otherwi
 THRESHOLDS = {"fold 0, level 2, fusion": FarThresholds(add=0.2, remove=0.995)}
 
 
-def written(folder, lines: list[dict], edits: int = 1, notes=(), curve=()) -> int:
-    protocol = EvaluationPlan("balls", "balls", edits=edits, test_folds=(0, 2), other_levels=())
+def written(folder, lines: list[dict], edits: int = 1, notes=(), curve=(), **plan) -> int:
+    protocol = EvaluationPlan("balls", "balls", edits=edits, test_folds=(0, 2), other_levels=(), **plan)
     rows = [CaseRow(**one) for one in lines]
     return write_results(Written(protocol, "evaluate", ["abc"], list(notes), rows, THRESHOLDS, list(curve)), folder)
 
@@ -518,6 +518,12 @@ def test_the_summary_begins_with_what_was_measured_and_ends_with_the_far_thresho
 def test_a_paper_s_row_is_called_what_it_is(tmp_path):
     written(tmp_path, [line(), line(row="paper's fusion")])
     said = "- paper's fusion: the paper's architecture at width 2; the paper's has 8"
+    assert said in (tmp_path / "summary.md").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_paper_s_own_width_is_called_so(tmp_path):
+    written(tmp_path, [line(), line(row="paper's fusion")], paper_width=8.0)
+    said = "- paper's fusion: the paper's architecture at its own width, 8"
     assert said in (tmp_path / "summary.md").read_text(encoding="utf-8").splitlines()
 
 

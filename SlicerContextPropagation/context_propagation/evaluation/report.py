@@ -35,6 +35,10 @@ COUNTS = (
 """Columns that stay whole numbers, also where a failure leaves them empty."""
 
 
+PAPER_WIDTH = 8.0
+"""Of the paper's own network."""
+
+
 @dataclass
 class Written:
     """All that an evaluation has found so far.
@@ -92,7 +96,7 @@ def write_results(written: Written, output: Path) -> int:
     made = {"command": written.command, **provenance(), "computed at": ", ".join(written.commits)}
     bullets = [*(f"{name}: {value}" for name, value in made.items()), _in_words(plan), *written.notes]
     if any(line.row == PAPER_PAIR[0] for line in written.lines):
-        bullets.append(f"{PAPER_PAIR[0]}: the paper's architecture at width {plan.paper_width:g}; the paper's has 8")
+        bullets.append(f"{PAPER_PAIR[0]}: the paper's architecture at {_paper_width(plan)}")
     head = f"# {plan.name}\n\n" + "\n".join(f"- {bullet}" for bullet in bullets)
     parts = [head, to_markdown(summary, plan.level).rstrip()]
     parts += [curve_table(written.curve), far_thresholds_table(written.far_thresholds)]
@@ -104,6 +108,11 @@ def write_results(written: Written, output: Path) -> int:
     if written.curve:
         plot_curve(written.curve, output / "regression.png")
     return len(summary.failed_cases)
+
+
+def _paper_width(plan: EvaluationPlan) -> str:
+    own = PAPER_WIDTH == plan.paper_width
+    return f"its own width, {PAPER_WIDTH:g}" if own else f"width {plan.paper_width:g}; the paper's has {PAPER_WIDTH:g}"
 
 
 def _plot(frame: pd.DataFrame, summary: Summary, level: int, output: Path) -> None:
