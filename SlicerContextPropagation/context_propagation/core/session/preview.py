@@ -68,7 +68,7 @@ class Preview:
         propagation: How the edits were propagated.
         features: f' where it differs from f.
         far_rule: Which edits speak for a far voxel.
-        tidy: Whether new islands, crumbs and one-voxel holes are taken back, see `stray_voxels`.
+        tidy: Whether new islands, crumbs, cuts and one-voxel holes are taken back, see `stray_voxels`.
         messages: What the user should know.
         far_thresholds: How sure a network must be before a far voxel changes; without, those of the fusion network.
     """

@@ -33,7 +33,7 @@ class SessionSettings:
         several_edits: "joint" optimises a further edit together with the drawn slices of the same axis, from the last
             f'; "one at a time" (the paper) optimises each edit alone from the untouched features.
         far_rule: "average" (the paper) or "latest": which edits speak for a far voxel.
-        tidy: Take back new islands, crumbs and one-voxel holes (`stray_voxels`); False leaves Eq. 4 as it stands.
+        tidy: Take back new islands, crumbs, cuts and one-voxel holes (`stray_voxels`); False leaves Eq. 4 as it stands.
         start_offset_mm: By so much the contours that the model predicts are moved outwards within axial slices, before
             anything is drawn; see `DrawingProfile`. They go back where the model's own fit the drawn slices better.
     """
