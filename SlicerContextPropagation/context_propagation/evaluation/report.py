@@ -111,7 +111,7 @@ def write_results(written: Written, output: Path) -> int:
 
 
 def _paper_width(plan: EvaluationPlan) -> str:
-    own = PAPER_WIDTH == plan.paper_width
+    own = plan.paper_width == PAPER_WIDTH
     return f"its own width, {PAPER_WIDTH:g}" if own else f"width {plan.paper_width:g}; the paper's has {PAPER_WIDTH:g}"
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import SimpleITK as sitk
+
+from context_propagation.core.image.pieces import connected_pieces
 
 
 def new_islands(before: np.ndarray, after: np.ndarray, axis: int, drawn: Sequence[int]) -> int:
@@ -20,7 +21,7 @@ def new_islands(before: np.ndarray, after: np.ndarray, axis: int, drawn: Sequenc
         axis: Array axis that the drawn slices are perpendicular to.
         drawn: Their indices.
     """
-    pieces, earlier = _pieces(after), _pieces(before)
+    pieces, earlier = connected_pieces(after)[0], connected_pieces(before)[0]
     known = set(np.unique(np.moveaxis(pieces, axis, 0)[list(drawn)]).tolist()) | {0}
     both = after & before
     pairs, shared = np.unique(np.stack((earlier[both], pieces[both])), axis=1, return_counts=True)
@@ -58,11 +59,3 @@ def seam_mm2(
     ]
     pixel_mm2 = float(np.prod([spacing_kji_mm[a] for a in plane]))
     return pixel_mm2 * sum(steps) / len(steps) if steps else 0.0
-
-
-def _pieces(mask: np.ndarray) -> np.ndarray:
-    """The number of each voxel's connected piece, from 1."""
-    pieces: np.ndarray = sitk.GetArrayFromImage(
-        sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)
-    )
-    return pieces

@@ -7,7 +7,7 @@
 | `edit_fusion.py`, `attention_fusion.py` | those by which an edit speaks about every slice | ours |
 | `trained_fusion.py`, `far_thresholds.py` | a model's own networks, and how sure they must be | ours |
 | `composition.py` | near and far slices joined, over several edits | Eq. 4 |
-| `stray_voxels.py` | islands, crumbs, cuts and one-voxel holes taken back | ours |
+| `stray_voxels.py`, `cuts.py` | islands, crumbs, cuts and one-voxel holes taken back | ours |
 | `drawn_slices.py` | drawn slices in the network's axes, and what a window must decode to | II-B |
 | `slice_update.py`, `updated_features.py` | Eq. 3 on one window, and what is kept of it | II-B |
 | `near_slices.py` | near slices, decoded from updated features | Eq. 4 |

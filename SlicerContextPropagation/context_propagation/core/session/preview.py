@@ -157,7 +157,10 @@ class Preview:
         asked = ((moved | departed) if moved.any() else moved) & (wanted != drawn) & ~protected
         changed = asked
         if self.tidy:
-            changed = without_strays(drawn, asked, ~protected, self.record.axis, box, shape)
+            axis, free = self.record.axis, ~protected
+            if self.record.far is None:  # no network speaks for far slices, and nothing else does
+                free &= asked.any(axis=tuple(a for a in range(3) if a != axis), keepdims=True)
+            changed = without_strays(masks.segmentation[place], drawn, asked, free, axis, box, shape)
         result = drawn ^ changed
         strays = _flat((changed != asked) | (departed & (wanted != result) & ~protected), box, shape)
         written = result != masks.segmentation[place]

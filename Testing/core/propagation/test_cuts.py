@@ -1,0 +1,105 @@
+"""What is left of a piece stays one piece, in the way that takes fewer voxels."""
+
+import numpy as np
+import pytest
+
+from context_propagation.core.propagation.cuts import mended_cuts
+
+LENGTH = 40
+
+
+def row(*spans: tuple[int, int]) -> np.ndarray:
+    mask = np.zeros((3, 3, LENGTH), bool)
+    for start, stop in spans:
+        mask[1, 1, start:stop] = True
+    return mask
+
+
+NONE = row()
+
+
+def mended(before, after, fixed=NONE, held=NONE) -> np.ndarray:
+    return mended_cuts(before, after, fixed, fixed | held)
+
+
+def test_a_part_behind_a_smaller_gap_stays_joined():
+    before = row((0, 20))
+
+    assert np.array_equal(mended(before, row((0, 12), (14, 20))), before)
+
+
+def test_a_part_behind_a_larger_gap_is_removed():
+    assert np.array_equal(mended(row((0, 20)), row((0, 10), (17, 20))), row((0, 10)))
+
+
+def test_a_part_as_large_as_its_gap_is_removed():
+    assert np.array_equal(mended(row((0, 20)), row((0, 12), (16, 20))), row((0, 12)))
+
+
+def test_a_held_part_stays_joined_however_large_the_gap():
+    before = row((0, 20))
+
+    assert np.array_equal(mended(before, row((0, 10), (17, 20)), held=row((19, 20))), before)
+
+
+@pytest.mark.parametrize("gap", [(12, 14), (10, 17)])
+def test_a_part_with_a_fixed_voxel_may_be_on_its_own(gap):
+    after = row((0, gap[0]), (gap[1], 20))
+
+    assert np.array_equal(mended(row((0, 20)), after, fixed=row((19, 20))), after)
+
+
+def test_the_largest_part_stays_where_it_is_no_drawn_one():
+    """The small part at the start has a fixed voxel: it is not on its own, and neither is the largest."""
+    after = row((0, 3), (8, 20))
+
+    assert np.array_equal(mended(row((0, 20)), after, fixed=row((0, 1))), after)
+
+
+def test_parts_are_mended_from_the_smallest_on():
+    """Of 20, 2 and 9 voxels with gaps of 1 and 2: the two join the twenty, and the nine both."""
+    before = row((0, 34))
+
+    assert np.array_equal(mended(before, row((0, 20), (21, 23), (25, 34))), before)
+
+
+def test_a_gap_grows_by_the_part_that_is_removed_in_it():
+    """Of 12, 2 and 7 voxels with gaps of 3 and 3: the two are removed, so the seven are behind a gap of eight."""
+    assert np.array_equal(mended(row((0, 27)), row((0, 12), (15, 17), (20, 27))), row((0, 12)))
+
+
+def test_one_of_two_joins_is_enough():
+    """A ring that is open on one side is still one piece."""
+    ring = np.zeros((3, 8, 8), bool)
+    ring[1] = True
+    ring[1, 2:6, 2:6] = False
+    opened = ring.copy()
+    opened[1, 2:5, :2] = False
+
+    assert np.array_equal(mended_cuts(ring, opened, ring & False, ring & False), opened)
+
+
+def test_the_smaller_of_two_joins_is_put_back():
+    """A ring that is open on both sides: 4 and 6 voxels."""
+    ring = np.zeros((3, 12, 12), bool)
+    ring[1] = True
+    ring[1, 2:10, 2:10] = False
+    cut, smaller = ring.copy(), ring.copy()
+    cut[1, 5:8, :2] = cut[1, 5:7, 10:] = False
+    smaller[1, 5:8, :2] = False
+
+    assert np.array_equal(mended_cuts(ring, cut, ring & False, ring & False), smaller)
+
+
+def test_what_was_in_two_pieces_before_is_neither_joined_nor_removed():
+    before, after = row((0, 10), (12, 20)), row((0, 9), (13, 20))
+
+    assert np.array_equal(mended(before, after), after)
+
+
+def test_a_piece_that_is_gone_stays_gone():
+    assert np.array_equal(mended(row((0, 10), (12, 20)), row((0, 10))), row((0, 10)))
+
+
+def test_nothing_is_done_where_there_is_nothing():
+    assert np.array_equal(mended(NONE, NONE), NONE)
