@@ -12,6 +12,7 @@ from ball_images import ball_mask
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.propagation.update_settings import UpdateSettings
+from context_propagation.core.session.preview import Preview
 from context_propagation.core.session.session_file import restore_session, save_session
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.session.target_probability import target_probability
@@ -79,6 +80,18 @@ def test_edits_undo_redo_and_confirmation_are_those_of_a_session_on_this_side(pa
     while there.undo():
         assert here.undo()
         assert_same(here, there)
+
+
+def test_a_server_makes_no_copy_of_the_whole_segmentation_for_an_edit(pair, monkeypatch):
+    here, there = pair()
+    here.propagate([FIRST])
+
+    def copied(self):
+        raise AssertionError("the whole segmentation was copied")
+
+    monkeypatch.setattr(Preview, "segmentation", property(copied))
+    there.propagate([FIRST])
+    assert_same(here, there)
 
 
 def test_a_result_that_is_taken_in_part_stays_so(pair):
