@@ -62,7 +62,7 @@ def computed(
                 told = True
             stage, fraction = line["progress"]
             progress(str(stage), float(fraction))
-    raise ServerLost("The answer ends in the middle")
+    raise ServerLost("its answer ends in the middle")
 
 
 def _raise(error: Any) -> None:

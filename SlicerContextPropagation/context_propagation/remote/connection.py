@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from context_propagation.core.errors import UserInputError, _line
+from context_propagation.core.errors import UserInputError, reason
 
 SILENCE_S = 30.0
 """A server that says nothing for so long is lost: while it computes it says something four times a second."""
@@ -80,7 +80,7 @@ class Connection:
         with self._answer("POST", path, _plain(message)) as answer:
             while line := answer.readline():
                 if not line.endswith(b"\n"):
-                    raise ServerLost("The answer ends in the middle")
+                    raise ServerLost("its answer ends in the middle")
                 yield json.loads(line)
 
     @contextmanager
@@ -109,7 +109,7 @@ class Connection:
         try:
             context = ssl.create_default_context(cafile=self.certificate)
         except (OSError, ssl.SSLError) as error:
-            raise UserInputError(f"The certificate '{self.certificate}' cannot be used ({_line(error)})") from error
+            raise UserInputError(f"The certificate '{self.certificate}' cannot be used ({reason(error)})") from error
         return http.client.HTTPSConnection(str(parts.hostname), parts.port, timeout=self.silence_s, context=context)
 
 
@@ -136,8 +136,10 @@ def _lost() -> Iterator[None]:
     except ssl.SSLCertVerificationError as error:
         remedy = "give the certificate of whoever signed it, or ask who runs the server"
         raise UserInputError(f"The server's certificate is not trusted ({error.verify_message}); {remedy}") from error
-    except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
-        raise ServerLost(_line(error)) from error
+    except OSError as error:
+        raise ServerLost(reason(error)) from error
+    except (http.client.HTTPException, json.JSONDecodeError) as error:
+        raise ServerLost("its answer is damaged or ends in the middle") from error
 
 
 def _refused(answer: http.client.HTTPResponse) -> None:
