@@ -146,7 +146,7 @@ def test_a_saved_session_goes_on_on_either_side(pair, here, server, tmp_path):
 
 
 def test_cancel_stops_it_within_one_evaluation_and_changes_nothing(pair, server):
-    _, there = pair(settings=replace(FEW, update=UpdateSettings(iterations=10_000, loss_threshold=-9, patience=10**6)))
+    _, there = pair(settings=replace(FEW, update=UpdateSettings(iterations=300, loss_threshold=-9, patience=300)))
     heard = []
 
     with pytest.raises(Cancelled):
@@ -171,7 +171,7 @@ def test_one_who_asks_too_often_for_the_server_waits_and_goes_on(bundles):
 
 
 def test_it_settles_for_the_best_so_far(pair):
-    _, there = pair(settings=replace(FEW, update=UpdateSettings(iterations=10_000, loss_threshold=-9, patience=10**6)))
+    _, there = pair(settings=replace(FEW, update=UpdateSettings(iterations=300, loss_threshold=-9, patience=300)))
     heard = []
 
     result = there.propagate([FIRST], lambda stage, fraction: heard.append(fraction), enough=lambda: len(heard) > 5)
