@@ -374,20 +374,22 @@ def test_an_image_for_which_the_computer_has_no_memory_is_said_before_it_is_sent
 
 
 def test_a_session_whose_image_never_comes_is_closed_long_before_its_lease_ends(bundles, monkeypatch):
-    monkeypatch.setattr("context_propagation.server.store.UPLOAD_S", 0.3)
     with served(bundles, limits=Limits(requests_per_s=1000, lease_s=600)) as server:
-        _, answer = server.asked("POST", "/api/sessions", announced())
-        path = f"/api/sessions/{answer['session']}"
+        now = [0.0]
+        monkeypatch.setattr(server.store, "_clock", lambda: now[0])
+        paths = [f"/api/sessions/{server.asked('POST', '/api/sessions', announced())[1]['session']}" for _ in range(2)]
+        voxels = zlib.compress(an_image().channels[0].tobytes(), 1)
+        assert server.asked("PUT", paths[0] + "/channels/0", voxels)[0] == 204
+        held = server.store.of(paths[1].rpartition("/")[2], "")
         with socket.create_connection(("127.0.0.1", server.port)) as line:
-            head = f"PUT {path}/channels/0 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n"
-            line.sendall(head.encode() + zlib.compress(RAW)[:20])
-            time.sleep(0.6)
+            head = f"PUT {paths[1]}/channels/0 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n"
+            line.sendall(head.encode() + voxels[:20])
+            until = time.monotonic() + 10
+            while not held.is_busy and time.monotonic() < until:
+                time.sleep(0.01)
+            now[0] = 61
             server.store.sweep()
-            assert len(server.store) == 1, "it is on its way"
-        assert " 499 " in server.line_of("/channels/0")
-        with a_session(server) as whole:
-            voxels = zlib.compress(an_image().channels[0].tobytes(), 1)
-            assert server.asked("PUT", whole + "/channels/0", voxels)[0] == 204
-            time.sleep(0.6)
-            assert server.asked("POST", path + "/alive")[0] == 404
-            assert server.asked("POST", whole + "/alive")[0] == 200
+            assert len(server.store) == 2, "it is on its way"
+        assert " 499 " in server.line_of(f"{held.name[:6]}/channels/0")
+        now[0] = 122  # more than a minute later
+        assert [server.asked("POST", path + "/alive")[0] for path in paths] == [200, 404]
