@@ -2,7 +2,7 @@
 
 Run `python benchmarks/server_round_trip.py`: the shipped bundle, a phantom's largest slice redrawn on a CT of
 512 x 512 x 160 voxels. The server is a process of its own; only one of both computes at a time, with as many threads.
-`--people N` also lets N clients edit at once.
+`--people N` also lets N clients edit at once, each on an image of their own, and compares every result.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def main() -> None:
         edit = SliceEdit(0, int(case["index"]), case["drawn"])
     bundle = shipped_bundle()
     here = load_model(bundle, device=arguments.device).session()
-    with _serving(bundle.parent, arguments.device) as url:
+    with _serving(bundle.parent, arguments.device, arguments.people + 1) as url:
         loaded = RemoteServer(url, lambda upload: True).load(bundle.name)
         there = loaded.session()
         image = {name: _seconds(lambda s=s: s.set_image(volume)) for name, s in (("here", here), ("server", there))}
@@ -65,9 +66,14 @@ def main() -> None:
                 edits[name].append(_seconds(lambda session=session: session.propagate([edit])))
             if not np.array_equal(here.segmentation, there.segmentation):
                 print("NOT EQUAL: the server's result is another one")
+            wanted = here.segmentation
             here.undo()
             there.undo()
-        together = _together(loaded, volume, edit, arguments.people) if arguments.people else None
+        sessions = [loaded.session() for _ in range(arguments.people)]
+        for session in sessions:
+            session.set_image(volume)
+        crowd = Crowd(sessions, edit, wanted, arguments.repeats)
+        together_s = _seconds(crowd.edit) if arguments.people else 0.0
 
     print(provenance(0, arguments.repeats))
     print(f"load average: {', '.join(f'{load:.1f}' for load in os.getloadavg())}")
@@ -77,8 +83,11 @@ def main() -> None:
     for what, times in (("image: sent, predicted, cached", image), ("edit", medians)):
         print(f"| {what} | {times['here']:.2f} | {times['server']:.2f} | {times['server'] / times['here']:.3f} |")
     print(f"\nGoal for an edit: at most {GOAL} times")
-    if together is not None:
-        print(f"{arguments.people} people at once, the same edit: {together:.2f} s until the last one has theirs")
+    if crowd.waits:
+        print(f"{arguments.people} people at once, {arguments.repeats} edits each: {len(crowd.waits)} done")
+        print(f"{len(crowd.waits) / together_s:.2f} edits a second; one person alone {1 / medians['server']:.2f}")
+        print(f"wait for an edit: median {statistics.median(crowd.waits):.2f} s, longest {max(crowd.waits):.2f} s")
+        print(f"results that are not the local one: {crowd.others}; errors: {crowd.errors or 'none'}")
 
 
 def _seconds(do: Callable[[], Any]) -> float:
@@ -87,30 +96,55 @@ def _seconds(do: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def _together(loaded: Any, volume: Any, edit: Any, people: int) -> float:
-    sessions = [loaded.session() for _ in range(people)]
-    for session in sessions:
-        session.set_image(volume)
-    threads = [threading.Thread(target=session.propagate, args=([edit],)) for session in sessions]
+@dataclass
+class Crowd:
+    """People who edit at once, again and again.
 
-    def all_of_them() -> None:
+    Attributes:
+        sessions: Theirs.
+        made: The edit that each makes.
+        wanted: bool `[K, J, I]`, what it gives.
+        repeats: Edits of each.
+        waits: Seconds that each edit took.
+        others: Results that are not what is wanted.
+        errors: What was raised.
+    """
+
+    sessions: list[Any]
+    made: Any
+    wanted: np.ndarray
+    repeats: int
+    waits: list[float] = field(default_factory=list)
+    others: int = 0
+    errors: list[str] = field(default_factory=list)
+
+    def edit(self) -> None:
+        """All of them, until the last one is done."""
+        threads = [threading.Thread(target=self._work, args=(session,)) for session in self.sessions]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
-    return _seconds(all_of_them)
+    def _work(self, session: Any) -> None:
+        try:
+            for _ in range(self.repeats):
+                self.waits.append(_seconds(lambda: session.propagate([self.made])))
+                self.others += not np.array_equal(session.segmentation, self.wanted)
+                session.undo()
+        except Exception as error:
+            self.errors.append(str(error))
 
 
 @contextmanager
-def _serving(bundles: Path, device: str) -> Iterator[str]:
+def _serving(bundles: Path, device: str, sessions: int) -> Iterator[str]:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     command = [sys.executable, "-m", "context_propagation.cli.main", "serve", "--bundles", str(bundles)]
     environment = {**os.environ, "PYTHONPATH": str(SHIPPED)}
     server = subprocess.Popen(
-        [*command, "--port", str(port), "--device", device], env=environment,
+        [*command, "--port", str(port), "--device", device, "--sessions", str(sessions)], env=environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:

@@ -180,10 +180,14 @@ class ServerProcess:
 
 
 class CutLine:
-    """A line to a server that can be cut."""
+    """A line to a server that can be cut, and that can die: then nothing comes through, and nobody is told.
+
+    Attributes:
+        dead: Whether it did.
+    """
 
     def __init__(self, port: int) -> None:
-        self._to, self._open = port, set()
+        self._to, self._open, self.dead = port, set(), False
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -191,7 +195,8 @@ class CutLine:
     def cut(self) -> None:
         """All connections that there are, at once."""
         for one in list(self._open):
-            one.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # its other end went just now
+                one.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._listening.close()
@@ -202,7 +207,11 @@ class CutLine:
                 here, _ = self._listening.accept()
             except OSError:
                 return
-            there = socket.create_connection(("127.0.0.1", self._to))
+            try:
+                there = socket.create_connection(("127.0.0.1", self._to))
+            except OSError:  # the server has ended
+                here.close()
+                continue
             self._open |= {here, there}
             for pair in ((here, there), (there, here)):
                 threading.Thread(target=self._copy, args=pair, daemon=True).start()
@@ -210,6 +219,8 @@ class CutLine:
     def _copy(self, source: socket.socket, target: socket.socket) -> None:
         try:
             while data := source.recv(65536):
+                while self.dead:
+                    time.sleep(0.01)
                 target.sendall(data)
         except OSError:
             pass

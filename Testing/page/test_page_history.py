@@ -94,3 +94,9 @@ def test_the_demo_case_is_the_phantom_that_no_network_saw(server):
     written = page.image()
     assert written.shape == (88, 88, 64)
     assert np.asarray(written.dataobj).min() >= -1024
+
+
+def test_a_preview_of_what_was_there_before_a_new_start_cannot_be_applied(page):
+    page.redraw(DRAWN)
+    page.start(FIRST)
+    assert page.ask("page/apply") == "Nothing was previewed; draw a slice and preview it first"

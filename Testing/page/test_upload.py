@@ -185,3 +185,51 @@ def test_a_header_cannot_lead_the_reader_to_another_file_of_the_server(tmp_path,
 def test_a_file_of_no_format_that_is_read_is_refused(tmp_path):
     said = sentence(zipped([_file(tmp_path / "image.h5", b"\x89HDF\r\n\x1a\n" + bytes(1000))]))
     assert said == "'image.h5' is neither NIfTI, NRRD, MHA nor DICOM; export it as one of them"
+
+
+def flagged(data, bits):
+    """An archive whose first file has more flags, in the directory and before the file itself."""
+    changed = bytearray(data)
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        changed[changed.index(mark) + place] |= bits
+    return bytes(changed)
+
+
+def test_an_encrypted_archive_and_one_whose_voxels_changed_on_their_way_are_said(server, tmp_path):
+    data = zipped([write_ball(tmp_path / "ball.nii", "straight")])
+    changed = bytearray(data)
+    changed[5000] ^= 1
+    for sent, said in (
+        (flagged(data, 0x01), "The archive is encrypted; the page sends files as they are"),
+        (flagged(data, 0x20), "'ball.nii' is damaged; copy or export it again"),  # patch data
+        (flagged(data, 0x40), "'ball.nii' is damaged; copy or export it again"),  # strong encryption
+        (bytes(changed), "'ball.nii' is damaged; copy or export it again"),
+    ):
+        status, answer = server.asked("POST", "/api/page/files?bundle=network", sent)
+        assert (status, answer["message"]) == (400, said)
+
+
+def test_an_archive_with_any_changed_byte_is_read_or_refused_in_one_sentence(tmp_path):
+    data = zipped([_file(tmp_path / "ball.nii", write_ball(tmp_path / "a.nii", "straight").read_bytes()[:400])])
+    outside = [at for at in range(len(data)) if not 60 < at < 380]
+    for at in outside:
+        for value in (0, 1, 255):
+            changed = bytearray(data)
+            changed[at] = value
+            try:
+                read_upload(bytes(changed), MOST)
+            except UserInputError as error:
+                assert "\n" not in str(error)  # noqa: PT017 - it may also be read
+
+
+def test_a_page_asks_whether_its_files_would_be_taken_before_it_sends_them(server):
+    wanted = {"bundle": "network", "label": None, "size_bytes": 1000}
+    assert server.asked("POST", "/api/page/room", wanted) == (204, None)
+    status, answer = server.asked("POST", "/api/page/room", {**wanted, "bundle": "elsewhere"})
+    said = "The server has no model 'elsewhere'; choose one of 'network', 'phantom'"
+    assert (status, answer["message"]) == (400, said)
+    assert server.asked("POST", "/api/page/files?bundle=elsewhere", b"x")[1]["message"] == said
+    status, answer = server.asked("POST", "/api/page/room", {**wanted, "size_bytes": 2**40})
+    assert (status, answer["message"]) == (
+        413, "The files have 1048576 MiB, and the server takes 16384 MiB at most; crop the image",
+    )  # fmt: skip

@@ -15,6 +15,7 @@ from ball_images import SHAPE_KJI, ball_mask
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.server import guards
 from context_propagation.server.limits import Limits
+from context_propagation.server.worker import Job
 from served import an_image, announced, asked, served
 
 VOXELS = int(np.prod(SHAPE_KJI))
@@ -314,3 +315,81 @@ def test_the_log_has_a_line_for_each_request_and_nothing_that_opens_a_session(gu
 def test_a_line_break_in_an_address_makes_no_line_of_its_own(server):
     asked(server.port, "GET", "/api/x%0a127.0.0.1%20ann%20forged")
     assert server.line_of("forged").startswith("127.0.0.1 - GET /api/x\\n127.0.0.1")
+
+
+def test_one_who_has_the_right_token_is_not_refused_for_what_others_at_the_address_sent(bundles, tmp_path):
+    file = tmp_path / "tokens"
+    file.write_text(f"ann {TOKENS['ann']}\n")
+    file.chmod(0o600)
+    with served(bundles, token_file=file) as server:
+        statuses = [server.asked("GET", "/api/server", Authorization="Bearer wrong")[0] for _ in range(15)]
+        assert statuses[-1] == 429
+        assert server.asked("GET", "/api/server", **bearer("ann"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"update": {"iterations": 301}}, "The settings ask for 301 iterations, and this server takes 300 at most"),
+        ({"update": {"patience": 10**9}}, "ask for 1000000000 evaluations without a better one"),
+        ({"neighbours": 51}, "ask for 51 neighbouring slices, and this server takes 50 at most"),
+        ({"window_border": 129}, "ask for 129 voxels around the target, and this server takes 128 at most"),
+    ],
+    ids=["iterations", "patience", "neighbours", "window_border"],
+)
+def test_settings_that_would_hold_up_all_others_are_refused_before_the_image_is_sent(server, changes, said):
+    usual = announced()["settings"]
+    changed = {**changes, "update": {**usual["update"], **changes.get("update", {})}}
+    status, answer = server.asked("POST", "/api/sessions", announced(settings={**usual, **changed}))
+    assert (status, said in sentence(answer)) == (400, True)
+
+
+def test_more_confirmed_slices_than_an_image_has_are_refused(server, started):
+    record = {"edits": [EDIT] * 1000, "drawn_at": [0] * 1000}
+    status, answer = server.asked("POST", started + "/uncertainty", {"records": [record] * 6, "axis": 0})
+    assert (status, "6000 confirmed slices, and 5000 are taken at most" in sentence(answer)) == (422, True)
+
+
+def test_a_session_that_asks_for_more_and_more_does_not_make_others_wait(server, started):
+    (held,) = [held for held in server.store._held.values() if started.endswith(held.name)]
+    held.jobs += [Job(lambda job: None) for _ in range(8)]
+    status, answer = server.asked("POST", started + "/uncertainty", {"records": [], "axis": 0})
+    held.jobs.clear()
+    assert (status, "waits for 8 computations already" in sentence(answer)) == (429, True)
+
+
+def test_a_model_that_is_not_there_is_said_before_the_image_is_sent(server):
+    before = len(server.store)
+    for name in ("elsewhere", "../offered/network"):
+        status, answer = server.asked("POST", "/api/sessions", announced(model={"bundle": name}))
+        known = "choose one of 'bundle', 'network'"
+        assert (status, sentence(answer)) == (400, f"The server has no model '{name}'; {known}")
+    assert len(server.store) == before
+
+
+def test_an_image_for_which_the_computer_has_no_memory_is_said_before_it_is_sent(server, monkeypatch):
+    monkeypatch.setattr("context_propagation.server.store.available_bytes", lambda: 100_000)
+    status, answer = server.asked("POST", "/api/sessions", announced())  # 13440 voxels, twice as float32
+    assert (status, "has 0 MiB of main memory to spare; crop it" in sentence(answer)) == (503, True)
+
+
+def test_a_session_whose_image_never_comes_is_closed_long_before_its_lease_ends(bundles, monkeypatch):
+    with served(bundles, limits=Limits(requests_per_s=1000, lease_s=600)) as server:
+        now = [0.0]
+        monkeypatch.setattr(server.store, "_clock", lambda: now[0])
+        paths = [f"/api/sessions/{server.asked('POST', '/api/sessions', announced())[1]['session']}" for _ in range(2)]
+        voxels = zlib.compress(an_image().channels[0].tobytes(), 1)
+        assert server.asked("PUT", paths[0] + "/channels/0", voxels)[0] == 204
+        held = server.store.of(paths[1].rpartition("/")[2], "")
+        with socket.create_connection(("127.0.0.1", server.port)) as line:
+            head = f"PUT {paths[1]}/channels/0 HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n"
+            line.sendall(head.encode() + voxels[:20])
+            until = time.monotonic() + 10
+            while not held.is_busy and time.monotonic() < until:
+                time.sleep(0.01)
+            now[0] = 61
+            server.store.sweep()
+            assert len(server.store) == 2, "it is on its way"
+        assert " 499 " in server.line_of(f"{held.name[:6]}/channels/0")
+        now[0] = 122  # more than a minute later
+        assert [server.asked("POST", path + "/alive")[0] for path in paths] == [200, 404]

@@ -12,6 +12,7 @@ from context_propagation.core.bundle.bundle import load_model
 from context_propagation.core.callbacks import never_cancelled, no_progress
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.slices import SliceEdit
+from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.remote import answers
@@ -250,3 +251,63 @@ def test_the_models_in_use_can_be_asked_for_while_somebody_begins_a_session(serv
     store._held.pop("new")
     held[0].choice = usual
     store.close_all()
+
+
+def after(line, seconds):
+    """A cancel check that is true so long after the line died."""
+    died = []
+
+    def cancelled():
+        died.extend([time.monotonic()] if line.dead and not died else [])
+        return bool(died) and time.monotonic() > died[0] + seconds
+
+    return cancelled
+
+
+def cancelled_at_once(do):
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        do()
+    return time.monotonic() - began < 5  # and not after half a minute of silence
+
+
+def die(line):
+    line.dead = True
+
+
+@pytest.fixture
+def line(server):
+    found = CutLine(server.port)
+    yield found
+    found.dead = False
+    found.close()
+
+
+def over(line):
+    return RemoteServer(f"http://127.0.0.1:{line.port}", lambda upload: True)
+
+
+def test_an_edit_on_a_dead_network_is_cancelled_at_once_and_what_was_drawn_stays(server, here, line):
+    session = over(line).load("network").session(FEW)
+    session.set_image(an_image(), ball_mask())
+    session.propagate([FIRST])
+    kept = session.segmentation.copy()
+
+    assert cancelled_at_once(lambda: session.propagate([SECOND], once("update", lambda: die(line)), after(line, 0.3)))
+    assert cancelled_at_once(lambda: session.propagate([SECOND], cancelled=after(line, 0.3)))  # it does not begin
+    assert np.array_equal(session.segmentation, kept)
+    line.dead = False
+    session.propagate([SECOND])
+
+    assert np.array_equal(session.segmentation, local(here, [FIRST, SECOND]).segmentation)
+    session.close()
+
+
+def test_an_image_on_a_dead_network_is_cancelled_at_once(line):
+    session = over(line).load("network").session(FEW)
+    noise = np.random.default_rng(0).normal(size=(1, 40, 400, 400)).astype(np.float32)  # more than a socket holds
+    large = SourceVolume(noise, np.eye(4))
+
+    sending = once("send the image", lambda: die(line))
+    assert cancelled_at_once(lambda: session.set_image(large, None, sending, after(line, 0.3)))
+    assert cancelled_at_once(lambda: over(line).models(cancelled=after(line, 0.3)))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from context_propagation.core.errors import UserInputError
 from context_propagation.server.model_folder import ModelChoice, ModelFolder
 from nnunet_folders import write_nnunet_folder
 
@@ -29,3 +30,17 @@ def test_a_model_that_nobody_uses_makes_room_for_another(models):
     assert models.loaded(first, set()) is one  # it is there
     models.loaded(other, {other})
     assert models.loaded(first, {first, other}) is not one
+
+
+def test_a_label_that_would_be_chosen_anyhow_loads_no_second_model(tmp_path):
+    write_nnunet_folder(tmp_path / "one", labels={"background": 0, "GTVp": 1})
+    write_nnunet_folder(tmp_path / "labels", labels={"background": 0, "GTVp": 1, "GTVn": 2})
+    models = ModelFolder(tmp_path, "cpu")
+    choices = {models.checked(ModelChoice("one", label)) for label in (None, "GTVp")}
+
+    assert choices == {ModelChoice("one")}
+    assert models.checked(ModelChoice("labels", "GTVn")) == ModelChoice("labels", "GTVn")
+    with pytest.raises(UserInputError, match="several labels: GTVp, GTVn; name the one"):
+        models.checked(ModelChoice("labels"))
+    with pytest.raises(UserInputError, match="The server has no model 'other'; choose one of 'labels', 'one'"):
+        models.checked(ModelChoice("other"))

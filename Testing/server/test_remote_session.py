@@ -12,6 +12,7 @@ from ball_images import ball_mask
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.propagation.update_settings import UpdateSettings
+from context_propagation.core.session.preview import Preview
 from context_propagation.core.session.session_file import restore_session, save_session
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.session.target_probability import target_probability
@@ -81,6 +82,18 @@ def test_edits_undo_redo_and_confirmation_are_those_of_a_session_on_this_side(pa
         assert_same(here, there)
 
 
+def test_a_server_makes_no_copy_of_the_whole_segmentation_for_an_edit(pair, monkeypatch):
+    here, there = pair()
+    here.propagate([FIRST])
+
+    def copied(self):
+        raise AssertionError("the whole segmentation was copied")
+
+    monkeypatch.setattr(Preview, "segmentation", property(copied))
+    there.propagate([FIRST])
+    assert_same(here, there)
+
+
 def test_a_result_that_is_taken_in_part_stays_so(pair):
     here, there = both = pair()
     for session in both:
@@ -133,7 +146,7 @@ def test_a_saved_session_goes_on_on_either_side(pair, here, server, tmp_path):
 
 
 def test_cancel_stops_it_within_one_evaluation_and_changes_nothing(pair, server):
-    _, there = pair(settings=replace(FEW, update=UpdateSettings(iterations=10_000, loss_threshold=-9, patience=10**6)))
+    _, there = pair(settings=replace(FEW, update=UpdateSettings(iterations=300, loss_threshold=-9, patience=300)))
     heard = []
 
     with pytest.raises(Cancelled):
@@ -158,7 +171,7 @@ def test_one_who_asks_too_often_for_the_server_waits_and_goes_on(bundles):
 
 
 def test_it_settles_for_the_best_so_far(pair):
-    _, there = pair(settings=replace(FEW, update=UpdateSettings(iterations=10_000, loss_threshold=-9, patience=10**6)))
+    _, there = pair(settings=replace(FEW, update=UpdateSettings(iterations=300, loss_threshold=-9, patience=300)))
     heard = []
 
     result = there.propagate([FIRST], lambda stage, fraction: heard.append(fraction), enough=lambda: len(heard) > 5)

@@ -73,10 +73,13 @@ def test_a_token_file_of_another_form_is_refused(bundles, tokens, text, said):
     assert said in refused(bundles, token_file=tokens)
 
 
-def test_a_token_file_that_others_can_read_is_refused(bundles, tokens):
-    tokens.chmod(0o644)
-    assert "chmod 600" in refused(bundles, token_file=tokens)
-    assert "cannot be read" in refused(bundles, token_file=tokens.parent / "none")
+def test_a_token_file_that_others_can_read_or_change_is_refused(bundles, tokens):
+    for mode in (0o640, 0o604, 0o620, 0o602):  # who can change it lets themselves in
+        tokens.chmod(mode)
+        assert "chmod 600" in refused(bundles, token_file=tokens)
+    none = tokens.parent / "none"
+    said = refused(bundles, token_file=none)
+    assert said == f"The token file '{none}' cannot be read (No such file or directory); correct --token-file"
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):

@@ -38,6 +38,8 @@ export class Work {
 
   async _begun(signal) {
     if (this.files === null) return this.server.ask("POST", "api/page/demo", this.model, { signal });
+    const size_bytes = this.files.flat().reduce((sum, file) => sum + file.size, 0);
+    await this.server.ask("POST", "api/page/room", { ...this.model, size_bytes }, { signal }); // before anything is sent
     const archive = {};
     for (const [channel, files] of this.files.entries()) {
       for (const file of files) archive[`${channel}/${file.name}`] = new Uint8Array(await this._read(file));

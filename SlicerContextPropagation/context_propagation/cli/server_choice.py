@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from context_propagation.core.bundle.loaded_model import LoadedModel
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import UserInputError, reason
 from context_propagation.remote.consent import Upload
 from context_propagation.remote.remote_server import RemoteServer
 
@@ -83,4 +83,6 @@ def _token(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserInputError(f"The token file '{path}' cannot be read ({error}); correct --server-token") from error
+        raise UserInputError(
+            f"The token file '{path}' cannot be read ({reason(error)}); correct --server-token"
+        ) from error

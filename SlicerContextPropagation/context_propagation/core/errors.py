@@ -24,6 +24,11 @@ def _line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
+def reason(error: BaseException) -> str:
+    """What the system says of an error, without its number and without the path; else the first line of its message."""
+    return getattr(error, "strerror", None) or _line(error)
+
+
 def counted(number: int, thing: str) -> str:
     """A number and what it counts, for messages: "1 channel", "2 channels"."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -14,7 +14,14 @@ from starlette.concurrency import run_in_threadpool
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.image_hash import image_sha256
 from context_propagation.core.session.session_settings import SessionSettings
-from context_propagation.core.wire.addresses import MOST_RECORDS, MOST_SESSION_LETTERS, PAGE_DEMO, PAGE_FILES, SESSIONS
+from context_propagation.core.wire.addresses import (
+    MOST_RECORDS,
+    MOST_SESSION_LETTERS,
+    PAGE_DEMO,
+    PAGE_FILES,
+    PAGE_ROOM,
+    SESSIONS,
+)
 from context_propagation.page import history
 from context_propagation.page.downloads import download, nifti
 from context_propagation.page.memory_folder import remove_left
@@ -22,7 +29,7 @@ from context_propagation.page.page_session import PageImage, PageSession
 from context_propagation.page.static_files import add_static_files
 from context_propagation.page.upload import demo_image, read_upload
 from context_propagation.server.api import Desk
-from context_propagation.server.messages import Edit, Mask, WantedModel
+from context_propagation.server.messages import Edit, Mask, Name, WantedModel
 from context_propagation.server.model_folder import ModelChoice
 from context_propagation.server.refusals import GONE, Refusal
 from context_propagation.server.store import Store
@@ -46,6 +53,14 @@ class Redrawn(_Message):
     """What `edits` answered."""
 
     edits: Annotated[list[Edit], Field(min_length=1, max_length=MOST_RECORDS)]
+
+
+class WantedRoom(_Message):
+    """Files that are to come: for which model, and of which size together."""
+
+    bundle: Name
+    label: Annotated[str, Field(max_length=200)] | None = None
+    size_bytes: Annotated[int, Field(ge=0, le=2**62)]
 
 
 class Wanted(_Message):
@@ -77,7 +92,7 @@ def add_page(app: FastAPI, desk: Desk, settings: SessionSettings = DEFAULTS) -> 
         settings: Of the page's sessions.
     """
     remove_left()
-    _add_beginnings(app, desk.store, settings)
+    _add_beginnings(app, desk, settings)
     _add_history(app, desk)
     add_static_files(app)
 
@@ -109,7 +124,8 @@ class _Coming:
             self._taken -= int(said)
 
 
-def _add_beginnings(app: FastAPI, store: Store, settings: SessionSettings) -> None:
+def _add_beginnings(app: FastAPI, desk: Desk, settings: SessionSettings) -> None:
+    store = desk.store
     one_at_a_time = asyncio.Lock()  # reading an image takes as much memory again
     coming = _Coming(store.limits.image_bytes)
 
@@ -124,12 +140,30 @@ def _add_beginnings(app: FastAPI, store: Store, settings: SessionSettings) -> No
             "no_structure_set": image.no_structure_set,
         }
 
+    async def checked(choice: ModelChoice) -> ModelChoice:
+        return await run_in_threadpool(desk.models.checked, choice)
+
+    def check_room(size_bytes: int) -> None:
+        if len(store) >= store.limits.sessions:
+            raise Refusal(503, "The server is full; try again when somebody is done, what they drew is not closed")
+        most = store.limits.image_bytes
+        if size_bytes > most:
+            sizes = f"{size_bytes / 2**20:.0f} MiB, and the server takes {most / 2**20:.0f} MiB at most"
+            raise Refusal(413, f"The files have {sizes}; crop the image")
+
+    @app.post(PAGE_ROOM, status_code=204)
+    async def room(wanted: WantedRoom) -> None:
+        """Whether files would be taken; asked before they are sent."""
+        await checked(ModelChoice(wanted.bundle, wanted.label))
+        check_room(wanted.size_bytes)
+
     @app.post(PAGE_DEMO, status_code=201)
     async def demo(wanted: WantedModel, request: Request) -> dict[str, Any]:
         """Begin with the demo's phantom."""
+        choice = await checked(ModelChoice(wanted.bundle, wanted.label, wanted.general_far))
         async with one_at_a_time:
             image = await run_in_threadpool(demo_image)
-        return begin(request, ModelChoice(wanted.bundle, wanted.label, wanted.general_far), image)
+        return begin(request, choice, image)
 
     @app.post(PAGE_FILES, status_code=201)
     async def files(
@@ -138,15 +172,15 @@ def _add_beginnings(app: FastAPI, store: Store, settings: SessionSettings) -> No
         label: Annotated[str | None, Query(max_length=200)] = None,
     ) -> dict[str, Any]:
         """Begin with files: a zip archive, see `read_upload`."""
-        if len(store) >= store.limits.sessions:
-            raise Refusal(503, "The server is full; try again when somebody is done, what they drew is not closed")
+        choice = await checked(ModelChoice(bundle, label))
+        check_room(0)
         with coming.of(request):
             data = await request.body()
             async with one_at_a_time:
                 image = await run_in_threadpool(read_upload, data, store.limits.image_bytes)
         if await request.is_disconnected():  # else nobody would close the session
             raise Refusal(499, "Nobody waits for the answer")
-        return begin(request, ModelChoice(bundle, label), image)
+        return begin(request, choice, image)
 
     @app.get(SESSIONS + "/{session}/page/image/{channel}")
     async def image(channel: Annotated[int, Path(ge=0, le=100)], held: Held) -> Response:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.session.preview import Preview
+from context_propagation.core.session.session import Session
 from context_propagation.files.dicom_series import DicomSeries
 from context_propagation.server.held_session import Announced, HeldSession
 
@@ -46,6 +47,11 @@ class PageSession(HeldSession):
     def hold(self, image: PageImage) -> None:
         """Take an image that is there already."""
         self.image, self._volume = image, image.volume
+
+    def hold_engine(self, engine: Session) -> None:
+        """See `HeldSession.hold_engine`: a preview of the earlier engine cannot be applied to this one."""
+        super().hold_engine(engine)
+        self.previewed = None
 
     def free(self) -> None:
         """See `HeldSession.free`."""

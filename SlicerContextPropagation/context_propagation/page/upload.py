@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -31,6 +32,14 @@ MOST_FILES, MOST_CHANNELS = 5000, 16
 
 
 PIECE_BYTES = 2**20
+
+
+ENCRYPTED = 1
+"""A file's flag in an archive."""
+
+
+DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError)
+"""What Python's library says of archives that are none, or of kinds that it does not read."""
 
 
 NO_DICOM = "The image did not come as DICOM, and an RT Structure Set lies on a DICOM series; download NIfTI instead"
@@ -67,10 +76,12 @@ def _files(data: bytes, most_bytes: int) -> list[_Named]:
         archive = zipfile.ZipFile(io.BytesIO(data))
         infos = [info for info in archive.infolist() if not info.is_dir()]
         named = [(info, int(PurePosixPath(info.filename).parts[0]), archive) for info in infos]
-    except (zipfile.BadZipFile, ValueError, IndexError, NotImplementedError, UnicodeDecodeError) as error:
+    except (*DAMAGED, ValueError, IndexError) as error:
         raise UserInputError("The files did not arrive as they were sent; choose them again") from error
     if not infos or len(infos) > MOST_FILES:
         raise UserInputError(f"{len(infos)} files were chosen; choose one file, or the files of one DICOM series")
+    if any(info.flag_bits & ENCRYPTED for info in infos):
+        raise UserInputError("The archive is encrypted; the page sends files as they are")
     if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
         raise UserInputError("The archive is compressed; the page sends files as they are")
     if sum(info.file_size for info in infos) > min(most_bytes, len(data)):
@@ -99,7 +110,7 @@ def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, most_byt
                     piece = b"" if unpack is None else unpack.unconsumed_tail
                     left -= len(unpacked)
                     target.write(unpacked)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (*DAMAGED, ValueError) as error:
         raise UserInputError(f"'{_shown(info.filename)}' is damaged; copy or export it again") from error
     except OSError as error:
         raise UserInputError("The server's folder in memory is full; tell the one who runs it") from error

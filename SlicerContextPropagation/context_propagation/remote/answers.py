@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any, TypeVar
 
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled
 from context_propagation.core.errors import Cancelled, UserInputError
-from context_propagation.remote.connection import SILENCE_S, Connection, RecordsGone, ServerLost, SessionGone
+from context_propagation.remote.connection import SILENCE_S, Connection, RecordsGone, ServerLost
 
 Result = TypeVar("Result")
 
@@ -36,33 +36,30 @@ def computed(
         path: Of what is computed.
         message: What it needs.
         progress: Called with stage and fraction.
-        cancelled: Asked with each line that comes, four times a second at least.
+        cancelled: Asked with each line that comes, and ten times a second while none does.
         enough: The same: whether to go on with the best so far.
-        session: Address of the session that it is of, where that can be told to stop.
+        session: Address of the session that it is of, where that can be told to settle.
 
     Raises:
         Cancelled: `cancelled` returned true; the server stops before its next evaluation.
         UserInputError: The server refuses; the sentence is its.
         RecordsGone, SessionGone, ServerLost: See there.
     """
-    told = False
-    with closing(connection.lines(path, message)) as lines:  # where it is left early, the server loses who waits for it
+    told, leave = False, leaving(cancelled)
+    # where it is left early, the server loses who waits for it, and stops
+    with closing(connection.lines(path, message, leave)) as lines:
         for line in lines:
             if "result" in line:
                 return line["result"]
             if "error" in line:
                 _raise(line["error"])
-            if cancelled():
-                if session:
-                    with suppress(SessionGone, ServerLost, UserInputError):
-                        connection.ask("POST", f"{session}/cancel")
-                raise Cancelled
+            leave()
             if session and not told and enough():
                 connection.ask("POST", f"{session}/settle")
                 told = True
             stage, fraction = line["progress"]
             progress(str(stage), float(fraction))
-    raise ServerLost("The answer ends in the middle")
+    raise ServerLost("its answer ends in the middle")
 
 
 def _raise(error: Any) -> None:
@@ -72,6 +69,16 @@ def _raise(error: Any) -> None:
     if kind == "records":
         raise RecordsGone
     raise UserInputError(message)
+
+
+def leaving(cancelled: CancelCheck) -> Callable[[], None]:
+    """What is asked while the network is waited for."""
+
+    def leave() -> None:
+        if cancelled():
+            raise Cancelled
+
+    return leave
 
 
 def reliably(

@@ -9,7 +9,7 @@ from context_propagation.core.callbacks import CancelCheck, Progress, never_canc
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.model.model_listing import ModelDescription
 from context_propagation.core.wire.addresses import MODELS, PROTOCOL, SERVER
-from context_propagation.remote.answers import computed, reliably
+from context_propagation.remote.answers import computed, leaving, reliably
 from context_propagation.remote.connection import Connection
 from context_propagation.remote.consent import Consent, Consents
 from context_propagation.remote.place import Place
@@ -87,7 +87,9 @@ class RemoteServer:
 
     def _server(self, progress: Progress, cancelled: CancelCheck) -> Any:
         connection = replace(self.connection, silence_s=FIRST_SILENCE_S)
-        said = reliably(lambda: connection.ask("GET", SERVER), progress, cancelled, FIRST_PATIENCE_S)
+        said = reliably(
+            lambda: connection.ask("GET", SERVER, None, leaving(cancelled)), progress, cancelled, FIRST_PATIENCE_S
+        )
         if not isinstance(said, dict) or said.get("program") != "context-propagation":
             raise UserInputError(f"'{self.connection.url}' is another kind of server; correct the address")
         if said.get("protocol") != PROTOCOL:

@@ -10,6 +10,7 @@ from context_propagation.core.errors import Cancelled
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.wire.addresses import SESSIONS
 from context_propagation.core.wire.channel import kind_of, packed
+from context_propagation.remote.answers import leaving
 from context_propagation.remote.connection import Connection
 from context_propagation.remote.lease import Lease
 
@@ -30,7 +31,7 @@ def send_image(
         settings: Of the session, as plain JSON.
         image: Voxels and where they lie; nothing else is sent.
         progress: Called with stage and fraction.
-        cancelled: Asked before each piece.
+        cancelled: Asked before each piece, and ten times a second while the network takes none.
 
     Raises:
         UserInputError: The server is full, or refuses.
@@ -44,13 +45,13 @@ def send_image(
         "kinds": kinds,
         "ijk_to_lps": image.ijk_to_lps.tolist(),
     }
-    begun = connection.ask("POST", SESSIONS, announced)
+    begun = connection.ask("POST", SESSIONS, announced, leaving(cancelled))
     lease = Lease(connection, str(begun["session"]), float(begun["lease_s"]))
     try:
         for number, (channel, kind) in enumerate(zip(image.channels, kinds, strict=True)):
             parts = number / len(kinds), (number + 1) / len(kinds)
             pieces = _told(packed(channel, kind), parts, channel.nbytes, progress, cancelled)
-            connection.upload(f"{lease.address}/channels/{number}", pieces)
+            connection.upload(f"{lease.address}/channels/{number}", pieces, leaving(cancelled))
     except BaseException:
         lease.end()
         raise

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import UserInputError, reason
 from context_propagation.server.refusals import Refusal
 
 SHORTEST_TOKEN = 20
@@ -90,15 +90,17 @@ def read_tokens(path: Path) -> dict[str, bytes]:
         path: A line for each person, `name token`; lines that begin with # count for nothing.
 
     Raises:
-        UserInputError: It cannot be read, others than its owner can read it, or a line is not of this form.
+        UserInputError: It cannot be read, others than its owner can read or change it, or a line is not of this form.
     """
     try:
         text = path.read_text(encoding="utf-8")
         mode = path.stat().st_mode
     except (OSError, UnicodeDecodeError) as error:
-        raise UserInputError(f"The token file '{path}' cannot be read ({error}); correct --token-file") from error
-    if os.name == "posix" and mode & (stat.S_IRGRP | stat.S_IROTH):
-        raise UserInputError(f"Others can read the token file '{path}'; run: chmod 600 '{path}'")
+        raise UserInputError(
+            f"The token file '{path}' cannot be read ({reason(error)}); correct --token-file"
+        ) from error
+    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise UserInputError(f"Others can read or change the token file '{path}'; run: chmod 600 '{path}'")
     people: dict[str, bytes] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):

@@ -13,7 +13,9 @@ import numpy as np
 from fastapi import Depends, FastAPI, Path, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from context_propagation import __version__
 from context_propagation.core.errors import UserInputError
@@ -22,6 +24,7 @@ from context_propagation.core.wire.addresses import MODELS, MOST_SESSION_LETTERS
 from context_propagation.server import computing, messages
 from context_propagation.server.answers import FAILED, lines
 from context_propagation.server.held_session import Announced, HeldSession
+from context_propagation.server.limits import MOST_JOBS, check_settings
 from context_propagation.server.model_folder import ModelChoice, ModelFolder, plain_description, plain_model
 from context_propagation.server.refusals import Refusal
 from context_propagation.server.store import Store
@@ -51,7 +54,13 @@ class Desk:
         )
 
     def of_session(self, held: HeldSession, compute: Callable[[Job], Any]) -> StreamingResponse:
-        """The same for a session."""
+        """The same for a session.
+
+        Raises:
+            Refusal: It waits for too much already.
+        """
+        if len(held.jobs) >= MOST_JOBS:
+            raise Refusal(429, f"The session waits for {MOST_JOBS} computations already; wait for one of them")
         return self.answer(held.jobs, compute, lambda: self.store.others(held))
 
 
@@ -117,7 +126,7 @@ def _add_models(app: FastAPI, desk: Desk) -> None:
 
         def compute(job: Job) -> dict[str, Any]:
             job.progress("load model", 0.0)
-            return plain_model(models.loaded(_choice(wanted), store.choices_in_use()))
+            return plain_model(models.loaded(models.checked(_choice(wanted)), store.choices_in_use()))
 
         return desk.answer([], compute, lambda: len(store))
 
@@ -128,14 +137,16 @@ def _add_beginnings(app: FastAPI, desk: Desk) -> None:
 
     @app.post(SESSIONS, status_code=201)
     async def begin(wanted: messages.NewSession, request: Request) -> dict[str, Any]:
-        """Begin a session: its image is to come."""
+        """Begin a session: its image is to come. What can be refused is refused now, before it is sent."""
         settings = read_settings({**wanted.settings, "memory_budget_bytes": None}, FilePath("settings"))
+        check_settings(settings)
+        choice = await run_in_threadpool(models.checked, _choice(wanted.model))
         k, j, i = wanted.shape_kji
         matrix = np.array(wanted.ijk_to_lps, np.float64)
         if not abs(np.linalg.det(matrix)) > 1e-9:
             raise UserInputError("The image's matrix from voxels to the patient is flat; send the image's own")
         announced = Announced((k, j, i), tuple(wanted.kinds), matrix)
-        held = store.begin(request.scope["owner"], _choice(wanted.model), settings, announced)
+        held = store.begin(request.scope["owner"], choice, settings, announced)
         return {"session": held.name, "lease_s": store.limits.lease_s}
 
     @app.put(SESSIONS + "/{session}/channels/{number}", status_code=204)
@@ -227,6 +238,10 @@ def _say_refusals(app: FastAPI) -> None:
     @app.exception_handler(UserInputError)
     async def unusable(request: Request, error: UserInputError) -> JSONResponse:
         return _said(400, str(error))
+
+    @app.exception_handler(ClientDisconnect)
+    async def left(request: Request, error: ClientDisconnect) -> JSONResponse:
+        return _said(499, "Nobody waits for the answer")
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:

@@ -56,7 +56,7 @@ def start(held: HeldSession, loaded: LoadedModel, initial: Plain | None, job: Jo
     engine = loaded.session(held.settings)
     held.loaded = loaded
     plan = engine.set_image(volume, mask, job.progress, job.cancelled)
-    held.engine, held.records = engine, {}
+    held.hold_engine(engine)
     own = engine.own_contours
     return {
         "initial": BoxedMask.of(engine.initial).plain(),
@@ -81,8 +81,7 @@ def preview(held: HeldSession, wanted: WantedPreview, job: Job) -> dict[str, Any
     _stand(held, wanted.records, segmentation, protected, wanted.own_contours)
     held.keep([*wanted.holds, *(str(one["key"]) for one in wanted.records if one.get("key"))])
     found = engine.preview(edits, job.progress, job.cancelled, spared, job.enough)
-    step, result = found.step, found.result
-    return plain_preview(step, result, held.named(step.after, wanted.name))
+    return plain_preview(found, held.named(found.step.after, wanted.name))
 
 
 def uncertainty(held: HeldSession, records: Sequence[Plain], axis: int, job: Job) -> dict[str, Any]:
@@ -120,7 +119,7 @@ def _stand(
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, UserInputError):
             raise
-        raise UserInputError(f"The edits so far cannot be read ({error!r:.80})") from error
+        raise UserInputError("The edits so far cannot be read; docs/server.md says how they are sent") from error
     engine.stand((), segmentation, protected)
     if own_contours:
         engine.use_own_contours()

@@ -30,7 +30,7 @@ SILENCE_S = 60.0
 
 
 WRONG_PER_S, WRONG_AT_ONCE = 0.2, 10
-"""Requests without a right token, of one address."""
+"""Requests without a right token, of one address; whoever has a right one never waits for them."""
 
 
 CHANNEL = re.compile(r"/api/sessions/[^/]+/channels/[0-9]+|/api/page/files")
@@ -78,16 +78,15 @@ class Guard:
     def _admit(self, scope: Scope, passage: _Passage) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         address = (scope.get("client") or ("unknown", 0))[0]
-        if not self._wrong.has_left(address):
-            raise Refusal(429, "Too many requests without a right token; wait a minute")
         try:
             if scope["method"] == "GET" and PAGE.fullmatch(scope["path"]):
                 self._access.check_place(headers)  # what asks for the token
             else:
                 scope["owner"] = self._access.owner(headers)
-        except Refusal:
-            self._wrong.allows(address)
-            raise
+        except Refusal as refusal:
+            if self._wrong.allows(address):
+                raise
+            raise Refusal(429, "Too many requests without a right token; wait a minute") from refusal
         if not self._rates.allows(scope["owner"] or address):
             raise Refusal(429, "Too many requests at a time; wait a second", soon=True)
         if headers.get("content-encoding", "identity") != "identity":

@@ -116,7 +116,21 @@ class HeldSession:
             self._channels.clear()
         return self._volume
 
+    @property
+    def has_image(self) -> bool:
+        """Whether all of the image came."""
+        return self._volume is not None or len(self._channels) == len(self.announced.kinds)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is computed of it, or a channel is coming in."""
+        return bool(self.jobs or self._coming)
+
     # -- the engine, on the worker's thread
+
+    def hold_engine(self, engine: Session) -> None:
+        """An engine whose image is cached; what was computed with an earlier one is forgotten."""
+        self.engine, self.records = engine, {}
 
     def require_engine(self) -> Session:
         """Raises:

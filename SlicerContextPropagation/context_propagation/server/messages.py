@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from context_propagation.core.wire.addresses import MOST_RECORDS
+
+MOST_SLICES = 5000
+"""Of all records together: each is unpacked to a whole slice of the image."""
+
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Side = Annotated[int, Field(ge=0, le=2**15)]
@@ -40,12 +44,19 @@ class Record(_Message):
     """An edit so far, by its name; or slices that were confirmed, in full."""
 
     key: Annotated[str, Field(max_length=60)] | None = None
-    edits: list[Edit] = []
+    edits: Annotated[list[Edit], Field(max_length=MOST_RECORDS)] = []
     neighbours: Annotated[int, Field(ge=0, le=1000)] = 0
-    drawn_at: list[Time] = []
+    drawn_at: Annotated[list[Time], Field(max_length=MOST_RECORDS)] = []
 
 
-Records = Annotated[list[Record], Field(max_length=MOST_RECORDS)]
+def _few_slices(records: list[Record]) -> list[Record]:
+    slices = sum(len(record.edits) for record in records)
+    if slices > MOST_SLICES:
+        raise ValueError(f"{slices} confirmed slices, and {MOST_SLICES} are taken at most")
+    return records
+
+
+Records = Annotated[list[Record], Field(max_length=MOST_RECORDS), AfterValidator(_few_slices)]
 
 
 class WantedModel(_Message):

@@ -57,17 +57,33 @@ class ModelFolder:
                 continue  # something else lies there
         return found
 
+    def checked(self, choice: ModelChoice) -> ModelChoice:
+        """The choice in the one form that it has here: a label that is chosen anyhow is not named.
+
+        Raises:
+            UserInputError: There is no such model, or one of several labels has to be named.
+        """
+        models = self.listed()
+        if choice.bundle not in models:
+            known = ", ".join(f"'{name}'" for name in models)
+            raise UserInputError(f"The server has no model '{choice.bundle:.100}'; choose one of {known}")
+        model = models[choice.bundle]
+        if choice.label is None and not model.label:
+            known = ", ".join(model.labels)
+            raise UserInputError(f"The model has several labels: {known}; name the one to refine as the label")
+        return replace(choice, label=None) if choice.label == model.label else choice
+
     def loaded(self, choice: ModelChoice, in_use: set[ModelChoice]) -> LoadedModel:
         """The model; on the worker's thread. Those that no session uses make room for one that is new.
 
+        Args:
+            choice: As `checked` gave it.
+            in_use: By sessions.
+
         Raises:
-            UserInputError: There is no such one, or it cannot be used.
+            UserInputError: It cannot be used.
         """
         if choice not in self._loaded:
-            names = self.listed()
-            if choice.bundle not in names:
-                known = ", ".join(f"'{name}'" for name in names)
-                raise UserInputError(f"The server has no model '{choice.bundle:.100}'; choose one of {known}")
             self._loaded = {one: model for one, model in self._loaded.items() if one in in_use}
             free_device_memory()
             self._loaded[choice] = self._of_another_label(choice) or self._anew(choice)

@@ -31,10 +31,6 @@ class Rates:
             self._left = {known: one for known, one in self._left.items() if self._now(known) < self._at_once}
         return True
 
-    def has_left(self, name: str) -> bool:
-        """The same; none is taken."""
-        return self._now(name) >= 1
-
     def _now(self, name: str) -> float:
         left, at = self._left.get(name, (self._at_once, self._clock()))
         return min(self._at_once, left + self._per_s * (self._clock() - at))

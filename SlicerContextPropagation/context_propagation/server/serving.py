@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from context_propagation.core.errors import UserInputError
+from context_propagation.core.errors import UserInputError, reason
 from context_propagation.core.optional_dependency import require
 from context_propagation.server.access import Access, is_this_computer, local_hosts, read_tokens
 from context_propagation.server.audit import audit_on_stderr
@@ -83,7 +83,7 @@ def _check_certificate(certificate: Path, key: Path) -> None:
     try:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
     except (OSError, ValueError) as error:
-        raise UserInputError(f"'{certificate}' and '{key}' are no certificate and its key ({error})") from error
+        raise UserInputError(f"'{certificate}' and '{key}' are no certificate and its key ({reason(error)})") from error
 
 
 def _check_free(host: str, port: int) -> None:
@@ -95,9 +95,8 @@ def _check_free(host: str, port: int) -> None:
                     trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 trial.bind((address[0], port, *address[2:]))
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
         raise UserInputError(
-            f"Cannot listen on '{host}', port {port} ({reason}); give another --host or --port"
+            f"Cannot listen on '{host}', port {port} ({reason(error)}); give another --host or --port"
         ) from error
 
 
@@ -128,6 +127,7 @@ def server_of(request: ServeRequest, *more: Callable[[FastAPI, Desk], None]) -> 
     from context_propagation.server.guards import Guard
     from context_propagation.server.model_folder import ModelFolder
     from context_propagation.server.store import Store
+    from context_propagation.server.waiting_connections import REQUEST_S, WaitingProtocol
     from context_propagation.server.worker import Worker
 
     access, models = request.access(), ModelFolder(request.bundles, request.device)
@@ -140,7 +140,7 @@ def server_of(request: ServeRequest, *more: Callable[[FastAPI, Desk], None]) -> 
         Guard(app, access, request.limits),
         host=request.host,
         port=request.port,
-        http="h11",
+        http=WaitingProtocol,
         ws="none",
         access_log=False,  # it would write the names of sessions, which open them; the audit has its own lines
         log_level="warning",
@@ -149,7 +149,7 @@ def server_of(request: ServeRequest, *more: Callable[[FastAPI, Desk], None]) -> 
         ssl_certfile=request.certificate,
         ssl_keyfile=request.key,
         limit_concurrency=256,
-        timeout_keep_alive=30,
+        timeout_keep_alive=int(REQUEST_S),
         timeout_graceful_shutdown=5,
     )
     return uvicorn.Server(config)

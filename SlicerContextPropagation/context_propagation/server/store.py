@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable
 
-from context_propagation.core.device import free_device_memory
+from context_propagation.core.device import available_bytes, free_device_memory
 from context_propagation.core.errors import counted
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.server.held_session import Announced, HeldSession
@@ -17,6 +17,9 @@ from context_propagation.server.limits import Limits
 from context_propagation.server.model_folder import ModelChoice
 from context_propagation.server.refusals import GONE, Refusal
 from context_propagation.server.worker import Job, Worker
+
+UPLOAD_S = 60.0
+"""A session whose image does not come, or not all of it, is closed after so long."""
 
 
 class Store:
@@ -53,8 +56,8 @@ class Store:
             kind: What it is.
 
         Raises:
-            Refusal: There are as many as there may be, or their images take all memory that they may; none is closed
-                for a new one.
+            Refusal: There are as many as there may be, or their images take all memory that they may, or that there is;
+                none is closed for a new one.
         """
         self.sweep()
         most, most_bytes = self.limits.sessions, self.limits.image_bytes
@@ -68,6 +71,10 @@ class Store:
         if taken + needed > most_bytes:
             room = f"the image needs {_mib(needed)} and {_mib(most_bytes - taken)} are free"
             raise Refusal(503, f"The server is full: {room}; {full}")
+        usable = available_bytes()
+        if needed > usable:
+            room = f"the image needs {_mib(needed)} and its computer has {_mib(usable)} of main memory to spare"
+            raise Refusal(503, f"The server cannot take it now: {room}; crop it, or {full}")
         name = secrets.token_urlsafe(24)
         held = self._held[name] = kind(name, owner, choice, settings, announced, self._clock())
         return held
@@ -102,12 +109,12 @@ class Store:
             self.close(held)
 
     def sweep(self) -> None:
-        """Close those whose owners are silent. One that computes is waited for."""
+        """Close those whose owners are silent. One that computes is waited for, and an image that is on its way."""
         now = self._clock()
         for held in list(self._held.values()):
-            if held.jobs:
+            if held.is_busy:
                 held.seen_at = now
-            elif now - held.seen_at > self.limits.lease_s:
+            elif now - held.seen_at > (self.limits.lease_s if held.has_image else min(self.limits.lease_s, UPLOAD_S)):
                 self.close(held)
 
     def choices_in_use(self) -> set[ModelChoice]:

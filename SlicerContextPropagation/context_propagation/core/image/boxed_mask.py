@@ -191,10 +191,10 @@ class BoxedMask:
         """
         try:
             if list(content["shape"]) != list(shape):
-                raise UserInputError(f"A saved mask has shape {content['shape']!r:.60}, not {list(shape)}; data differ")
+                raise UserInputError(f"A saved mask does not have this image's {_times(shape)} voxels; the data differ")
             box = box_of([(int(start), int(stop)) for start, stop in content["box"]])
             if any(not 0 <= start <= stop <= size for (start, stop), size in zip(box, shape, strict=True)):
-                raise UserInputError(f"A saved mask lies at {box}, outside {list(shape)}; it is damaged")
+                raise UserInputError(f"A saved mask lies outside the image's {_times(shape)} voxels; it is damaged")
             size = (math.prod(box_shape(box)) + 7) // 8
             data = zlib.decompressobj().decompress(base64.b64decode(content["bits"], validate=True), size + 1)
             if len(data) != size:
@@ -203,4 +203,9 @@ class BoxedMask:
         except (KeyError, TypeError, binascii.Error, zlib.error, ValueError) as error:
             if isinstance(error, UserInputError):
                 raise
-            raise UserInputError(f"A saved mask is damaged ({error!r:.80}); its session cannot be restored") from error
+            raise UserInputError("A saved mask is damaged; its session cannot be restored") from error
+
+
+def _times(shape: tuple[int, int, int]) -> str:
+    """A shape `[K, J, I]` as people write it."""
+    return " x ".join(map(str, reversed(shape)))

@@ -7,7 +7,7 @@ from functools import cached_property, reduce
 
 import numpy as np
 
-from context_propagation.core.image.boxed_mask import EMPTY, NO_VOXELS
+from context_propagation.core.image.boxed_mask import EMPTY, NO_VOXELS, BoxedMask
 from context_propagation.core.image.boxes import (
     Box,
     around,
@@ -115,6 +115,23 @@ class Preview:
         return result
 
     @property
+    def changed(self) -> BoxedMask:
+        """The voxels that propagation, not the drawing, changes."""
+        k, j, i = self.masks.segmentation.shape
+        _, box, inside = self._written
+        return BoxedMask.placed((k, j, i), box, inside)
+
+    @property
+    def scope(self) -> str:
+        """See `PropagationResult.scope`."""
+        return NEAR_SLICES_ONLY if self.propagation.fusion is None else self.propagation.fusion.reach
+
+    @property
+    def left_alone(self) -> tuple[int, ...]:
+        """See `PropagationResult.left_alone`."""
+        return left_alone(self.masks.window_prediction, self.after, self._thresholds(), self.far_rule)
+
+    @property
     def result(self) -> PropagationResult:
         """What a user is told of it."""
         _, box, inside = self._written
@@ -128,10 +145,10 @@ class Preview:
             axis=axis,
             edited_slices=tuple(edit.index for edit in self.edits),
             changed_per_slice={start + int(s): int(per_slice[s]) for s in np.flatnonzero(per_slice)},
-            left_alone=self._left_alone(),
+            left_alone=self.left_alone,
             changed_box_kji=None if tight is None else offset(tight, box),
             updates=self.record.updates,
-            scope=NEAR_SLICES_ONLY if self.propagation.fusion is None else self.propagation.fusion.reach,
+            scope=self.scope,
             messages=self.messages,
         )
 
@@ -189,9 +206,6 @@ class Preview:
 
     def _composed(self, records: tuple[EditRecord, ...], box: Box) -> np.ndarray:
         return compose(self.masks.window_prediction, records, self._thresholds(), self.far_rule, box)
-
-    def _left_alone(self) -> tuple[int, ...]:
-        return left_alone(self.masks.window_prediction, self.after, self._thresholds(), self.far_rule)
 
     def _thresholds(self) -> FarThresholds:
         fusion = self.propagation.fusion

@@ -9,6 +9,7 @@ MODELS = "/api/models"
 SESSIONS = "/api/sessions"
 PAGE_DEMO = "/api/page/demo"
 PAGE_FILES = "/api/page/files"
+PAGE_ROOM = "/api/page/room"
 
 
 def session(name: str, *rest: str | int) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
-from context_propagation.core.image.boxes import slices_of
+from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.propagation.composition import EditRecord
 from context_propagation.core.session.session_settings import PropagationResult
 from context_propagation.core.session.step import Step
 from context_propagation.core.wire.records import plain_records, plain_update, read_records, read_update
+
+if TYPE_CHECKING:
+    from context_propagation.core.session.preview import Preview  # needs torch
 
 
 @dataclass(frozen=True)
@@ -25,26 +27,24 @@ class RemotePreview:
     result: PropagationResult
 
 
-def plain_preview(step: Step, result: PropagationResult, keys: Mapping[int, str]) -> dict[str, Any]:
-    """What a server answers.
+def plain_preview(preview: Preview, keys: Mapping[int, str]) -> dict[str, Any]:
+    """What a server answers: of the whole image nothing is made, as only voxels that change travel.
 
     Args:
-        step: Of the preview.
-        result: Its result.
+        preview: What edits would give.
         keys: See `plain_records`.
     """
-    k, j, i = result.changed.shape
-    points = np.stack(np.unravel_index(step.flipped, (k, j, i)), axis=1)
-    box = result.changed_box_kji or EMPTY
+    step, changed = preview.step, preview.changed
+    points = np.stack(np.unravel_index(step.flipped, changed.shape), axis=1)
     return {
-        "flipped": BoxedMask.of_points((k, j, i), points).plain(),
+        "flipped": BoxedMask.of_points(changed.shape, points).plain(),
         "made_at": step.made_at,
         "records": plain_records(step.after, keys),
-        "changed": BoxedMask.placed((k, j, i), box, result.changed[slices_of(box)]).plain(),
-        "left_alone": list(result.left_alone),
-        "updates": [plain_update(update) for update in result.updates],
-        "scope": result.scope,
-        "messages": list(result.messages),
+        "changed": changed.plain(),
+        "left_alone": list(preview.left_alone),
+        "updates": [plain_update(update) for update in preview.record.updates],
+        "scope": preview.scope,
+        "messages": list(preview.messages),
     }
 
 
