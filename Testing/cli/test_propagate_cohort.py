@@ -130,6 +130,18 @@ def test_parts_do_the_cases_and_the_call_without_writes_the_table(run, cohort, f
     assert [line["outcome"] for line in outcomes(tmp_path / "out").values()] == ["done", "done"]
 
 
+def test_a_case_whose_segmentation_is_gone_is_a_job_again_of_its_own_part_alone(run, cohort, files, tmp_path):
+    lines = [f"{name},{files.image},{files.initial},{files.edited}," for name in "ab"]
+    assert run(*cohort(*lines)).code == 0
+    for name in "ab":
+        (tmp_path / "out" / f"{name}.nii.gz").unlink()
+
+    first = run(*cohort(*lines, part=1, parts=2))
+
+    assert "'cases' waits for 1 job of other parts" in first.out
+    assert len(list((tmp_path / "out").glob("?.nii.gz"))) == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -18,7 +18,7 @@ from context_propagation.core.phantom.unseen_phantoms import FIRST_UNSEEN, UNSEE
 from context_propagation.evaluation.validated_bundle import TrainFusionRequest, train_fusion_bundle
 from context_propagation.training.base.base_training import BaseTraining
 from context_propagation.training.labelled_cases import LabelledCase
-from context_propagation.training.phantom_cases import nnunet_task, phantom_case
+from context_propagation.training.phantom_cases import nnunet_task, phantom_case, phantom_files
 from context_propagation.training.places import each
 from context_propagation.training.processes import run_in_parallel
 
@@ -141,7 +141,7 @@ def _phantoms(numbers: range, folder: Path, jobs: int | None) -> list[LabelledCa
     wanted = [replace(UNSEEN, number=number) for number in numbers]
     write = [partial(phantom_case, settings, folder / "images", folder / "labels") for settings in wanted]
     names = [settings.name for settings in wanted]
-    leaves = [folder / "labels" / f"{name}.json" for name in names]
+    leaves = [phantom_files(settings, folder / "images", folder / "labels") for settings in wanted]
     return run_in_parallel(write, "phantoms", jobs, names, leaves)
 
 

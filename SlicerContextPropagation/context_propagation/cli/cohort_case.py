@@ -26,6 +26,7 @@ from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_file import restore_session
 from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.segmentations.segmentation_files import check_segmentation_ending, write_predicted
+from context_propagation.training.places import are_there
 
 DONE, FAILED = "done", "failed"
 
@@ -89,10 +90,15 @@ class CohortJob:
         return self.output / f"{self.case.case}{self.ending}"
 
     @property
-    def leaves(self) -> Path:
-        """The outcome, which is written last; of another name where the case is another."""
+    def outcome(self) -> Path:
+        """Its file, which is written last; of another name where the case is another."""
         options = "".join("ny"[flag] for flag in (self.general_far, self.trust_bundle, self.allow_loss, self.suv))
         return self.output / "outcomes" / f"{self.case.case}{self.ending}.{self.case.digest()}{options}.json"
+
+    @property
+    def leaves(self) -> tuple[Path, ...]:
+        """A case is done where it has both."""
+        return self.segmentation, self.outcome
 
 
 def replay_case(job: CohortJob) -> Outcome:
@@ -104,8 +110,8 @@ def replay_case(job: CohortJob) -> Outcome:
     Raises:
         MissingDependencyError: No case could be done.
     """
-    if job.leaves.is_file() and job.segmentation.is_file():
-        return Outcome(**json.loads(job.leaves.read_text(encoding="utf-8")))
+    if are_there(job.leaves):
+        return Outcome(**json.loads(job.outcome.read_text(encoding="utf-8")))
     start = time.perf_counter()
     with _messages() as messages:
         try:
@@ -117,8 +123,8 @@ def replay_case(job: CohortJob) -> Outcome:
             return Outcome(job.case.case, FAILED, " ".join(said.split()), messages="; ".join(messages))
     seconds = round(time.perf_counter() - start, 1)
     outcome = replace(outcome, output=job.segmentation.name, seconds=seconds, messages="; ".join(messages))
-    job.leaves.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(job.leaves) as partial_file:
+    job.outcome.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(job.outcome) as partial_file:
         partial_file.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
     return outcome
 

@@ -34,7 +34,7 @@ from context_propagation.training.fusion.fusion_jobs import (
     ExampleRecipe,
     NetworkJob,
     cache_examples,
-    examples_file,
+    examples_files,
     train_network,
 )
 from context_propagation.training.fusion.fusion_training import TrainingSettings
@@ -314,7 +314,7 @@ class _Fold:
                 f"fold {self.fold}, level {settings.level}, networks",
                 self.request.jobs,
                 [job.name for job in jobs],
-                [job.weights for job in jobs],
+                [job.leaves for job in jobs],
                 device=base.device,
             )
         return [
@@ -342,7 +342,7 @@ class _Fold:
         folder = self.folder(recipe.settings.level) / "examples"
         jobs = [partial(cache_examples, base, case, recipe, folder) for case in cases]
         label = f"fold {self.fold}, level {recipe.settings.level}, simulated edits"
-        leaves = [examples_file(case, folder) for case in cases]
+        leaves = [examples_files(case, folder) for case in cases]
         memory = partial(memory_of_a_job, base, cases, recipe.settings)
         found = run_in_parallel(jobs, label, self.request.jobs, names, leaves, device=base.device, memory_bytes=memory)
         return [example for of_case in found for example in of_case]

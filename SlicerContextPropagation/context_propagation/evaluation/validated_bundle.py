@@ -41,7 +41,7 @@ from context_propagation.training.fusion.fusion_jobs import (
     ExampleRecipe,
     NetworkJob,
     cache_examples,
-    examples_file,
+    examples_files,
     train_network,
 )
 from context_propagation.training.fusion.fusion_training import TrainingSettings
@@ -237,7 +237,7 @@ def _train(
         name, of_training = row.replace(" ", "-"), replace(usual, inputs_shown=inputs_shown)
         jobs.append(NetworkJob(name, fold.base, 0, architecture, of_training, training, validation, work / "networks"))
     names = [job.name for job in jobs]
-    leaves = [job.weights for job in jobs]
+    leaves = [job.leaves for job in jobs]
     trainings = [partial(train_network, job) for job in jobs]
     weights = run_in_parallel(trainings, "networks", request.jobs, names, leaves, course.stage(), fold.base.device)
     return [
@@ -258,7 +258,7 @@ def _examples(
     recipe = ExampleRecipe(settings, request.edits_per_case, request.seed, styles)
     folder, names = work / "examples", [case.name for case in cases]
     jobs = [partial(cache_examples, base, case, recipe, folder) for case in cases]
-    leaves = [examples_file(case, folder) for case in cases]
+    leaves = [examples_files(case, folder) for case in cases]
     memory = partial(memory_of_a_job, base, cases, settings)
     found = run_in_parallel(jobs, "simulated edits", request.jobs, names, leaves, progress, base.device, memory)
     return tuple(path for of_case in found for _, path in of_case)
