@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from context_propagation.cli.cohort_memory import memory_of_cases
 from context_propagation.cli.cohort_table import read_cohort
+from context_propagation.cli.propagate_cohort import CohortRequest
 from context_propagation.core.errors import UserInputError
+from context_propagation.training.job_memory import COPIES, PROCESS_BYTES
 
 pytestmark = pytest.mark.usefixtures("models_loaded_once")
 
@@ -115,6 +118,24 @@ def test_a_case_whose_edit_is_another_is_done_again(run, cohort, files, tmp_path
     assert run(*cohort(line)).code == 0
 
     assert not np.array_equal(mask_in(tmp_path / "out" / "a.nii.gz"), first)
+
+
+def test_the_largest_case_that_can_be_read_says_how_much_memory_a_job_needs(cohort, files, tmp_path):
+    """As its own session would, and as its image; with the prediction where there is no initial segmentation."""
+    voxels = np.concatenate([sitk.GetArrayFromImage(sitk.ReadImage(str(files.image)))] * 2)
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / "large.nii.gz"))
+    (tmp_path / "damaged.nii.gz").write_bytes(b"no image")
+    small, large = f"small,{files.image},{files.initial},{files.edited},", "large,large.nii.gz,,,a.session.json"
+    bad = f"bad,damaged.nii.gz,{files.initial},{files.edited},"
+
+    def forecast(*lines):
+        cohort(*lines)
+        request = CohortRequest(tmp_path / "cases.csv", tmp_path / "out", files.model, device="cpu")
+        return memory_of_cases(request.case_jobs())
+
+    assert forecast(bad) == PROCESS_BYTES
+    assert forecast(small) == forecast(small, bad) > PROCESS_BYTES + 4 * COPIES * voxels.size // 2
+    assert forecast(small, large) == forecast(large) > forecast(small)
 
 
 def test_parts_do_the_cases_and_the_call_without_writes_the_table(run, cohort, files, tmp_path):

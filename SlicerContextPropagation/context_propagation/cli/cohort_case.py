@@ -196,6 +196,11 @@ def _load_once(request: Any, general_far: bool = False) -> LoadedModel:
     return loaded.with_general_far() if general_far else loaded
 
 
+def loaded_for(job: CohortJob, device: str) -> LoadedModel:
+    """The model of a job's case, on a device of this process."""
+    return _load(job.case.model, job.case.label, device, job.trust_bundle)
+
+
 @lru_cache(maxsize=1)
 def _load(model: Path, label: str | None, device: str, trust: bool) -> LoadedModel:
     """A process keeps the model for its next case."""

@@ -38,7 +38,7 @@ from context_propagation.training.fusion.fusion_jobs import (
     train_network,
 )
 from context_propagation.training.fusion.fusion_training import TrainingSettings
-from context_propagation.training.job_memory import memory_of_a_job
+from context_propagation.training.job_memory import memory_of_a_job, memory_of_a_training
 from context_propagation.training.labelled_cases import ModelSource
 from context_propagation.training.places import each, leave_the_rest_to_who_gathers, this_call_gathers
 from context_propagation.training.processes import run_in_parallel
@@ -316,6 +316,7 @@ class _Fold:
                 [job.name for job in jobs],
                 [job.leaves for job in jobs],
                 device=base.device,
+                memory_bytes=partial(memory_of_a_training, jobs),
             )
         return [
             FusionRow(row, jobs_of_row[0].architecture, inputs_shown, tuple(job.weights for job in jobs_of_row))
