@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from context_propagation.cli.cohort_memory import memory_of_cases
-from context_propagation.cli.cohort_table import read_cohort
+from context_propagation.cli.cohort_table import CohortCase, read_cohort
 from context_propagation.cli.propagate_cohort import CohortRequest
 from context_propagation.core.errors import UserInputError
 from context_propagation.training.job_memory import COPIES, PROCESS_BYTES
@@ -118,6 +118,18 @@ def test_a_case_whose_edit_is_another_is_done_again(run, cohort, files, tmp_path
     assert run(*cohort(line)).code == 0
 
     assert not np.array_equal(mask_in(tmp_path / "out" / "a.nii.gz"), first)
+
+
+def test_a_case_is_another_where_a_file_of_its_model_is_but_not_by_what_a_system_leaves_there(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "plans.json").write_text("{}")
+    case = CohortCase("a", (tmp_path / "image.nii.gz",), tmp_path / "model")
+    before = case.digest()
+
+    (tmp_path / "model" / ".DS_Store").touch()
+    assert case.digest() == before
+    (tmp_path / "model" / "plans.json").write_text("{ }")
+    assert case.digest() != before
 
 
 def test_the_largest_case_that_can_be_read_says_how_much_memory_a_job_needs(cohort, files, tmp_path):
