@@ -284,6 +284,42 @@ def test_resources_travel_with_jobs_and_a_scheduler_without_workers_is_refused(t
     assert ran_in != [os.getpid()]
 
 
+def test_a_stage_that_begins_without_workers_waits_for_one_with_a_gpu_and_says_where_none_comes(tmp_path, monkeypatch):
+    with local_cluster(tmp_path, workers=0) as cluster:
+        first = cluster.start_worker("--resources", "GPU=1", "--no-nanny")
+        request = ClusterRequest(scheduler_file=cluster.file, writes=(tmp_path,))
+        with opened_cluster(request) as opened, jobs_run_at(opened):
+            first.terminate()  # as where a cluster gives back workers that have nothing to do
+            assert waited_for(lambda: opened._workers() == [])
+            with monkeypatch.context() as change:
+                change.setattr(cluster_module, "SECONDS_FOR_A_WORKER", 0.1)
+                with pytest.raises(UserInputError, match=r"The Dask scheduler at 'tcp.* has no worker; start some"):
+                    run_in_parallel([os.getpid], "networks", device="cuda")
+
+            later = threading.Timer(1.0, cluster.start_worker, ["--resources", "GPU=1", "--no-nanny"])
+            later.start()
+            assert len(run_in_parallel([os.getpid], "networks", device="cuda")) == 1
+            later.join()
+
+
+def test_a_cluster_that_starts_workers_only_for_work_is_asked_for_one(tmp_path):
+    """Dask's own adaptive cluster, as the recipe of docs/cluster.md for queues has it."""
+    distributed = pytest.importorskip("distributed")
+    dask = pytest.importorskip("dask")
+    closed = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
+    with (
+        dask.config.set({"distributed.worker.daemon": False}),
+        distributed.LocalCluster(n_workers=0, threads_per_worker=1, **closed) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        cluster.adapt(minimum=0, maximum=1)
+        client.write_scheduler_file(str(tmp_path / "scheduler.json"))
+        request = ClusterRequest(scheduler_file=tmp_path / "scheduler.json", writes=(tmp_path,))
+
+        with opened_cluster(request) as opened, jobs_run_at(opened):
+            assert run_in_parallel([os.getpid], "jobs") != [os.getpid()]
+
+
 @pytest.mark.long  # waits for Dask to give the scheduler up
 def test_a_scheduler_that_dies_ends_the_command_and_all_jobs(tmp_path, monkeypatch):
     monkeypatch.setattr(cluster_module, "SECONDS_TO_CONNECT", 5.0)
