@@ -1,6 +1,8 @@
 """`propagate-cohort`: recorded edits over a table of cases, as `propagate` makes them; a failed case is a line."""
 
 import csv
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -161,6 +163,24 @@ def test_parts_do_the_cases_and_the_call_without_writes_the_table(run, cohort, f
     assert not (tmp_path / "out" / "outcomes.csv").exists()
     assert run(*cohort(*lines)).code == 0
     assert [line["outcome"] for line in outcomes(tmp_path / "out").values()] == ["done", "done"]
+
+
+@pytest.mark.long
+def test_parts_that_start_at_the_same_moment_do_each_case_once_and_leave_no_unfinished_file(cohort, files, tmp_path):
+    lines = [f"{name},{files.image},{files.initial},{files.edited}," for name in "abcd"]
+    program = [sys.executable, "-m", "context_propagation.cli.main"]
+    parts = [
+        subprocess.Popen([*program, *map(str, cohort(*lines, part=number, parts=2))], stdout=subprocess.PIPE, text=True)
+        for number in (1, 2)
+    ]
+
+    said = [part.communicate(timeout=300)[0] for part in parts]
+
+    assert [part.returncode for part in parts] == [0, 0]
+    assert any("all jobs are done" in line for line in said)
+    names = sorted(path.name for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert [name for name in names if name.endswith(".nii.gz")] == [f"{name}.nii.gz" for name in "abcd"]
+    assert len(names) == 9, "four outcomes, and what the folder is of"
 
 
 def test_a_case_whose_segmentation_is_gone_is_a_job_again_of_its_own_part_alone(run, cohort, files, tmp_path):

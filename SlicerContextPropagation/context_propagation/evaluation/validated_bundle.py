@@ -24,7 +24,7 @@ from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.fusion_settings import FusionSettings
 from context_propagation.core.provenance import provenance
 from context_propagation.core.session.session_settings import SessionSettings
-from context_propagation.core.storage.whole_file import whole_file
+from context_propagation.core.storage.whole_file import claim_folder
 from context_propagation.evaluation.course import Course, Told, tell_no_one
 from context_propagation.evaluation.far_thresholds import choose_far_thresholds
 from context_propagation.evaluation.fusion_recipe import FusionRecipe
@@ -206,14 +206,12 @@ def _work_folder(
     text = json.dumps([model.content_hash, identity, files, folds], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
     record = work / "training.sha256"
-    if work.is_dir() and (not record.is_file() or record.read_text() != digest):
+    claim_folder(work, record.name, digest)
+    if not record.is_file() or record.read_text(encoding="utf-8") != digest:
         raise UserInputError(
             f"'{work}' belongs to another training, or its images, labels or folds have changed; finish that one, or "
             "delete the folder"
         )
-    work.mkdir(parents=True, exist_ok=True)
-    with whole_file(record) as partial_file:
-        partial_file.write_text(digest)
     return work
 
 
