@@ -1,8 +1,11 @@
 """`propagate-cohort`: recorded edits over a table of cases, as `propagate` makes them; a failed case is a line."""
 
 import csv
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from context_propagation.cli.cohort_table import CohortCase, read_cohort
 from context_propagation.cli.propagate_cohort import CohortRequest
 from context_propagation.core.errors import UserInputError
 from context_propagation.training.job_memory import COPIES, PROCESS_BYTES
+from local_clusters import local_cluster, waited_for
 
 pytestmark = pytest.mark.usefixtures("models_loaded_once")
 
@@ -64,6 +68,7 @@ def test_an_edited_segmentation_and_a_saved_session_give_what_propagate_gave(
     assert first == second
     assert first["outcome"] == "done"
     assert first["edits"] == "1"
+    assert float(outcomes(tmp_path / "out")["edited"]["peak_memory_mib"]) > 100
     assert int(first["changed_voxels"]) > 0
 
 
@@ -181,6 +186,57 @@ def test_parts_that_start_at_the_same_moment_do_each_case_once_and_leave_no_unfi
     names = sorted(path.name for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert [name for name in names if name.endswith(".nii.gz")] == [f"{name}.nii.gz" for name in "abcd"]
     assert len(names) == 9, "four outcomes, and what the folder is of"
+
+
+@pytest.mark.long
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C as a shell sends it")
+def test_ctrl_c_on_a_cluster_leaves_whole_cases_alone_and_the_same_command_goes_on(run, cohort, files, tmp_path):
+    pytest.importorskip("distributed")
+    lines = [f"{number},{files.image},{files.initial},{files.edited}," for number in range(10)]
+    with local_cluster(tmp_path) as cluster:
+        words = [word for word in cohort(*lines) if word not in ("--jobs", 1)]
+        words = [str(word) for word in (*words, "--device", "cpu", "--scheduler-file", cluster.file)]
+        call = subprocess.Popen([sys.executable, "-c", INTERRUPTIBLE, *words], stderr=subprocess.PIPE, text=True)
+        assert waited_for(lambda: written(tmp_path) or call.poll() is not None, 600)
+        assert call.poll() is None, call.communicate()[1]
+        call.send_signal(signal.SIGINT)
+        said = call.communicate(timeout=120)[1]
+        at_the_end = written(tmp_path)
+        time.sleep(1.5)
+        assert written(tmp_path) == at_the_end
+        assert len(at_the_end) < 10
+        assert run(*words).code == 0
+
+    assert call.returncode == 130, said
+    assert "interrupted; what is finished is kept" in said
+    assert at_the_end.items() <= written(tmp_path).items(), "none is done twice"
+    assert not list((tmp_path / "out").glob(".*"))
+    assert {line["outcome"] for line in outcomes(tmp_path / "out").values()} == {"done"}
+
+
+INTERRUPTIBLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from context_propagation.cli.main import main
+if __name__ == "__main__": sys.exit(main())
+"""
+
+
+def written(folder):
+    """Each outcome's time of writing."""
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "out" / "outcomes").glob("[!.]*.json")}
+
+
+def test_what_killed_jobs_left_goes_with_the_call_that_gathers(run, cohort, files, tmp_path):
+    left = tmp_path / "out" / f".context-propagation-{'0a' * 16}"
+    line = f"a,{files.image},{files.initial},{files.edited},"
+    assert run(*cohort(line, part=1, parts=1)).code == 0
+    left.mkdir()
+    (left / "a.nii.gz").write_bytes(b"half")
+
+    assert run(*cohort(line)).code == 0
+
+    assert not left.exists()
 
 
 def test_a_case_whose_segmentation_is_gone_is_a_job_again_of_its_own_part_alone(run, cohort, files, tmp_path):

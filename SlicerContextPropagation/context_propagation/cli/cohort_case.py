@@ -45,6 +45,7 @@ class Outcome:
         changed_slices: On which it did.
         scope: What was changed: near slices, or the whole volume.
         seconds: That it took.
+        peak_memory_mib: Of the process, as far as `propagate` measures it; 0 for a saved session's edits alone.
         messages: What else a user should know.
     """
 
@@ -57,6 +58,7 @@ class Outcome:
     changed_slices: int = 0
     scope: str = ""
     seconds: float = 0.0
+    peak_memory_mib: float = 0.0
     messages: str = ""
 
 
@@ -152,9 +154,9 @@ def _from_edited(job: CohortJob) -> Outcome:
         done = json.loads(report.read_text(encoding="utf-8"))
     changed = done["voxels_changed_per_slice"]
     said = said.partition(": ")[2] or said
-    return Outcome(
-        case.case, DONE, said, "", len(done["edited_slices"]), sum(changed.values()), len(changed), done["scope"]
-    )
+    edits, voxels, slices = len(done["edited_slices"]), sum(changed.values()), len(changed)
+    peak = max(stage["peak_memory_mib"] for stage in done["stages"])
+    return Outcome(case.case, DONE, said, "", edits, voxels, slices, done["scope"], peak_memory_mib=peak)
 
 
 def _from_session(job: CohortJob) -> Outcome:

@@ -16,6 +16,7 @@ from context_propagation.cli.cohort_case import FAILED, CohortJob, Outcome, repl
 from context_propagation.cli.cohort_memory import memory_of_cases
 from context_propagation.cli.cohort_table import COLUMNS, read_cohort
 from context_propagation.cli.job_places import jobs_placed
+from context_propagation.cli.output_files import remove_unfinished
 from context_propagation.cli.replaced_files import check_results_folder
 from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.storage.whole_file import whole_file
@@ -114,6 +115,7 @@ def propagate_cohort(request: CohortRequest) -> str:
         memory_bytes=partial(memory_of_cases, jobs),
     )
     leave_the_rest_to_who_gathers()
+    remove_unfinished(request.output)
     return _written(request.output / OUTCOMES, outcomes)
 
 
