@@ -38,7 +38,8 @@ from context_propagation.training.fusion.fusion_jobs import (
     train_network,
 )
 from context_propagation.training.fusion.fusion_training import TrainingSettings
-from context_propagation.training.job_memory import memory_of_a_job, memory_of_a_training
+from context_propagation.training.fusion.training_memory import memory_of_a_training
+from context_propagation.training.job_memory import memory_of_a_job
 from context_propagation.training.labelled_cases import ModelSource
 from context_propagation.training.places import each, leave_the_rest_to_who_gathers, this_call_gathers
 from context_propagation.training.processes import run_in_parallel

@@ -46,7 +46,8 @@ from context_propagation.training.fusion.fusion_jobs import (
 )
 from context_propagation.training.fusion.fusion_training import TrainingSettings
 from context_propagation.training.fusion.training_curve import plot_training
-from context_propagation.training.job_memory import memory_of_a_job, memory_of_a_training
+from context_propagation.training.fusion.training_memory import memory_of_a_training
+from context_propagation.training.job_memory import memory_of_a_job
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource, find_cases, unseen_cases, with_copies
 from context_propagation.training.places import each, leave_the_rest_to_who_gathers
 from context_propagation.training.processes import jobs_at_a_time, run_in_parallel

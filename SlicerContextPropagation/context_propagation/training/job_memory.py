@@ -1,4 +1,4 @@
-"""How much memory a job needs that edits a case, or trains a network: said to a cluster before the job is sent."""
+"""How much memory a job needs that edits a case: said to a cluster before the job is sent."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ import SimpleITK as sitk
 
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.optional_dependency import require
-from context_propagation.core.propagation.trained_fusion import build_fusion_network
 from context_propagation.core.session.memory_forecast import memory_forecast
 from context_propagation.core.session.ready_image import forget_image, ready_image
 from context_propagation.core.session.session_settings import SessionSettings
-from context_propagation.training.fusion.fusion_jobs import NetworkJob
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 
 PROCESS_BYTES = 2**30
@@ -25,14 +22,6 @@ PROCESS_BYTES = 2**30
 
 COPIES = 16
 """Of an image as 32-bit numbers, while it is read, preprocessed, segmented and measured."""
-
-
-EXAMPLES = 12
-"""Sizes of an example's file that each simulated edit in it takes, on its way through networks and back: measured."""
-
-
-WEIGHTS = 8
-"""Of a network in training: itself, gradient, two moments, average, the best so far, and what a checkpoint takes."""
 
 
 UNLIMITED = 2**62
@@ -68,29 +57,6 @@ def memory_of_an_edit(
     forget_image(model)
     image = COPIES * 4 * prod(volume.shape_kji) * len(volume.channels)
     return PROCESS_BYTES + image + (forecast.peak_bytes if device in ("cpu", "auto") else 0)
-
-
-def memory_of_a_training(jobs: Sequence[NetworkJob]) -> int:
-    """Bytes of main memory that the largest of some trainings of fusion networks needs at its peak, an estimate.
-
-    Args:
-        jobs: Whose examples are written; at least one.
-    """
-    return max(_of_training(job) for job in jobs)
-
-
-def _of_training(job: NetworkJob) -> int:
-    examples = max(path.stat().st_size * _edits_in(str(path)) for path in job.training)
-    if job.base.device not in ("cpu", "auto"):
-        return PROCESS_BYTES + 2 * examples
-    weights = sum(tensor.nbytes for tensor in build_fusion_network(job.architecture).state_dict().values())
-    return PROCESS_BYTES + EXAMPLES * examples + WEIGHTS * weights
-
-
-def _edits_in(example: str) -> int:
-    """The header alone is read."""
-    with require("safetensors", "nnunet").safe_open(example, framework="pt") as file:
-        return int(file.get_slice("edit_maps").get_shape()[0])
 
 
 def voxels_in(image: str) -> int:
