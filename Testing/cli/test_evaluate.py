@@ -3,16 +3,13 @@
 import json
 import re
 import shutil
-import threading
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import SimpleITK as sitk
 from safetensors.torch import load_file
 
-from ball_images import SHAPE_KJI, ball_mask, sitk_image
 from context_propagation.cli.main import main
 from context_propagation.core.bundle.bundle import fusion_of
 from context_propagation.core.propagation.far_thresholds import FarThresholds
@@ -24,45 +21,10 @@ from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.simulated_case import CaseJob, CaseSession, FusionRow
 from context_propagation.training import processes
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
-from local_clusters import kill_one_at_work, local_cluster
+from local_clusters import killed_in_the_middle, local_cluster
+from small_protocols import PROTOCOL, assert_measured_alike, write_balls
 
 pytestmark = pytest.mark.long
-
-PROTOCOL = """
-name = "balls"
-data = "balls"
-variant = "{variant}"
-test_folds = [0]
-base_cases = 2
-base_epochs = 2
-fusion_cases = 2
-validation_cases = 1
-threshold_cases = 1
-test_cases = 2
-other_levels = []
-epochs = 1
-width = 1.0
-paper_width = 1.0
-augmented_copies = 0
-edits = 2
-several_edits_cases = 1
-"""
-
-
-def write_balls(folder: Path) -> None:
-    """Two test cases and six others; the balls differ in place and brightness."""
-    folds = {}
-    for kind in ("images", "labels"):
-        (folder / kind).mkdir(parents=True)
-    for number in range(8):
-        generator = np.random.default_rng(number)
-        ball = np.roll(ball_mask(), generator.integers(-2, 3, size=3), axis=(0, 1, 2))
-        image = (ball * generator.uniform(0.7, 1.3) + generator.normal(0, 0.4, SHAPE_KJI)).astype(np.float32)
-        name = f"ball_{number:03d}"
-        sitk.WriteImage(sitk_image(image), str(folder / "images" / f"{name}.nii.gz"))
-        sitk.WriteImage(sitk_image(ball.astype(np.uint8)), str(folder / "labels" / f"{name}.nii.gz"))
-        folds[name] = 0 if number < 2 else 1
-    (folder / "folds.json").write_text(json.dumps({"folds": folds}))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -301,38 +263,10 @@ def test_missing_data_is_named(place, run, tmp_path):
 # ---- elsewhere
 
 
-def figures(output):
-    """All but how long it took."""
-    return pd.read_csv(output / "cases.csv").drop(columns="seconds")
-
-
 def elsewhere(place, output, *options):
     """The command with a work folder of its own: all is trained anew."""
     words = ["evaluate", "--protocol", place / "clean.toml", "--output", output, "--work", output / "own work"]
     return [str(word) for word in [*words, "--device", "cpu", *options]]
-
-
-def test_on_a_cluster_with_a_worker_killed_in_the_middle_every_figure_is_as_here(place, tmp_path, capsys):
-    pytest.importorskip("distributed")
-    arguments = elsewhere(place, tmp_path / "out", "--scheduler-file", tmp_path / "scheduler.json")
-    with local_cluster(tmp_path) as cluster:
-        killed = []
-        killer = threading.Thread(target=lambda: killed.append(kill_one_at_work(cluster)))
-        killer.start()
-        assert main(arguments) == 0
-        assert not killed[0].is_running()
-        trained = networks_in(tmp_path)
-        capsys.readouterr()
-
-        assert main(arguments) == 0  # nothing is done twice
-
-        assert re.search(r"took:.* base training 0 s, examples 0 s, fusion training 0 s", capsys.readouterr().out)
-    pd.testing.assert_frame_equal(figures(tmp_path / "out"), figures(place / "out"))
-    assert networks_in(tmp_path) == trained
-
-
-def networks_in(folder):
-    return {path.name: path.stat().st_mtime_ns for path in folder.rglob("networks/*.safetensors")}
 
 
 def test_parts_of_an_array_and_a_call_that_gathers_give_every_figure_as_one_call(place, tmp_path, capsys):
@@ -349,4 +283,23 @@ def test_parts_of_an_array_and_a_call_that_gathers_give_every_figure_as_one_call
     ]
     assert not (tmp_path / "out" / "cases.csv").exists()
     assert main(elsewhere(place, tmp_path / "out")) == 0
-    pd.testing.assert_frame_equal(figures(tmp_path / "out"), figures(place / "out"))
+    assert_measured_alike(tmp_path / "out", place / "out")
+
+
+def test_a_quick_protocol_of_the_repository_on_a_cluster_with_a_worker_killed_measures_the_same_as_here(tmp_path, run):
+    """All of it anew in either place, nnU-Net's training too; killed while edits are simulated."""
+    pytest.importorskip("distributed")
+    protocol = Path(__file__).parents[2] / "benchmarks" / "protocols" / "phantom-nasopharynx.toml"
+    here, there = tmp_path / "here", tmp_path / "there"
+    words = ["evaluate", "--protocol", protocol, "--quick", "--device", "cpu", "--output"]
+    assert run(*words, here).code == 0
+
+    with local_cluster(tmp_path) as cluster:
+        with killed_in_the_middle(cluster, there):
+            assert run(*words, there, "--scheduler-file", cluster.file).code == 0
+        trained = networks(there)
+        again = run(*words, there, "--scheduler-file", cluster.file)
+
+    assert re.search(r"took: images 0 s, base training 0 s, examples 0 s, fusion training 0 s", again.out)
+    assert networks(there) == trained
+    assert_measured_alike(there, here)

@@ -1,13 +1,22 @@
 """`propagate-cohort`: recorded edits over a table of cases, as `propagate` makes them; a failed case is a line."""
 
 import csv
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from context_propagation.cli.cohort_table import read_cohort
+from context_propagation.cli.cohort_memory import memory_of_cases
+from context_propagation.cli.cohort_table import CohortCase, read_cohort
+from context_propagation.cli.propagate_cohort import CohortRequest
 from context_propagation.core.errors import UserInputError
+from context_propagation.training.job_memory import COPIES, PROCESS_BYTES
+from local_clusters import local_cluster, waited_for
 
 pytestmark = pytest.mark.usefixtures("models_loaded_once")
 
@@ -59,6 +68,7 @@ def test_an_edited_segmentation_and_a_saved_session_give_what_propagate_gave(
     assert first == second
     assert first["outcome"] == "done"
     assert first["edits"] == "1"
+    assert float(outcomes(tmp_path / "out")["edited"]["peak_memory_mib"]) > 100
     assert int(first["changed_voxels"]) > 0
 
 
@@ -117,6 +127,36 @@ def test_a_case_whose_edit_is_another_is_done_again(run, cohort, files, tmp_path
     assert not np.array_equal(mask_in(tmp_path / "out" / "a.nii.gz"), first)
 
 
+def test_a_case_is_another_where_a_file_of_its_model_is_but_not_by_what_a_system_leaves_there(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "plans.json").write_text("{}")
+    case = CohortCase("a", (tmp_path / "image.nii.gz",), tmp_path / "model")
+    before = case.digest()
+
+    (tmp_path / "model" / ".DS_Store").touch()
+    assert case.digest() == before
+    (tmp_path / "model" / "plans.json").write_text("{ }")
+    assert case.digest() != before
+
+
+def test_the_largest_case_that_can_be_read_says_how_much_memory_a_job_needs(cohort, files, tmp_path):
+    """As its own session would, and as its image; with the prediction where there is no initial segmentation."""
+    voxels = np.concatenate([sitk.GetArrayFromImage(sitk.ReadImage(str(files.image)))] * 2)
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / "large.nii.gz"))
+    (tmp_path / "damaged.nii.gz").write_bytes(b"no image")
+    small, large = f"small,{files.image},{files.initial},{files.edited},", "large,large.nii.gz,,,a.session.json"
+    bad = f"bad,damaged.nii.gz,{files.initial},{files.edited},"
+
+    def forecast(*lines):
+        cohort(*lines)
+        request = CohortRequest(tmp_path / "cases.csv", tmp_path / "out", files.model, device="cpu")
+        return memory_of_cases(request.case_jobs())
+
+    assert forecast(bad) == PROCESS_BYTES
+    assert forecast(small) == forecast(small, bad) > PROCESS_BYTES + 4 * COPIES * voxels.size // 2
+    assert forecast(small, large) == forecast(large) > forecast(small)
+
+
 def test_parts_do_the_cases_and_the_call_without_writes_the_table(run, cohort, files, tmp_path):
     lines = [f"{name},{files.image},{files.initial},{files.edited}," for name in "ab"]
 
@@ -128,6 +168,87 @@ def test_parts_do_the_cases_and_the_call_without_writes_the_table(run, cohort, f
     assert not (tmp_path / "out" / "outcomes.csv").exists()
     assert run(*cohort(*lines)).code == 0
     assert [line["outcome"] for line in outcomes(tmp_path / "out").values()] == ["done", "done"]
+
+
+@pytest.mark.long
+def test_parts_that_start_at_the_same_moment_do_each_case_once_and_leave_no_unfinished_file(cohort, files, tmp_path):
+    lines = [f"{name},{files.image},{files.initial},{files.edited}," for name in "abcd"]
+    program = [sys.executable, "-m", "context_propagation.cli.main"]
+    parts = [
+        subprocess.Popen([*program, *map(str, cohort(*lines, part=number, parts=2))], stdout=subprocess.PIPE, text=True)
+        for number in (1, 2)
+    ]
+
+    said = [part.communicate(timeout=300)[0] for part in parts]
+
+    assert [part.returncode for part in parts] == [0, 0]
+    assert any("all jobs are done" in line for line in said)
+    names = sorted(path.name for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert [name for name in names if name.endswith(".nii.gz")] == [f"{name}.nii.gz" for name in "abcd"]
+    assert len(names) == 9, "four outcomes, and what the folder is of"
+
+
+@pytest.mark.long
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C as a shell sends it")
+def test_ctrl_c_on_a_cluster_leaves_whole_cases_alone_and_the_same_command_goes_on(run, cohort, files, tmp_path):
+    pytest.importorskip("distributed")
+    lines = [f"{number},{files.image},{files.initial},{files.edited}," for number in range(10)]
+    with local_cluster(tmp_path) as cluster:
+        words = [word for word in cohort(*lines) if word not in ("--jobs", 1)]
+        words = [str(word) for word in (*words, "--device", "cpu", "--scheduler-file", cluster.file)]
+        call = subprocess.Popen([sys.executable, "-c", INTERRUPTIBLE, *words], stderr=subprocess.PIPE, text=True)
+        assert waited_for(lambda: written(tmp_path) or call.poll() is not None, 600)
+        assert call.poll() is None, call.communicate()[1]
+        call.send_signal(signal.SIGINT)
+        said = call.communicate(timeout=120)[1]
+        at_the_end = written(tmp_path)
+        time.sleep(1.5)
+        assert written(tmp_path) == at_the_end
+        assert len(at_the_end) < 10
+        assert run(*words).code == 0
+
+    assert call.returncode == 130, said
+    assert "interrupted; what is finished is kept" in said
+    assert at_the_end.items() <= written(tmp_path).items(), "none is done twice"
+    assert not list((tmp_path / "out").glob(".*"))
+    assert {line["outcome"] for line in outcomes(tmp_path / "out").values()} == {"done"}
+
+
+INTERRUPTIBLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from context_propagation.cli.main import main
+if __name__ == "__main__": sys.exit(main())
+"""
+
+
+def written(folder):
+    """Each outcome's time of writing."""
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "out" / "outcomes").glob("[!.]*.json")}
+
+
+def test_what_killed_jobs_left_goes_with_the_call_that_gathers(run, cohort, files, tmp_path):
+    left = tmp_path / "out" / f".context-propagation-{'0a' * 16}"
+    line = f"a,{files.image},{files.initial},{files.edited},"
+    assert run(*cohort(line, part=1, parts=1)).code == 0
+    left.mkdir()
+    (left / "a.nii.gz").write_bytes(b"half")
+
+    assert run(*cohort(line)).code == 0
+
+    assert not left.exists()
+
+
+def test_a_case_whose_segmentation_is_gone_is_a_job_again_of_its_own_part_alone(run, cohort, files, tmp_path):
+    lines = [f"{name},{files.image},{files.initial},{files.edited}," for name in "ab"]
+    assert run(*cohort(*lines)).code == 0
+    for name in "ab":
+        (tmp_path / "out" / f"{name}.nii.gz").unlink()
+
+    first = run(*cohort(*lines, part=1, parts=2))
+
+    assert "'cases' waits for 1 job of other parts" in first.out
+    assert len(list((tmp_path / "out").glob("?.nii.gz"))) == 1
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from context_propagation.evaluation import kept_lines
 from context_propagation.evaluation import validated_bundle as train_fusion
 from context_propagation.evaluation.results import CaseRow
 from context_propagation.training.fusion.fusion_example import load_example
-from context_propagation.training.fusion.fusion_jobs import ExampleRecipe, cache_examples
+from context_propagation.training.fusion.fusion_jobs import ExampleRecipe, cache_examples, examples_files
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
+from context_propagation.training.places import are_there
 from nnunet_folders import write_nnunet_folder
 from nnunet_layout import write_cases
 
@@ -94,6 +96,21 @@ def test_each_contour_style_is_an_example_with_one_edit_and_a_truth_of_its_own(u
     assert [len(example) for example in styled] == [1, 1, 1]
     assert len({int(example.truth.sum()) for example in (plain, *styled)}) > 2  # close contours may be of equal voxels
     assert all(torch.equal(example.inputs.f, plain.inputs.f) for example in styled)
+
+
+def test_examples_of_which_one_is_gone_are_made_again(unseen_model, data, tmp_path):
+    case = LabelledCase("case_0", (data / "images" / "case_0_0000.nii.gz",), data / "labels" / "case_0.nii.gz")
+    made = partial(
+        cache_examples, ModelSource(unseen_model, device="cpu"), case, ExampleRecipe(SessionSettings(), 1, 0), tmp_path
+    )
+    ((_, path),) = made()
+    content = path.read_bytes()
+    path.unlink()
+
+    assert not are_there(examples_files(case, tmp_path))
+    assert made() == [(0, path)]
+    assert path.read_bytes() == content
+    assert are_there(examples_files(case, tmp_path))
 
 
 def test_a_case_on_which_the_model_predicts_nothing_is_learnt_from_around_its_truth(data, tmp_path):

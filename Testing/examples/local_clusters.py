@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,11 +81,22 @@ def waited_for(condition, seconds=120.0):
     return found
 
 
-def kill_one_at_work(cluster: LocalCluster) -> psutil.Process:
-    """Kill a worker, as a system without memory does it, once the process of its job has worked for a while."""
-    worker = waited_for(lambda: next(filter(is_at_work, workers_of(cluster)), None), 600)
-    worker.kill()
-    return worker
+@contextmanager
+def killed_in_the_middle(cluster: LocalCluster, results: Path) -> Iterator[None]:
+    """A protocol runs in the block: while it simulates edits, a worker is killed, as by a system without memory."""
+    killed = []
+
+    def kill() -> None:
+        waited_for(lambda: any(results.rglob("examples")), 600)
+        worker = waited_for(lambda: next(filter(is_at_work, workers_of(cluster)), None), 600)
+        worker.kill()
+        killed.append(worker)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    yield
+    killer.join()
+    assert not killed[0].is_running()
 
 
 def workers_of(cluster: LocalCluster) -> list[psutil.Process]:

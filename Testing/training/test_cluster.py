@@ -1,7 +1,8 @@
 """Jobs on a real Dask cluster of two workers: as here, also where one dies; none left behind; refused before work."""
 
-import dataclasses
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,18 +14,17 @@ from pathlib import Path
 import psutil
 import pytest
 
+from context_propagation.cli.main import main
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.session.session_settings import SessionSettings
-from context_propagation.evaluation.kept_lines import lines_of_cases
-from context_propagation.evaluation.simulated_case import CaseJob
 from context_propagation.training import cluster as cluster_module
 from context_propagation.training import processes
+from context_propagation.training.base import base_training
 from context_propagation.training.cluster import ClusterRequest, opened_cluster
 from context_propagation.training.cluster_worker import compared_versions
-from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 from context_propagation.training.places import jobs_run_at
 from context_propagation.training.processes import run_in_parallel
-from local_clusters import DAEMON, kill_one_at_work, local_cluster, waited_for
+from local_clusters import DAEMON, killed_in_the_middle, local_cluster, waited_for
+from small_protocols import PROTOCOL, assert_measured_alike, write_balls
 from worker_jobs import die_at_first, map_in_a_process_of_its_own, refuse, stay, told_threads, wait_halfway, write_on
 
 pytest.importorskip("distributed")
@@ -68,29 +68,33 @@ def refusal(request):
 # ---- the same results
 
 
-def test_two_cases_measure_the_same_as_here_with_a_worker_killed_in_the_middle(started, files, tmp_path, request):
-    """Every figure of every row but the seconds; killed as by a system without memory, a while after its job began."""
-    base = ModelSource(files.model, device="cpu")
-    cases = [LabelledCase(name, (files.image,), files.edited) for name in ("case_a", "case_b")]
-    jobs = [CaseJob("0", base, case, SessionSettings(), (), interpolation=False) for case in cases]
-    here = lines_of_cases(jobs, tmp_path / "here", "cases", 1)
+@pytest.fixture
+def balls(tmp_path, monkeypatch):
+    """A protocol of two test cases, and a base model of four steps that its runs share, here and elsewhere."""
+    monkeypatch.delenv("CONTEXT_PROPAGATION_DATA", raising=False)
+    monkeypatch.setattr(base_training, "STEPS_PER_EPOCH", 4)
+    write_balls(tmp_path / "balls")
+    brief = {"base_epochs": 1, "edits": 1, "several_edits_cases": 0}
+    text = PROTOCOL.format(variant="clean") + 'model = "PSNN"\nlevel = 3\nrows = ["fusion"]\nregression_rates = []\n'
+    for name, value in brief.items():
+        text = re.sub(f"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
+    (tmp_path / "balls.toml").write_text(text)
+    return tmp_path / "balls.toml"
 
-    opened = request.getfixturevalue("opened")
-    killed = []
-    killer = threading.Thread(target=lambda: killed.append(kill_one_at_work(started)))
-    killer.start()
-    there = lines_of_cases(jobs, tmp_path / "there", "cases", None)
-    killer.join()
 
-    assert not killed[0].is_running()
-    assert len(there) > 20
-    assert [dataclasses.replace(line, seconds=0.0) for line in there] == [
-        dataclasses.replace(line, seconds=0.0) for line in here
-    ]
-    assert waited_for(lambda: opened.jobs_at_a_time() == 2), "another worker is started in its place"
+def test_a_protocol_of_two_cases_measures_the_same_as_here_with_a_worker_killed_in_the_middle(started, balls, tmp_path):
+    """From simulated edits to tables: every figure of every row, and of the summary, but the seconds."""
+    words = ["evaluate", "--protocol", balls, "--device", "cpu", "--output"]
+    assert main([*map(str, words), str(tmp_path / "here"), "--jobs", "1"]) == 0
+    shutil.copytree(tmp_path / "here" / "work", tmp_path / "there" / "work", ignore=shutil.ignore_patterns("fold0"))
+
+    with killed_in_the_middle(started, tmp_path / "there"):
+        assert main([*map(str, words), str(tmp_path / "there"), "--scheduler-file", str(started.file)]) == 0
+
+    assert_measured_alike(tmp_path / "there", tmp_path / "here")
     log = "".join(file.read_text() for file in started.folder.glob("*.log"))
     assert "Compute Failed" not in log
-    assert "case_a" not in log
+    assert "ball_00" not in log
 
 
 def test_results_are_in_order_and_progress_counts_jobs_that_run_by_what_they_say(opened, tmp_path):
@@ -278,6 +282,42 @@ def test_resources_travel_with_jobs_and_a_scheduler_without_workers_is_refused(t
                 run_in_parallel([os.getpid], "networks", device="cuda", memory_bytes=lambda: 5 * 10**9)
 
     assert ran_in != [os.getpid()]
+
+
+def test_a_stage_that_begins_without_workers_waits_for_one_with_a_gpu_and_says_where_none_comes(tmp_path, monkeypatch):
+    with local_cluster(tmp_path, workers=0) as cluster:
+        first = cluster.start_worker("--resources", "GPU=1", "--no-nanny")
+        request = ClusterRequest(scheduler_file=cluster.file, writes=(tmp_path,))
+        with opened_cluster(request) as opened, jobs_run_at(opened):
+            first.terminate()  # as where a cluster gives back workers that have nothing to do
+            assert waited_for(lambda: opened._workers() == [])
+            with monkeypatch.context() as change:
+                change.setattr(cluster_module, "SECONDS_FOR_A_WORKER", 0.1)
+                with pytest.raises(UserInputError, match=r"The Dask scheduler at 'tcp.* has no worker; start some"):
+                    run_in_parallel([os.getpid], "networks", device="cuda")
+
+            later = threading.Timer(1.0, cluster.start_worker, ["--resources", "GPU=1", "--no-nanny"])
+            later.start()
+            assert len(run_in_parallel([os.getpid], "networks", device="cuda")) == 1
+            later.join()
+
+
+def test_a_cluster_that_starts_workers_only_for_work_is_asked_for_one(tmp_path):
+    """Dask's own adaptive cluster, as the recipe of docs/cluster.md for queues has it."""
+    distributed = pytest.importorskip("distributed")
+    dask = pytest.importorskip("dask")
+    closed = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
+    with (
+        dask.config.set({"distributed.worker.daemon": False}),
+        distributed.LocalCluster(n_workers=0, threads_per_worker=1, **closed) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        cluster.adapt(minimum=0, maximum=1)
+        client.write_scheduler_file(str(tmp_path / "scheduler.json"))
+        request = ClusterRequest(scheduler_file=tmp_path / "scheduler.json", writes=(tmp_path,))
+
+        with opened_cluster(request) as opened, jobs_run_at(opened):
+            assert run_in_parallel([os.getpid], "jobs") != [os.getpid()]
 
 
 @pytest.mark.long  # waits for Dask to give the scheduler up

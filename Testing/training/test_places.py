@@ -10,6 +10,7 @@ from context_propagation.training.places import (
     AGAIN,
     Part,
     PartEnds,
+    are_there,
     each,
     leave_the_rest_to_who_gathers,
     this_call_gathers,
@@ -63,6 +64,38 @@ def test_parts_do_each_job_once_and_together_what_one_call_does(tmp_path):
     assert len(runs) == 10
     assert set(runs.values()) == {"x"}
     assert two_stages(shared) == expected
+
+
+def pair(folder, number):
+    return folder / f"{number}.image", folder / f"{number}.outcome"
+
+
+def written_in_two_files(folder, number):
+    """As `written_once`, for a job whose result is two files."""
+    if not are_there(pair(folder, number)):
+        with open(folder / "runs", "a") as runs:
+            runs.write(str(number))
+        for file in pair(folder, number):
+            file.touch()
+
+
+def test_a_job_that_lost_one_of_its_files_is_done_again_by_its_own_part_alone(tmp_path):
+    def call():
+        jobs = [partial(written_in_two_files, tmp_path, number) for number in range(4)]
+        run_in_parallel(jobs, "pairs", 1, (), [pair(tmp_path, number) for number in range(4)])
+
+    as_part(1, 1, call)
+    (tmp_path / "2.image").unlink()
+    (tmp_path / "runs").unlink()
+
+    waited = []
+    for number in (1, 2, 3, 4):
+        said = as_part(number, 4, call)
+        waited.append(said == f"'pairs' waits for 1 job of other parts; {AGAIN}")
+        assert (tmp_path / "runs").exists() != waited[-1]
+
+    assert (tmp_path / "runs").read_text() == "2"
+    assert waited == [True, True, True, False], "it is part 4's"
 
 
 def test_a_part_says_for_how_many_jobs_of_others_it_waits(tmp_path):

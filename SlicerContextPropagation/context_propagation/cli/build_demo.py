@@ -15,10 +15,11 @@ from context_propagation.core.bundle.bundle_saving import check_bundle_destinati
 from context_propagation.core.bundle.shipped_bundle import FOLDER
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.phantom.unseen_phantoms import FIRST_UNSEEN, UNSEEN
+from context_propagation.core.storage.whole_file import claim_folder
 from context_propagation.evaluation.validated_bundle import TrainFusionRequest, train_fusion_bundle
 from context_propagation.training.base.base_training import BaseTraining
 from context_propagation.training.labelled_cases import LabelledCase
-from context_propagation.training.phantom_cases import nnunet_task, phantom_case
+from context_propagation.training.phantom_cases import nnunet_task, phantom_case, phantom_files
 from context_propagation.training.places import each
 from context_propagation.training.processes import run_in_parallel
 
@@ -130,10 +131,9 @@ def build_demo(request: BuildDemoRequest) -> str:
 def _own_work_folder(output: Path) -> Path:
     """Beside the bundle, with a mark that it may be removed."""
     work = output.with_name(f"{output.name}.work")
-    if work.exists() and not (work / MARK).is_file():
+    claim_folder(work, MARK)
+    if not (work / MARK).is_file():
         raise UserInputError(f"'{work}' is not a folder of this command; move it away, or name another with --work")
-    work.mkdir(exist_ok=True)
-    (work / MARK).touch()
     return work
 
 
@@ -141,7 +141,7 @@ def _phantoms(numbers: range, folder: Path, jobs: int | None) -> list[LabelledCa
     wanted = [replace(UNSEEN, number=number) for number in numbers]
     write = [partial(phantom_case, settings, folder / "images", folder / "labels") for settings in wanted]
     names = [settings.name for settings in wanted]
-    leaves = [folder / "labels" / f"{name}.json" for name in names]
+    leaves = [phantom_files(settings, folder / "images", folder / "labels") for settings in wanted]
     return run_in_parallel(write, "phantoms", jobs, names, leaves)
 
 

@@ -26,6 +26,7 @@ from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_file import restore_session
 from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.segmentations.segmentation_files import check_segmentation_ending, write_predicted
+from context_propagation.training.places import are_there
 
 DONE, FAILED = "done", "failed"
 
@@ -44,6 +45,7 @@ class Outcome:
         changed_slices: On which it did.
         scope: What was changed: near slices, or the whole volume.
         seconds: That it took.
+        peak_memory_mib: Of the process, as far as `propagate` measures it; 0 for a saved session's edits alone.
         messages: What else a user should know.
     """
 
@@ -56,6 +58,7 @@ class Outcome:
     changed_slices: int = 0
     scope: str = ""
     seconds: float = 0.0
+    peak_memory_mib: float = 0.0
     messages: str = ""
 
 
@@ -89,10 +92,15 @@ class CohortJob:
         return self.output / f"{self.case.case}{self.ending}"
 
     @property
-    def leaves(self) -> Path:
-        """The outcome, which is written last; of another name where the case is another."""
+    def outcome(self) -> Path:
+        """Its file, which is written last; of another name where the case is another."""
         options = "".join("ny"[flag] for flag in (self.general_far, self.trust_bundle, self.allow_loss, self.suv))
         return self.output / "outcomes" / f"{self.case.case}{self.ending}.{self.case.digest()}{options}.json"
+
+    @property
+    def leaves(self) -> tuple[Path, ...]:
+        """A case is done where it has both."""
+        return self.segmentation, self.outcome
 
 
 def replay_case(job: CohortJob) -> Outcome:
@@ -104,8 +112,8 @@ def replay_case(job: CohortJob) -> Outcome:
     Raises:
         MissingDependencyError: No case could be done.
     """
-    if job.leaves.is_file() and job.segmentation.is_file():
-        return Outcome(**json.loads(job.leaves.read_text(encoding="utf-8")))
+    if are_there(job.leaves):
+        return Outcome(**json.loads(job.outcome.read_text(encoding="utf-8")))
     start = time.perf_counter()
     with _messages() as messages:
         try:
@@ -117,8 +125,8 @@ def replay_case(job: CohortJob) -> Outcome:
             return Outcome(job.case.case, FAILED, " ".join(said.split()), messages="; ".join(messages))
     seconds = round(time.perf_counter() - start, 1)
     outcome = replace(outcome, output=job.segmentation.name, seconds=seconds, messages="; ".join(messages))
-    job.leaves.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(job.leaves) as partial_file:
+    job.outcome.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(job.outcome) as partial_file:
         partial_file.write_text(json.dumps(asdict(outcome)), encoding="utf-8")
     return outcome
 
@@ -146,9 +154,9 @@ def _from_edited(job: CohortJob) -> Outcome:
         done = json.loads(report.read_text(encoding="utf-8"))
     changed = done["voxels_changed_per_slice"]
     said = said.partition(": ")[2] or said
-    return Outcome(
-        case.case, DONE, said, "", len(done["edited_slices"]), sum(changed.values()), len(changed), done["scope"]
-    )
+    edits, voxels, slices = len(done["edited_slices"]), sum(changed.values()), len(changed)
+    peak = max(stage["peak_memory_mib"] for stage in done["stages"])
+    return Outcome(case.case, DONE, said, "", edits, voxels, slices, done["scope"], peak_memory_mib=peak)
 
 
 def _from_session(job: CohortJob) -> Outcome:
@@ -188,6 +196,11 @@ def _silent() -> Any:
 def _load_once(request: Any, general_far: bool = False) -> LoadedModel:
     loaded = _load(request.model, request.label, request.device, request.trust_bundle)
     return loaded.with_general_far() if general_far else loaded
+
+
+def loaded_for(job: CohortJob, device: str) -> LoadedModel:
+    """The model of a job's case, on a device of this process."""
+    return _load(job.case.model, job.case.label, device, job.trust_bundle)
 
 
 @lru_cache(maxsize=1)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.storage.counted_files import counted_files
 
 SEPARATOR = ";"
 """Between the channels of an image."""
@@ -53,7 +54,7 @@ class CohortCase:
 
 def _state(path: Path) -> list[tuple[str, int, int]]:
     """Size and time of a file, or of all files in a folder; nothing where it is missing."""
-    found = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    found = counted_files(path) if path.is_dir() else [path]
     stats = [(file, file.stat()) for file in found if file.is_file()]
     return [(file.name, stat.st_size, stat.st_mtime_ns) for file, stat in stats]
 

@@ -13,6 +13,8 @@ from types import TracebackType
 from context_propagation.cli.replaced_files import check_replaceable
 from context_propagation.core.errors import UserInputError
 
+TEMPORARY = ".context-propagation-"
+
 
 class OutputFiles:
     """A `with` block that stages files beside their destinations; `publish` puts them there.
@@ -99,8 +101,14 @@ def _check_destination(path: Path) -> None:
         raise UserInputError(f"Output '{path}' exists and is write-protected; choose another name")
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left beside their destinations; call it where no other process writes there."""
+    for left in folder.glob(f"{TEMPORARY}{'[0-9a-f]' * 32}"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 def _temporary_folder(path: Path, stack: ExitStack) -> Path:
-    folder = path.parent / f".context-propagation-{uuid.uuid4().hex}"
+    folder = path.parent / f"{TEMPORARY}{uuid.uuid4().hex}"
     stack.callback(shutil.rmtree, folder, ignore_errors=True)  # before it is made: Ctrl-C may come in between
     try:
         folder.mkdir(mode=0o700)

@@ -13,8 +13,10 @@ from typing import Any
 
 from context_propagation.cli.arguments import add_places, add_running, add_suv, add_trust
 from context_propagation.cli.cohort_case import FAILED, CohortJob, Outcome, replay_case
+from context_propagation.cli.cohort_memory import memory_of_cases
 from context_propagation.cli.cohort_table import COLUMNS, read_cohort
 from context_propagation.cli.job_places import jobs_placed
+from context_propagation.cli.output_files import remove_unfinished
 from context_propagation.cli.replaced_files import check_results_folder
 from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.storage.whole_file import whole_file
@@ -110,8 +112,10 @@ def propagate_cohort(request: CohortRequest) -> str:
         [job.case.case for job in jobs],
         [job.leaves for job in jobs],
         device=request.device,
+        memory_bytes=partial(memory_of_cases, jobs),
     )
     leave_the_rest_to_who_gathers()
+    remove_unfinished(request.output)
     return _written(request.output / OUTCOMES, outcomes)
 
 

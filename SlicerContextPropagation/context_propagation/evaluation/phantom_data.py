@@ -14,7 +14,7 @@ from context_propagation.core.phantom.phantom import Kind, PhantomSettings, make
 from context_propagation.evaluation.fold_cases import FoldCases
 from context_propagation.evaluation.plan import EvaluationPlan
 from context_propagation.training.labelled_cases import LabelledCase, NnunetTask
-from context_propagation.training.phantom_cases import nnunet_task, phantom_case
+from context_propagation.training.phantom_cases import nnunet_task, phantom_case, phantom_files
 from context_propagation.training.processes import run_in_parallel
 
 FOLDS = 5
@@ -47,14 +47,17 @@ class PhantomData:
     def make(self, names: Sequence[str], workers: int | None) -> None:
         """Generate the cases."""
         ordered = sorted(set(names))
-        leaves = [self.work / "data" / "labels" / f"{name}.json" for name in ordered]
+        leaves = [phantom_files(*self._places(name)) for name in ordered]
         run_in_parallel([partial(self.training_case, name) for name in ordered], "phantoms", workers, (), leaves)
 
     def training_case(self, name: str) -> LabelledCase:
         """A case; all of its style is told to an oracle."""
-        folder = self.work / "data"
-        number = int(name.rsplit("_", 1)[1])
-        return phantom_case(_settings(self.plan, number), folder / "images", folder / "labels")
+        return phantom_case(*self._places(name))
+
+    def _places(self, name: str) -> tuple[PhantomSettings, Path, Path]:
+        """Settings of a case; the folders of images and labels."""
+        folder, number = self.work / "data", int(name.rsplit("_", 1)[1])
+        return _settings(self.plan, number), folder / "images", folder / "labels"
 
     test_case = training_case
 

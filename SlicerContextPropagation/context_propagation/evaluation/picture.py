@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from context_propagation.core.measures.accuracy import dice
+from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.evaluation.results import CaseRow
 from context_propagation.evaluation.rows import FUSION, Pick
 from context_propagation.evaluation.simulated_case import CaseJob, CaseSession
@@ -46,7 +47,8 @@ def draw_case(job: CaseJob, path: Path) -> None:
     if edit is None:
         return
     after = evaluation.preview(edit).fused_by(evaluation.fusions[FUSION]).segmentation
-    write_figure(path, evaluation.volume, evaluation.baseline, after, [edit], evaluation.truth)
+    with whole_file(path) as partial_file:
+        write_figure(partial_file, evaluation.volume, evaluation.baseline, after, [edit], evaluation.truth)
 
 
 def draw_steps(job: CaseJob, path: Path) -> None:
@@ -64,4 +66,5 @@ def draw_steps(job: CaseJob, path: Path) -> None:
         titles = [
             f"{n} edit{'' if n == 1 else 's'}, DSC {dice(mask, evaluation.truth):.3f}" for n, mask in enumerate(masks)
         ]
-        write_steps_figure(path, evaluation.volume, masks, edits, titles, evaluation.truth)
+        with whole_file(path) as partial_file:
+            write_steps_figure(partial_file, evaluation.volume, masks, edits, titles, evaluation.truth)

@@ -10,6 +10,7 @@ import numpy as np
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
+from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.evaluation.regression_curve import CurvePoint, pooled
 from context_propagation.evaluation.results import MeasureSummary
 from context_propagation.evaluation.rows import SCOPE_TITLES
@@ -146,4 +147,5 @@ def _figure(width: float, height: float) -> Any:
 
 
 def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, dpi=DPI)
+    with whole_file(path) as partial_file:
+        figure.savefig(partial_file, dpi=DPI)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.provenance import provenance
+from context_propagation.core.storage.whole_file import whole_file, write_whole_text
 from context_propagation.evaluation.markdown import curve_table, far_thresholds_table, to_markdown
 from context_propagation.evaluation.plan import EvaluationPlan
 from context_propagation.evaluation.plots import plot_curve, plot_edits, plot_rows
@@ -91,7 +92,8 @@ def write_results(written: Written, output: Path) -> int:
     """
     plan = written.plan
     frame = frame_of(written.lines).astype(dict.fromkeys(COUNTS, "Int64"))
-    frame.to_csv(output / "cases.csv", index=False, float_format="%.5g")
+    with whole_file(output / "cases.csv") as partial_file:
+        frame.to_csv(partial_file, index=False, float_format="%.5g")
     summary = summarise(frame)
     made = {"command": written.command, **provenance(), "computed at": ", ".join(written.commits)}
     bullets = [*(f"{name}: {value}" for name, value in made.items()), _in_words(plan), *written.notes]
@@ -101,9 +103,9 @@ def write_results(written: Written, output: Path) -> int:
     parts = [head, to_markdown(summary, plan.level).rstrip()]
     parts += [curve_table(written.curve), far_thresholds_table(written.far_thresholds)]
     text = "\n\n".join(part for part in parts if part) + "\n"
-    (output / "summary.md").write_text(text, encoding="utf-8")
+    write_whole_text(output / "summary.md", text)
     saved = SavedSummary(made, plan, tuple(written.notes), written.far_thresholds, tuple(written.curve), summary)
-    (output / "summary.json").write_text(json.dumps(asdict(saved), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_whole_text(output / "summary.json", json.dumps(asdict(saved), indent=1, allow_nan=False) + "\n")
     _plot(frame, summary, plan.level, output)
     if written.curve:
         plot_curve(written.curve, output / "regression.png")

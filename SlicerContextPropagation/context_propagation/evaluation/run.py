@@ -34,10 +34,11 @@ from context_propagation.training.fusion.fusion_jobs import (
     ExampleRecipe,
     NetworkJob,
     cache_examples,
-    examples_file,
+    examples_files,
     train_network,
 )
 from context_propagation.training.fusion.fusion_training import TrainingSettings
+from context_propagation.training.fusion.training_memory import memory_of_a_training
 from context_propagation.training.job_memory import memory_of_a_job
 from context_propagation.training.labelled_cases import ModelSource
 from context_propagation.training.places import each, leave_the_rest_to_who_gathers, this_call_gathers
@@ -314,8 +315,9 @@ class _Fold:
                 f"fold {self.fold}, level {settings.level}, networks",
                 self.request.jobs,
                 [job.name for job in jobs],
-                [job.weights for job in jobs],
+                [job.leaves for job in jobs],
                 device=base.device,
+                memory_bytes=partial(memory_of_a_training, jobs),
             )
         return [
             FusionRow(row, jobs_of_row[0].architecture, inputs_shown, tuple(job.weights for job in jobs_of_row))
@@ -342,7 +344,7 @@ class _Fold:
         folder = self.folder(recipe.settings.level) / "examples"
         jobs = [partial(cache_examples, base, case, recipe, folder) for case in cases]
         label = f"fold {self.fold}, level {recipe.settings.level}, simulated edits"
-        leaves = [examples_file(case, folder) for case in cases]
+        leaves = [examples_files(case, folder) for case in cases]
         memory = partial(memory_of_a_job, base, cases, recipe.settings)
         found = run_in_parallel(jobs, label, self.request.jobs, names, leaves, device=base.device, memory_bytes=memory)
         return [example for of_case in found for example in of_case]

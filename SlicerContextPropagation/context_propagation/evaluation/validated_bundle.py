@@ -24,7 +24,7 @@ from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.fusion_settings import FusionSettings
 from context_propagation.core.provenance import provenance
 from context_propagation.core.session.session_settings import SessionSettings
-from context_propagation.core.storage.whole_file import whole_file
+from context_propagation.core.storage.whole_file import claim_folder
 from context_propagation.evaluation.course import Course, Told, tell_no_one
 from context_propagation.evaluation.far_thresholds import choose_far_thresholds
 from context_propagation.evaluation.fusion_recipe import FusionRecipe
@@ -41,11 +41,12 @@ from context_propagation.training.fusion.fusion_jobs import (
     ExampleRecipe,
     NetworkJob,
     cache_examples,
-    examples_file,
+    examples_files,
     train_network,
 )
 from context_propagation.training.fusion.fusion_training import TrainingSettings
 from context_propagation.training.fusion.training_curve import plot_training
+from context_propagation.training.fusion.training_memory import memory_of_a_training
 from context_propagation.training.job_memory import memory_of_a_job
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource, find_cases, unseen_cases, with_copies
 from context_propagation.training.places import each, leave_the_rest_to_who_gathers
@@ -206,14 +207,12 @@ def _work_folder(
     text = json.dumps([model.content_hash, identity, files, folds], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
     record = work / "training.sha256"
-    if work.is_dir() and (not record.is_file() or record.read_text() != digest):
+    claim_folder(work, record.name, digest)
+    if not record.is_file() or record.read_text(encoding="utf-8") != digest:
         raise UserInputError(
             f"'{work}' belongs to another training, or its images, labels or folds have changed; finish that one, or "
             "delete the folder"
         )
-    work.mkdir(parents=True, exist_ok=True)
-    with whole_file(record) as partial_file:
-        partial_file.write_text(digest)
     return work
 
 
@@ -237,9 +236,10 @@ def _train(
         name, of_training = row.replace(" ", "-"), replace(usual, inputs_shown=inputs_shown)
         jobs.append(NetworkJob(name, fold.base, 0, architecture, of_training, training, validation, work / "networks"))
     names = [job.name for job in jobs]
-    leaves = [job.weights for job in jobs]
+    leaves = [job.leaves for job in jobs]
     trainings = [partial(train_network, job) for job in jobs]
-    weights = run_in_parallel(trainings, "networks", request.jobs, names, leaves, course.stage(), fold.base.device)
+    device, memory = fold.base.device, partial(memory_of_a_training, jobs)
+    weights = run_in_parallel(trainings, "networks", request.jobs, names, leaves, course.stage(), device, memory)
     return [
         FusionRow(row, architecture, inputs_shown, (path,))
         for (row, inputs_shown), path in zip(ROWS, weights, strict=True)
@@ -258,7 +258,7 @@ def _examples(
     recipe = ExampleRecipe(settings, request.edits_per_case, request.seed, styles)
     folder, names = work / "examples", [case.name for case in cases]
     jobs = [partial(cache_examples, base, case, recipe, folder) for case in cases]
-    leaves = [examples_file(case, folder) for case in cases]
+    leaves = [examples_files(case, folder) for case in cases]
     memory = partial(memory_of_a_job, base, cases, settings)
     found = run_in_parallel(jobs, "simulated edits", request.jobs, names, leaves, progress, base.device, memory)
     return tuple(path for of_case in found for _, path in of_case)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import pickle
 import re
 import time
@@ -40,7 +41,7 @@ SECONDS_TO_CONNECT = 20.0
 
 
 SECONDS_FOR_A_WORKER = 60.0
-"""So long a cluster may be without workers at the start."""
+"""So long a cluster may be without workers at the start, and where a stage must know what they have."""
 
 
 SECONDS_TO_SEE_A_FILE = 20.0
@@ -176,12 +177,7 @@ def _check_workers(client: Any, address: str, terms: Terms) -> None:
     Raises:
         UserInputError: There is none, or one of them cannot do these jobs.
     """
-    try:
-        client.wait_for_workers(1, timeout=SECONDS_FOR_A_WORKER)
-    except TimeoutError as error:
-        raise UserInputError(
-            f"The Dask scheduler at '{address}' has no worker; start some with dask worker, then run this again"
-        ) from error
+    _call_for_a_worker(client, address)
     for worker, said in client.run(answer, terms, on_error="return").items():
         if isinstance(said, BaseException):
             reason = " ".join(str(said).split())
@@ -191,6 +187,23 @@ def _check_workers(client: Any, address: str, terms: Terms) -> None:
         if said.wrong is not None:
             raise UserInputError(f"Worker '{worker}' {said.wrong}")
         _find(worker, said, terms)
+
+
+def _call_for_a_worker(client: Any, address: str) -> None:
+    """Wait until there is one, with a small task: some clusters start workers only where there is work for them.
+
+    Raises:
+        UserInputError: None came.
+    """
+    task = client.submit(os.getpid, pure=False)
+    try:
+        task.result(timeout=SECONDS_FOR_A_WORKER)
+    except (TimeoutError, require("distributed", EXTRA).TimeoutError) as error:
+        raise UserInputError(
+            f"The Dask scheduler at '{address}' has no worker; start some with dask worker, then run this again"
+        ) from error
+    finally:
+        task.cancel()
 
 
 def _find(worker: str, said: Answer, terms: Terms) -> None:
@@ -279,7 +292,7 @@ class Cluster:
     # ---- what workers have
 
     def _workers(self) -> list[dict[str, Any]]:
-        return list(self._client.scheduler_info()["workers"].values())
+        return list(self._client.scheduler_info(n_workers=-1)["workers"].values())
 
     def _offered(self, resource: str) -> list[float]:
         return [worker["resources"][resource] for worker in self._workers() if resource in worker["resources"]]
@@ -291,6 +304,8 @@ class Cluster:
             UserInputError: No worker has it; such a job would wait for ever.
         """
         needed: dict[str, float] = {"GPU": 1.0} if stage.device == "cuda" else {}
+        if needed and not self._workers():
+            _call_for_a_worker(self._client, self._address)
         if stage.memory_bytes is not None:
             memory = float(stage.memory_bytes())
             self._check_memory(stage, memory)

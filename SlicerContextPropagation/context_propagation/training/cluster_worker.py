@@ -27,6 +27,7 @@ from typing import Any
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.provenance import installed_versions
+from context_propagation.core.storage.counted_files import counted_files
 from context_propagation.training.job_process import (
     EXTRA,
     SECONDS_BETWEEN_LOOKS,
@@ -102,7 +103,7 @@ def compared_versions() -> tuple[tuple[str, str], ...]:
     """
     package = Path(__file__).parents[1]
     digest = sha256()
-    for file in sorted(package.rglob("*.py")):
+    for file in counted_files(package, "*.py"):
         digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes())
     found = {name: version.partition("+")[0] for name, version in installed_versions().items()}
     found[OURS] = f"{found.get(OURS, 'not installed')} (code {digest.hexdigest()[:8]})"

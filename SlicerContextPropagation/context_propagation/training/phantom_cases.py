@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from context_propagation.core.phantom.phantom import GENERATOR, Kind, Phantom, PhantomSettings, make_phantom
 from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.training.labelled_cases import LabelledCase, NnunetTask
+from context_propagation.training.places import are_there
 
 CHANNELS: dict[Kind, tuple[str, ...]] = {"nasopharynx": ("CT",), "oesophagus": ("CT", "PET"), "organ": ("MR",)}
 
@@ -32,21 +33,23 @@ def phantom_case(settings: PhantomSettings, images: Path, labels: Path) -> Label
     an incomplete one, is replaced.
     """
     name = settings.name
-    files = tuple(images / f"{name}_{channel:04d}.nii.gz" for channel in range(len(CHANNELS[settings.kind])))
-    label, record = labels / f"{name}.nii.gz", labels / f"{name}.json"
+    *files, label, record = phantom_files(settings, images, labels)
     made_by = json.loads(json.dumps({"generator": GENERATOR, **asdict(settings), "spacing_ijk_mm": settings.spacing}))
     kept = _kept(record)
-    if kept.get("made by") != made_by or "hidden_truth" not in kept or not _are_there(*files, label):
+    if kept.get("made by") != made_by or "hidden_truth" not in kept or not are_there((*files, label)):
         phantom = make_phantom(settings)
-        write_phantom(phantom, files, label)
+        write_phantom(phantom, tuple(files), label)
         kept = {"made by": made_by, "hidden_truth": list(phantom.hidden_truth)}
         with whole_file(record) as partial:
             partial.write_text(json.dumps(kept), encoding="utf-8")
-    return LabelledCase(name, files, label, tuple(kept["hidden_truth"]))
+    return LabelledCase(name, tuple(files), label, tuple(kept["hidden_truth"]))
 
 
-def _are_there(*files: Path) -> bool:
-    return all(file.is_file() for file in files)
+def phantom_files(settings: PhantomSettings, images: Path, labels: Path) -> tuple[Path, ...]:
+    """What `phantom_case` leaves: a file per channel, the label, the record."""
+    name = settings.name
+    channels = (images / f"{name}_{channel:04d}.nii.gz" for channel in range(len(CHANNELS[settings.kind])))
+    return *channels, labels / f"{name}.nii.gz", labels / f"{name}.json"
 
 
 def _kept(record: Path) -> dict[str, Any]:

@@ -16,6 +16,15 @@ Job = Callable[[], Any]
 """A function that can be pickled."""
 
 
+Leaves = Path | tuple[Path, ...]
+"""The file that a job leaves, or all of them; it is done where they are there."""
+
+
+def are_there(leaves: Leaves) -> bool:
+    """Whether a job has left all that it leaves."""
+    return all(file.is_file() for file in (leaves if isinstance(leaves, tuple) else (leaves,)))
+
+
 @dataclass(frozen=True)
 class Stage:
     """What jobs have in common.
@@ -24,7 +33,7 @@ class Stage:
         description: Of the stage, for progress and messages.
         workers: Processes at a time on this computer; None for one per CPU core.
         names: Of the jobs, for errors; their numbers by default.
-        leaves: The file that each job leaves last; nothing where they leave none.
+        leaves: What each job leaves, see `Leaves`; nothing where they leave no file.
         device: What they compute on.
         memory_bytes: What a job needs at most; asked of a cluster alone, as it takes a while to say.
     """
@@ -32,7 +41,7 @@ class Stage:
     description: str
     workers: int | None = None
     names: Sequence[str] = ()
-    leaves: Sequence[Path] = ()
+    leaves: Sequence[Leaves] = ()
     device: str = "cpu"
     memory_bytes: Callable[[], int] | None = None
 
@@ -126,8 +135,8 @@ class Part:
             own = dict(jobs)
         if own:
             yield from self.here.finished(own, stage, hear)
-        failed = [number for number in own if stage.leaves and not stage.leaves[number].is_file()]
-        lacking = [number for number in jobs if stage.leaves and not stage.leaves[number].is_file()]
+        failed = [number for number in own if stage.leaves and not are_there(stage.leaves[number])]
+        lacking = [number for number in jobs if stage.leaves and not are_there(stage.leaves[number])]
         if failed:
             raise PartEnds(f"'{stage.description}': {stage.named(failed)} failed; without --part you see why; {AGAIN}")
         if lacking:

@@ -26,7 +26,7 @@ from context_propagation.training.job_process import (
     share_done,
     start_process,
 )
-from context_propagation.training.places import Finished, Hear, Job, Stage, current_place
+from context_propagation.training.places import Finished, Hear, Job, Leaves, Stage, are_there, current_place
 
 ATTEMPTS = 3
 """How often a job is started before it is given up: it, or one beside it, took a process down each time."""
@@ -40,7 +40,7 @@ def run_in_parallel(
     description: str,
     workers: int | None = None,
     names: Sequence[str] = (),
-    leaves: Sequence[Path] = (),
+    leaves: Sequence[Leaves] = (),
     progress: Progress = no_progress,
     device: str = "cpu",
     memory_bytes: Callable[[], int] | None = None,
@@ -57,8 +57,8 @@ def run_in_parallel(
         workers: Processes at a time on this computer; None for one per CPU core, or one where jobs compute on a GPU. A
             single one is this process.
         names: Of the jobs, for errors; their numbers by default.
-        leaves: The file that each job leaves last. A job whose file is there has only to read it, and does so in this
-            process: to start another, and what it must import, takes longer.
+        leaves: The file that each job leaves last, or all its files. A job whose files are there has only to read them,
+            and does so in this process: to start another, and what it must import, takes longer.
         progress: Called with the description and the fraction of all jobs that is done: first with what was done
             before; by other threads, one at a time, while jobs run.
         device: What the jobs compute on: "auto", "cpu", "cuda" or "mps".
@@ -71,7 +71,7 @@ def run_in_parallel(
     tqdm = require("tqdm", EXTRA).tqdm
     jobs = list(jobs)
     stage = Stage(description, workers, names, leaves, device, memory_bytes)
-    done = [number for number, path in enumerate(leaves) if path.is_file()]
+    done = [number for number, path in enumerate(leaves) if are_there(path)]
     results: dict[int, Any] = {number: jobs[number]() for number in done}
     left = {number: job for number, job in enumerate(jobs) if number not in results}
     with tqdm(total=len(jobs), initial=len(done), desc=description, disable=None, bar_format=BAR) as bar:

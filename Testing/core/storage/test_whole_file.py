@@ -5,11 +5,13 @@ import signal
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
 from context_propagation.core.storage import whole_file as storage
-from context_propagation.core.storage.whole_file import whole_file, whole_folder
+from context_propagation.core.storage.whole_file import claim_folder, whole_file, whole_folder
 
 FAILURES = [KeyboardInterrupt, OSError(28, "No space left on device"), ValueError("no")]
 
@@ -127,7 +129,7 @@ def test_content_is_on_the_disk_before_the_file_has_its_name(tmp_path, monkeypat
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from context_propagation.core.storage.whole_file import whole_file, whole_folder
+from context_propagation.core.storage.whole_file import claim_folder, whole_file, whole_folder
 with (whole_file if sys.argv[2] == "file" else whole_folder)(Path(sys.argv[1])) as partial:
     (partial if sys.argv[2] == "file" else partial / "half").write_text("half of")
     os.kill(os.getpid(), signal.SIGTERM)
@@ -248,3 +250,24 @@ def test_a_link_in_an_older_folder_loses_nothing_of_what_it_leads_to(model, tmp_
         pytest.skip("no links on this system")
     write_model(model)
     assert (elsewhere.read_text(), elsewhere.stat().st_mode) == ("mine", mode)
+
+
+def test_of_many_who_claim_a_folder_at_once_one_makes_it_and_all_read_whose_it_is(tmp_path):
+    folder, together = tmp_path / "bundle.work", Barrier(8)
+
+    def claim(number):
+        together.wait()
+        claim_folder(folder, "whose", f"of {number}")
+        return (folder / "whose").read_text()
+
+    with ThreadPoolExecutor(8) as threads:
+        said = set(threads.map(claim, range(8)))
+
+    assert len(said) == 1
+    assert everything_below(tmp_path).keys() == {(folder / "whose").relative_to(tmp_path)}
+
+
+def test_a_folder_that_is_there_is_not_claimed(model):
+    before = everything_below(model)
+    claim_folder(model, "whose", "mine")
+    assert everything_below(model) == before

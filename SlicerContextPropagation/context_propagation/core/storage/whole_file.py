@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from context_propagation.core.errors import UserInputError
 
@@ -73,6 +74,33 @@ def write_whole_text(path: str | Path, text: str) -> None:
             partial.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserInputError(f"Cannot write '{path}': {error.strerror or error}; choose another place") from error
+
+
+def claim_folder(folder: Path, record: str, text: str = "") -> None:
+    """Make a folder that says whose it is from its first moment; one that is there stays as it is.
+
+    Of several processes that do so at once, one makes it. Read the record then, which may be another's.
+
+    Args:
+        folder: Its place.
+        record: Name of the file that says it.
+        text: What it says.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    if folder.exists():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=PARTIAL, dir=folder.parent) as beside:
+        made = Path(beside) / folder.name
+        made.mkdir()
+        (made / record).write_text(text, encoding="utf-8")
+        try:
+            os.rename(made, folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was quicker
+                raise
 
 
 @contextmanager

@@ -7,10 +7,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from context_propagation.training.base.nnunet_training import nnunet_record, train_nnunet
+from context_propagation.training.base.nnunet_training import nnunet_files, train_nnunet
 from context_propagation.training.base.psnn_settings import PsnnTrainingSettings
-from context_propagation.training.base.psnn_training import RECORD as PSNN_RECORD
-from context_propagation.training.base.psnn_training import train_psnn
+from context_propagation.training.base.psnn_training import psnn_files, train_psnn
 from context_propagation.training.job_process import say_done
 from context_propagation.training.labelled_cases import LabelledCase, NnunetTask
 
@@ -71,11 +70,11 @@ class BaseTraining:
         return train_psnn(self.cases, self._psnn_folder(), self._of_psnn(), PsnnShare(self._of_psnn()), self.device)
 
     @property
-    def leaves(self) -> Path:
-        """The file that it leaves last."""
+    def leaves(self) -> tuple[Path, ...]:
+        """The weights, and what is written of them."""
         if self.model == "nnU-Net":
-            return nnunet_record(self.cases, self.task, self.work, **self._of_nnunet())
-        return self._psnn_folder() / PSNN_RECORD
+            return nnunet_files(self.cases, self.task, self.work, **self._of_nnunet())
+        return psnn_files(self._psnn_folder())
 
     def _of_nnunet(self) -> dict[str, int]:
         return {"epochs": self.epochs, "iterations_per_epoch": STEPS_PER_EPOCH, "seed": self.seed}

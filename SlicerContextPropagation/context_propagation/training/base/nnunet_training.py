@@ -23,6 +23,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.storage.whole_file import whole_folder
 from context_propagation.training.labelled_cases import LabelledCase, NnunetTask
+from context_propagation.training.places import are_there
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def train_nnunet(
     ordered = _ordered(cases)
     training = _training(ordered, task, epochs, iterations_per_epoch, seed)
     finished = work_dir / training.folder_name
-    if (finished / RECORD).is_file():
+    if are_there(_files(finished, task)):
         logger.info("Using the finished training in %s", finished)
         return _model_folder(finished, task)
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -112,7 +113,7 @@ def train_nnunet(
     return _model_folder(finished, task)
 
 
-def nnunet_record(
+def nnunet_files(
     cases: Sequence[LabelledCase],
     task: NnunetTask,
     work_dir: Path,
@@ -120,10 +121,14 @@ def nnunet_record(
     epochs: int,
     iterations_per_epoch: int,
     seed: int,
-) -> Path:
-    """The file that `train_nnunet`, called alike, leaves last."""
+) -> tuple[Path, ...]:
+    """What `train_nnunet`, called alike, leaves: the weights, and last a record."""
     training = _training(_ordered(cases), task, epochs, iterations_per_epoch, seed)
-    return work_dir / training.folder_name / RECORD
+    return _files(work_dir / training.folder_name, task)
+
+
+def _files(training_dir: Path, task: NnunetTask) -> tuple[Path, ...]:
+    return _model_folder(training_dir, task) / "fold_all" / "checkpoint_final.pth", training_dir / RECORD
 
 
 def _ordered(cases: Sequence[LabelledCase]) -> list[LabelledCase]:

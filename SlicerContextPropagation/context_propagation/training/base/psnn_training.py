@@ -30,8 +30,9 @@ from context_propagation.training.base.psnn_network_training import train_networ
 from context_propagation.training.base.psnn_patches import PatchSource, plan_preprocessing, read_case
 from context_propagation.training.base.psnn_settings import PsnnTrainingSettings, poolings_for
 from context_propagation.training.labelled_cases import LabelledCase
+from context_propagation.training.places import are_there
 
-RECORD, LOG = "training.json", "training.csv"
+RECORD, LOG, FOLD = "training.json", "training.csv", "all"
 
 
 NEEDED = {"monai": ("monai.transforms", "monai.losses", "monai.inferers"), "nnunet": ("safetensors.torch",)}
@@ -86,6 +87,11 @@ def train_psnn(
     return output
 
 
+def psnn_files(output: Path) -> tuple[Path, ...]:
+    """What `train_psnn` leaves in its folder, beside the log."""
+    return output / FILE_NAME, output / f"fold_{FOLD}.safetensors", output / RECORD
+
+
 def _prepared(cases: Sequence[LabelledCase], settings: PsnnTrainingSettings) -> tuple[PsnnDescription, PatchSource]:
     """What the network will be, and its patches."""
     read = [read_case(case, settings.target_name, settings.label, settings.orientation) for case in cases]
@@ -138,7 +144,7 @@ def _is_finished(output: Path, identity: Mapping[str, Any]) -> bool:
         found = json.loads((output / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    complete = is_psnn_folder(output) and any(output.glob("*.safetensors"))
+    complete = is_psnn_folder(output) and are_there(psnn_files(output))
     return complete and isinstance(found, dict) and found.get("identity") == identity
 
 
@@ -171,7 +177,7 @@ def _publish(output: Path, description: PsnnDescription, network: Psnn | PsnnCha
     """Write everything beside `output`, load it once, and move it there."""
     try:
         with whole_folder(output) as partial_folder:
-            save_psnn_folder(partial_folder, description, {"all": network})
+            save_psnn_folder(partial_folder, description, {FOLD: network})
             with open(partial_folder / LOG, "w", newline="", encoding="utf-8") as file:
                 lines = csv.writer(file)
                 lines.writerow(("network", "epoch", "loss"))

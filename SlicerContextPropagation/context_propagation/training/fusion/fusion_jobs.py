@@ -23,6 +23,7 @@ from context_propagation.training.fusion.simulated_edit import edit_schedule
 from context_propagation.training.fusion.simulated_examples import simulated_examples
 from context_propagation.training.job_process import say_done
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
+from context_propagation.training.places import are_there
 
 NO_EXAMPLES = (
     "There is no training example: on every case the base model predicts exactly the ground truth, or sees nothing "
@@ -56,18 +57,26 @@ def cache_examples(
         For each example the base model's fold (its number in the model's order) and its file; none where the base
         model's prediction needs no edit.
     """
-    done = examples_file(case, folder)
-    if not done.is_file():
+    if not are_there(examples_files(case, folder)):
         folder.mkdir(parents=True, exist_ok=True)
         names = _write_examples(base.load(), case, recipe, folder)
-        with whole_file(done) as partial_file:
+        with whole_file(_listing(case, folder)) as partial_file:
             partial_file.write_text(json.dumps(names))
-    return [(fold, folder / name) for fold, name in json.loads(done.read_text())]
+    return _listed(case, folder)
 
 
-def examples_file(case: LabelledCase, folder: Path) -> Path:
-    """Lists a case's examples; the file that `cache_examples` leaves last."""
+def examples_files(case: LabelledCase, folder: Path) -> tuple[Path, ...]:
+    """What `cache_examples` leaves: a list of the examples, last, and what it lists."""
+    listing = _listing(case, folder)
+    return (listing, *(file for _, file in _listed(case, folder))) if listing.is_file() else (listing,)
+
+
+def _listing(case: LabelledCase, folder: Path) -> Path:
     return folder / f"{case.name}.copy{case.copy}.json"
+
+
+def _listed(case: LabelledCase, folder: Path) -> list[tuple[int, Path]]:
+    return [(fold, folder / name) for fold, name in json.loads(_listing(case, folder).read_text())]
 
 
 def _write_examples(
@@ -128,6 +137,11 @@ class NetworkJob:
         """The training's log, CSV."""
         return self.folder / f"{self.name}.csv"
 
+    @property
+    def leaves(self) -> tuple[Path, ...]:
+        """A training is finished where it has both."""
+        return self.log, self.weights
+
 
 def train_network(job: NetworkJob) -> Path:
     """Train, or go on with an interrupted training; a finished one is kept as it is.
@@ -135,7 +149,7 @@ def train_network(job: NetworkJob) -> Path:
     Returns:
         The file with the weights.
     """
-    if job.weights.is_file():
+    if are_there(job.leaves):
         return job.weights
     job.folder.mkdir(parents=True, exist_ok=True)
     model = job.base.load()
