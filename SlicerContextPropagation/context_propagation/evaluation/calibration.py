@@ -54,11 +54,12 @@ def calibrated(preview: Preview) -> np.ndarray:
         if start <= index < stop:
             np.moveaxis(flipped, edit.axis, 0)[index - start] = False
     part[flipped] = found[flipped]
-    pasted = preview.masks.segmentation.copy()
+    before = preview.masks.segmentation
+    pasted = before.copy()
     pasted[edit.place] = edit.mask
     free = np.ones(result.shape, bool)
     free[edit.place] = False
-    return pasted ^ without_strays(pasted, pasted ^ result, free, edit.axis, whole(result.shape), result.shape)
+    return pasted ^ without_strays(before, pasted, pasted ^ result, free, edit.axis, whole(result.shape), result.shape)
 
 
 def best_fit(margins: np.ndarray, edit: SliceEdit, box: Box, spacing_kji_mm: Sequence[float]) -> np.ndarray:
