@@ -116,9 +116,12 @@ def _run(settings: Settings) -> Any:
 def _look_around() -> None:
     """A person needs longer than the imports after start-up."""
     from as_a_user import process_events
+    from context_propagation.gui.work.busy_cursor import busy_cursor
     from context_propagation.gui.work.warm_up import STEPS
 
     process_events(until=lambda: STEPS[-1] in sys.modules, at_most=30)
+    with busy_cursor():
+        """The stand-ins make Qt's names when they are first used, which takes longer than our work."""
 
 
 if __name__ == "__main__":
