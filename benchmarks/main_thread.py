@@ -115,13 +115,15 @@ def _run(settings: Settings) -> Any:
 
 def _look_around() -> None:
     """A person needs longer than the imports after start-up."""
+    import slicer.util
+
     from as_a_user import process_events
     from context_propagation.gui.work.busy_cursor import busy_cursor
     from context_propagation.gui.work.warm_up import STEPS
 
     process_events(until=lambda: STEPS[-1] in sys.modules, at_most=30)
-    with busy_cursor():
-        """The stand-ins make Qt's names when they are first used, which takes longer than our work."""
+    with busy_cursor():  # the stand-ins make Qt's names when they are first used, which takes longer than our work
+        slicer.util.loadUI(str(SHIPPED / "Resources" / "UI" / "ContextPropagation.ui"))
 
 
 if __name__ == "__main__":
