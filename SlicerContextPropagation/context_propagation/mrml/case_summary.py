@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,7 @@ from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.core.image.image_hash import image_sha256
 from context_propagation.core.image.own_grid import OwnMask
-from context_propagation.core.long_imports import long_imports
+from context_propagation.core.long_imports import long_imports, no_garbage_search
 from context_propagation.core.session.saved_session import SavedSession
 from context_propagation.core.storage.whole_file import write_whole_text
 from context_propagation.files.self_contained_page import check_page_ending
@@ -64,12 +67,25 @@ def summary_operation(
         by_hand = saved.protected.mask if changed_by_hand is None else changed_by_hand | saved.protected.mask
         now, since = _as_now(saved, own)
         with long_imports():  # nothing may have been predicted yet
+            _import_all()
             page = case_summary(Case(volume, final.mask, now, by_hand, since, kind), title, progress, cancelled)
         if cancelled():
             raise Cancelled
         write_whole_text(path, page)
 
     return Operation("Case summary", compute, lambda _: path)
+
+
+DRAWS_WITH = ("monai.metrics", "matplotlib.figure", "matplotlib.backends.backend_agg")
+"""Their many objects would be looked through for garbage meanwhile, a tenth of a second each time."""
+
+
+def _import_all() -> None:
+    """Import what takes seconds the first time; where something is missing, who uses it says so."""
+    if not all(package in sys.modules for package in DRAWS_WITH):
+        with no_garbage_search(), suppress(ImportError):
+            for package in DRAWS_WITH:
+                import_module(package)
 
 
 def _as_now(saved: SavedSession, own: OwnMask) -> tuple[SavedSession, int | None]:

@@ -121,6 +121,17 @@ def test_confirmed_slices_and_those_near_them_are_not_suggested(session):
     assert left.any()
 
 
+def test_confirming_a_slice_makes_no_new_masks(session):
+    """In a large image each takes long."""
+    before = session.segmentation
+
+    session.confirm(0, [12])
+    assert session.segmentation is before
+    session.undo()
+
+    assert session.segmentation is before
+
+
 def test_rejected_voxels_stay_as_they_were_now_and_after_the_next_edit(session):
     preview = session.preview([edit(session)])
     before, whole = session.segmentation, preview.result
@@ -133,6 +144,7 @@ def test_rejected_voxels_stay_as_they_were_now_and_after_the_next_edit(session):
     session.add(preview.step.rejecting(rejected & whole.changed), result.segmentation)
 
     assert np.array_equal(result.changed, whole.changed & ~rejected)
+    assert np.array_equal(result.segmentation, whole.segmentation ^ (whole.changed & rejected))
     assert result.changed_per_slice == {k: v for k, v in whole.changed_per_slice.items() if k < 14}
     assert result.changed_box_kji[0][1] <= 14
     assert np.array_equal(session.segmentation[rejected], before[rejected])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxes import Box, bounding_box, box_of
+from context_propagation.core.image.boxes import Box, bounding_box, box_of, light_copy
 
 NOTHING_REDRAWN = "The segmentation is unchanged; redraw at least one slice"
 
@@ -153,7 +153,7 @@ def slices_to_keep(
     in_order = [*drawings, *redrawn]
     if not in_order or not segment.any():
         return ()
-    expected = segment.copy()
+    expected = light_copy(segment)
     for edit in in_order:
         expected[edit.place] = edit.mask
     places = sorted({(edit.axis, edit.index) for edit in in_order})

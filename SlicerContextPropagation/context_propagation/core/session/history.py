@@ -15,7 +15,7 @@ import numpy as np
 from context_propagation.core.callbacks import CancelCheck, Progress, never_cancelled, no_progress
 from context_propagation.core.device import out_of_memory_reported
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxes import Box
+from context_propagation.core.image.boxes import Box, light_copy
 from context_propagation.core.image.slices import SliceEdit, edits_on_slices
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.propagation.composition import EditRecord
@@ -161,7 +161,7 @@ class SessionHistory(ABC):
         rejected = [step.rejected for step in self.done if step.rejected.size]
         if not rejected:
             return self._protected
-        protected = self._protected.copy()
+        protected = light_copy(self._protected)
         protected.reshape(-1)[np.concatenate(rejected)] = True
         return protected
 
@@ -282,6 +282,8 @@ class SessionHistory(ABC):
 
     def _flip(self, flipped: np.ndarray, values: np.ndarray) -> None:
         """Masks are never written into once they are the session's: what took them keeps what it took."""
-        segmentation = self.segmentation.copy()
+        if not flipped.size:  # as where slices were only confirmed
+            return
+        segmentation = light_copy(self.segmentation)
         segmentation.reshape(-1)[flipped] = values
         self.segmentation = segmentation

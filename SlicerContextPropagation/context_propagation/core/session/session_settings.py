@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxes import Box, bounding_box, offset, slices_of
+from context_propagation.core.image.boxes import Box, bounding_box, light_copy, offset, slices_of
 from context_propagation.core.propagation.composition import FarRule
 from context_propagation.core.propagation.update_settings import UpdateReport, UpdateSettings
 
@@ -99,8 +99,8 @@ class PropagationResult:
             return self
         place = slices_of(self.changed_box_kji)
         rejected = self.changed[place] & mask[place]
-        changed, segmentation = self.changed.copy(), self.segmentation.copy()
-        changed[place] &= ~rejected
+        changed, segmentation = np.zeros(self.changed.shape, bool), light_copy(self.segmentation)
+        changed[place] = self.changed[place] & ~rejected
         segmentation[place] ^= rejected
         counts = changed[place].sum(axis=tuple(a for a in range(3) if a != self.axis))
         start, tight = self.changed_box_kji[self.axis][0], bounding_box(changed[place])

@@ -118,7 +118,12 @@ class OpenPreview:
         return kept
 
     def _region_mask(self) -> np.ndarray:
-        return np.logical_or.reduce([np.zeros(self.pending.result.changed.shape, bool), *self._kept_regions])
+        """What lies outside the box that changed is in no region: only the memory inside it is touched."""
+        result = self.pending.result
+        mask, place = np.zeros(result.changed.shape, bool), slices_of(result.changed_box_kji or EMPTY)
+        for kept in self._kept_regions:
+            mask[place] |= kept[place]
+        return mask
 
     def _show_anew(self) -> None:
         shown = self._node.shown

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from context_propagation.core.image.boxed_mask import BoxedMask
+from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
+from context_propagation.core.image.boxes import slices_of
 from context_propagation.core.image.drawings import Drawing
 from context_propagation.core.image.own_grid import OwnGrid
 from context_propagation.core.image.slices import SliceEdit, mask_of_slices
@@ -59,7 +60,8 @@ class PendingPropagation:
 
     def rejecting(self, mask: np.ndarray) -> PendingPropagation:
         """The same where the voxels of a mask, bool `[K, J, I]`, stay as they are, now and after later propagations."""
-        rejected = self.result.changed & mask
+        rejected, place = np.zeros(mask.shape, bool), slices_of(self.result.changed_box_kji or EMPTY)
+        rejected[place] = self.result.changed[place] & mask[place]
         return replace(self, result=self.result.rejecting(mask), step=self.step.rejecting(rejected))
 
     def rejecting_slices(self, slices: Sequence[SliceEdit], neighbours: int) -> PendingPropagation:

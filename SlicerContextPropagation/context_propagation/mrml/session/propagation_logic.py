@@ -277,7 +277,7 @@ class PropagationLogic:
         self._require_pending(pending)
         if region is not None:
             check_shape(region, self._session.volume)
-            pending = pending.rejecting(region.astype(bool))
+            pending = pending.rejecting(region.astype(bool, copy=False))
         if len(slices):
             pending = without_slices(pending, slices, self._session.settings.neighbours)
         self.pending = pending

@@ -28,12 +28,15 @@ class Step:
         name: The action.
         holds_ms: How long the action itself, and each turn of Qt's loop afterwards, held the main thread.
         own_ms: The processor time of the main thread in each: less where it waited, for Python's lock or a processor.
+        alone_ms: How long each would have held it at most with no other program at work: no longer than all threads of
+            this process worked meanwhile.
         seconds: From the action to the end.
     """
 
     name: str
     holds_ms: list[float] = field(default_factory=list)
     own_ms: list[float] = field(default_factory=list)
+    alone_ms: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -45,6 +48,11 @@ class Step:
     def longest_own_ms(self) -> float:
         """The longest that it worked at once."""
         return max(self.own_ms)
+
+    @property
+    def longest_alone_ms(self) -> float:
+        """The longest that it would have been held at most, with no other program at work."""
+        return max(self.alone_ms)
 
     @property
     def too_long(self) -> int:
@@ -84,7 +92,7 @@ class Turns:
             self._turn(step)
         step.seconds = time.perf_counter() - begun - settle_seconds
         self.steps.append(step)
-        longest = f"{step.longest_ms:.0f} ms at most, {step.longest_own_ms:.0f} of work"
+        longest = f"{step.longest_ms:.0f} ms at most, {step.longest_alone_ms:.0f} alone, {step.longest_own_ms:.0f} work"
         print(f"{name}: {longest}; {step.seconds:.1f} s", file=sys.stderr, flush=True)
 
     def _turn(self, step: Step) -> None:
@@ -94,10 +102,12 @@ class Turns:
     def _hold(self, step: Step, act: Callable[[], object]) -> None:
         if self._stacks_ms is not None:
             faulthandler.dump_traceback_later(self._stacks_ms / 1000)
-        start, own_start = time.perf_counter(), time.thread_time()
+        before = _clocks()
         act()
-        step.holds_ms.append(1000 * (time.perf_counter() - start))
-        step.own_ms.append(1000 * (time.thread_time() - own_start))
+        held, own, together = (now - then for now, then in zip(_clocks(), before, strict=True))
+        step.holds_ms.append(held)
+        step.own_ms.append(own)
+        step.alone_ms.append(min(held, together))
         faulthandler.cancel_dump_traceback_later()
         raise_failures()
 
@@ -110,12 +120,18 @@ def median_steps(runs: list[list[Step]]) -> list[dict[str, object]]:
             {
                 "step": steps[0].name,
                 "longest hold, ms": round(statistics.median(step.longest_ms for step in steps)),
+                "alone, ms": round(statistics.median(step.longest_alone_ms for step in steps)),
                 "longest work, ms": round(statistics.median(step.longest_own_ms for step in steps)),
                 f"holds over {LIMIT_MS} ms": round(statistics.median(step.too_long for step in steps)),
                 "all, s": round(statistics.median(step.seconds for step in steps), 2),
             }
         )
     return rows
+
+
+def _clocks() -> tuple[float, float, float]:
+    """Milliseconds: of the day, of the main thread's work, and of all threads' work."""
+    return 1e3 * time.perf_counter(), 1e3 * time.thread_time(), 1e3 * time.process_time()
 
 
 def _process_events() -> None:
