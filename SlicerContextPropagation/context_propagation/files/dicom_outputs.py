@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 
 from context_propagation.core.errors import UserInputError
@@ -77,9 +75,6 @@ def _import_writer(packages: Sequence[str]) -> None:
         with no_garbage_search():
             for package in packages:
                 require(package, extra=EXTRA)
-            if packages is WITH_SEGMENTATION:
-                with suppress(ImportError, AttributeError):  # 23 MB that it reads for its first object, in one call
-                    import_module("highdicom._standard_utils").get_module_attribute_map()
 
 
 def write_structures(
