@@ -19,7 +19,9 @@ def connected_pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     labels = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)
     pieces = sitk.GetArrayFromImage(labels)
-    return pieces, np.bincount(pieces.ravel())
+    sizes = np.bincount(pieces[mask], minlength=1)  # most of an image is background
+    sizes[0] = mask.size - sizes.sum()
+    return pieces, sizes
 
 
 def overlaps(pieces: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

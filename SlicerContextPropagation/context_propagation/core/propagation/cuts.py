@@ -78,18 +78,20 @@ class _Blocks:
     def __init__(
         self, before: np.ndarray, after: np.ndarray, fixed: np.ndarray, held: np.ndarray, earlier: np.ndarray
     ) -> None:
-        self._numbers, ends = np.zeros(before.shape, np.int64), [1]
+        self._numbers, ends = np.zeros(before.shape, np.int32), [1]
         for kind in (before & after, after & ~before, before & ~after):
             pieces, sizes = connected_pieces(kind)
             self._numbers[kind] = pieces[kind] + (ends[-1] - 1)
             ends.append(ends[-1] + len(sizes) - 1)
         _, self._first_added, self._first_removed, count = ends
         self._touching = touching(self._numbers, before ^ after)
-        flat, piece, last = self._numbers.reshape(-1), np.zeros(count, np.int64), np.zeros(count, np.int64)
+        piece, last = np.zeros(count, np.int64), np.zeros(count, np.int64)
         piece[self._numbers[before]] = earlier[before]
-        last[flat] = np.arange(flat.size)  # of a block's voxels the last one stays
+        places = np.flatnonzero(self._numbers)
+        numbers = self._numbers.reshape(-1)[places]
+        last[numbers] = places  # of a block's voxels the last one stays
         flags = [np.bincount(self._numbers[mask], minlength=count) > 0 for mask in (fixed, held)]
-        columns = (np.arange(count), np.bincount(flat, minlength=count), last, piece, *flags)
+        columns = (np.arange(count), np.bincount(numbers, minlength=count), last, piece, *flags)
         self._alone = list(zip(*(column.tolist() for column in columns), strict=True))
         self._groups = [_Group(*block) for block in self._alone]
         self._there: list[bool | None] = [None] * count
