@@ -19,17 +19,21 @@ HALF = b"GET /api/server HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "
 LARGE = bytes(20_000_000)
 
 
-def add_large(app, desk):
+def add_answers(app, desk):
     @app.get("/api/large")
     async def large() -> Response:
         return Response(LARGE)
+
+    @app.get("/api/held")
+    async def held() -> None:
+        time.sleep(0.3)  # on the loop: nothing else is answered
 
 
 @pytest.fixture(scope="module")
 def patience(bundles):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(waiting_connections, "REQUEST_S", 1.0)
-        with served(bundles, add_large) as server:
+        with served(bundles, add_answers) as server:
             yield server
 
 
@@ -61,6 +65,16 @@ def test_two_hundred_connections_without_a_request_are_closed_and_another_is_ans
         assert len(open_ones) <= 32
         time.sleep(1.2)
         assert all(is_closed(line) for line in open_ones)
+
+
+def test_all_who_ask_at_once_through_one_address_are_answered(patience):
+    """As behind a proxy, after a moment in which the server was busy."""
+    with lines(patience, 1, b"GET /api/held HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"):
+        time.sleep(0.1)
+        with lines(patience, 60, HALF + b"no\r\n\r\n") as asking:
+            for line in asking:
+                line.settimeout(10)
+                assert line.recv(65536).startswith(b"HTTP/1.1 200")
 
 
 def test_one_that_sends_a_letter_now_and_then_gets_no_more_time(patience):
