@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from context_propagation.cli.cohort_table import CohortCase, read_cohort
 from context_propagation.cli.propagate_cohort import CohortRequest
 from context_propagation.core.errors import UserInputError
 from context_propagation.training.job_memory import COPIES, PROCESS_BYTES
+from dicom_files import write_ct_series
 from local_clusters import local_cluster, waited_for
 
 pytestmark = pytest.mark.usefixtures("models_loaded_once")
@@ -155,6 +157,22 @@ def test_the_largest_case_that_can_be_read_says_how_much_memory_a_job_needs(coho
     assert forecast(bad) == PROCESS_BYTES
     assert forecast(small) == forecast(small, bad) > PROCESS_BYTES + 4 * COPIES * voxels.size // 2
     assert forecast(small, large) == forecast(large) > forecast(small)
+
+
+def test_files_that_are_no_slices_beside_those_of_a_dicom_folder_make_it_no_smaller(
+    cohort, files, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter(sorted(folder.glob("*"))))  # in no order otherwise
+    voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(files.image)))
+    for name, count in (("small", 1), ("large", 2)):
+        write_ct_series(tmp_path / name, np.concatenate([voxels] * count).astype(np.int16))
+        (tmp_path / name / "0.txt").write_text("notes")
+
+    def forecast(*names):
+        cohort(*(f"{name},{name},,,a.session.json" for name in names))
+        return memory_of_cases(CohortRequest(tmp_path / "cases.csv", tmp_path / "out", files.model).case_jobs())
+
+    assert forecast("small", "large") == forecast("large") > forecast("small")
 
 
 def test_parts_do_the_cases_and_the_call_without_writes_the_table(run, cohort, files, tmp_path):

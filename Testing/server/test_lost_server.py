@@ -1,5 +1,6 @@
 """Whatever becomes of server and network, what was drawn stays, and the result is as if nothing had been."""
 
+import socket
 import threading
 import time
 from dataclasses import replace
@@ -16,7 +17,7 @@ from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.remote import answers
-from context_propagation.remote.connection import ServerLost
+from context_propagation.remote.connection import ServerLost, _shut
 from context_propagation.remote.remote_server import RemoteServer
 from context_propagation.server.limits import Limits
 from psnn_folders import write_psnn
@@ -311,3 +312,22 @@ def test_an_image_on_a_dead_network_is_cancelled_at_once(line):
     sending = once("send the image", lambda: die(line))
     assert cancelled_at_once(lambda: session.set_image(large, None, sending, after(line, 0.3)))
     assert cancelled_at_once(lambda: over(line).models(cancelled=after(line, 0.3)))
+
+
+def test_a_line_that_another_thread_closes_just_now_is_no_error():
+    """http.client sets `sock` to None as it closes."""
+
+    class Closing:
+        looks = 0
+
+        @property
+        def sock(self):
+            self.looks += 1
+            return self.own if self.looks == 1 else None
+
+    line = Closing()
+    line.own, other = socket.socketpair()
+    with line.own, other:
+        _shut(line)
+
+        assert other.recv(1) == b""

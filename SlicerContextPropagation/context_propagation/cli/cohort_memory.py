@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from context_propagation.cli.cohort_case import CohortJob, loaded_for
 from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.core.storage.counted_files import counted_files
 from context_propagation.files.image_files import read_source_volume
 from context_propagation.files.segmentation import Wanted
 from context_propagation.segmentations.segmentation_files import read_together
@@ -42,11 +44,11 @@ def _of_one_model(jobs: Sequence[CohortJob]) -> int:
 def _size(job: CohortJob) -> int:
     """Voxels of the first channel; a folder's slices are taken to be alike."""
     path = job.case.image[0]
-    files = [file for file in path.iterdir() if file.is_file()] if path.is_dir() else [path]
-    try:
-        return len(files) * voxels_in(str(files[0]))
-    except (IndexError, RuntimeError):
-        return 0
+    files = counted_files(path) if path.is_dir() else [path]
+    for file in files:
+        with suppress(RuntimeError):  # no image: other files lie beside slices
+            return len(files) * voxels_in(str(file))
+    return 0
 
 
 def _of_case(job: CohortJob) -> int:

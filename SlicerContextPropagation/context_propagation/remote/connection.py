@@ -161,9 +161,10 @@ def _plain(message: Any) -> bytes | None:
 
 def _shut(line: http.client.HTTPConnection) -> None:
     """Let another thread that waits for the network go on, with an error; the server sees that nobody waits."""
-    if line.sock is not None:
+    sock = line.sock  # the other thread may set it to None at any time
+    if sock is not None:
         with suppress(OSError):
-            socket.socket.shutdown(line.sock, socket.SHUT_RDWR)  # not TLS's own, which is not for two threads
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not TLS's own, which is not for two threads
 
 
 @contextmanager

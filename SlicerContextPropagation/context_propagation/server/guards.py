@@ -7,7 +7,7 @@ import json
 import re
 import time
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -27,6 +27,10 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SILENCE_S = 60.0
 """A request that sends nothing for so long, though there is more to come, is given up."""
+
+
+PIECE_BYTES = 2**16
+"""Of an answer, handed over at a time."""
 
 
 WRONG_PER_S, WRONG_AT_ONCE = 0.2, 10
@@ -131,7 +135,8 @@ class _Passage:
             return
         if message["type"] == "http.response.start":
             self.status = message["status"]
-        await self._send(message)
+        for piece in _pieces(message):
+            await self._send(piece)
 
     def too_much(self) -> Refusal:
         return Refusal(413, f"The message is larger than the {self.most / 2**20:.0f} MiB that are taken at most")
@@ -148,6 +153,18 @@ class _Passage:
         headers += [(b"www-authenticate", b"Bearer")] if refusal.status == 401 else []
         await self._send({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
+
+
+def _pieces(message: MutableMapping[str, Any]) -> Iterator[MutableMapping[str, Any]]:
+    """A long body piece by piece, as the line takes it: an answer counts as sent once its end is handed over."""
+    body = message.get("body", b"")
+    if len(body) <= PIECE_BYTES:
+        yield message
+        return
+    for start in range(0, len(body), PIECE_BYTES):
+        end = start + PIECE_BYTES
+        more = end < len(body) or message.get("more_body", False)
+        yield {**message, "body": body[start:end], "more_body": more}
 
 
 def _log(scope: Scope, passage: _Passage, seconds: float) -> None:

@@ -23,6 +23,9 @@ class WaitingProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._look()
+        self.loop.call_soon(self.loop.call_soon, self._make_room)  # a request that is here already is read first
+
+    def _make_room(self) -> None:
         waiting = [one for one in self._others() if one._timer is not None and one._address == self._address]
         if len(waiting) > MOST_WAITING:
             min(waiting, key=WaitingProtocol._ends_at)._end()

@@ -37,22 +37,34 @@ def test_overlaps_are_counted_by_pairs():
     assert list(zip(was.tolist(), now.tolist(), shared.tolist(), strict=True)) == [(1, 3, 2), (2, 1, 1), (2, 3, 1)]
 
 
-def test_pieces_touch_at_corners_and_not_across_a_voxel():
-    pieces, others = numbered((0, 0, 0), (3, 4, 5)), numbered((1, 1, 1), (3, 4, 3), (0, 2, 0))
+def everywhere(numbers: np.ndarray) -> np.ndarray:
+    return np.ones(numbers.shape, bool)
 
-    assert touching(pieces, others) == {1: {1}}
+
+def test_regions_touch_at_corners_and_not_across_a_voxel():
+    numbers = numbered((0, 0, 0), (3, 4, 5), (1, 1, 1), (3, 4, 3), (0, 2, 0))
+
+    assert touching(numbers, everywhere(numbers)) == {1: {3}, 3: {1, 5}, 5: {3}}
+
+
+def test_regions_that_touch_are_found_from_the_voxels_of_either():
+    numbers = numbered((0, 0, 0), (1, 1, 1), (3, 4, 4), (3, 4, 5))
+
+    assert touching(numbers, numbers == 1) == touching(numbers, numbers == 2) == {1: {2}, 2: {1}}
 
 
 def test_touching_is_what_scipy_s_dilation_finds():
-    pieces, _ = ndimage.label(RNG.random((9, 10, 11)) < 0.05, CORNERS)
+    pieces, count = ndimage.label(RNG.random((9, 10, 11)) < 0.05, CORNERS)
     others, _ = ndimage.label((RNG.random((9, 10, 11)) < 0.1) & (pieces == 0), CORNERS)
+    numbers = pieces + np.where(others > 0, others + count, 0)
 
     grown = {
-        n: set(others[ndimage.binary_dilation(pieces == n, CORNERS)].tolist()) - {0} for n in range(1, pieces.max() + 1)
+        n: set(numbers[ndimage.binary_dilation(numbers == n, CORNERS)].tolist()) - {0, n}
+        for n in range(1, numbers.max() + 1)
     }
 
-    assert touching(pieces, others) == {n: touched for n, touched in grown.items() if touched}
+    assert touching(numbers, pieces > 0) == {n: touched for n, touched in grown.items() if touched}
 
 
 def test_nothing_touches_nothing():
-    assert touching(numbered(), numbered((0, 0, 0))) == {}
+    assert touching(numbered(), everywhere(numbered())) == {}

@@ -1,7 +1,10 @@
 """What is left of a piece stays one piece, in the way that takes fewer voxels."""
 
+import time
+
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from context_propagation.core.propagation.cuts import mended_cuts
 
@@ -103,3 +106,67 @@ def test_a_piece_that_is_gone_stays_gone():
 
 def test_nothing_is_done_where_there_is_nothing():
     assert np.array_equal(mended(NONE, NONE), NONE)
+
+
+CORNERS = np.ones((3, 3, 3), int)
+
+
+def mended_voxel_by_voxel(before, after, fixed, held) -> np.ndarray:
+    """The rule as it is written: all is numbered anew after each step."""
+    mended = after.copy()
+    was, pieces = ndimage.label(before, CORNERS)
+    while True:
+        parts = ndimage.label(mended, CORNERS)[0]
+        gone = ndimage.label(before & ~mended, CORNERS)[0]
+        largest = {
+            max(now, key=lambda n: ((inside & (parts == n)).sum(), np.flatnonzero(parts == n)[-1]))
+            for inside in (was == piece for piece in range(1, pieces + 1))
+            if (now := set(parts[inside].tolist()) - {0})
+        }
+        alone = {*parts[before].tolist()} - {0} - largest - {*parts[fixed].tolist()}
+        if not alone:
+            return mended
+        part = min((parts == n for n in alone), key=size)
+        touched = ((region, before & mended & ndimage.binary_dilation(region, CORNERS)) for region in all_of(gone))
+        bridge = min((region for region, by in touched if (by & part).any() and (by & ~part).any()), key=size)
+        if part.sum() <= bridge.sum() and not (part & held).any():
+            mended &= ~part
+        else:
+            mended |= bridge
+
+
+def all_of(numbers: np.ndarray) -> list[np.ndarray]:
+    return [numbers == n for n in range(1, numbers.max() + 1)]
+
+
+def size(region: np.ndarray) -> tuple[int, int]:
+    return region.sum(), np.flatnonzero(region)[-1]
+
+
+def test_any_masks_are_mended_as_the_rule_says():
+    rng = np.random.default_rng(0)
+    mended_ones = 0
+    for _ in range(60):
+        before = rng.random((1, 12, 14)) < rng.uniform(0.3, 0.7)
+        after = before ^ (rng.random(before.shape) < rng.uniform(0.1, 0.4))
+        fixed = (rng.random(before.shape) < 0.02) & (before == after)
+        held = fixed | (rng.random(before.shape) < 0.05)
+        expected = mended_voxel_by_voxel(before, after, fixed, held)
+        mended_ones += not np.array_equal(expected, after)
+
+        assert np.array_equal(mended_cuts(before, after, fixed, held), expected)
+    assert mended_ones > 30
+
+
+def test_hundreds_of_cuts_take_no_longer_than_one():
+    """400 rods, each cut in two: the image is not numbered anew for each."""
+    rods = np.zeros((60, 248, 248), bool)
+    for row_start in range(8, 248, 12):
+        for start in range(8, 248, 12):
+            rods[5:55, row_start : row_start + 6, start : start + 6] = True
+    cut = rods.copy()
+    cut[30] = False
+    start_s = time.perf_counter()
+
+    assert np.array_equal(mended_cuts(rods, cut, rods & False, rods & False), rods)
+    assert time.perf_counter() - start_s < 5

@@ -1,14 +1,19 @@
 """A session's result has no stray voxels of its own, and Eq. 4 as it stands where that is asked for."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from ball_images import ball_mask
+from context_propagation.core.image.boxes import box_of, slices_of
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.measures.appearance import new_islands
 from context_propagation.core.model.nnunet_model import NnunetModel
+from context_propagation.core.propagation.composition import EditRecord, NearLabels
 from context_propagation.core.propagation.update_settings import UpdateSettings
+from context_propagation.core.session.preview import Preview, SessionMasks
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from nnunet_folders import write_nnunet_folder
@@ -73,3 +78,32 @@ def test_what_was_taken_back_is_looked_at_anew_by_the_next_edit(model):
     assert np.array_equal(session.segmentation, first.segmentation)
     session.redo()
     assert np.array_equal(session.segmentation, untidy.segmentation)
+
+
+def test_without_a_network_for_far_slices_no_crumb_goes_that_is_near_to_no_edit():
+    """Slice 1 is far from the edit of slice 3; one of its voxels, near to an edit in another plane, is looked at."""
+    shape = (20, 20, 20)
+    body, far_voxel, bridge, stray = np.zeros(shape, bool), (1, 10, 4), (2, 10, 4), (1, 3, 10)
+    body[3:12, 3:15, 3:15] = True
+    body[far_voxel] = body[bridge] = True
+    index = np.ravel_multi_index(stray, shape)
+    other = SliceEdit(2, 9, body[:, :, 9])
+    earlier = EditRecord((other,), 1, (flipping(body, stray, 2),), drawn_at=(0,), strays=np.array([index]))
+    edit = SliceEdit(0, 3, body[3])
+    record = EditRecord((edit,), 1, (flipping(body, bridge, 0),), drawn_at=(1,))
+    masks = SessionMasks(body, body, body, np.zeros(shape, bool), body)
+    without_far = SimpleNamespace(fusion=None)
+
+    preview = Preview((edit,), (earlier,), (earlier, record), masks, without_far, (), "average", tidy=True)
+
+    assert np.argwhere(preview.segmentation != body).tolist() == [list(bridge)]
+
+
+def flipping(labels: np.ndarray, voxel: tuple[int, int, int], axis: int) -> NearLabels:
+    """What an update says on the slice of one voxel: the other label there."""
+    changed = np.zeros(labels.shape, bool)
+    changed[voxel] = True
+    spans = [(0, n) for n in labels.shape]
+    spans[axis] = (voxel[axis], voxel[axis] + 1)
+    box = box_of(spans)
+    return NearLabels(voxel[axis], box, (labels ^ changed)[slices_of(box)], changed[slices_of(box)])

@@ -7,8 +7,6 @@ from itertools import product
 import numpy as np
 import SimpleITK as sitk
 
-from context_propagation.core.image.boxes import bounding_box, dilate, slices_of, whole
-
 
 def connected_pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Number the pieces.
@@ -21,7 +19,9 @@ def connected_pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     labels = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)
     pieces = sitk.GetArrayFromImage(labels)
-    return pieces, np.bincount(pieces.ravel())
+    sizes = np.bincount(pieces[mask], minlength=1)  # most of an image is background
+    sizes[0] = mask.size - sizes.sum()
+    return pieces, sizes
 
 
 def overlaps(pieces: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -36,22 +36,22 @@ def overlaps(pieces: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.nda
     return *np.divmod(pairs, count), shared
 
 
-def touching(pieces: np.ndarray, others: np.ndarray) -> dict[int, set[int]]:
-    """For each piece that touches any, the others that it touches.
+def touching(numbers: np.ndarray, among: np.ndarray) -> dict[int, set[int]]:
+    """For each region that touches another one, the regions that it touches.
 
     Args:
-        pieces: int `[K, J, I]`, numbers from 1.
-        others: The same.
+        numbers: int `[K, J, I]`, of regions, from 1.
+        among: bool `[K, J, I]`: of two voxels that touch, one is one of these.
     """
+    padded, count = np.pad(numbers, 1), int(numbers.max(initial=0)) + 1
+    flat, at = padded.reshape(-1), np.flatnonzero(np.pad(among, 1))
+    own, pairs = flat[at].astype(np.int64), [np.zeros(0, np.int64)]
+    for offset in product((-1, 0, 1), repeat=3):
+        beside = flat[at + np.dot(offset, [padded.shape[1] * padded.shape[2], padded.shape[2], 1])]
+        both = (own > 0) & (beside > 0) & (own != beside)
+        pairs.append(np.unique(own[both] * count + beside[both]))
     found: dict[int, set[int]] = {}
-    box = bounding_box(pieces > 0)
-    if box is None:
-        return found
-    place = slices_of(dilate(box, (1, 1, 1), whole(pieces.shape)))
-    pieces, padded = pieces[place], np.pad(others[place], 1)
-    for offset in product(range(3), repeat=3):
-        moved = padded[tuple(slice(start, start + n) for start, n in zip(offset, pieces.shape, strict=True))]
-        both = (pieces > 0) & (moved > 0)
-        for piece, other in set(zip(pieces[both].tolist(), moved[both].tolist(), strict=True)):
-            found.setdefault(piece, set()).add(other)
+    for one, other in zip(*(half.tolist() for half in np.divmod(np.unique(np.concatenate(pairs)), count)), strict=True):
+        found.setdefault(one, set()).add(other)
+        found.setdefault(other, set()).add(one)
     return found

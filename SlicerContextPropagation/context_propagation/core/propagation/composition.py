@@ -155,6 +155,16 @@ def compose(
     return labels
 
 
+def near_voxels(shape: tuple[int, ...], records: Sequence[EditRecord], box: Box) -> np.ndarray:
+    """Bool, the box's shape: where an edit is near for which something had to be updated."""
+    near = np.zeros(box_shape(box), bool)
+    for record in records:
+        if not record.satisfied:
+            for place in places_in(box, record.axis, record.near_indices(shape[record.axis])):
+                near[place] = True
+    return near
+
+
 def composed_box(window_prediction: np.ndarray, records: Sequence[EditRecord]) -> Box | None:
     """A box outside which R_n is R_0; None where it is R_0 everywhere. See `compose`."""
     boxes = [near.box for record in records for near in record.near]

@@ -27,6 +27,7 @@ from context_propagation.core.propagation.composition import (
     composed_box,
     drawn_voxels,
     left_alone,
+    near_voxels,
 )
 from context_propagation.core.propagation.edit_propagation import EditPropagation
 from context_propagation.core.propagation.far_thresholds import FarThresholds
@@ -177,6 +178,7 @@ class Preview:
             axis, free = self.record.axis, ~protected
             if self.record.far is None:  # no network speaks for far slices, and nothing else does
                 free &= asked.any(axis=tuple(a for a in range(3) if a != axis), keepdims=True)
+                free &= asked | near_voxels(shape, (*self.before, *self.after), box)
             changed = without_strays(masks.segmentation[place], drawn, asked, free, axis, box, shape)
         result = drawn ^ changed
         strays = _flat((changed != asked) | (departed & (wanted != result) & ~protected), box, shape)
