@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ LOOK_SECONDS = 1.2
 """Two looks of the panel, and some."""
 
 
-class User:
+class User(ABC):
     """Somebody with a CT in Slicer.
 
     Args:
@@ -30,9 +31,9 @@ class User:
         self.application, self.turns, self.folder, self.shape_kji = application, turns, folder, shape_kji
         self.module: Any = None
 
+    @abstractmethod
     def work(self) -> None:
         """All steps, in their order."""
-        raise NotImplementedError
 
     def load_ct(self) -> None:
         """A phantom in a large field of view; what is true of it is `truth`."""

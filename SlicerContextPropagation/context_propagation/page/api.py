@@ -124,6 +124,17 @@ class _Coming:
             self._taken -= int(said)
 
 
+def _check_room(store: Store, size_bytes: int = 0) -> None:
+    """Raises:
+    Refusal: There is no place for another session, or the files are too large.
+    """
+    store.check_place()
+    most = store.limits.image_bytes
+    if size_bytes > most:
+        sizes = f"{size_bytes / 2**20:.0f} MiB, and the server takes {most / 2**20:.0f} MiB at most"
+        raise Refusal(413, f"The files have {sizes}; crop the image")
+
+
 def _add_beginnings(app: FastAPI, desk: Desk, settings: SessionSettings) -> None:
     store = desk.store
     one_at_a_time = asyncio.Lock()  # reading an image takes as much memory again
@@ -143,19 +154,11 @@ def _add_beginnings(app: FastAPI, desk: Desk, settings: SessionSettings) -> None
     async def checked(choice: ModelChoice) -> ModelChoice:
         return await run_in_threadpool(desk.models.checked, choice)
 
-    def check_room(size_bytes: int) -> None:
-        if len(store) >= store.limits.sessions:
-            raise Refusal(503, "The server is full; try again when somebody is done, what they drew is not closed")
-        most = store.limits.image_bytes
-        if size_bytes > most:
-            sizes = f"{size_bytes / 2**20:.0f} MiB, and the server takes {most / 2**20:.0f} MiB at most"
-            raise Refusal(413, f"The files have {sizes}; crop the image")
-
     @app.post(PAGE_ROOM, status_code=204)
     async def room(wanted: WantedRoom) -> None:
         """Whether files would be taken; asked before they are sent."""
         await checked(ModelChoice(wanted.bundle, wanted.label))
-        check_room(wanted.size_bytes)
+        _check_room(store, wanted.size_bytes)
 
     @app.post(PAGE_DEMO, status_code=201)
     async def demo(wanted: WantedModel, request: Request) -> dict[str, Any]:
@@ -173,7 +176,7 @@ def _add_beginnings(app: FastAPI, desk: Desk, settings: SessionSettings) -> None
     ) -> dict[str, Any]:
         """Begin with files: a zip archive, see `read_upload`."""
         choice = await checked(ModelChoice(bundle, label))
-        check_room(0)
+        _check_room(store)
         with coming.of(request):
             data = await request.body()
             async with one_at_a_time:

@@ -21,6 +21,8 @@ from context_propagation.server.worker import Job, Worker
 UPLOAD_S = 60.0
 """A session whose image does not come, or not all of it, is closed after so long."""
 
+FULL = "try again when somebody is done; what they drew is not closed for it"
+
 
 class Store:
     """The sessions.
@@ -60,24 +62,31 @@ class Store:
                 none is closed for a new one.
         """
         self.sweep()
-        most, most_bytes = self.limits.sessions, self.limits.image_bytes
+        most_bytes = self.limits.image_bytes
         needed, taken = announced.memory_bytes, sum(held.announced.memory_bytes for held in self._held.values())
         if needed > most_bytes:
             large = f"The image needs {_mib(needed)} and the server takes {_mib(most_bytes)} at most"
             raise Refusal(413, f"{large}; crop it")
-        full = "try again when somebody is done; what they drew is not closed for it"
-        if len(self._held) >= most:
-            raise Refusal(503, f"The server is full: {counted(len(self._held), 'session')} of {most} are open; {full}")
+        self.check_place()
         if taken + needed > most_bytes:
             room = f"the image needs {_mib(needed)} and {_mib(most_bytes - taken)} are free"
-            raise Refusal(503, f"The server is full: {room}; {full}")
+            raise Refusal(503, f"The server is full: {room}; {FULL}")
         usable = available_bytes()
         if needed > usable:
             room = f"the image needs {_mib(needed)} and its computer has {_mib(usable)} of main memory to spare"
-            raise Refusal(503, f"The server cannot take it now: {room}; crop it, or {full}")
+            raise Refusal(503, f"The server cannot take it now: {room}; crop it, or {FULL}")
         name = secrets.token_urlsafe(24)
         held = self._held[name] = kind(name, owner, choice, settings, announced, self._clock())
         return held
+
+    def check_place(self) -> None:
+        """Raises:
+        Refusal: There are as many sessions as there may be.
+        """
+        self.sweep()
+        most = self.limits.sessions
+        if len(self._held) >= most:
+            raise Refusal(503, f"The server is full: {counted(len(self._held), 'session')} of {most} are open; {FULL}")
 
     def of(self, name: str, owner: str) -> HeldSession:
         """Somebody's session, whose lease is longer from now on.
