@@ -5,13 +5,13 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from context_propagation.core.session.session_settings import SessionSettings  # noqa: E402
-from context_propagation.server.held_session import Announced  # noqa: E402
-from context_propagation.server.limits import Limits  # noqa: E402
-from context_propagation.server.model_folder import ModelChoice  # noqa: E402
-from context_propagation.server.refusals import Refusal  # noqa: E402
-from context_propagation.server.store import Store  # noqa: E402
-from context_propagation.server.worker import Worker  # noqa: E402
+from context_propagation.core.session.session_settings import SessionSettings
+from context_propagation.server.held_session import Announced
+from context_propagation.server.limits import Limits
+from context_propagation.server.model_folder import ModelChoice
+from context_propagation.server.refusals import Refusal
+from context_propagation.server.store import Store
+from context_propagation.server.worker import Worker
 
 
 def test_the_place_of_a_session_that_nobody_was_heard_of_is_free_again():
