@@ -85,7 +85,8 @@ def test_options_of_a_server_without_one_are_refused(refused, propagate_argument
     assert "are for --server" in refused(*propagate_arguments(), "--server-token", "x")
 
 
-def test_a_server_that_is_not_there_is_said(refused, propagate_arguments):
+def test_a_server_that_is_not_there_is_said(refused, propagate_arguments, monkeypatch):
+    monkeypatch.setattr("context_propagation.remote.remote_server.FIRST_PATIENCE_S", 0.1)
     said = refused(*propagate_arguments(model="model", server="http://127.0.0.1:9"))
     assert "The server does not answer" in said
 

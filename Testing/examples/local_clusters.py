@@ -107,6 +107,6 @@ def workers_of(cluster: LocalCluster) -> list[psutil.Process]:
 
 def is_at_work(worker: psutil.Process) -> bool:
     try:
-        return any(child.cpu_times().user > 2 for child in worker.children(recursive=True))
+        return any(child.cpu_times().user > 1 for child in worker.children(recursive=True))
     except psutil.NoSuchProcess:
         return False

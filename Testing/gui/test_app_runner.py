@@ -69,6 +69,7 @@ def test_a_crash_at_the_end_is_no_success(tmp_path):
     assert "ended with code 139 after all steps" in done.stdout
 
 
+@pytest.mark.long
 def test_a_hang_is_ended_and_its_place_is_in_the_log(tmp_path):
     done = run(tmp_path, ONE_STEP + "def wait_for_ever(): time.sleep(600)\nwait_for_ever()", "--step-seconds", "2")
 

@@ -21,6 +21,7 @@ AT_FULL_DEPTH = (
     "AppDocumentationTest",
     "AppDoubtTest",
     "AppEffectTest",
+    "AppExportTest",
     "AppFirstFiveMinutesTest",
     "AppFirstStartTest",
     "AppGeometryTest",

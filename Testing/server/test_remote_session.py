@@ -163,7 +163,7 @@ def test_one_who_asks_too_often_for_the_server_waits_and_goes_on(bundles):
     with served(bundles, limits=Limits(requests_per_s=4)) as server:  # 20 at once
         session = server.client().load("network").session(FEW)
         session.set_image(an_image(), BALL)
-        for _ in range(25):
+        for _ in range(22):
             session.slice_uncertainty_mm2(0)
         assert server.line_of(" 429 ")
         session.close()

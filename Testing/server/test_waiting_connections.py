@@ -57,6 +57,7 @@ def is_closed(line):
         return True
 
 
+@pytest.mark.quick(sent=HALF)
 @pytest.mark.parametrize("sent", [b"", HALF], ids=["nothing", "half a head"])
 def test_two_hundred_connections_without_a_request_are_closed_and_another_is_answered_meanwhile(patience, sent):
     with lines(patience, 200, sent) as silent:
@@ -97,6 +98,7 @@ def test_one_that_is_kept_open_may_ask_again_and_is_closed_after_a_while(patienc
         assert is_closed(line)
 
 
+@pytest.mark.long
 def test_an_answer_that_takes_longer_than_a_request_may_comes_whole(patience):
     with socket.socket() as line:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)  # as a slow line: little is on its way

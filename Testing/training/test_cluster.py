@@ -70,9 +70,9 @@ def refusal(request):
 
 @pytest.fixture
 def balls(tmp_path, monkeypatch):
-    """A protocol of two test cases, and a base model of four steps that its runs share, here and elsewhere."""
+    """A protocol of two test cases, and a base model of two steps that its runs share, here and elsewhere."""
     monkeypatch.delenv("CONTEXT_PROPAGATION_DATA", raising=False)
-    monkeypatch.setattr(base_training, "STEPS_PER_EPOCH", 4)
+    monkeypatch.setattr(base_training, "STEPS_PER_EPOCH", 2)
     write_balls(tmp_path / "balls")
     brief = {"base_epochs": 1, "edits": 1, "several_edits_cases": 0}
     text = PROTOCOL.format(variant="clean") + 'model = "PSNN"\nlevel = 3\nrows = ["fusion"]\nregression_rates = []\n'
@@ -284,6 +284,7 @@ def test_resources_travel_with_jobs_and_a_scheduler_without_workers_is_refused(t
     assert ran_in != [os.getpid()]
 
 
+@pytest.mark.long
 def test_a_stage_that_begins_without_workers_waits_for_one_with_a_gpu_and_says_where_none_comes(tmp_path, monkeypatch):
     with local_cluster(tmp_path, workers=0) as cluster:
         first = cluster.start_worker("--resources", "GPU=1", "--no-nanny")
@@ -302,6 +303,7 @@ def test_a_stage_that_begins_without_workers_waits_for_one_with_a_gpu_and_says_w
             later.join()
 
 
+@pytest.mark.long
 def test_a_cluster_that_starts_workers_only_for_work_is_asked_for_one(tmp_path):
     """Dask's own adaptive cluster, as the recipe of docs/cluster.md for queues has it."""
     distributed = pytest.importorskip("distributed")

@@ -187,6 +187,7 @@ def test_with_a_killed_parent_processes_end_and_write_nothing_more(start, tmp_pa
     assert done_in(tmp_path) == done
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="a terminal's Ctrl-C, which goes to all processes at once")
 def test_ctrl_c_ends_all_processes_at_once(start, tmp_path):
     parent, below = start(seconds=600)

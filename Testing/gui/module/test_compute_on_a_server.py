@@ -365,6 +365,7 @@ def no_torch(far_away, modules_as_before, monkeypatch):
     monkeypatch.setattr(PathFinder, "find_spec", find_others)
 
 
+@pytest.mark.long  # imports the whole program again
 def test_the_panel_needs_neither_torch_nor_nnunet_while_a_server_computes(far_away, no_torch, application):
     application.load_module(SHIPPED / "ContextPropagation.py")
     application.finish_startup()

@@ -246,6 +246,7 @@ def test_missing_cases_are_asked_for_and_given_to_the_command(start, waits, mode
     assert user.application.texts("error") == ["not started"]
 
 
+@pytest.mark.quick(chosen="")
 @pytest.mark.parametrize("chosen", ["mine", ""])
 def test_where_nothing_can_be_written_beside_the_model_another_folder_is_asked_for(
     start, waits, model, tmp_path, monkeypatch, chosen

@@ -187,6 +187,7 @@ PROGRAM = """
 """
 
 
+@pytest.mark.long  # a process of its own
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
 def test_what_a_killed_process_kept_is_brought_back(slicers, folder, bundle, draw, tmp_path):
     masks, result = tmp_path / "masks.npy", tmp_path / "result.npy"

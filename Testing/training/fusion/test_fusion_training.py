@@ -535,6 +535,7 @@ def test_a_training_that_died_is_done_again_at_a_third_of_the_learning_rate(mode
     assert same(weights_of(trained), weights_of(again))
 
 
+@pytest.mark.long
 def test_a_training_that_dies_at_every_rate_is_refused(model, monkeypatch):
     monkeypatch.setattr(fusion_training, "LEAST_SHARE", 0.9)
     good = agreeing(model, example(model, 1))
