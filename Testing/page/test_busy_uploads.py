@@ -1,6 +1,7 @@
 """Files on their way take no more memory than images may have, and say how large they are."""
 
 import http.client
+from contextlib import contextmanager
 from threading import Event
 
 import pytest
@@ -32,13 +33,25 @@ def beginning(server, length):
     return connection
 
 
-def test_a_second_upload_waits_for_its_turn_where_both_would_take_too_much(small):
+@pytest.fixture
+def came_in(monkeypatch):
+    """Set once an upload is under way."""
+    of, entered = api._Coming.of, Event()
+
+    @contextmanager
+    def told(coming, request):
+        with of(coming, request):
+            entered.set()
+            yield
+
+    monkeypatch.setattr(api._Coming, "of", told)
+    return entered
+
+
+def test_a_second_upload_waits_for_its_turn_where_both_would_take_too_much(small, came_in):
     first = beginning(small, 90_000)
-    status, answer = 0, {}
-    for _ in range(100):  # until the first one's request is under way
-        status, answer = small.asked("POST", "/api/page/files?bundle=network", bytes(20_000))
-        if status == 503:
-            break
+    assert came_in.wait(10)
+    status, answer = small.asked("POST", "/api/page/files?bundle=network", bytes(20_000))
     assert (status, answer["message"]) == (503, "Others are sending large images; try again in a minute")
     first.send(bytes(89_999))
     assert first.getresponse().status == 400  # no archive; and its room is free again
