@@ -87,6 +87,7 @@ def test_the_recipe_for_one_machine_starts_a_cluster_that_does_jobs_and_is_reach
         end(process)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name == "nt", reason="a queue's shell")
 def test_the_recipe_for_queues_starts_a_cluster_that_does_jobs(tmp_path, monkeypatch):
     """With a command in place of Slurm's that runs the script of its job at once, on this computer."""

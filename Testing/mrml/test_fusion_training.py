@@ -87,6 +87,7 @@ def test_it_says_how_far_it_is_and_what_came_of_it(start, folder):
     assert (trained.training_cases, trained.gain) == (4, 0.25)
 
 
+@pytest.mark.long
 def test_cancelled_it_ends_with_all_its_processes_and_started_again_goes_on(start, folder):
     first = start("--seconds", "600")
     processes = begun(folder, first)
@@ -137,6 +138,7 @@ def test_in_slicer_its_own_python_runs_it_below_a_launcher_and_cancel_ends_both(
     assert waited_for(lambda: not any(map(is_alive, processes)))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name == "nt", reason="kills by a signal")
 def test_it_ends_with_a_program_that_is_killed(folder):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

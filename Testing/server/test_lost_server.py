@@ -48,6 +48,7 @@ def once(stage, do):
     return progress
 
 
+@pytest.mark.long  # two processes of the server
 def test_a_server_that_is_killed_in_the_middle_of_an_edit_loses_nothing(tmp_path):
     pytest.importorskip("fastapi")
     pytest.importorskip("uvicorn")

@@ -151,7 +151,7 @@ def test_where_a_job_fails_the_others_end_and_none_writes_any_more(opened, tmp_p
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="ends a process as a system without memory does")
-@pytest.mark.quick(end="interrupted")
+@pytest.mark.long
 @pytest.mark.parametrize("end", [signal.SIGINT, getattr(signal, "SIGKILL", None)], ids=["interrupted", "killed"])
 def test_where_the_command_ends_its_jobs_end_and_none_writes_any_more(started, tmp_path, end):
     """Each job writes ten times a second; there are more than workers."""
