@@ -160,6 +160,18 @@ def test_a_pet_in_the_foreground_stays_before_during_and_after(user):
         assert fused() == {(pet.GetID(), 0.4)}
 
 
+def test_what_was_done_is_said_also_where_the_overlay_is_made_anew_before(user):
+    """As on a busy computer: voxels were changed while something else ran, so that nothing was looked at since."""
+    user.choose(PROBABILITY)
+    click(user.ui.addVolumesButton)
+    assert user.runner.busy
+    user.logic.edit_slice(5, np.ones(SHAPE[1:], bool))
+    user.panel.edits._say("Done.")
+    user.wait()
+
+    assert user.ui.stateLabel.text == "Done."
+
+
 def test_it_follows_a_propagation_an_undo_and_a_redo_by_itself(user):
     user.choose(PROBABILITY)
     first = user.overlay_values()

@@ -216,6 +216,9 @@ class EditSection:
         self._soon.stop()  # what was done before is past
         self._looked_at = None
         self._look()
+        selection = self._session_there()
+        if self._shared.runner.busy and selection is not None:  # as with a map of the doubt: nothing was looked at
+            self._content = segment_content(selection)
         self._said.say(message, self._now())
         self._on_changed()
 
