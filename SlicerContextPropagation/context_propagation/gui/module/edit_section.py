@@ -217,8 +217,8 @@ class EditSection:
         self._looked_at = None
         self._look()
         selection = self._session_there()
-        if self._shared.runner.busy and selection is not None:  # as with a map of the doubt: nothing was looked at
-            self._content = segment_content(selection)
+        if self._shared.runner.busy and selection is not None:
+            self._content = segment_content(selection)  # `_look` waits for the end of what runs, such as a map of doubt
         self._said.say(message, self._now())
         self._on_changed()
 
