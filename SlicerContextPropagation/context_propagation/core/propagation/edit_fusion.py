@@ -50,7 +50,7 @@ class InstanceNorm(nn.Module):
         of = maps if measured is None else measured
         variance, mean = torch.var_mean(of, (2, 3, 4), correction=0, keepdim=True)
         scale = self.weight[:, None, None, None] * (variance + NORM_EPSILON).rsqrt()
-        return maps * scale + (self.bias[:, None, None, None] - mean * scale)
+        return torch.addcmul(self.bias[:, None, None, None] - mean * scale, maps, scale)
 
 
 class EditFusion(FusionNetwork):
@@ -98,15 +98,16 @@ class EditFusion(FusionNetwork):
         """
         channels = inputs.f.shape[1]
         of_f, of_change, of_read = torch.split(self.entry.weight, [channels, channels, read.shape[1]], 1)
-        result = F.conv3d(inputs.f, of_f, self.entry.bias, padding=1) + F.conv3d(read, of_read, padding=1)
-        change = inputs.f_updated - inputs.f
-        changed = _nonzero_box(change.detach())
+        result = F.conv3d(read, of_read, padding=1)
+        result += F.conv3d(inputs.f, of_f, self.entry.bias, padding=1)
+        changed = _different_box(inputs.f_updated.detach(), inputs.f)
         if changed is None:
             return result
-        limits = whole(tuple(change.shape[2:]))
+        limits = whole(tuple(inputs.f.shape[2:]))
         reached = dilate(changed, (1, 1, 1), limits)
         halo = dilate(reached, (1, 1, 1), limits)
-        moved = F.conv3d(change[(..., *slices_of(halo))], of_change, padding=1)
+        around = inputs.within(halo)
+        moved = F.conv3d(around.f_updated - around.f, of_change, padding=1)
         result[(..., *slices_of(reached))] += moved[(..., *slices_of(inside_of(reached, halo)))]
         return result
 
@@ -149,23 +150,30 @@ class AdaptiveFusion(EditFusion):
         everything = whole(tuple(inputs.f.shape[2:]))
         scale, shift = self._scale_and_shift(inputs.descriptions)[:, :, None, None, None].chunk(2, 1)
         with DirectConvolution():
-            near = F.relu(self.entry_norm(self._entry(inputs, self.beside_f(inputs, everything))))
-            wide = F.relu(self.deep_norm(self.deep(F.relu(self.wide_norm(self.wide(near))))))
+            near = _relu(self.entry_norm(self._entry(inputs, self.beside_f(inputs, everything))))
+            wide = _relu(self.deep_norm(self.deep(_relu(self.wide_norm(self.wide(near))))))
             grown = F.interpolate(wide, near.shape[2:], mode="trilinear", align_corners=False)
-            read = torch.cat((near, grown), 1)
-            every_second = F.conv3d(read, self.join.weight, self.join.bias, stride=2, padding=1)
+            of_near, of_grown = self.join.weight.chunk(2, 1)
+            every_second = F.conv3d(near, of_near, self.join.bias, stride=2, padding=1)
+            every_second += F.conv3d(grown, of_grown, stride=2, padding=1)
             halo = dilate(box, (1, 1, 1), everything)
-            here = self.join(read[(..., *slices_of(halo))])[(..., *slices_of(inside_of(box, halo)))]
+            joined = self.join(torch.cat([part[(..., *slices_of(halo))] for part in (near, grown)], 1))
+            here = joined[(..., *slices_of(inside_of(box, halo)))]
             hidden = [
-                F.relu(self.join_norm(joined, every_second) * (1 + scale) + shift) for joined in (here, every_second)
+                _relu(torch.addcmul(shift, self.join_norm(of, every_second), 1 + scale)) for of in (here, every_second)
             ]
             made, measured = (self.output(of) for of in hidden)
         return F.leaky_relu(self.output_norm(made, measured), NEGATIVE_SLOPE)
 
 
-def _nonzero_box(tensor: torch.Tensor) -> Box | None:
-    """The box of space around the values of `[E, C, D, H, W]` that are not 0; None where all are."""
-    some = (tensor != 0).any(1).any(0)
+def _relu(made: torch.Tensor) -> torch.Tensor:
+    """In the same memory; only of what nothing else needs."""
+    return F.relu(made, inplace=True)
+
+
+def _different_box(maps: torch.Tensor, f: torch.Tensor) -> Box | None:
+    """The box of space where maps `[E, C, D, H, W]` differ from `[1, C, D, H, W]`; None where they do not."""
+    some = (maps != f).any(1).any(0)
     if not some.any():
         return None
     spans = []
