@@ -2,9 +2,9 @@
 
 import os
 import re
-import tempfile
 from pathlib import Path
 
+from app_folders import temporary_folder
 from app_panel import AppTestCase
 from app_user import process_events
 
@@ -27,7 +27,7 @@ class AppDocumentationTest(AppTestCase):
         self.needs_packages()
         if "docs/console.md" not in pages():
             self.skip("the repository's docs/ are not beside this folder")
-        self.folder, before = Path(tempfile.mkdtemp(prefix="context-propagation-docs-")), Path.cwd()
+        self.folder, before = temporary_folder("docs"), Path.cwd()
         os.chdir(self.folder)
         self.addCleanup(os.chdir, before)
 

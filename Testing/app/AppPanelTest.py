@@ -1,11 +1,9 @@
 """The module's panel: predict, redraw with the mouse, propagate, undo, redo, cancel, measure, suggest, plot."""
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import slicer
 
+from app_folders import temporary_folder
 from app_panel import PanelTestCase, changed_slices, list_model, logic, runner, small_model, wait
 from app_user import SliceView, choose, choose_node, click, process_events
 from app_volumes import SHAPE, add_segmentation, ball, nodes
@@ -264,7 +262,7 @@ class AppPanelTest(PanelTestCase):
             self.volume.SetName("Roe_Jane")
             self.ui.measureSection.collapsed = False
             self.assertTrue(self.ui.summaryButton.enabled)
-            page = Path(tempfile.mkdtemp()) / "case.html"
+            page = temporary_folder("summary") / "case.html"
             self.widget.panel.summary.write_to(page)  # as after the button "Case summary..." and its file dialog
             wait()
             text = page.read_text(encoding="utf-8")

@@ -1,13 +1,13 @@
 """Save, close, load, go on; a preview that was open when the scene was saved; and what Slicer left when it died."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import slicer
 import vtk
 
+from app_folders import temporary_folder
 from app_panel import PanelTestCase, logic
 from app_user import choose_node, process_events
 from app_volumes import nodes
@@ -39,7 +39,7 @@ class AppSceneTest(PanelTestCase):
 
     def saved_closed_and_loaded(self):
         """Save the scene as a bundle, close it, load it."""
-        folder = Path(tempfile.mkdtemp(prefix="context-propagation-scene-"))
+        folder = temporary_folder("scene")
         with self.step("save the scene"):
             self.assertTrue(slicer.util.saveScene(str(folder / "case.mrb")))
             self.assertGreater((folder / "case.mrb").stat().st_size, 1000)

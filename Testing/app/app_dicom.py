@@ -1,9 +1,8 @@
 """A small DICOM series on disk, with a structure set that came in."""
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
+
+from app_folders import temporary_folder
 
 
 def write_case():
@@ -12,7 +11,7 @@ def write_case():
     from context_propagation.files.phantom_dicom import write_phantom_dicom
 
     phantom = make_phantom(PhantomSettings("organ", spacing_ijk_mm=(4.0, 4.0, 4.0)))
-    folder = Path(tempfile.mkdtemp(prefix="context-propagation-dicom-"))
+    folder = temporary_folder("dicom")
     write_phantom_dicom(phantom, "Phantom", folder)
     return folder, np.asarray(phantom.gtv, bool)
 

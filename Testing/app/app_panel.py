@@ -1,13 +1,12 @@
 """The module's panel and the Segment Editor, as a person uses them in one test."""
 
-import tempfile
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import slicer
 
 from app_case import AppTestCase
+from app_folders import temporary_folder
 from app_models import write_model
 from app_user import SliceView, child, choose, choose_node, click, open_module, process_events
 from app_volumes import SHAPE, add_ct, show, voxels
@@ -20,7 +19,7 @@ ALL_PLANES = ("axial", "coronal", "sagittal")
 @lru_cache
 def small_model(channels=1):
     """The folder of a small model, written once in a process."""
-    folder = Path(tempfile.mkdtemp(prefix="context-propagation-model-")) / f"small{channels}"
+    folder = temporary_folder("model") / f"small{channels}"
     return write_model(folder, channels)
 
 
