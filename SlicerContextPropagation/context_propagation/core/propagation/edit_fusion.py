@@ -42,15 +42,15 @@ class InstanceNorm(nn.Module):
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
 
-    def forward(self, maps: torch.Tensor, measured: torch.Tensor | None = None) -> torch.Tensor:
-        """The maps `[E, C, d, h, w]`, normalised by mean and variance of `measured` (by default their own).
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """The maps `[E, C, d, h, w]`, normalised by their own mean and variance; see `_scaled`."""
+        return _scaled(maps, *self.scale_and_shift(maps))
 
-        A map of one voxel has variance 0.
-        """
-        of = maps if measured is None else measured
-        variance, mean = torch.var_mean(of, (2, 3, 4), correction=0, keepdim=True)
+    def scale_and_shift(self, measured: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What normalises maps by mean and variance of `measured`, `[E, C, 1, 1, 1]`; one voxel has variance 0."""
+        variance, mean = torch.var_mean(measured, (2, 3, 4), correction=0, keepdim=True)
         scale = self.weight[:, None, None, None] * (variance + NORM_EPSILON).rsqrt()
-        return torch.addcmul(self.bias[:, None, None, None] - mean * scale, maps, scale)
+        return scale, self.bias[:, None, None, None] - mean * scale
 
 
 class EditFusion(FusionNetwork):
@@ -148,7 +148,7 @@ class AdaptiveFusion(EditFusion):
     def on_box(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
         """See `FusionNetwork`."""
         everything = whole(tuple(inputs.f.shape[2:]))
-        scale, shift = self._scale_and_shift(inputs.descriptions)[:, :, None, None, None].chunk(2, 1)
+        told_scale, told_shift = self._scale_and_shift(inputs.descriptions)[:, :, None, None, None].chunk(2, 1)
         with DirectConvolution():
             near = _relu(self.entry_norm(self._entry(inputs, self.beside_f(inputs, everything))))
             wide = _relu(self.deep_norm(self.deep(_relu(self.wide_norm(self.wide(near))))))
@@ -159,11 +159,15 @@ class AdaptiveFusion(EditFusion):
             halo = dilate(box, (1, 1, 1), everything)
             joined = self.join(torch.cat([part[(..., *slices_of(halo))] for part in (near, grown)], 1))
             here = joined[(..., *slices_of(inside_of(box, halo)))]
-            hidden = [
-                _relu(torch.addcmul(shift, self.join_norm(of, every_second), 1 + scale)) for of in (here, every_second)
-            ]
-            made, measured = (self.output(of) for of in hidden)
-        return F.leaky_relu(self.output_norm(made, measured), NEGATIVE_SLOPE)
+            scale, shift = self.join_norm.scale_and_shift(every_second)
+            scale, shift = scale * (1 + told_scale), shift * (1 + told_scale) + told_shift
+            made, measured = (self.output(_relu(_scaled(of, scale, shift))) for of in (here, every_second))
+            return F.leaky_relu(_scaled(made, *self.output_norm.scale_and_shift(measured)), NEGATIVE_SLOPE)
+
+
+def _scaled(maps: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """Maps * scale + shift; in the memory of the maps where nothing is learned."""
+    return torch.addcmul(shift, maps, scale, out=None if torch.is_grad_enabled() else maps)
 
 
 def _relu(made: torch.Tensor) -> torch.Tensor:
