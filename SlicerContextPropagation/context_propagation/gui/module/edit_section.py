@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import qt
 from slicer.i18n import tr as _
 
-from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.slices import NEAR_SLICES_ONLY, SliceEdit
+from context_propagation.core.image.slices import NEAR_SLICES_ONLY
 from context_propagation.core.session.saved_session import SavedSession
+from context_propagation.gui.module.edit_table import EditTable
 from context_propagation.gui.module.history_section import HistorySection
 from context_propagation.gui.module.input_section import InputSection
 from context_propagation.gui.module.segment_editor import open_segment_editor
 from context_propagation.gui.module.show_in_3d import ShowIn3D
 from context_propagation.gui.module.suggestion_section import SuggestionSection
 from context_propagation.gui.said import Said
-from context_propagation.gui.segmentation_watch import SegmentationWatch, segment_content
 from context_propagation.gui.start_questions import asked, bring_back, brought_back
 from context_propagation.gui.texts import PLANES, memory_text, plane_choices, progress_words, translated
 from context_propagation.gui.work.busy_cursor import busy_cursor
@@ -30,7 +28,6 @@ from context_propagation.gui.work.visibility import set_visible
 from context_propagation.gui.work.worker import Job
 from context_propagation.mrml.nodes.segments import segment_name
 from context_propagation.mrml.nodes.selection import Selection
-from context_propagation.mrml.nodes.volume_nodes import planes_of_volume
 from context_propagation.mrml.session.operation import Operation
 from context_propagation.mrml.session.pending_propagation import PendingPropagation
 from context_propagation.mrml.session.start_check import StartCheck
@@ -38,7 +35,7 @@ from context_propagation.mrml.writing.segment_writer import WriteReport
 
 
 class EditSection:
-    """Buttons and tables around one session.
+    """Buttons around one session, and what is said of it.
 
     Args:
         ui: The panel's widgets.
@@ -58,19 +55,13 @@ class EditSection:
     ) -> None:
         self._ui, self._shared, self._inputs, self._on_changed = ui, shared, inputs, on_changed
         self._is_prevented = is_prevented
-        self._edits: list[SliceEdit] = []
-        self._trouble = ""
-        self._shown = False
-        self._looked_at: Any = None
-        self._content: Any = None
+        self._table = EditTable(ui, shared, on_changed)
         self._said = Said()
         self._to_say: tuple[str, bool, Selection | None] = "", False, None
         self._soon = Timer(0, guarded(self._say_it, lambda: None), once=True)
-        self._watch = SegmentationWatch(self._segment_changed, self._segment_changed, lambda: None, lambda: None)
         self._history = HistorySection(ui, shared, self._say, on_changed)
         self._suggestion = SuggestionSection(ui, shared, on_changed)
         self._in_3d = ShowIn3D(ui.show3dBox, ui.segmentSelector)
-        ui.editsTable.setHorizontalHeaderLabels([_("Plane"), _("Slice"), _("State")])
         ui.planeSelector.addItems(plane_choices())
         ui.planeSelector.setCurrentIndex(PLANES.index(shared.logic.plane or ""))
         ui.planeSelector.connect("currentIndexChanged(int)", self._plane_chosen)
@@ -83,15 +74,12 @@ class EditSection:
 
     def watch(self, on: bool) -> None:
         """Follow the segment, while the panel is shown."""
-        self._shown, self._looked_at = on, None
-        if not on:
-            self._watch.stop()
+        self._table.watch(on)
 
     def close(self) -> None:
         """Stop following the segment."""
-        self._shown = False
         self._soon.close()
-        self._watch.close()
+        self._table.close()
         self._in_3d.close()
         self._suggestion.close()
 
@@ -192,7 +180,7 @@ class EditSection:
 
     def _say_it(self) -> None:
         message, goes_there, of_selection = self._to_say
-        if self._session_there() is None or self._shared.logic.selection != of_selection:
+        if self._table.selection() is None or self._shared.logic.selection != of_selection:
             return  # it went meanwhile, which is said; or another lesion was chosen
         self._say(message)
         if goes_there:
@@ -214,37 +202,21 @@ class EditSection:
     def _say(self, message: str) -> None:
         """What was done: it is shown until something that it is about changes."""
         self._soon.stop()  # what was done before is past
-        self._looked_at = None
-        self._look()
-        selection = self._session_there()
-        if self._shared.runner.busy and selection is not None:
-            self._content = segment_content(selection)  # `_look` waits for the end of what runs, such as a map of doubt
+        self._table.look_again()
         self._said.say(message, self._now())
         self._on_changed()
 
     # -- what is true now
 
-    def _segment_changed(self) -> None:
-        """Voxels were changed, or segment or nodes are gone."""
-        self._looked_at = None
-        self._on_changed()
-
-    def _session_there(self) -> Selection | None:
-        """What the session is on, where nodes and segment are still there."""
-        logic = self._shared.logic
-        if logic.propagation is None or logic.selection is None or not logic.selection.is_there():
-            return None
-        return logic.selection
-
     def _now(self) -> Any:
         """All that a message may be about."""
         logic, propagation = self._shared.logic, self._shared.logic.propagation
         steps = propagation.done_count if propagation is not None else None
-        return self._inputs.choice, logic.selection, id(propagation), steps, self._content
+        return self._inputs.choice, logic.selection, id(propagation), steps, self._table.content
 
     def _next(self) -> str:
         """What can be done now, or why nothing can."""
-        logic, selection = self._shared.logic, self._session_there()
+        logic, selection = self._shared.logic, self._table.selection()
         if self._is_prevented():
             return _("Python packages are missing: install them in the section Python packages.")
         if logic.propagation is not None and selection is None:
@@ -257,32 +229,30 @@ class EditSection:
             text = _("'{segment}' on '{volume}' is being worked on. Press Predict to work on what is chosen above.")
             name = segment_name(selection.segmentation_node, selection.segment_id)
             return text.format(segment=name, volume=selection.volume_nodes[0].GetName())
-        if self._trouble:
+        if self._table.trouble:
             return ""  # said above the table
-        return _("Press Propagate.") if self._edits else _("Ready: redraw a slice in the Segment Editor.")
+        return _("Press Propagate.") if self._table.edits else _("Ready: redraw a slice in the Segment Editor.")
 
     # -- widgets
 
     def update(self) -> None:
         """Bring the widgets in step."""
         ui, logic, idle = self._ui, self._shared.logic, not self._shared.runner.busy
-        chosen = self._inputs.selection if self._shown and idle else None
+        chosen = self._inputs.selection if self._table.shown and idle else None
         if chosen is not None and logic.go_on_with(chosen):
             self._inputs.show_loaded()
-        self._follow()
-        self._look()
-        self._show_edits()
+        self._table.update()
         self._in_3d.update()
-        there, propagation = self._session_there() is not None, logic.propagation
+        there, propagation = self._table.selection() is not None, logic.propagation
         free = idle and (propagation is None or not propagation.busy)  # not while the effect shows a preview
         ui.predictButton.enabled = free and self._inputs.ready() and not self._is_prevented()
-        ui.propagateButton.enabled = free and there and bool(self._edits)
+        ui.propagateButton.enabled = free and there and bool(self._table.edits)
         ui.redrawButton.enabled = idle and there
-        first = there and propagation is not None and not propagation.done_count and not self._edits
+        first = there and propagation is not None and not propagation.done_count and not self._table.edits
         set_visible(bool(first and moved_mm(logic)), ui.ownContoursButton)
         ui.ownContoursButton.enabled = free
         self._history.update(free and there)
-        self._suggestion.update(self._planes())
+        self._suggestion.update(self._table.planes())
         set_visible(not idle, ui.cancelButton, ui.progressBar)
         if idle:
             set_visible(False, ui.enoughButton)
@@ -316,59 +286,6 @@ class EditSection:
         if self._inputs.model is None or self._inputs.model.reach != NEAR_SLICES_ONLY:
             return ""
         return _("Near slices only, as Far slices is not ticked: an edit reaches two slices on each side.")
-
-    def _follow(self) -> None:
-        """Be told when the segment changes, while the panel is shown."""
-        selection = self._session_there() if self._shown else None
-        if selection is None:
-            self._watch.stop()
-        elif selection != self._watch.selection:
-            self._watch.start(selection)
-            self._looked_at = None
-
-    def _look(self) -> None:
-        """Find redrawn slices, if anything that they depend on has changed since."""
-        logic, selection = self._shared.logic, self._session_there()
-        if selection is None:
-            self._edits, self._trouble, self._content = [], "", None
-            return
-        assert logic.propagation is not None  # there is a session
-        if self._shared.runner.busy or logic.propagation.busy:
-            return
-        wanted = (id(logic.propagation), logic.plane, self._planes())
-        if not self._shown or wanted == self._looked_at:
-            return
-        self._looked_at = wanted
-        try:
-            self._edits, self._trouble = logic.redrawn(), ""
-        except UserInputError as error:
-            self._edits, self._trouble = [], str(error)
-        self._content = segment_content(selection)
-
-    def _show_edits(self) -> None:
-        table, logic = self._ui.editsTable, self._shared.logic
-        rows = [(edit.axis, edit.index, _("redrawn")) for edit in self._edits]
-        for done in logic.history:
-            rows += [(edit.axis, edit.index, _("propagated")) for edit in done.edits]
-            rows += [(slice_.axis, slice_.index, _("confirmed")) for slice_ in done.confirmed]
-        rows += [(kept.axis, kept.index, _("kept")) for kept in logic.kept]
-        planes = self._planes()
-        rows = rows if planes else []
-        table.setRowCount(len(rows))
-        for number, (axis, index, state) in enumerate(rows):
-            for column, text in enumerate((translated(planes[axis]), str(index), state)):
-                table.setItem(number, column, qt.QTableWidgetItem(text))
-        self._ui.editsLabel.text = self._trouble or _("Edited slices:")
-
-    def _planes(self) -> tuple[str, ...]:
-        """The plane of slices along each array axis; none where the volume or the segment is gone, or the volume is
-        under a transform with none.
-        """
-        selection = self._session_there()
-        try:
-            return planes_of_volume(selection.volume_nodes[0]) if selection is not None else ()
-        except UserInputError:
-            return ()
 
     def _guarded(self, act: Callable[[], None]) -> Callable[[], None]:
         return guarded(act, self._on_changed)
