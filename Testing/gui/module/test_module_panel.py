@@ -6,6 +6,7 @@ import sys
 import weakref
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 
 import numpy as np
@@ -172,7 +173,28 @@ def test_cancel_stops_a_run_and_nothing_is_changed(ready):
     assert not ready.ui.cancelButton.visible
 
 
-def test_stop_here_writes_the_best_so_far_and_says_so(ready):
+def waits_to_be_told(logic, monkeypatch):
+    """A propagation that computes nothing before it is told to take the best so far, so that it is told in time."""
+    made = logic.propagate_operation
+
+    def waiting():
+        told, operation = Event(), made()
+
+        def settle():
+            operation.settle()
+            told.set()
+
+        def compute(progress, cancelled):
+            assert told.wait(60)
+            return operation.compute(progress, cancelled)
+
+        return replace(operation, settle=settle, compute=compute)
+
+    monkeypatch.setattr(logic, "propagate_operation", waiting)
+
+
+def test_stop_here_writes_the_best_so_far_and_says_so(ready, monkeypatch):
+    waits_to_be_told(ready.shared.logic, monkeypatch)
     ready.redraw(7, a_slice())
     drawn = ready.mask()
     assert not ready.ui.enoughButton.visible
