@@ -5,7 +5,7 @@
 # Expected: both are the mean of the folds' probabilities (nnU-Net's paper: softmax outputs are averaged), so the labels are the same.
 # Seen (nnunetv2 2.8.1): folds at once are joined by the mean of their logits, saved ones by the mean of their probabilities. Of three folds
 # one gives the target 9 (in logits, against 0), two give it -3: .9999, .047 and .047. At once it is target: the one that is very sure
-# outvotes two. From files it is background: the mean probability is .36.
+# outvotes two. From files it is background: the mean probability is .365.
 # What to do: say which of the two was used, and do not compare figures of one with those of the other.
 #
 # Run it: bash findings/nnunet_folds_at_once_average_logits.sh   (some minutes; needs Python 3.10 or later and a package index)
@@ -30,7 +30,9 @@ print("python", platform.python_version(), *(f"{name} {version(name)}" for name 
 TARGET_LOGITS = (9.0, -3.0, -3.0)
 SIZE = (8, 8, 8)
 dataset = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "target": 1}, "file_ending": ".nii.gz"}
-plans = PlansManager({"plans_name": "nnUNetPlans", "configurations": {"3d_fullres": {"patch_size": list(SIZE)}}})
+network_of_plans = {"network_class_name": "torch.nn.Conv3d", "arch_kwargs": {}, "_kw_requires_import": []}
+configurations = {"3d_fullres": {"patch_size": list(SIZE), "architecture": network_of_plans}}
+plans = PlansManager({"plans_name": "nnUNetPlans", "configurations": configurations})
 
 
 def network(target_logit):
