@@ -22,7 +22,7 @@ SEED = 0
 
 
 FUSION_WIDTH, MOST_HIDDEN = 2.0, 128
-"""Hidden channels as a multiple of f's, and the most of them: as `train-fusion` has it by default."""
+"""Hidden channels as a multiple of f's, and the most of them."""
 
 
 FEATURES = 0.1
@@ -58,19 +58,21 @@ def write_model(kind: Kind, window: int, request: BenchmarkRequest, folder: Path
     return MeasuredModel(kind, window, network, folder, fusion)
 
 
+def fusion_settings(channels: int) -> FusionSettings:
+    """What `train-fusion` makes by default for f with so many channels."""
+    return FusionSettings("adaptive", channels, min(FUSION_WIDTH, MOST_HIDDEN / channels))
+
+
 def _write_fusion(file: Path, channels: int) -> dict[str, Any]:
-    """A fusion network of `train-fusion`'s own kind with seeded weights."""
-    settings: dict[str, Any] = {
-        "variant": "adaptive",
-        "channels": channels,
-        "width": min(FUSION_WIDTH, MOST_HIDDEN / channels),
-    }
+    """A fusion network with seeded weights."""
+    settings = fusion_settings(channels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        network = build_fusion_network(FusionSettings(**settings))
+        network = build_fusion_network(settings)
         nn.init.constant_(network.get_submodule("output_norm").get_parameter("weight"), FEATURES)
     write_network(file, network)
-    return {"file": str(file), "settings": settings}
+    made = {"variant": settings.variant, "channels": channels, "width": settings.width}  # all that older versions know
+    return {"file": str(file), "settings": made}
 
 
 def write_case(file: Path, blob: Blob, images: int, edits: int, deeper: bool = False) -> None:
