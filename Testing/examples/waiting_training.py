@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,9 @@ from context_propagation.evaluation.course import Course
 from context_propagation.training.processes import run_in_parallel
 from worker_jobs import stay
 
+SECONDS = "WAITING_TRAINING_SECONDS"
+"""How long each job waits, for a program that cannot say it; else as long as `--seconds`."""
+
 DSC = {"largest, far, baseline": 0.5, "largest, far, no-edit control": 0.5, "largest, far, fusion": 0.75}
 
 
@@ -21,7 +25,7 @@ def main():
     parser.add_argument("--for-program", action="store_true", required=True)
     for option in ("--model", "--output", "--label", "--device"):
         parser.add_argument(option)
-    parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--seconds", type=float, default=float(os.environ.get(SECONDS, 0)))
     parser.add_argument("--refuse")
     parser.add_argument("--break-down", action="store_true")
     given = parser.parse_args()

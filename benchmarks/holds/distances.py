@@ -64,6 +64,7 @@ class Distances(User):
         model, ui = write_layout(self.folder / "nnunet"), self.ui
         fusion_training.COMMAND = "waiting_training"
         os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+        os.environ["WAITING_TRAINING_SECONDS"] = "60"  # it goes on until it is stopped
         self.module.panel.inputs.add_model(model, choose=True)
         ui.trainingSection.collapsed = False
         self.application.answers += [True] * 3
