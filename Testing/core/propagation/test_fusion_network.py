@@ -90,6 +90,28 @@ def test_edits_in_one_batch_do_not_see_each_other(variant):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_the_output_is_the_same_where_nothing_is_learned_and_no_input_is_changed(variant):
+    fusion, given = network(variant), FusionInputs(*inputs())
+    before = {name: tensor.clone() for name, tensor in given.tensors().items()}
+    learning = fusion(given)
+    with torch.no_grad():
+        frozen = fusion(given)
+
+    torch.testing.assert_close(frozen, learning.detach())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in given.tensors().items())
+
+
+def test_in_mixed_precision_norms_are_as_precise_where_nothing_is_learned_as_where_something_is():
+    fusion, given = network("adaptive"), FusionInputs.together([FusionInputs(*inputs())] * 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        learning = fusion(given)
+        with torch.no_grad():
+            frozen = fusion(given)
+
+    assert frozen.dtype == learning.dtype == torch.float32
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("position", [0, 1])
 def test_the_output_depends_on_f_and_on_f_updated(variant, position):
     given = inputs()

@@ -100,7 +100,7 @@ class EditFusion(FusionNetwork):
         of_f, of_change, of_read = torch.split(self.entry.weight, [channels, channels, read.shape[1]], 1)
         result = F.conv3d(read, of_read, padding=1)
         result += F.conv3d(inputs.f, of_f, self.entry.bias, padding=1)
-        changed = _different_box(inputs.f_updated.detach(), inputs.f)
+        changed = _different_box(inputs.f_updated, inputs.f)
         if changed is None:
             return result
         limits = whole(tuple(inputs.f.shape[2:]))
@@ -166,8 +166,9 @@ class AdaptiveFusion(EditFusion):
 
 
 def _scaled(maps: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-    """Maps * scale + shift; in the memory of the maps where nothing is learned."""
-    return torch.addcmul(shift, maps, scale, out=None if torch.is_grad_enabled() else maps)
+    """Maps * scale + shift; in the memory of the maps where nothing is learned and all are equally precise."""
+    in_place = not torch.is_grad_enabled() and maps.dtype == scale.dtype
+    return torch.addcmul(shift, maps, scale, out=maps if in_place else None)
 
 
 def _relu(made: torch.Tensor) -> torch.Tensor:
