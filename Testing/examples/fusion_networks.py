@@ -41,8 +41,8 @@ class Moved(AdaptiveFusion):
 
     strength = 1.0
 
-    def on_box(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
-        return inputs.f_of_each[(..., *slices_of(box))] + self.strength * super().on_box(inputs, box)
+    def on_box(self, inputs: FusionInputs, box: Box, of_f: torch.Tensor | None = None) -> torch.Tensor:
+        return inputs.f_of_each[(..., *slices_of(box))] + self.strength * super().on_box(inputs, box, of_f)
 
 
 def _random_network(channels: int, strength: float, seed: int) -> Moved:

@@ -737,7 +737,7 @@ def test_running_out_of_memory_while_preparing_is_one_sentence(ready, bundle, mo
 
 def test_what_the_session_in_use_holds_counts_as_free_for_the_next(ready, monkeypatch):
     monkeypatch.setattr("context_propagation.core.session.memory_forecast.available_bytes", lambda device: 2**30)
-    held = ready.session.cache.cached_bytes(ready.session.settings.level)
+    held = ready.session.cache.cached_bytes()
 
     assert ready.check().memory.usable_bytes == 2**30 + int(0.8 * held)
 

@@ -273,7 +273,7 @@ class Memory:
         from context_propagation.core.device import USABLE_SHARE
 
         boxes = {id(window): live for live in self._logic.sessions for window in live.session.cache.windows}
-        taken = sum(live.session.cache.cached_bytes(live.session.settings.level) for live in set(boxes.values()))
+        taken = sum(live.session.cache.cached_bytes() for live in set(boxes.values()))
         return int(USABLE_SHARE * (self._total - taken))
 
 

@@ -1,4 +1,4 @@
-"""Frozen convolutions of one sample take oneDNN and give what torch gives."""
+"""Frozen convolutions of one sample take the quicker way and give what torch gives."""
 
 from __future__ import annotations
 
@@ -84,3 +84,55 @@ def test_two_samples_double_precision_groups_and_padding_by_name_go_torch_s_way(
         F.conv3d(x, weight[:4, :1], bias[:4], groups=4)
         F.conv3d(x, weight, bias, padding="same")
     assert not counted
+
+
+TRANSPOSED = {
+    "blocks of 2 x 2 x 2": ((2, 2, 2), {"stride": 2}, True),
+    "blocks of 1 x 2 x 3": ((1, 2, 3), {"stride": (1, 2, 3)}, True),
+    "blocks with gaps": ((2, 2, 2), {"stride": 3}, False),
+    "blocks that overlap": ((3, 3, 3), {"stride": 2}, False),
+    "blocks that are cut": ((2, 2, 2), {"stride": 2, "padding": 1}, False),
+    "blocks and more": ((2, 2, 2), {"stride": 2, "output_padding": 1}, False),
+    "blocks spread out": ((2, 2, 2), {"stride": 2, "dilation": 2}, False),
+}
+
+
+@pytest.fixture
+def products(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one for each transposed convolution that is a matrix product."""
+    calls: list[int] = []
+    original = direct_convolution._side_by_side
+
+    def counting(*args: object) -> torch.Tensor:
+        calls.append(1)
+        return original(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(direct_convolution, "_side_by_side", counting)
+    return calls
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("name", TRANSPOSED)
+def test_a_transposed_convolution_gives_what_torch_gives(name: str, with_bias: bool, products: list[int]) -> None:
+    block, options, as_a_product = TRANSPOSED[name]
+    generator = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(shape, generator=generator) for shape in ((1, 4, 3, 5, 6), (4, 7, *block)))
+    bias = torch.randn(7, generator=generator) if with_bias else None
+    wanted = F.conv_transpose3d(x.double(), weight.double(), bias if bias is None else bias.double(), **options)
+    with DirectConvolution():
+        y = F.conv_transpose3d(x, weight, bias, **options)
+    assert bool(products) == as_a_product
+    torch.testing.assert_close(y.double(), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_a_transposed_convolution_that_must_be_followed_back_goes_torch_s_way(products: list[int]) -> None:
+    module = torch.nn.ConvTranspose3d(4, 5, 2, stride=2).requires_grad_(False)
+    x, _, _ = _tensors(3)
+    x.requires_grad_()
+    with DirectConvolution():
+        module(x).sum().backward()
+        assert x.grad is not None
+        module(x.detach().expand(2, -1, -1, -1, -1))
+        assert not products
+        module(x.detach())
+    assert products

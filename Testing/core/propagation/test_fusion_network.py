@@ -76,8 +76,10 @@ def test_a_box_of_the_fused_map_is_that_of_the_whole_map(variant, shape, box):
 
     with torch.no_grad():
         for inputs_given in (given, replace(given, f_updated=f_updated), replace(given, f_updated=given.f_of_each)):
-            complete, part = fuses(inputs_given), fuses.on_box(inputs_given, box)
-            torch.testing.assert_close(part, complete[(..., *slices_of(box))], atol=1e-5, rtol=1e-5)
+            complete = fuses(inputs_given)[(..., *slices_of(box))]
+            for of_f in (None, fuses.of_f(given.f)):
+                part = fuses.on_box(inputs_given, box, of_f)
+                torch.testing.assert_close(part, complete, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -87,6 +89,25 @@ def test_edits_in_one_batch_do_not_see_each_other(variant):
     for number in range(3):
         alone = network(variant)(FusionInputs(*(piece[number : number + 1] for piece in given)))
         assert torch.allclose(together[number : number + 1], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", ["adaptive", "attention"])
+def test_what_is_given_of_f_takes_the_place_of_its_share_in_the_first_convolution(variant):
+    fuses, given = network(variant), FusionInputs(*inputs(edits=1))
+    other = FusionInputs(*replaced(inputs(edits=1), 0)).f
+    everything, first = whole(ODD), fuses.entry.weight[:, :2]
+
+    with torch.no_grad():
+        torch.testing.assert_close(fuses.of_f(given.f), F.conv3d(given.f, first, fuses.entry.bias, padding=1))
+        kept = fuses.of_f(given.f).clone()
+        right = fuses.on_box(given, everything, kept)
+        wrong = fuses.on_box(given, everything, fuses.of_f(other))
+        assert torch.equal(kept, fuses.of_f(given.f))  # it serves every edit
+    assert not torch.allclose(right, wrong, atol=1e-3)
+
+
+def test_the_paper_s_network_computes_nothing_of_f_that_edits_share():
+    assert network("paper").of_f(FusionInputs(*inputs()).f) is None
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

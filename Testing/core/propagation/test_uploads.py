@@ -82,7 +82,7 @@ def test_the_fusion_networks_of_all_folds_share_one_upload_of_what_was_drawn(ses
     with uploads:
         session.propagation.far_margins(edit, features, session.fusion)
 
-    (first, _), (second, _) = uploads.given[:2]
+    (first, *_), (second, *_) = uploads.given[:2]
     assert first.edit_maps is second.edit_maps
     assert first.descriptions is second.descriptions
     assert not torch.equal(first.f, second.f)

@@ -44,7 +44,7 @@ def test_the_forecast_is_what_the_session_then_plans_and_keeps(model, volume, ta
     plan = session.set_image(image, target)
 
     assert (forecast.kept_bytes, forecast.peak_bytes) == (plan.cached_bytes, plan.peak_bytes)
-    assert forecast.kept_bytes == session.cache.cached_bytes(ROOMY.level)
+    assert forecast.kept_bytes == session.cache.cached_bytes()
     assert (forecast.target_known, forecast.usable_bytes, forecast.messages) == (True, 2**30, ())
 
 

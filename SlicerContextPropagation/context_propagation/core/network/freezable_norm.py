@@ -15,7 +15,8 @@ Statistics = tuple[torch.Tensor, torch.Tensor]
 class FreezableNorm(nn.Module):
     """A norm whose statistics come from its input, or from an earlier pass.
 
-    With `statistics` None it normalises by its input and keeps what it saw in `seen`; else by `statistics`.
+    With `statistics` None it normalises by its input, and keeps what it saw of one sample in `seen`; else by
+    `statistics`. They are those that torch pools for the norm itself: pooling them apart takes as long as the norm.
     """
 
     def __init__(self, norm: nn.InstanceNorm3d | nn.GroupNorm | nn.BatchNorm3d) -> None:
@@ -24,17 +25,26 @@ class FreezableNorm(nn.Module):
         self.statistics: Statistics | None = None
         self.seen: Statistics | None = None
 
-    def statistics_of(self, x: torch.Tensor) -> Statistics:
-        """Mean and variance of each channel of `x` `[1, C, D, H, W]`, as this norm pools them."""
-        variance, mean = torch.var_mean(x, dim=(2, 3, 4), keepdim=True, correction=0)
-        return mean, variance
+    def is_of_one_value(self, x: torch.Tensor) -> bool:
+        """Whether each mean would be of one value."""
+        return x[0, 0].numel() == 1
+
+    def normalised(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What the norm makes of one sample `[1, C, D, H, W]`; mean and 1 / deviation `[C]` that it pooled for it."""
+        weight, bias = self.norm.weight, self.norm.bias
+        return torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, self.norm.eps)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.statistics is None:
-            self.seen = self.statistics_of(x.detach())
-            return cast(torch.Tensor, self.norm(x))
-        scale, shift = self.scale_and_shift(self.statistics)
-        return x * scale + shift
+        if self.statistics is not None:
+            scale, shift = self.scale_and_shift(self.statistics)
+            return x * scale + shift
+        if x.shape[0] > 1 or self.is_of_one_value(x):
+            self.seen = None
+            return cast(torch.Tensor, self.norm(x))  # torch refuses one value
+        result, mean, inverse = (t.detach() if n else t for n, t in enumerate(self.normalised(x)))
+        variance = (inverse**-2 - self.norm.eps).clamp_min(0)
+        self.seen = mean.view(1, -1, 1, 1, 1), variance.view(1, -1, 1, 1, 1)
+        return result
 
     def scale_and_shift(self, statistics: Statistics) -> Statistics:
         """What the norm multiplies by and adds with these statistics, `[1, C, 1, 1, 1]` each."""
@@ -53,13 +63,17 @@ class FreezableInstanceNorm(FreezableNorm):
 class FreezableGroupNorm(FreezableNorm):
     """A group norm: the channels of a group share mean and variance."""
 
-    def statistics_of(self, x: torch.Tensor) -> Statistics:
+    def is_of_one_value(self, x: torch.Tensor) -> bool:
         """See `FreezableNorm`."""
-        groups = cast(nn.GroupNorm, self.norm).num_groups
-        variance, mean = torch.var_mean(x.reshape(x.shape[0], groups, -1), dim=2, correction=0)
-        per_group = x.shape[1] // groups
-        mean, variance = (s.repeat_interleave(per_group, 1)[:, :, None, None, None] for s in (mean, variance))
-        return mean, variance
+        return x[0].numel() == cast(nn.GroupNorm, self.norm).num_groups
+
+    def normalised(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """See `FreezableNorm`."""
+        norm = cast(nn.GroupNorm, self.norm)
+        channels, voxels, groups = x.shape[1], x[0, 0].numel(), norm.num_groups
+        result, *of_groups = torch.native_group_norm(x, norm.weight, norm.bias, 1, channels, voxels, groups, norm.eps)
+        mean, inverse = (pooled[0].repeat_interleave(channels // groups) for pooled in of_groups)
+        return result, mean, inverse
 
 
 def freezable(norm: nn.Module) -> FreezableNorm | None:

@@ -40,17 +40,18 @@ class AttentionFusion(EditFusion):
         self.log_sharpness = nn.Parameter(torch.tensor(LOG_SHARPNESS))
         self.told_the_hidden_truth()
 
-    def on_box(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
+    def on_box(self, inputs: FusionInputs, box: Box, of_f: torch.Tensor | None = None) -> torch.Tensor:
         """See `FusionNetwork`; computes what the box depends on."""
         limits = whole(tuple(inputs.f.shape[2:]))
         around = box_of([_around(span, *of) for span, of in zip(box, limits, strict=True)])
-        return self._fused(inputs.within(around), self.beside_f(inputs, around), inside_of(box, around))
+        known = None if of_f is None else of_f[(..., *slices_of(around))]
+        return self._fused(inputs.within(around), self.beside_f(inputs, around), inside_of(box, around), known)
 
-    def _fused(self, inputs: FusionInputs, read: torch.Tensor, box: Box) -> torch.Tensor:
+    def _fused(self, inputs: FusionInputs, read: torch.Tensor, box: Box, of_f: torch.Tensor | None) -> torch.Tensor:
         """The fused maps in a box of the inputs' f."""
         f_shape = inputs.f.shape[2:]
         with DirectConvolution():
-            near = F.relu(self._entry(inputs, read))
+            near = F.relu(self._entry(inputs, read, of_f))
             wide = F.relu(self.deep(F.relu(self.wide(near))))
             grown = F.interpolate(wide, f_shape, mode="trilinear", align_corners=False)
             halo = dilate(box, (1, 1, 1), whole(tuple(f_shape)))

@@ -91,15 +91,20 @@ class EditFusion(FusionNetwork):
         """How many channels the first convolution reads, of f with so many."""
         return 2 * channels + MAP_CHANNELS + PROTOTYPES
 
-    def _entry(self, inputs: FusionInputs, read: torch.Tensor) -> torch.Tensor:
+    def of_f(self, f: torch.Tensor) -> torch.Tensor:
+        """See `FusionNetwork`: the share of f in the first convolution."""
+        with DirectConvolution():
+            return F.conv3d(f, self.entry.weight[:, : f.shape[1]], self.entry.bias, padding=1)
+
+    def _entry(self, inputs: FusionInputs, read: torch.Tensor, of_f: torch.Tensor | None) -> torch.Tensor:
         """The first convolution, of (f, f' - f, `read`).
 
         f counts once for all edits, f' - f only where it is not 0.
         """
         channels = inputs.f.shape[1]
-        of_f, of_change, of_read = torch.split(self.entry.weight, [channels, channels, read.shape[1]], 1)
+        _, of_change, of_read = torch.split(self.entry.weight, [channels, channels, read.shape[1]], 1)
         result = F.conv3d(read, of_read, padding=1)
-        result += F.conv3d(inputs.f, of_f, self.entry.bias, padding=1)
+        result += self.of_f(inputs.f) if of_f is None else of_f
         changed = _different_box(inputs.f_updated, inputs.f)
         if changed is None:
             return result
@@ -145,12 +150,12 @@ class AdaptiveFusion(EditFusion):
         self.output_norm = InstanceNorm(channels)
         self.told_the_hidden_truth()
 
-    def on_box(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
+    def on_box(self, inputs: FusionInputs, box: Box, of_f: torch.Tensor | None = None) -> torch.Tensor:
         """See `FusionNetwork`."""
         everything = whole(tuple(inputs.f.shape[2:]))
         told_scale, told_shift = self._scale_and_shift(inputs.descriptions)[:, :, None, None, None].chunk(2, 1)
         with DirectConvolution():
-            near = _relu(self.entry_norm(self._entry(inputs, self.beside_f(inputs, everything))))
+            near = _relu(self.entry_norm(self._entry(inputs, self.beside_f(inputs, everything), of_f)))
             wide = _relu(self.deep_norm(self.deep(_relu(self.wide_norm(self.wide(near))))))
             grown = F.interpolate(wide, near.shape[2:], mode="trilinear", align_corners=False)
             of_near, of_grown = self.join.weight.chunk(2, 1)

@@ -38,7 +38,7 @@ def decode_fused(
     window = cache.windows[number]
     support = inside_of(cache.prepared.grid.support(box), window.network_box)
     local = cache.model.splits[fold].local(window.features[fold], support)
-    logits = local.run(network.on_box(inputs, local.f_box))
+    logits = local.run(network.on_box(inputs, local.f_box, window.of_f(network, fold)))
     return logits, tuple(span[0] for span in offset(local.output_box, window.network_box))
 
 

@@ -145,15 +145,10 @@ class FeatureCache:
         ends = np.cumsum(self.groups).tolist()
         return tuple(self.window_boxes[end - n : end] for end, n in zip(ends, self.groups, strict=True))
 
-    def cached_bytes(self, level: int, beside: Container[Box] = ()) -> int:
+    def cached_bytes(self, beside: Container[Box] = ()) -> int:
         """Memory that the windows hold, without those whose network boxes are named."""
-        total = 0
-        for box in self.window_boxes:
-            if box in beside:
-                continue
-            d, h, w = (stop - start for start, stop in box)
-            total += sum(split.cached_bytes((d, h, w), level) for split in self.model.splits)
-        return total
+        counted = (window for window in self.windows if window.network_box not in beside)
+        return sum(window.cached_bytes(self.model) for window in counted)
 
 
 def _untouched(window: Window) -> tuple[list[torch.Tensor], tuple[int, ...]]:

@@ -28,8 +28,22 @@ class FusionNetwork(nn.Module):
 
     settings: FusionSettings
 
-    def on_box(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
-        """The fused maps in a box of f, `[E, C', *box]`: the same values as without a box."""
+    def of_f(self, f: torch.Tensor) -> torch.Tensor | None:
+        """What it computes of f alone, the same for every edit, `[1, hidden, D', H', W']`; None where that is nothing.
+
+        Args:
+            f: `[1, C', D', H', W']`.
+        """
+        return None
+
+    def on_box(self, inputs: FusionInputs, box: Box, of_f: torch.Tensor | None = None) -> torch.Tensor:
+        """The fused maps in a box of f, `[E, C', *box]`: the same values as without a box.
+
+        Args:
+            inputs: On the whole f.
+            box: Of f.
+            of_f: What `of_f` gives, where it is at hand.
+        """
         fused: torch.Tensor = self(inputs)
         return fused[(..., *slices_of(box))]
 

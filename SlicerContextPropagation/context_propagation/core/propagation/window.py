@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+import torch
 
 from context_propagation.core.errors import NotEnoughMemory, UserInputError
 from context_propagation.core.image.boxes import Box, Span, box_of, dilate, slices_of, whole
@@ -21,11 +24,26 @@ class Window:
         network_box: Its place; parts outside the grid were padded as the model pads.
         image_box: The image voxels that it can decode, network axis order.
         features: The cache of each fold.
+        kept: What fusion networks compute of f alone, by network and fold; for as long as there is the network.
     """
 
     network_box: Box
     image_box: Box
     features: tuple[CachedFeatures, ...]
+    kept: WeakKeyDictionary[torch.nn.Module, dict[int, torch.Tensor]] = field(
+        default_factory=WeakKeyDictionary, compare=False, repr=False
+    )
+
+    def of_f(self, network: torch.nn.Module, fold: int) -> torch.Tensor | None:
+        """What a fusion network computes of a fold's f alone, where it is kept; see `FusionNetwork.of_f`."""
+        return self.kept.get(network, {}).get(fold)
+
+    def cached_bytes(self, model: SegmentationModel) -> int:
+        """Memory that it holds, as its model has it."""
+        d, h, w = (stop - start for start, stop in self.network_box)
+        of_folds = zip(model.splits, self.features, strict=True)
+        cached = sum(split.cached_bytes((d, h, w), features.level) for split, features in of_folds)
+        return cached + sum(tensor.nbytes for by_fold in self.kept.values() for tensor in by_fold.values())
 
 
 @dataclass(frozen=True)

@@ -124,9 +124,9 @@ class Session(SessionHistory):
         for boxes in window_groups:
             check_windows(boxes, self.model, prepared.grid.network_shape)
         for boxes in window_groups:
-            cache = with_windows(cache, boxes, self.settings.level, progress, cancelled)
+            cache = with_windows(cache, boxes, self.settings, self.fusion, progress, cancelled)
         if not window_groups:
-            cache = with_target(cache, target, self.settings, self._plan, progress, cancelled)
+            cache = with_target(cache, target, self.settings, self.fusion, self._plan, progress, cancelled)
         self._cache = cache
         self._begin(volume, initial.astype(bool), own if self.settings.start_offset_mm else None)
         return self.plan
@@ -142,7 +142,7 @@ class Session(SessionHistory):
 
     def cached_bytes(self, counted: Container[Box] = ()) -> int:
         """See `SessionHistory.cached_bytes`."""
-        return self.cache.cached_bytes(self.settings.level, counted)
+        return self.cache.cached_bytes(counted)
 
     def close(self) -> None:
         """Give back the cache; set the image again to go on."""
@@ -228,7 +228,7 @@ class Session(SessionHistory):
             check_shape(spared, self.volume)
         protected = self.protected if spared is None else self.protected | spared
         edits = tuple(replace(e, mask=e.mask.astype(bool)) for e in sorted(edits, key=lambda edit: edit.index))
-        extension = WindowExtension(self.settings, progress, cancelled)
+        extension = WindowExtension(self.settings, self.fusion, progress, cancelled)
         self._cache, messages = extension.for_edits(self.cache, self.segmentation, edits)
         kept = superseded(self.records, edits)
         joined = self._joined(kept, edits)

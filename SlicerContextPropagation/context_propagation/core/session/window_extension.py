@@ -14,11 +14,17 @@ from context_propagation.core.image.boxes import Box, bounding_box, box_of, cont
 from context_propagation.core.image.slices import SliceEdit, near_indices
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.feature_cache import NO_WINDOW, FeatureCache
+from context_propagation.core.propagation.general_far import FarNetworks
 from context_propagation.core.propagation.window import WindowPlan, plan_windows
+from context_propagation.core.session.kept_of_f import forget_of_f, keep_of_f
 from context_propagation.core.session.ready_image import encoded_window, held_boxes
 from context_propagation.core.session.session_settings import SessionSettings
 
 RAN_OUT = "Memory ran out while the image was cached, so less of it is cached at a time"
+
+
+ENCODING = 0.9
+"""Of the time that caching takes; the rest is `keep_of_f`."""
 
 
 LESS = 0.8
@@ -44,7 +50,7 @@ def plan_around(
     if inside is None:
         return None
     border, level, given = settings.window_border, settings.level, settings.memory_budget_bytes
-    budget = available_bytes(cache.model.device) if given is None else given - cache.cached_bytes(level)
+    budget = available_bytes(cache.model.device) if given is None else given - cache.cached_bytes()
     budget = budget if most_bytes is None else min(budget, most_bytes)
     held = held_boxes(cache.model, cache.prepared, level) if given is None else ()
     return plan_windows(cache.model, grid.support(inside), grid.network_shape, border, level, budget, held)
@@ -54,6 +60,7 @@ def with_target(
     cache: FeatureCache,
     target: Box | None,
     settings: SessionSettings,
+    fusion: FarNetworks | None,
     planned: Callable[[WindowPlan | None], None],
     progress: Progress,
     cancelled: CancelCheck,
@@ -64,6 +71,7 @@ def with_target(
         cache: What is cached.
         target: An image box in the network's axes; None for no target.
         settings: Border, level, memory.
+        fusion: The session's.
         planned: Called with each plan before anything is encoded.
         progress: Called with stage and fraction.
         cancelled: Asked before each window.
@@ -73,6 +81,7 @@ def with_target(
         MemoryError, RuntimeError: Memory ran out even with the smallest windows.
         Cancelled: The user cancelled.
     """
+    forget_of_f(cache)
     most_bytes, ran_out = None, None
     while True:
         try:
@@ -86,7 +95,7 @@ def with_target(
         if plan is None or not boxes:
             return cache
         try:
-            return with_windows(cache, boxes, settings.level, progress, cancelled)
+            return with_windows(cache, boxes, settings, fusion, progress, cancelled)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -100,7 +109,8 @@ def with_target(
 def with_windows(
     cache: FeatureCache,
     boxes: Sequence[Box],
-    level: int,
+    settings: SessionSettings,
+    fusion: FarNetworks | None,
     progress: Progress,
     cancelled: CancelCheck,
 ) -> FeatureCache:
@@ -109,7 +119,8 @@ def with_windows(
     Args:
         cache: What is cached.
         boxes: To be added.
-        level: Decoder level.
+        settings: Level, memory.
+        fusion: The session's; what its networks compute of f alone is kept too.
         progress: Called with stage and fraction.
         cancelled: Asked before each box.
 
@@ -120,9 +131,11 @@ def with_windows(
     for number, box in enumerate(boxes):
         if cancelled():
             raise Cancelled
-        progress("encode", number / len(boxes))
-        windows.append(encoded_window(cache.model, cache.prepared, box, level))
-    return cache.extended(windows)
+        progress("encode", ENCODING * number / len(boxes))
+        windows.append(encoded_window(cache.model, cache.prepared, box, settings.level))
+    extended = cache.extended(windows)
+    keep_of_f(extended, settings, fusion, lambda done: progress("encode", ENCODING + (1 - ENCODING) * done), cancelled)
+    return extended
 
 
 @dataclass(frozen=True)
@@ -131,11 +144,13 @@ class WindowExtension:
 
     Attributes:
         settings: Level, neighbours, border, memory.
+        fusion: The session's.
         progress: Called with stage and fraction.
         cancelled: Asked before each window.
     """
 
     settings: SessionSettings
+    fusion: FarNetworks | None
     progress: Progress
     cancelled: CancelCheck
 
@@ -171,7 +186,9 @@ class WindowExtension:
         """Encode what an edit lacks. Where memory is short and windows decode all of it piecewise, they must do."""
         plans: list[WindowPlan | None] = []
         try:
-            extended = with_target(cache, missing, self.settings, plans.append, self.progress, self.cancelled)
+            extended = with_target(
+                cache, missing, self.settings, self.fusion, plans.append, self.progress, self.cancelled
+            )
         except UserInputError as error:
             if (cache.owner[slices_of(missing)] == NO_WINDOW).any():
                 raise

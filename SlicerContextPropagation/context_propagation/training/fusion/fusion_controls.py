@@ -59,9 +59,13 @@ class BlindfoldedFusion(FusionNetwork):
         fused: torch.Tensor = self.network(self._shown(inputs))
         return fused
 
-    def on_box(self, inputs: FusionInputs, box: Box) -> torch.Tensor:
+    def of_f(self, f: torch.Tensor) -> torch.Tensor | None:
+        """See `FusionNetwork`; every control sees f."""
+        return self.network.of_f(f)
+
+    def on_box(self, inputs: FusionInputs, box: Box, of_f: torch.Tensor | None = None) -> torch.Tensor:
         """See `FusionNetwork`."""
-        return self.network.on_box(self._shown(inputs), box)
+        return self.network.on_box(self._shown(inputs), box, of_f)
 
     def _shown(self, inputs: FusionInputs) -> FusionInputs:
         """What is left of the inputs."""
