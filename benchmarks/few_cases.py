@@ -1,9 +1,10 @@
-"""What a fusion network is worth that few cases trained: 3, 10 and 48, each in as many steps; and none at all.
+"""What 3, 10 and 48 labelled cases are worth: to a fresh fusion network, and to the general one, trained further.
 
     python benchmarks/few_cases.py --work DIR [--protocol hippocampus-observer.toml] [--tested N]
 
 On the protocol's first test fold. Each network has its no-edit control, trained on the same cases, and far thresholds
-of its own, chosen on the protocol's threshold cases. Without cases: the general far network that ships.
+of its own, chosen on the protocol's threshold cases. Fresh ones are trained in as many steps each. Without cases: the
+general far network that ships.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 from scipy.stats import wilcoxon
@@ -25,11 +27,14 @@ from context_propagation.evaluation.far_thresholds import choose_far_thresholds
 from context_propagation.evaluation.fold_cases import FoldCases, cases_of_fold
 from context_propagation.evaluation.plan import EvaluationPlan, read_plan
 from context_propagation.evaluation.rows import GENERAL_PAIR, PICKS, TRAINED_ROWS
-from context_propagation.evaluation.simulated_case import CaseJob, FusionRow
+from context_propagation.evaluation.simulated_case import CaseJob, FusionRow, TunedRow
+from context_propagation.evaluation.validated_bundle import TrainFusionRequest
 from context_propagation.training.base.base_training import BaseTraining
 from context_propagation.training.fusion.fusion_example import load_example
 from context_propagation.training.fusion.fusion_jobs import ExampleRecipe, NetworkJob, cache_examples, train_network
 from context_propagation.training.fusion.fusion_training import TrainingSettings
+from context_propagation.training.general.general_training import Shown
+from context_propagation.training.general.general_tuning import TuningJob, cache_general_examples, tune_general
 from context_propagation.training.labelled_cases import ModelSource
 from context_propagation.training.processes import run_in_parallel
 from provenance import provenance
@@ -37,6 +42,8 @@ from provenance import provenance
 PROTOCOLS = Path(__file__).parent / "protocols"
 NUMBERS = (3, 10, 48)
 PAIR = TRAINED_ROWS[:2]
+EPOCHS = TrainFusionRequest.epochs
+Row = FusionRow | TunedRow
 
 
 def title(row: str, cases: int) -> str:
@@ -81,7 +88,32 @@ def trained(
     return rows
 
 
-def with_thresholds(plan: EvaluationPlan, rows: Sequence[FusionRow], trials: Sequence[CaseJob], folder: Path) -> list:
+def tuned(
+    plan: EvaluationPlan, data: EvaluationData, fold: FoldCases, base: ModelSource, folder: Path
+) -> list[TunedRow]:
+    """The general far network, trained further on so many cases, as `train-fusion` does it."""
+    recipe = ExampleRecipe(SessionSettings(level=plan.level), plan.edits_per_case, plan.seed)
+    styled, made = replace(recipe, styles=plan.contour_styles), folder / "few_cases" / "general"
+
+    def files(names: Sequence[str], of_them: ExampleRecipe, copies: int) -> list[Path]:
+        cases = [replace(data.training_case(name), copy=number % (copies + 1)) for number, name in enumerate(names)]
+        jobs = [partial(cache_general_examples, base, case, of_them, made) for case in cases]
+        return run_in_parallel(jobs, "examples of the general network")
+
+    training = files(fold.fusion[: max(NUMBERS)], styled, plan.augmented_copies)
+    validation = tuple(files(fold.validation, recipe, 0))
+    jobs, rows = [], []
+    for cases in NUMBERS:
+        for row, shown in zip(GENERAL_PAIR, get_args(Shown), strict=True):
+            name = title(row, cases).replace(",", "").replace(" ", "-")
+            job = TuningJob(name, shown, EPOCHS, plan.seed, tuple(training[:cases]), validation, made)
+            jobs.append(job)
+            rows.append(TunedRow(title(row, cases), shown, job.weights))
+    run_in_parallel([partial(tune_general, job) for job in jobs], "networks", leaves=[job.leaves for job in jobs])
+    return rows
+
+
+def with_thresholds(plan: EvaluationPlan, rows: Sequence[Row], trials: Sequence[CaseJob], folder: Path) -> list:
     """Those of each network are its control's too."""
     made = []
     for fusion, control in zip(rows[::2], rows[1::2], strict=True):
@@ -106,7 +138,7 @@ def main() -> None:
     training = tuple(data.training_case(name) for name in fold.base)
     source = BaseTraining(plan.model, training, data.task, data.work / "base", plan.base_epochs, plan.seed)
     base, folder = ModelSource(source.run(), device="cpu"), data.work / f"fold{number}" / f"level{plan.level}"
-    rows = trained(plan, data, fold, base, folder)
+    rows: list[Row] = [*trained(plan, data, fold, base, folder), *tuned(plan, data, fold, base, folder)]
     settings = SessionSettings(level=plan.level)
     trials = [
         CaseJob(str(number), base, data.training_case(name), settings, tuple(rows), interpolation=False)
@@ -121,7 +153,9 @@ def main() -> None:
     found = run_in_parallel([partial(evaluate_case, job) for job in jobs], "cases", names=tested)
     frame = pd.DataFrame([vars(line) for of_case in found for line in of_case if not line.error])
     print(f"{plan.name}\n{provenance(plan.seed, len(tested))}")
-    pairs = [GENERAL_PAIR, *((title(PAIR[0][0], cases), title(PAIR[1][0], cases)) for cases in NUMBERS)]
+    pairs = [GENERAL_PAIR]
+    for fusion, control in ((PAIR[0][0], PAIR[1][0]), GENERAL_PAIR):
+        pairs += [(title(fusion, cases), title(control, cases)) for cases in NUMBERS]
     for pick in PICKS:
         print(f"\n{pick} slice redrawn; DSC of the whole volume and of far slices; control's in brackets")
         of_pick = frame[frame["pick"] == pick]
@@ -134,7 +168,7 @@ def main() -> None:
             means = [table[scope, name].mean() for scope in ("whole", "far") for name in (row, control)]
             p = wilcoxon(gain).pvalue if gain.any() else 1.0
             print(
-                f"{row:22s} {means[0]:.4f} ({means[1]:.4f}), far {means[2]:.4f} ({means[3]:.4f}), the edit's part "
+                f"{row:18s} {means[0]:.4f} ({means[1]:.4f}), far {means[2]:.4f} ({means[3]:.4f}), the edit's part "
                 f"{gain.mean():+.4f} p {p:.1g}, {worse:.1f} % worse"
             )
 

@@ -39,7 +39,8 @@ def unseen_model(tmp_path_factory) -> Path:
 
 def arguments(model: Path, data: Path, output: Path, *more: object) -> list[str]:
     words = ["train-fusion", "--model", model, "--images", data / "images", "--labels", data / "labels"]
-    words += ["--output", output, "--epochs", 2, "--edits-per-case", 1, "--jobs", 1, "--device", "cpu", *more]
+    words += ["--output", output, "--epochs", 2, "--edits-per-case", 1, "--jobs", 1, "--device", "cpu"]
+    words += ["--start", "fresh", *more]
     return [str(word) for word in words]
 
 

@@ -27,7 +27,7 @@ def stopped(monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(validated_bundle, "_train", interrupted)
+    monkeypatch.setattr(validated_bundle, "tuned_rows", interrupted)
 
 
 def bundle_of(model: Path) -> Path:

@@ -11,7 +11,7 @@ from context_propagation.cli.for_program import serve_program
 from context_propagation.cli.job_places import jobs_placed
 from context_propagation.core.propagation.fusion_settings import Variant
 from context_propagation.evaluation.course import tell_no_one
-from context_propagation.evaluation.validated_bundle import TrainFusionRequest, train_fusion_bundle
+from context_propagation.evaluation.validated_bundle import FEW_CASES, Start, TrainFusionRequest, train_fusion_bundle
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--label", metavar="NAME_OR_INT", help="the label; needed where the model has several")
     add("--level", type=int, choices=(1, 2, 3), default=default.level, help="decoder level")
+    add(
+        "--start", choices=get_args(Start), default=default.start,
+        help="what training starts from: the general far network, a fresh one of the variant, or by how many cases "
+        f"there are: auto takes the general one where a fold has fewer than {FEW_CASES} to train on",
+    )  # fmt: skip
     add(
         "--variant", dest="fusion", choices=get_args(Variant), default=default.fusion,
         help="architecture of the fusion network",

@@ -17,7 +17,6 @@ from context_propagation.core.measures.accuracy import SCOPES, measure_scopes
 from context_propagation.core.measures.appearance import new_islands, seam_mm2
 from context_propagation.core.measures.regression import far_voxels_changed, regressed_slices
 from context_propagation.core.propagation.general_far import FarNetworks
-from context_propagation.core.propagation.trained_fusion import Fusion
 from context_propagation.core.session.preview import Preview
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
@@ -132,10 +131,10 @@ class _CaseEvaluation(CaseSession):
                     pick, DRAWN_INTERPOLATION, same, partial(interpolated_through, self.baseline)
                 )
 
-    def ways(self, pick: Pick) -> dict[str, tuple[SessionSettings, Fusion | None]]:
+    def ways(self, pick: Pick) -> dict[str, tuple[SessionSettings, FarNetworks | None]]:
         """The rows of several edits: settings and network of their sessions."""
         settings, fusion = self.job.settings, self.fusions.get(FUSION)
-        ways: dict[str, tuple[SessionSettings, Fusion | None]] = {"update": (settings, None)}
+        ways: dict[str, tuple[SessionSettings, FarNetworks | None]] = {"update": (settings, None)}
         if fusion is not None:
             ways[FUSION] = (settings, fusion)
             alone = replace(settings, several_edits="one at a time")

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from context_propagation.core.bundle.bundle import fusion_of
+from context_propagation.core.bundle.bundle import fusion_of, tuned_general_of
+from context_propagation.core.bundle.general_file import load_general_far
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.optional_dependency import require
@@ -18,6 +19,8 @@ from context_propagation.core.propagation.composition import FarRule
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.fusion_network import FusionNetwork
 from context_propagation.core.propagation.fusion_settings import FusionSettings
+from context_propagation.core.propagation.general_far import TrainedFar, TunedGeneral
+from context_propagation.core.propagation.general_network import GeneralFarNetwork
 from context_propagation.core.propagation.trained_fusion import Fusion, build_fusion_network
 from context_propagation.core.session.preview import Preview
 from context_propagation.core.session.session import Session
@@ -26,6 +29,8 @@ from context_propagation.core.session.slice_suggestion import suggested_slice
 from context_propagation.evaluation.rows import Pick
 from context_propagation.training.fusion.fusion_controls import BlindfoldedFusion, InputsShown
 from context_propagation.training.fusion.simulated_edit import largest_slice, redrawn_as, worst_slice
+from context_propagation.training.general.general_controls import blind
+from context_propagation.training.general.general_training import Shown
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 
 FAR_RULES: tuple[FarRule, ...] = ("average", "latest")
@@ -61,6 +66,40 @@ class FusionRow:
         return fusion_of(shown, job.settings.level, job.settings.neighbours, self.far_thresholds)
 
 
+@dataclass(frozen=True)
+class TunedRow:
+    """A row that comes from the general far network, trained further on the model's cases.
+
+    Attributes:
+        name: Of the row.
+        shown: What of the edit it is shown.
+        weights: A safetensors file.
+        far_thresholds: See `FusionRow`.
+    """
+
+    name: str
+    shown: Shown
+    weights: Path
+    far_thresholds: FarThresholds = field(default_factory=FarThresholds)
+
+    def network(self) -> GeneralFarNetwork:
+        """The trained network, read once in a process."""
+        return _general(self.weights)
+
+    def blindfolded(self, job: CaseJob, device: torch.device) -> TunedGeneral:
+        """The network shown what the row may see."""
+        settings = job.settings
+        tuned = tuned_general_of(self.network().to(device), settings.level, settings.neighbours, self.far_thresholds)
+        return tuned if self.shown == "edit" else blind(tuned)
+
+
+@lru_cache(maxsize=32)
+def _general(path: Path) -> GeneralFarNetwork:
+    network = GeneralFarNetwork(load_general_far().network.width)
+    network.load_state_dict(require("safetensors.torch", extra="nnunet").load_file(path))
+    return network.eval().requires_grad_(False)
+
+
 @lru_cache(maxsize=32)
 def _network(architecture: FusionSettings, path: Path) -> FusionNetwork:
     network = build_fusion_network(architecture)
@@ -86,7 +125,7 @@ class CaseJob:
     base: ModelSource
     case: LabelledCase
     settings: SessionSettings
-    rows: tuple[FusionRow, ...]
+    rows: tuple[FusionRow | TunedRow, ...]
     interpolation: bool = True
     edits: int = 1
 
@@ -99,7 +138,7 @@ class CaseSession:
         self.model: SegmentationModel = job.base.load()
         self.volume, self.truth = job.case.read(self.model)
         self.axis = self.volume.axis_of_plane("axial")
-        self.fusions = {row.name: row.blindfolded(job, self.model.device) for row in job.rows}
+        self.fusions: dict[str, TrainedFar] = {row.name: row.blindfolded(job, self.model.device) for row in job.rows}
         self.session = Session(self.model, job.settings)
         self.session.set_image(self.volume)
         self.baseline = self.session.segmentation.copy()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from context_propagation.core.bundle.bundle import fusion_of
+from context_propagation.core.bundle.bundle import fusion_of, tuned_general_of
 from context_propagation.core.bundle.bundle_saving import save_bundle
 from context_propagation.core.bundle.trained_bundle import TrainedBundle, read_trained_bundle
 from context_propagation.core.callbacks import Progress
@@ -22,6 +23,7 @@ from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.fusion_settings import FusionSettings
+from context_propagation.core.propagation.general_far import TrainedFar
 from context_propagation.core.provenance import provenance
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.storage.whole_file import claim_folder
@@ -32,8 +34,10 @@ from context_propagation.evaluation.kept_lines import lines_of_cases
 from context_propagation.evaluation.places import Places, places_of, say_what_is_used
 from context_propagation.evaluation.results import Comparison
 from context_propagation.evaluation.rows import FUSION, NO_EDIT
-from context_propagation.evaluation.simulated_case import CaseJob, FusionRow
+from context_propagation.evaluation.simulated_case import CaseJob, FusionRow, TunedRow
 from context_propagation.evaluation.summary import frame_of, summarise
+from context_propagation.evaluation.training_fold import TrainingFold
+from context_propagation.evaluation.tuned_training import tuned_rows
 from context_propagation.training.fusion.fusion_controls import InputsShown
 from context_propagation.training.fusion.fusion_example import load_example
 from context_propagation.training.fusion.fusion_jobs import (
@@ -52,6 +56,9 @@ from context_propagation.training.labelled_cases import LabelledCase, ModelSourc
 from context_propagation.training.places import each, leave_the_rest_to_who_gathers
 from context_propagation.training.processes import jobs_at_a_time, run_in_parallel
 
+logger = logging.getLogger(__name__)
+
+
 ROWS: tuple[tuple[str, InputsShown], ...] = ((FUSION, "edit"), (NO_EDIT, "no edit"))
 
 
@@ -61,6 +68,17 @@ NEEDED = {
     "evaluation": ("pandas", "scipy.stats", "monai.metrics"),
 }
 """Optional modules by the extra that installs them."""
+
+
+Start = Literal["auto", "general", "fresh"]
+"""What a training starts from. "general": from the general far network, which is trained further, one for all folds;
+level and edits count, the variant and what belongs to it do not. "fresh": from fresh weights, a network of the variant
+for each fold. "auto": "general" where there are fewer than `FEW_CASES` to train a fold on."""
+
+
+FEW_CASES = 8
+"""With three the general far network, trained further, is better than one from fresh weights; with ten it is not: see
+docs/evaluation.md."""
 
 
 STEP = 0.2
@@ -81,6 +99,7 @@ class TrainFusionRequest(FusionRecipe):
         jobs: Processes at a time; None for one per CPU core.
         device: "auto", "cpu", "cuda" or "mps".
         trust_bundle: Whether a MONAI bundle's own expressions may run.
+        start: What the training starts from, see `START`.
     """
 
     model: Path
@@ -93,21 +112,13 @@ class TrainFusionRequest(FusionRecipe):
     jobs: int | None = None
     device: str = "auto"
     trust_bundle: bool = False
+    start: Start = "auto"
 
     def __post_init__(self) -> None:
         if self.jobs is not None and self.jobs < 1:
             raise UserInputError(f"--jobs {self.jobs}; give at least 1")
         if wrong := self.wrong():
             raise UserInputError(f"--{wrong[0].replace('_', '-')} {getattr(self, wrong[0])}; {wrong[1]}")
-
-
-@dataclass(frozen=True)
-class _Fold:
-    """One fold of the base model with cases that it never saw."""
-
-    base: ModelSource
-    training: tuple[LabelledCase, ...]
-    validation: tuple[LabelledCase, ...]
 
 
 def train_fusion_bundle(request: TrainFusionRequest, told: Told = tell_no_one) -> TrainedBundle:
@@ -138,12 +149,17 @@ def train_fusion_bundle(request: TrainFusionRequest, told: Told = tell_no_one) -
     folds = [_fold(request, name, of_fold) for name, of_fold in zip(model.folds, unseen, strict=True)]
     say_what_is_used(places, len(cases), model.folds, unseen)
     work = _work_folder(request, places, model, cases)
-    course = Course(_work(request, folds), told)
-    trainings = [
-        partial(_train, request, fold, settings, work / f"fold_{name}", course)
-        for name, fold in zip(model.folds, folds, strict=True)
-    ]
-    rows: list[list[FusionRow]] = list(each(trainings))
+    general = _starts_from_general(request, folds)
+    course = Course(_work(request, folds, general), told)
+    rows: list[list[FusionRow]] | list[list[TunedRow]]
+    if general:
+        rows = [tuned_rows(request, folds, settings, work, request.jobs, course)] * len(folds)
+    else:
+        trainings = [
+            partial(_train, request, fold, settings, work / f"fold_{name}", course)
+            for name, fold in zip(model.folds, folds, strict=True)
+        ]
+        rows = list(each(trainings))
     jobs = [
         CaseJob(name, fold.base, case, settings, tuple(of_fold), interpolation=False)
         for name, fold, of_fold in zip(model.folds, folds, rows, strict=True)
@@ -153,28 +169,52 @@ def train_fusion_bundle(request: TrainFusionRequest, told: Told = tell_no_one) -
     far_thresholds = choose_far_thresholds(jobs, FUSION, work, copies, allowed, request.jobs, course.stage())
     jobs = [replace(job, rows=tuple(replace(row, far_thresholds=far_thresholds) for row in job.rows)) for job in jobs]
     figures = _validation_figures(jobs, work, request.jobs, course.stage())
-    networks = [network for of_fold in rows for network in of_fold[0].networks()]
-    fusion = fusion_of(networks, settings.level, settings.neighbours, far_thresholds)
-    made = _provenance(request, places, folds, figures)
-    logs = _logs(model.folds, work)
+    fusion = _trained(rows, settings, far_thresholds)
+    made = _provenance(request, places, folds, figures, general)
+    logs = _logs(["general"] if general else [f"fold_{fold}" for fold in model.folds], work)
     about = {"label": model.target_name, "folds": model.folds, "training": logs, "trust": request.trust_bundle}
     save_bundle(places.output, request.model, fusion, made, **about)
     shutil.rmtree(work)
     return read_trained_bundle(places.output)
 
 
-def _work(request: TrainFusionRequest, folds: Sequence[_Fold]) -> list[float]:
+def _starts_from_general(request: TrainFusionRequest, folds: Sequence[TrainingFold]) -> bool:
+    few = min(len(fold.training) for fold in folds)
+    general = request.start == "general" or (request.start == "auto" and few < FEW_CASES)
+    if general:
+        logger.info("The general far network is trained further, as there are few cases (--start fresh does not)")
+    return general
+
+
+def _trained(
+    rows: Sequence[Sequence[FusionRow]] | Sequence[Sequence[TunedRow]],
+    settings: SessionSettings,
+    far_thresholds: FarThresholds,
+) -> TrainedFar:
+    """What goes into the bundle."""
+    trained_for = settings.level, settings.neighbours, far_thresholds
+    first, networks = rows[0][0], []
+    if isinstance(first, TunedRow):
+        return tuned_general_of(first.network(), *trained_for)
+    for fusion, *_ in rows:
+        networks += fusion.networks()
+    return fusion_of(networks, *trained_for)
+
+
+def _work(request: TrainFusionRequest, folds: Sequence[TrainingFold], general: bool) -> list[float]:
     """How long each stage takes, in the time that one edit of a case takes in a process; for the estimate alone."""
     workers = jobs_at_a_time(request.jobs, request.device)
 
     def taking(jobs: int, each: float = 1.0) -> float:
         return each * jobs / min(max(1, jobs), workers)
 
-    copies, work = request.augmented_copies + 1, []
+    copies, work, all_steps = request.augmented_copies + 1, [], 0.0
     for fold in folds:
         training, validation = len(fold.training) * copies, len(fold.validation)
         steps = request.epochs * (training * (1 + request.contour_styles) + validation / 3)
-        work += [taking(training), taking(validation), taking(len(ROWS), STEP * steps)]
+        work += [taking(training), taking(validation), *([] if general else [taking(len(ROWS), STEP * steps)])]
+        all_steps += steps
+    work += [taking(len(ROWS), STEP * all_steps)] if general else []
     validation = sum(len(fold.validation) for fold in folds)
     return [*work, taking(validation * min(2, copies)), taking(validation)]
 
@@ -183,7 +223,7 @@ def _base_model(request: TrainFusionRequest, folds: tuple[str, ...] | None = Non
     return ModelSource(request.model, request.label, request.device, folds, request.trust_bundle)
 
 
-def _fold(request: TrainFusionRequest, name: str, cases: Sequence[LabelledCase]) -> _Fold:
+def _fold(request: TrainFusionRequest, name: str, cases: Sequence[LabelledCase]) -> TrainingFold:
     """A fifth of the cases validates, at least one."""
     if len(cases) < 2:
         raise UserInputError(f"{len(cases)} case(s) to train fold {name} on; give at least 2, one of them validates")
@@ -191,7 +231,7 @@ def _fold(request: TrainFusionRequest, name: str, cases: Sequence[LabelledCase])
     chosen = [cases[number] for number in order]
     held_out = max(1, len(cases) // 5)
     base = _base_model(request, (name,))
-    return _Fold(base, tuple(chosen[held_out:]), tuple(chosen[:held_out]))
+    return TrainingFold(base, tuple(chosen[held_out:]), tuple(chosen[:held_out]))
 
 
 def _work_folder(
@@ -217,7 +257,7 @@ def _work_folder(
 
 
 def _train(
-    request: TrainFusionRequest, fold: _Fold, settings: SessionSettings, work: Path, course: Course
+    request: TrainFusionRequest, fold: TrainingFold, settings: SessionSettings, work: Path, course: Course
 ) -> list[FusionRow]:
     """The fusion network and its control on one fold's examples."""
     copies = with_copies(fold.training, request.augmented_copies)
@@ -264,17 +304,22 @@ def _examples(
     return tuple(path for of_case in found for _, path in of_case)
 
 
-def _logs(folds: Sequence[str], work: Path) -> Path:
-    """The folder that goes into the bundle: logs and picture, the control's weights, the validation's figures."""
+def _logs(trained: Sequence[str], work: Path) -> Path:
+    """The folder that goes into the bundle: logs and picture, the control's weights, the validation's figures.
+
+    Args:
+        trained: The folders of the trainings.
+        work: What they are in.
+    """
     logs = work / "logs"
     logs.mkdir(exist_ok=True)
-    for fold in folds:
+    control = NO_EDIT.replace(" ", "-")
+    for folder in trained:
+        networks, of_fold = work / folder / "networks", folder.removeprefix("fold_")
         for row, _ in ROWS:
             name = row.replace(" ", "-")
-            shutil.copyfile(work / f"fold_{fold}" / "networks" / f"{name}.csv", logs / f"{name}_{fold}.csv")
-        control = NO_EDIT.replace(" ", "-")
-        weights = work / f"fold_{fold}" / "networks" / f"{control}.safetensors"
-        shutil.copyfile(weights, logs / f"{control}_{fold}.safetensors")
+            shutil.copyfile(networks / f"{name}.csv", logs / f"{name}_{of_fold}.csv")
+        shutil.copyfile(networks / f"{control}.safetensors", logs / f"{control}_{of_fold}.safetensors")
     plot_training(sorted(logs.glob("*_*.csv")), logs / "training.png")
     shutil.copyfile(work / "validation.csv", logs / "validation.csv")
     return logs
@@ -326,13 +371,18 @@ def _validation_figures(
 
 
 def _provenance(
-    request: TrainFusionRequest, places: Places, folds: Sequence[_Fold], figures: ValidationFigures
+    request: TrainFusionRequest,
+    places: Places,
+    folds: Sequence[TrainingFold],
+    figures: ValidationFigures,
+    general: bool,
 ) -> dict[str, Any]:
     return {
         **provenance(),
         "training_cases": [len(fold.training) for fold in folds],
         "validation_cases": [len(fold.validation) for fold in folds],
         "folds_file": None if places.folds is None else places.folds.name,
+        "start": "general" if general else "fresh",
         "settings": {item.name: getattr(request, item.name) for item in fields(FusionRecipe)},
         "validation": figures.as_json(),
     }

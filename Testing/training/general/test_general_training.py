@@ -27,6 +27,7 @@ from context_propagation.training.general.general_run import TrainGeneralRequest
 from context_propagation.training.general.general_thresholds import _shares, choose_general_thresholds
 from context_propagation.training.general.general_training import (
     GeneralTrainingSettings,
+    corrected_logit,
     far_dsc,
     far_loss,
     train_general,
@@ -130,6 +131,32 @@ def test_training_learns_what_the_evidence_says_on_far_slices(learnt):
     assert far_dsc(MADE_UP[5], MADE_UP[5].logit.float()) == pytest.approx(2 * 12 / (12 + 24))
     assert log[-1]["validation_dsc"] > 0.9
     assert not network.training
+
+
+def test_a_network_to_begin_with_is_trained_further_and_kept_where_nothing_gains(learnt):
+    start, _ = learnt
+    begun = {name: value.clone() for name, value in start.state_dict().items()}
+    still, wild = replace(QUICK, learning_rate=1e-9, least_gain=0.0), replace(QUICK, learning_rate=5.0, least_gain=0.0)
+
+    for settings in (still, wild):
+        network, log = train_general(settings, TRAINING, MADE_UP[5:], start=start)
+        assert log[0]["validation_dsc"] <= far_dsc(MADE_UP[5], corrected_logit(start, MADE_UP[5], "edit")) + 1e-6
+        assert all(torch.equal(value, begun[name]) for name, value in network.state_dict().items())
+    assert all(torch.equal(value, begun[name]) for name, value in start.state_dict().items())
+
+    further, _ = train_general(replace(QUICK, epochs=1), TRAINING, MADE_UP[5:])
+    again, log = train_general(replace(QUICK, least_gain=0.0), TRAINING, MADE_UP[5:], start=further)
+    found = [far_dsc(MADE_UP[5], corrected_logit(network, MADE_UP[5], "edit")) for network in (further, again)]
+    assert found[1] > found[0]
+    assert found[1] == pytest.approx(max(line["validation_dsc"] for line in log))
+
+
+def test_few_examples_are_taken_so_often_that_an_epoch_has_the_least_steps():
+    steps = []
+
+    train_general(replace(QUICK, epochs=1, least_steps=13), MADE_UP[:3], MADE_UP[5:], on_step=steps.append)
+
+    assert steps == pytest.approx([number / 12 for number in range(1, 13)])  # each of three four times
 
 
 def test_an_epoch_that_gains_little_is_the_last():

@@ -13,6 +13,7 @@ from context_propagation.core.bundle.bundle_file import (
     BundleDescription,
     plain_settings,
     read_description,
+    read_general,
     read_network,
 )
 from context_propagation.core.bundle.loaded_model import LoadedModel
@@ -23,6 +24,8 @@ from context_propagation.core.model.model_listing import describe_model
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.fusion_network import FusionNetwork
+from context_propagation.core.propagation.general_far import TrainedFar, TunedGeneral
+from context_propagation.core.propagation.general_network import GeneralFarNetwork
 from context_propagation.core.propagation.trained_fusion import Fusion
 from context_propagation.core.storage.content_hash import content_hash
 from context_propagation.core.storage.own_files import refuse_links_out_of
@@ -40,6 +43,15 @@ def fusion_of(networks: Sequence[FusionNetwork], level: int, neighbours: int, fa
     text = json.dumps([level, neighbours, float(far_thresholds.add), float(far_thresholds.remove), settings]).encode()
     hashed = content_hash({"settings": text}, [network.state_dict() for network in networks])
     return Fusion(tuple(networks), level, neighbours, far_thresholds, hashed)
+
+
+def tuned_general_of(
+    network: GeneralFarNetwork, level: int, neighbours: int, far_thresholds: FarThresholds
+) -> TunedGeneral:
+    """A general far network that was trained further, with the hash of all that it computes with."""
+    settings = [level, neighbours, float(far_thresholds.add), float(far_thresholds.remove), network.width]
+    hashed = content_hash({"settings": json.dumps(settings).encode()}, [network.state_dict()])
+    return TunedGeneral(network, far_thresholds, hashed, level, neighbours)
 
 
 # ---- loading
@@ -92,7 +104,7 @@ def _refuse_another_orientation(folder: str | Path, model: SegmentationModel, or
 
 def load_bundle(
     path: str | Path, device: str = "auto", label: str | int | None = None, trust: bool = False
-) -> tuple[SegmentationModel, Fusion]:
+) -> tuple[SegmentationModel, TrainedFar]:
     """Load a bundle; nothing in it is run unless it is trusted.
 
     Args:
@@ -102,7 +114,7 @@ def load_bundle(
         trust: Let the expressions of a base model that is a MONAI bundle run.
 
     Returns:
-        The base model, and the fusion networks on its device, in eval mode, without gradients.
+        The base model, and what was trained for it on its device, in eval mode, without gradients.
 
     Raises:
         UserInputError: Something is missing, damaged or of another format, the base model is not the one that the
@@ -112,8 +124,7 @@ def load_bundle(
     chosen = select_device(device)
     refuse_links_out_of(path)
     description = read_description(path)
-    networks = [read_network(_inside(path, entry.file), entry.settings) for entry in description.fusion]
-    fusion = fusion_of(networks, description.level, description.neighbours, description.far_thresholds)
+    fusion = _trained(path, description)
     if fusion.content_hash != description.fusion_sha256:
         raise UserInputError(
             f"The fusion weights and settings in '{path}' have SHA-256 {fusion.content_hash[:12]}, not "
@@ -121,10 +132,19 @@ def load_bundle(
         )
     model = _base_model(path, description, device, trust)
     _refuse_another_label(path, model, label)
-    _refuse_unfit_networks(path, model, fusion)
-    for network in networks:
+    if isinstance(fusion, Fusion):
+        _refuse_unfit_networks(path, model, fusion)
+    for network in fusion.networks:
         network.to(chosen)
     return model, fusion
+
+
+def _trained(path: Path, description: BundleDescription) -> TrainedFar:
+    trained_for = description.level, description.neighbours, description.far_thresholds
+    if (general := description.general) is not None:
+        return tuned_general_of(read_general(_inside(path, general.file), general.width), *trained_for)
+    networks = [read_network(_inside(path, entry.file), entry.settings) for entry in description.fusion]
+    return fusion_of(networks, *trained_for)
 
 
 def _inside(path: Path, name: str) -> Path:

@@ -9,11 +9,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from torch import nn
+
 from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.optional_dependency import require
+from context_propagation.core.propagation.far_evidence import MAPS, NUMBERS
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.fusion_network import FusionNetwork
 from context_propagation.core.propagation.fusion_settings import FusionSettings, Variant
+from context_propagation.core.propagation.general_network import GeneralFarNetwork
 from context_propagation.core.propagation.trained_fusion import build_fusion_network
 from context_propagation.core.storage.checked_entries import Entries, has_format, read_json
 from context_propagation.core.storage.weights_file import read_weights
@@ -54,6 +58,14 @@ class FusionFile:
 
 
 @dataclass(frozen=True)
+class GeneralFile:
+    """Where a general far network that was trained further is, and its hidden channels."""
+
+    file: str
+    width: int
+
+
+@dataclass(frozen=True)
 class BundleDescription:
     """All of `bundle.json`.
 
@@ -65,9 +77,10 @@ class BundleDescription:
         level: Decoder level of the fused features.
         neighbours: N(s): how many slices on each side take the update.
         far_thresholds: See `Fusion`.
-        fusion: One network per fold, in the order of `folds`.
-        fusion_sha256: `Fusion.content_hash`.
+        fusion: One network per fold, in the order of `folds`; none where there is `general`.
+        fusion_sha256: `Fusion.content_hash`, or that of `TunedGeneral`.
         provenance: Where the weights come from: free.
+        general: In place of fusion networks the general far network, trained further.
     """
 
     base: BundledModel
@@ -80,6 +93,12 @@ class BundleDescription:
     fusion: tuple[FusionFile, ...]
     fusion_sha256: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    general: GeneralFile | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Of the weights."""
+        return tuple(item.file for item in self.fusion) if self.general is None else (self.general.file,)
 
 
 def plain_settings(settings: FusionSettings) -> dict[str, Any]:
@@ -101,6 +120,10 @@ def write_description(folder: Path, description: BundleDescription) -> None:
         "far_thresholds": {"add": description.far_thresholds.add, "remove": description.far_thresholds.remove},
         "fusion": [{"file": item.file, "settings": plain_settings(item.settings)} for item in description.fusion],
     }
+    if description.general is None:
+        del content["general"]
+    else:
+        content["general"] = {**asdict(description.general), "maps": MAPS, "numbers": NUMBERS}
     try:
         text = json.dumps(content, indent=2, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -138,9 +161,10 @@ def read_description(folder: Path) -> BundleDescription:
         fusion=tuple(_fusion_file(item) for item in entries.objects("fusion")),
         fusion_sha256=entries.sha256("fusion_sha256"),
         provenance=entries.object("provenance").rest(),
+        general=_general_file(entries.object("general")) if "general" in entries else None,
     )
     entries.refuse_the_rest()
-    if len(description.fusion) != len(description.folds):
+    if len(description.fusion) != (len(description.folds) if description.general is None else 0):
         raise UserInputError(
             f"'{file}': 'fusion' lists {counted(len(description.fusion), 'network')} for "
             f"{counted(len(description.folds), 'fold')}; "
@@ -204,7 +228,15 @@ def _fusion_file(entries: Entries) -> FusionFile:
     return found
 
 
-def write_network(file: Path, network: FusionNetwork) -> None:
+def _general_file(entries: Entries) -> GeneralFile:
+    for name, wanted in (("maps", MAPS), ("numbers", NUMBERS)):
+        entries.whole_number(name, wanted, wanted)
+    found = GeneralFile(entries.name_inside("file"), entries.whole_number("width", 1, MAX_CHANNELS))
+    entries.refuse_the_rest()
+    return found
+
+
+def write_network(file: Path, network: nn.Module) -> None:
     """Write a network's weights.
 
     Raises:
@@ -225,3 +257,8 @@ def read_network(file: Path, settings: FusionSettings) -> FusionNetwork:
         UserInputError: The file is damaged, its tensors are not those of this architecture, or not finite.
     """
     return read_weights(file, lambda: build_fusion_network(settings), COPY_AGAIN)
+
+
+def read_general(file: Path, width: int) -> GeneralFarNetwork:
+    """The same for a general far network with so many hidden channels; see `read_network`."""
+    return read_weights(file, lambda: GeneralFarNetwork(width), COPY_AGAIN)

@@ -15,11 +15,13 @@ from context_propagation.core.bundle.bundle import (
     _names_in,
     fusion_of,
     load_bundle,
+    tuned_general_of,
 )
 from context_propagation.core.bundle.bundle_file import (
     BundleDescription,
     BundledModel,
     FusionFile,
+    GeneralFile,
     is_bundle,
     write_description,
     write_network,
@@ -27,6 +29,7 @@ from context_propagation.core.bundle.bundle_file import (
 from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.model.model_kinds import copy_base_model, load_base_model
 from context_propagation.core.model.segmentation_model import SegmentationModel
+from context_propagation.core.propagation.general_far import TrainedFar
 from context_propagation.core.propagation.trained_fusion import Fusion
 from context_propagation.core.storage.whole_file import whole_folder
 
@@ -34,7 +37,7 @@ from context_propagation.core.storage.whole_file import whole_folder
 def save_bundle(
     path: str | Path,
     base: str | Path,
-    fusion: Fusion,
+    fusion: TrainedFar,
     provenance: Mapping[str, Any],
     *,
     label: str,
@@ -49,7 +52,7 @@ def save_bundle(
     Args:
         path: The bundle's folder. A bundle that is there is replaced.
         base: The base model's folder that the fusion networks were made for: see `load_base_model`.
-        fusion: One network per fold: see `fusion_of`.
+        fusion: One network per fold: see `fusion_of`; or one for all, see `tuned_general_of`.
         provenance: Where the weights come from, as JSON can hold it: data counts, folds, seeds, versions, figures.
         label: Name of the target label in the base model.
         folds: Folds of the base model in the order of the networks; all by default.
@@ -66,17 +69,22 @@ def save_bundle(
     check_bundle_destination(path)
     if not copy_base:
         _refuse_to_replace(path, base)
-    fusion = fusion_of(fusion.networks, fusion.level, fusion.neighbours, fusion.far_thresholds)
+    trained_for = fusion.level, fusion.neighbours, fusion.far_thresholds
+    if isinstance(fusion, Fusion):
+        fusion = fusion_of(fusion.networks, *trained_for)
+    else:
+        fusion = tuned_general_of(fusion.network, *trained_for)
     loaded = load_base_model(base, label, "cpu", folds, orientation, trust)
-    _refuse_unusable(fusion, loaded)
+    if isinstance(fusion, Fusion):
+        _refuse_unusable(fusion, loaded)
     sha256 = loaded.content_hash
     base_model = BundledModel(sha256, folder=BASE_FOLDER) if copy_base else BundledModel(sha256, reference=str(base))
     description = _description_of(fusion, loaded, base_model, label, orientation, provenance)
     with _moved_into_place(path) as partial:
         if copy_base:
             copy_base_model(base, partial / BASE_FOLDER, loaded.folds)
-        for item, network in zip(description.fusion, fusion.networks, strict=True):
-            write_network(partial / item.file, network)
+        for item, network in zip(description.files, fusion.networks, strict=True):
+            write_network(partial / item, network)
         if training is not None:
             shutil.copytree(training, partial / TRAINING_FOLDER)
         write_description(partial, description)
@@ -84,7 +92,7 @@ def save_bundle(
 
 
 def _description_of(
-    fusion: Fusion,
+    fusion: TrainedFar,
     loaded: SegmentationModel,
     base_model: BundledModel,
     label: str,
@@ -92,6 +100,7 @@ def _description_of(
     provenance: Mapping[str, Any],
 ) -> BundleDescription:
     """What a bundle of these networks says about itself; the file of each is named after its fold."""
+    by_fold = zip(loaded.folds, fusion.networks, strict=True) if isinstance(fusion, Fusion) else ()
     return BundleDescription(
         base=base_model,
         label=label,
@@ -100,12 +109,10 @@ def _description_of(
         level=fusion.level,
         neighbours=fusion.neighbours,
         far_thresholds=fusion.far_thresholds,
-        fusion=tuple(
-            FusionFile(f"fusion_{fold}.safetensors", network.settings)
-            for fold, network in zip(loaded.folds, fusion.networks, strict=True)
-        ),
+        fusion=tuple(FusionFile(f"fusion_{fold}.safetensors", network.settings) for fold, network in by_fold),
         fusion_sha256=fusion.content_hash,
         provenance=provenance,
+        general=None if isinstance(fusion, Fusion) else GeneralFile("fusion_general.safetensors", fusion.network.width),
     )
 
 

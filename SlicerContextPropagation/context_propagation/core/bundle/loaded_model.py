@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from context_propagation.core.image.boxes import Box
     from context_propagation.core.image.source_volume import SourceVolume
     from context_propagation.core.model.segmentation_model import SegmentationModel
-    from context_propagation.core.propagation.general_far import FarNetworks, GeneralFar
-    from context_propagation.core.propagation.trained_fusion import Fusion
+    from context_propagation.core.propagation.general_far import FarNetworks, GeneralFar, TrainedFar
     from context_propagation.core.session.forecast import MemoryForecast
     from context_propagation.core.session.ready_image import ReadyImage
     from context_propagation.core.session.session import Session
@@ -30,7 +29,7 @@ class LoadedModel:
 
     Attributes:
         model: The frozen model.
-        fusion: The fusion networks made for it, or None.
+        fusion: What was trained for it to decide far slices, or None.
         description: What its folder says.
         orientation: The letters that were named when it was loaded, or None; the model may have its own.
         versions: Of the programs that it was loaded with; to look for them takes time, so it is done with the loading.
@@ -38,7 +37,7 @@ class LoadedModel:
     """
 
     model: SegmentationModel
-    fusion: Fusion | None
+    fusion: TrainedFar | None
     description: ModelDescription
     orientation: str | None = None
     versions: dict[str, str] = field(default_factory=installed_versions)

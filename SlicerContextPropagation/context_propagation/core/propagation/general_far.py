@@ -11,7 +11,7 @@ import torch
 from context_propagation.core.callbacks import CancelCheck, Progress
 from context_propagation.core.errors import Cancelled
 from context_propagation.core.image.boxes import Box, box_shape, dilate, inside_of, pieces_of, slices_of
-from context_propagation.core.image.slices import WHOLE_VOLUME_GENERAL
+from context_propagation.core.image.slices import WHOLE_VOLUME, WHOLE_VOLUME_GENERAL
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.far_box import margins_where_labels_flip
 from context_propagation.core.propagation.far_evidence import EvidenceContext, UpdatedLogits, far_evidence
@@ -56,6 +56,25 @@ class GeneralFar:
     ) -> tuple[NetworkEdit, Sequence[UpdatedFeatures]]:
         """What of an edit it is shown: all."""
         return edit, updated
+
+
+@dataclass(frozen=True)
+class TunedGeneral(GeneralFar):
+    """A general far network that was trained further, on labelled cases of one model.
+
+    Attributes:
+        level: The decoder level whose f it read.
+        neighbours: N(s) in training was s and so many image slices on each side.
+    """
+
+    level: int
+    neighbours: int
+
+    reach = WHOLE_VOLUME
+
+
+TrainedFar = Fusion | TunedGeneral
+"""What was trained for a model."""
 
 
 FarNetworks = Fusion | GeneralFar

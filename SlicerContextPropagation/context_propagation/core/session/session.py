@@ -18,7 +18,7 @@ from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.composition import EditRecord, drawn_slices, superseded
 from context_propagation.core.propagation.edit_propagation import EditPropagation
 from context_propagation.core.propagation.feature_cache import FeatureCache
-from context_propagation.core.propagation.general_far import FarNetworks
+from context_propagation.core.propagation.general_far import FarNetworks, TunedGeneral
 from context_propagation.core.propagation.trained_fusion import Fusion
 from context_propagation.core.propagation.window import WindowPlan
 from context_propagation.core.session.drawings_fit import offset_of_drawings_mm
@@ -65,7 +65,7 @@ class Session(SessionHistory):
                     f"{split.max_level} stages; choose a smaller level"
                 )
         if fusion is not None:
-            if isinstance(fusion, Fusion):
+            if isinstance(fusion, Fusion | TunedGeneral):
                 check_fusion(fusion, self.settings.level, model)
             for network in fusion.networks:
                 network.to(model.device).eval()

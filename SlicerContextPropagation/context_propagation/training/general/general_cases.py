@@ -1,4 +1,4 @@
-"""Simulated edits of phantoms with one base model: the general far network's examples."""
+"""Simulated edits with one base model: the general far network's examples, of phantoms and of other cases."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from context_propagation.core.image.boxes import Box, bounding_box, dilate, intersection, slices_of, whole
 from context_propagation.core.image.slices import SliceEdit, near_indices
 from context_propagation.core.image.source_volume import SourceVolume
+from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.phantom.phantom import PhantomSettings, make_phantom
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
 from context_propagation.core.propagation.edit_propagation import EditPropagation
@@ -78,17 +79,43 @@ def examples_of(case: GeneralCase) -> Iterator[GeneralExample]:
     hard = hard_image(np.stack(channels).astype(np.float32), case.hardness, seed)
     volume = SourceVolume.from_sitk([phantom.image(channel) for channel in hard])
     model = case.base.load()
-    level = min(case.level, *(split.max_level for split in model.splits))
-    session = Session(model, SessionSettings(level=level))
+    settings = SessionSettings(level=min(case.level, *(split.max_level for split in model.splits)))
+    yield from general_examples(model, settings, volume, phantom.gtv, case.edits, case.styles, seed)
+
+
+def general_examples(
+    model: SegmentationModel,
+    settings: SessionSettings,
+    volume: SourceVolume,
+    truth: np.ndarray,
+    edits: int,
+    styles: int,
+    seed: int,
+) -> Iterator[GeneralExample]:
+    """Simulated edits of one image, each with what the general far network sees of it.
+
+    Args:
+        model: Whose prediction is edited.
+        settings: Of the session.
+        volume: The image.
+        truth: bool `[K, J, I]`.
+        edits: Of the truth.
+        styles: Further contours, see `contour_styles`, one edit each.
+        seed: Of what is random.
+
+    Yields:
+        Nothing where the model predicts exactly the truth, or neither predicts nor is to predict anything.
+    """
+    session = Session(model, settings)
     session.set_image(volume)
-    predicted, truth = session.segmentation, phantom.gtv
+    predicted = session.segmentation
     if not session.cache.windows:  # nothing is predicted: in use, the drawing says where to look
         session.set_image(volume, truth)
     axis, spacing = volume.axis_of_plane("axial"), volume.spacing_kji_mm
-    for style, drawn in enumerate((truth, *contour_styles(truth, spacing, case.styles, seed))):
-        edits = edit_schedule(predicted, drawn, axis, spacing, max(case.edits, 2), seed + style)
-        chosen = [edits[style % len(edits)]] if style and edits else edits[: case.edits]
-        for edit in chosen:
+    for style, drawn in enumerate((truth, *contour_styles(truth, spacing, styles, seed))):
+        schedule = edit_schedule(predicted, drawn, axis, spacing, max(edits, 2), seed + style)
+        chosen = [schedule[style % len(schedule)]] if style and schedule else schedule[:edits]
+        for edit in chosen if session.cache.windows else ():
             example = _example(session.propagation, edit, drawn)
             if example is not None:
                 yield example

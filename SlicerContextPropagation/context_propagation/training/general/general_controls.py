@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from context_propagation.core.bundle.general_file import CONTROL, load_general_far
 from context_propagation.core.propagation.drawn_slices import NetworkEdit
-from context_propagation.core.propagation.general_far import GeneralFar
+from context_propagation.core.propagation.general_far import GeneralFar, TunedGeneral
 from context_propagation.core.propagation.updated_features import UpdatedFeatures
 
 
@@ -20,6 +20,15 @@ class BlindGeneralFar(GeneralFar):
         """See `GeneralFar`."""
         del updated
         return without_drawing(edit), ()
+
+
+class BlindTunedGeneral(BlindGeneralFar, TunedGeneral):
+    """The same of one that was trained further."""
+
+
+def blind(tuned: TunedGeneral) -> BlindTunedGeneral:
+    """The same network, shown no edit."""
+    return BlindTunedGeneral(**{item.name: getattr(tuned, item.name) for item in fields(tuned)})
 
 
 def shipped_pair() -> tuple[GeneralFar, BlindGeneralFar]:

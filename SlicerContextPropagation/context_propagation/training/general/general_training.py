@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -29,8 +29,7 @@ AVERAGING = 0.98
 
 
 LEAST_GAIN = 0.005
-"""Of the validation DSC, by an epoch: one that gains less is the last, and the one before it is kept. What is gained
-beyond is gained on phantoms alone."""
+"""Of the validation DSC on phantoms: what is gained beyond is gained on phantoms alone."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,8 @@ class GeneralTrainingSettings:
         width: Channels of the hidden layers.
         seed: Of the weights, the order of the examples and their flips.
         shown: What of the edit is seen.
+        least_gain: Of the validation DSC, by an epoch: one that gains no more is the last, and the one before is kept.
+        least_steps: Of an epoch: where there are fewer examples, all are taken more often.
     """
 
     epochs: int = 5
@@ -50,6 +51,8 @@ class GeneralTrainingSettings:
     width: int = 16
     seed: int = 0
     shown: Shown = "edit"
+    least_gain: float = LEAST_GAIN
+    least_steps: int = 1
 
 
 def train_general(
@@ -58,6 +61,8 @@ def train_general(
     validation: Sequence[GeneralExample],
     checkpoint: Path | None = None,
     cancelled: CancelCheck = never_cancelled,
+    start: GeneralFarNetwork | None = None,
+    on_step: Callable[[float], None] = lambda fraction: None,
 ) -> tuple[GeneralFarNetwork, list[LogLine]]:
     """Train with Adam, one example a step; the weights are a moving average's, of the last epoch that gained.
 
@@ -67,6 +72,8 @@ def train_general(
         validation: Of other phantoms; chooses the epoch.
         checkpoint: File that keeps the state after each epoch; read first where it exists.
         cancelled: Asked before each step.
+        start: A network of this width to begin with, which is kept where no epoch gains; by default a fresh one.
+        on_step: Called after each step with the fraction of all that are done.
 
     Returns:
         The network in evaluation mode, and a line for each epoch.
@@ -76,9 +83,9 @@ def train_general(
         Cancelled: The checkpoint holds the last finished epoch.
     """
     if not training or not validation:
-        raise UserInputError("There are no examples to train or to validate on; ask for more phantoms")
-    run = _GeneralTraining(settings, training, validation)
-    log = run_training(run, checkpoint, lambda fraction: None, cancelled=cancelled)
+        raise UserInputError("There are no examples to train or to validate on; give more cases")
+    run = _GeneralTraining(settings, training, validation, start)
+    log = run_training(run, checkpoint, on_step, cancelled=cancelled)
     run.network.load_state_dict(run.best.weights)
     return run.network.eval().requires_grad_(False), log
 
@@ -107,16 +114,22 @@ class _GeneralTraining:
         settings: GeneralTrainingSettings,
         training: Sequence[GeneralExample],
         validation: Sequence[GeneralExample],
+        start: GeneralFarNetwork | None,
     ) -> None:
-        self.settings, self.training, self.validation = settings, training, validation
+        self.settings, self.validation = settings, validation
+        self.training = [*training] * max(1, round(settings.least_steps / len(training)))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.network = GeneralFarNetwork(settings.width)
+        if start is not None:
+            self.network.load_state_dict(start.state_dict())
         averaged = get_ema_multi_avg_fn(AVERAGING)  # type: ignore[no-untyped-call]
         self.average, self.best = AveragedModel(self.network, multi_avg_fn=averaged), _Best()
         self.parts = {"weights": self.network, "average": self.average, "best": self.best}
         self.identity = {"settings": asdict(settings)}
-        self.epochs, self.steps, self.learning_rate = settings.epochs, len(training), settings.learning_rate
+        self.epochs, self.steps, self.learning_rate = settings.epochs, len(self.training), settings.learning_rate
+        if start is not None:
+            self.keep_if_better(0.0)
 
     def parameters(self) -> Iterable[torch.nn.Parameter]:
         return self.network.parameters()
@@ -134,20 +147,25 @@ class _GeneralTraining:
         self.average.update_parameters(self.network)
 
     def after_epoch(self, epoch: int, mean_loss: float) -> LogLine:
+        dsc = self.keep_if_better(self.settings.least_gain)
+        return {"epoch": epoch + 1, "training_loss": mean_loss, "validation_dsc": dsc}
+
+    def keep_if_better(self, by: float) -> float:
+        """The validation DSC of the averaged weights, which are kept where the best one is so much smaller."""
         network = cast(GeneralFarNetwork, self.average.module)
         found = [
             far_dsc(example, corrected_logit(network, example, self.settings.shown)) for example in self.validation
         ]
         dsc = sum(found) / len(found)
-        if dsc > self.best.dsc + LEAST_GAIN:
+        if dsc > self.best.dsc + by:
             self.best.dsc = dsc
             self.best.weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        return {"epoch": epoch + 1, "training_loss": mean_loss, "validation_dsc": dsc}
+        return dsc
 
     def has_stalled(self, log: Sequence[LogLine]) -> bool:
-        """Whether the last epoch gained too little; see `LEAST_GAIN`."""
+        """Whether the last epoch gained too little; see `GeneralTrainingSettings`."""
         *earlier, last = [line["validation_dsc"] for line in log] or [1.0]
-        return bool(earlier) and last <= max(earlier) + LEAST_GAIN
+        return bool(earlier) and last <= max(earlier) + self.settings.least_gain
 
 
 class _Turn:
