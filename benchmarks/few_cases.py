@@ -34,7 +34,12 @@ from context_propagation.training.fusion.fusion_example import load_example
 from context_propagation.training.fusion.fusion_jobs import ExampleRecipe, NetworkJob, cache_examples, train_network
 from context_propagation.training.fusion.fusion_training import TrainingSettings
 from context_propagation.training.general.general_training import Shown
-from context_propagation.training.general.general_tuning import TuningJob, cache_general_examples, tune_general
+from context_propagation.training.general.general_tuning import (
+    LEAST_STYLES,
+    TuningJob,
+    cache_general_examples,
+    tune_general,
+)
 from context_propagation.training.labelled_cases import ModelSource
 from context_propagation.training.processes import run_in_parallel
 from provenance import provenance
@@ -93,7 +98,8 @@ def tuned(
 ) -> list[TunedRow]:
     """The general far network, trained further on so many cases, as `train-fusion` does it."""
     recipe = ExampleRecipe(SessionSettings(level=plan.level), plan.edits_per_case, plan.seed)
-    styled, made = replace(recipe, styles=plan.contour_styles), folder / "few_cases" / "general"
+    styled = replace(recipe, styles=max(LEAST_STYLES, plan.contour_styles))
+    made = folder / "few_cases" / "general"
 
     def files(names: Sequence[str], of_them: ExampleRecipe, copies: int) -> list[Path]:
         cases = [replace(data.training_case(name), copy=number % (copies + 1)) for number, name in enumerate(names)]

@@ -125,11 +125,19 @@ def test_a_damaged_entry_is_refused_by_its_name(trained, tmp_path, change, messa
 
 
 @pytest.mark.parametrize(
-    ("start", "cases", "general"),
-    [("auto", (7, 9), True), ("auto", (8, 9), False), ("general", (20, 20), True), ("fresh", (1, 1), False)],
+    ("start", "variant", "cases", "general"),
+    [
+        ("auto", "adaptive", (7, 9), True),
+        ("auto", "adaptive", (8, 9), False),
+        ("auto", "attention", (1, 1), False),
+        ("general", "attention", (20, 20), True),
+        ("fresh", "adaptive", (1, 1), False),
+    ],
 )
-def test_it_starts_from_the_general_network_where_a_fold_has_few_cases_or_where_it_is_told_to(start, cases, general):
-    request = validated_bundle.TrainFusionRequest(Path("model"), start=start)
+def test_it_starts_from_the_general_network_where_a_fold_has_few_cases_or_where_it_is_told_to(
+    start, variant, cases, general
+):
+    request = validated_bundle.TrainFusionRequest(Path("model"), start=start, fusion=variant)
     folds = [validated_bundle.TrainingFold(None, (None,) * number, ()) for number in cases]
 
     assert validated_bundle._starts_from_general(request, folds) == general

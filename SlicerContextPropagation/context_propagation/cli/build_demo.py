@@ -114,6 +114,7 @@ def build_demo(request: BuildDemoRequest) -> str:
         fusion / "images",
         fusion / "labels",
         output,
+        start="fresh",
         fusion="attention",
         epochs=request.epochs,
         jobs=request.jobs,

@@ -18,6 +18,7 @@ from context_propagation.core.bundle.bundle import load_model
 from context_propagation.core.bundle.shipped_bundle import CONTROL, shipped_bundle
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.phantom.unseen_phantoms import UNSEEN
+from context_propagation.core.propagation.trained_fusion import Fusion
 from context_propagation.core.provenance import provenance
 from context_propagation.evaluation.case_rows import evaluate_case
 from context_propagation.evaluation.results import CaseRow
@@ -103,7 +104,7 @@ def _say(command: str, request: PredictRequest | PropagateRequest) -> None:
 def demo_job(bundle: Path, case: LabelledCase) -> CaseJob:
     """The rows of the table: the bundle's network and the one of its no-edit control."""
     loaded = load_model(bundle, device="cpu")
-    if loaded.fusion is None:
+    if not isinstance(loaded.fusion, Fusion):
         raise UserInputError(f"'{bundle}' has no fusion network; make it again: context-propagation build-demo")
     architecture = loaded.fusion.networks[0].settings
     far_thresholds = loaded.fusion.far_thresholds

@@ -17,6 +17,7 @@ from context_propagation.evaluation.training_fold import TrainingFold
 from context_propagation.training.fusion.fusion_jobs import ExampleRecipe
 from context_propagation.training.general.general_training import Shown
 from context_propagation.training.general.general_tuning import (
+    LEAST_STYLES,
     TuningJob,
     cache_general_examples,
     general_examples_file,
@@ -56,7 +57,8 @@ def tuned_rows(
         UserInputError: There are no examples.
     """
     of_validation = ExampleRecipe(settings, recipe.edits_per_case, recipe.seed)
-    of_training, general = replace(of_validation, styles=recipe.contour_styles), work / "general"
+    of_training = replace(of_validation, styles=max(LEAST_STYLES, recipe.contour_styles))
+    general = work / "general"
     making = []
     for number, fold in enumerate(folds):
         copies, folder = with_copies(fold.training, recipe.augmented_copies), general / f"examples_{number}"

@@ -73,7 +73,8 @@ NEEDED = {
 Start = Literal["auto", "general", "fresh"]
 """What a training starts from. "general": from the general far network, which is trained further, one for all folds;
 level and edits count, the variant and what belongs to it do not. "fresh": from fresh weights, a network of the variant
-for each fold. "auto": "general" where there are fewer than `FEW_CASES` to train a fold on."""
+for each fold. "auto": "general" where there are fewer than `FEW_CASES` to train a fold on, unless another variant than
+the default was asked for."""
 
 
 FEW_CASES = 8
@@ -99,7 +100,7 @@ class TrainFusionRequest(FusionRecipe):
         jobs: Processes at a time; None for one per CPU core.
         device: "auto", "cpu", "cuda" or "mps".
         trust_bundle: Whether a MONAI bundle's own expressions may run.
-        start: What the training starts from, see `START`.
+        start: What the training starts from, see `Start`.
     """
 
     model: Path
@@ -179,10 +180,10 @@ def train_fusion_bundle(request: TrainFusionRequest, told: Told = tell_no_one) -
 
 
 def _starts_from_general(request: TrainFusionRequest, folds: Sequence[TrainingFold]) -> bool:
-    few = min(len(fold.training) for fold in folds)
-    general = request.start == "general" or (request.start == "auto" and few < FEW_CASES)
+    few = min(len(fold.training) for fold in folds) < FEW_CASES and request.fusion == FusionRecipe.fusion
+    general = request.start == "general" or (request.start == "auto" and few)
     if general:
-        logger.info("The general far network is trained further, as there are few cases (--start fresh does not)")
+        logger.info("The general far network is trained further; with --start fresh it would be a network of its own")
     return general
 
 

@@ -28,6 +28,10 @@ LEAST_STEPS = 200
 """Of an epoch."""
 
 
+LEAST_STYLES = 3
+"""Further contours of each case, as of each phantom: without them the network forgets that observers differ."""
+
+
 def cache_general_examples(base: ModelSource, case: LabelledCase, recipe: ExampleRecipe, folder: Path) -> Path:
     """Compute a case's examples once, and keep them in a file; it may hold none."""
     path = general_examples_file(case, folder)
