@@ -17,8 +17,12 @@ from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.propagation.general_far import TunedGeneral
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
-from context_propagation.evaluation import validated_bundle
+from context_propagation.evaluation import tuned_training, validated_bundle
+from context_propagation.evaluation.course import Course, tell_no_one
+from context_propagation.evaluation.fusion_recipe import FusionRecipe
+from context_propagation.evaluation.training_fold import TrainingFold
 from context_propagation.files.image_files import read_source_volume
+from context_propagation.training.labelled_cases import LabelledCase
 from nnunet_folders import write_nnunet_folder
 from nnunet_layout import write_cases
 
@@ -138,6 +142,26 @@ def test_it_starts_from_the_general_network_where_a_fold_has_few_cases_or_where_
     start, variant, cases, general
 ):
     request = validated_bundle.TrainFusionRequest(Path("model"), start=start, fusion=variant)
-    folds = [validated_bundle.TrainingFold(None, (None,) * number, ()) for number in cases]
+    folds = [TrainingFold(None, (None,) * number, ()) for number in cases]
 
     assert validated_bundle._starts_from_general(request, folds) == general
+
+
+@pytest.mark.parametrize(("asked", "shown"), [(0, 3), (5, 5)])
+def test_each_training_case_has_three_further_contours_at_least_and_a_validation_case_none(
+    tmp_path, monkeypatch, asked, shown
+):
+    seen, jobs = [], []
+    monkeypatch.setattr(
+        tuned_training, "_examples", lambda base, cases, recipe, *_: seen.append((cases, recipe)) or cases
+    )
+    monkeypatch.setattr(tuned_training, "tune_general", lambda job: jobs.append(job) or job.weights)
+    cases = [LabelledCase(f"case_{number}", (), Path()) for number in range(3)]
+    folds = [TrainingFold(None, tuple(cases[:2]), (cases[2],))] * 2
+    recipe = FusionRecipe(contour_styles=asked, augmented_copies=1)
+
+    rows = tuned_training.tuned_rows(recipe, folds, SessionSettings(), tmp_path, 1, Course([1.0] * 5, tell_no_one))
+
+    assert [(len(of_stage), recipe.styles) for of_stage, recipe in seen] == [(4, shown), (1, 0)] * 2
+    assert [(len(job.training), len(job.validation), job.shown) for job in jobs] == [(8, 2, "edit"), (8, 2, "no edit")]
+    assert [row.weights for row in rows] == [job.weights for job in jobs]
