@@ -26,7 +26,7 @@ from context_propagation.core.session.edit_records import drawings_of, record_of
 from context_propagation.core.session.history import SessionHistory
 from context_propagation.core.session.preview import Preview, SessionMasks
 from context_propagation.core.session.ready_image import ReadyImage, predicted_target, ready_image
-from context_propagation.core.session.session_checks import check_edits, check_fusion, check_shape
+from context_propagation.core.session.session_checks import check_edits, check_folds, check_level, check_shape
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.session.slice_suggestion import slice_uncertainty_mm2
 from context_propagation.core.session.step import Step
@@ -66,7 +66,9 @@ class Session(SessionHistory):
                 )
         if fusion is not None:
             if isinstance(fusion, Fusion | TunedGeneral):
-                check_fusion(fusion, self.settings.level, model)
+                check_level(fusion, self.settings.level)
+            if isinstance(fusion, Fusion):
+                check_folds(fusion, model)
             for network in fusion.networks:
                 network.to(model.device).eval()
         self.plan: WindowPlan | None = None

@@ -10,20 +10,25 @@ import numpy as np
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import SliceEdit, require_inside
 from context_propagation.core.image.source_volume import SourceVolume
-from context_propagation.core.propagation.general_far import TrainedFar, TunedGeneral
 
 if TYPE_CHECKING:
     from context_propagation.core.model.segmentation_model import SegmentationModel
+    from context_propagation.core.propagation.general_far import TrainedFar
+    from context_propagation.core.propagation.trained_fusion import Fusion
 
 
-def check_fusion(fusion: TrainedFar, level: int, model: SegmentationModel) -> None:
-    """What was trained is for this decoder level; fusion networks are one for each fold."""
+def check_level(fusion: TrainedFar, level: int) -> None:
+    """What was trained is for this decoder level."""
     if fusion.level != level:
         raise UserInputError(
             f"The fusion network was trained for decoder level {fusion.level} and the session uses level "
             f"{level}; choose level {fusion.level}"
         )
-    if not isinstance(fusion, TunedGeneral) and len(fusion.networks) != len(model.splits):
+
+
+def check_folds(fusion: Fusion, model: SegmentationModel) -> None:
+    """There is a fusion network for each fold."""
+    if len(fusion.networks) != len(model.splits):
         raise UserInputError(
             f"There are {len(fusion.networks)} fusion network(s) and the model has {len(model.splits)} fold(s); "
             "load the folds that the fusion networks were trained with"
