@@ -22,6 +22,7 @@ from context_propagation.evaluation.course import Course, tell_no_one
 from context_propagation.evaluation.fusion_recipe import FusionRecipe
 from context_propagation.evaluation.training_fold import TrainingFold
 from context_propagation.files.image_files import read_source_volume
+from context_propagation.training.general import general_tuning
 from context_propagation.training.labelled_cases import LabelledCase
 from nnunet_folders import write_nnunet_folder
 from nnunet_layout import write_cases
@@ -51,7 +52,10 @@ def arguments(base: Path, data: Path, output: Path, *more: object) -> list[str]:
 @pytest.fixture(scope="module")
 def trained(base, data, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("out") / "bundle"
-    assert main(arguments(base, data, output)) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(general_tuning, "LEAST_STEPS", 1)
+        patch.setattr(tuned_training, "LEAST_STYLES", 1)
+        assert main(arguments(base, data, output)) == 0
     return output
 
 
