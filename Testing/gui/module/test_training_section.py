@@ -330,7 +330,9 @@ def test_missing_packages_are_asked_for_before_it_begins(start, waits, model, mo
 
 @pytest.mark.long
 def test_a_training_is_cancelled_and_goes_on_and_its_bundle_is_chosen(start, model):
-    user = start(model, options=("--epochs", "40", *SHORT[2:]))  # so many that the panel sees this stage on any machine
+    user = start(
+        model, options=("--start", "fresh", "--epochs", "40", *SHORT[2:])
+    )  # so many that the panel sees this stage on any machine
     user.train(True)
     user.wait_for("Training: networks")
     click(user.ui.stopTrainingButton)
