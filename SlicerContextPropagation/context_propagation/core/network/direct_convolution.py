@@ -18,8 +18,8 @@ class DirectConvolution(TorchFunctionMode):
 
     torch sends a sample with at most 20480 values N * C * D * H to a plain loop, 2 to 5 times slower at the 8 to 64
     channels of a decoder's last stages. And a transposed convolution whose kernels do not overlap, as nnU-Net's
-    decoders have, is a matrix product, which takes a third of oneDNN's time; it is taken where no gradient is asked
-    for. Everything else, another device or another type too, goes as it would.
+    decoders have, is a matrix product, which took a third of oneDNN's time where it was tried; it is taken where no
+    gradient is asked for. Everything else, another device or another type too, goes as it would.
     """
 
     def __torch_function__(

@@ -43,7 +43,8 @@ class Window:
         d, h, w = (stop - start for start, stop in self.network_box)
         of_folds = zip(model.splits, self.features, strict=True)
         cached = sum(split.cached_bytes((d, h, w), features.level) for split, features in of_folds)
-        return cached + sum(tensor.nbytes for by_fold in self.kept.values() for tensor in by_fold.values())
+        by_network = [self.kept.get(network, {}) for ref in self.kept.keyrefs() if (network := ref()) is not None]
+        return cached + sum(tensor.nbytes for by_fold in by_network for tensor in list(by_fold.values()))
 
 
 @dataclass(frozen=True)
