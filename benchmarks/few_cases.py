@@ -100,7 +100,7 @@ def trained(
 def tuned(
     plan: EvaluationPlan, data: EvaluationData, fold: FoldCases, base: ModelSource, folder: Path
 ) -> list[TunedRow]:
-    """The general far network, trained further on so many cases, each second one an augmented copy, as for fresh ones."""
+    """The general far network, trained further; each second case is an augmented copy, as for fresh ones."""
     recipe = ExampleRecipe(SessionSettings(level=plan.level), plan.edits_per_case, plan.seed)
     styled = replace(recipe, styles=max(LEAST_STYLES, plan.contour_styles))
     made = folder / "few_cases" / "general"
