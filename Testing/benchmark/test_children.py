@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from context_propagation.benchmark import children as children_of_runs
 from context_propagation.benchmark.children import (
     OWN,
     ChildFailed,
@@ -13,6 +14,7 @@ from context_propagation.benchmark.children import (
     package_folder,
     session_child,
 )
+from context_propagation.core import LARGE_PAGES
 from context_propagation.core.errors import UserInputError
 
 JOB = {"kind": "session", "device": "cpu", "model": "nowhere", "level": 1, "case": "nowhere.npz", "again": False}
@@ -35,6 +37,21 @@ def test_sessions_of_another_checkout_use_its_own_code(tmp_path):
     with closing_all() as children:
         children["against"] = session_child(JOB, package_folder(tmp_path / "checkout"))
         with pytest.raises(ChildFailed, match="this is the other checkout"):
+            children["against"].step()
+
+
+def test_another_checkout_gets_the_environment_as_the_user_has_it(tmp_path, monkeypatch):
+    """What this version sets for itself would make the other one look as fast."""
+    monkeypatch.setenv(LARGE_PAGES, "1")
+    monkeypatch.setattr(children_of_runs, "SET_HERE", {LARGE_PAGES})
+    other = tmp_path / "SlicerContextPropagation" / "context_propagation"
+    (other / "benchmark").mkdir(parents=True)
+    said = f'import os\nraise RuntimeError(f"pages: {{os.environ.get({LARGE_PAGES!r})}}")\n'
+    (other / "__init__.py").write_text(said, encoding="utf-8")
+
+    with closing_all() as children:
+        children["against"] = session_child(JOB, other.parent)
+        with pytest.raises(ChildFailed, match="pages: None"):
             children["against"].step()
 
 

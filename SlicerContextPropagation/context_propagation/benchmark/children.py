@@ -13,6 +13,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from context_propagation.benchmark.timed_session import FAILED, RESULT
+from context_propagation.core import SET_HERE
 from context_propagation.core.errors import UserInputError
 
 OWN = Path(__file__).parents[2]
@@ -44,12 +45,13 @@ class Child:
     def __init__(self, command: Sequence[str], job: Mapping[str, Any], package: Path = OWN) -> None:
         self._errors = TemporaryFile()  # noqa: SIM115 - closed with the process
         path = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
+        users = {name: value for name, value in os.environ.items() if name not in SET_HERE}  # a version sets its own
         self._process = subprocess.Popen(
             [sys.executable, *command, json.dumps({**job, "package": str(package)})],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**users, "PYTHONPATH": path},
             text=True,
             encoding="utf-8",
         )
