@@ -87,9 +87,8 @@ def trained(
             name = title(row, cases).replace(",", "").replace(" ", "-")
             settings = TrainingSettings(plan.epochs, seed=plan.seed, inputs_shown=shown, averaging=plan.averaging)
             chosen = tuple(path for of_case in validation for path in of_case)
-            job = NetworkJob(
-                name, base, 0, architecture, settings, tuple(repeated), chosen, folder / "few_cases" / "networks"
-            )
+            networks = folder / "few_cases" / "networks"
+            job = NetworkJob(name, networks, base, 0, architecture, settings, tuple(repeated), chosen)
             jobs.append(job)
             rows.append(FusionRow(title(row, cases), architecture, shown, (job.weights,)))
     leaves = [job.weights for job in jobs]
@@ -116,7 +115,7 @@ def tuned(
     for cases in TUNED:
         for row, shown in zip(GENERAL_PAIR, get_args(Shown), strict=True):
             name = title(row, cases).replace(",", "").replace(" ", "-")
-            job = TuningJob(name, shown, EPOCHS, plan.seed, tuple(training[:cases]), validation, made)
+            job = TuningJob(name, made, shown, EPOCHS, plan.seed, tuple(training[:cases]), validation)
             jobs.append(job)
             rows.append(TunedRow(title(row, cases), shown, job.weights))
     run_in_parallel([partial(tune_general, job) for job in jobs], "networks", leaves=[job.leaves for job in jobs])

@@ -179,7 +179,7 @@ def test_a_training_does_not_go_on_with_changed_labels(run, unseen_model, data, 
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_fusion, "_train", interrupted)
+    monkeypatch.setattr(train_fusion, "fresh_rows", interrupted)
     assert run(*arguments(unseen_model, copied, tmp_path / "bundle")).code == 130
     shutil.copyfile(copied / "labels" / "case_0.nii.gz", copied / "labels" / "case_1.nii.gz")
 
@@ -197,7 +197,7 @@ def test_a_training_does_not_go_on_with_a_changed_folds_file(run, data, tmp_path
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_fusion, "_train", interrupted)
+    monkeypatch.setattr(train_fusion, "fresh_rows", interrupted)
     (tmp_path / "splits_final.json").write_text(json.dumps(splits))
     assert [run(*command).code, run(*command).code] == [130, 130]
     splits[0]["val"].pop()
@@ -214,7 +214,7 @@ def test_a_validation_case_that_failed_is_named_with_its_reason(run, unseen_mode
         row = CaseRow("all", job.case.name, "worst", 2, 1, "fusion", "whole", error="OSError: no\nspace")
         return [row, replace(row, pick="largest")]
 
-    monkeypatch.setattr(train_fusion, "_train", lambda *arguments: [])
+    monkeypatch.setattr(train_fusion, "fresh_rows", lambda *arguments: [])
     monkeypatch.setattr(train_fusion, "choose_far_thresholds", lambda *arguments: FarThresholds())
     monkeypatch.setattr(kept_lines, "evaluate_case", failed)
 

@@ -86,6 +86,7 @@ def test_it_says_from_what_it_started_on_how_many_cases_and_what_the_edit_is_wor
 def test_a_session_of_the_bundle_says_that_its_far_slices_were_trained_for_this_model(trained, data):
     loaded = load_model(trained, device="cpu")
     assert loaded.with_general_far() is loaded
+    assert loaded.description.reach == "whole volume (trained for this model)"
     session = loaded.session()
     session.set_image(read_source_volume([data / "images" / "case_0_0000.nii.gz"]))
     index = session.segmentation.shape[0] // 2

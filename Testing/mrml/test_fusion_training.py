@@ -192,14 +192,14 @@ def test_a_cancelled_training_goes_on_where_it_was(tmp_path):
     model = write_layout(tmp_path / "with a space", cases=5)
     options = ("--epochs", "3", "--edits-per-case", "1", "--jobs", "1", "--device", "cpu")
     work = Path(f"{model}-bundle.training")
-    finished = work / "fold_0" / "examples"
+    finished, kind = work / "general" / "examples_0", "*.general.safetensors"
     first = ContextPropagationLogic.train_fusion(model, options=options)
-    assert waited_for(lambda: len(list(finished.glob("*.copy*.json"))) >= 3 or not first.running)
+    assert waited_for(lambda: len(list(finished.glob(kind))) >= 3 or not first.running)
 
     first.cancel()
     with pytest.raises(Cancelled):
         first.wait(SECONDS)
-    kept = {path: path.stat().st_mtime_ns for path in finished.glob("*.copy*.json")}
+    kept = {path: path.stat().st_mtime_ns for path in finished.glob(kind)}
     assert len(kept) >= 3
     assert not Path(f"{model}-bundle").exists()
     assert list(model.parent.rglob(".context-propagation-*")) == []

@@ -296,6 +296,7 @@ class _Fold:
         jobs = [
             NetworkJob(
                 name=f"{row.replace(' ', '-')}.fold{number}",
+                folder=folder / "networks",
                 base=base,
                 fold=number,
                 architecture=self.architecture(row, inputs_shown, _channels(training)),
@@ -304,7 +305,6 @@ class _Fold:
                 ),
                 training=tuple(path for of_fold, path in training if of_fold == number),
                 validation=tuple(path for of_fold, path in validation if of_fold == number),
-                folder=folder / "networks",
             )
             for row, inputs_shown in rows
             for number in range(networks)

@@ -67,7 +67,7 @@ def tuned_rows(
     made = list(each(making))
     training, validation = (tuple(file for of_fold in made[first::2] for file in of_fold) for first in (0, 1))
     jobs = [
-        TuningJob(row.replace(" ", "-"), shown, recipe.epochs, recipe.seed, training, validation, general / "networks")
+        TuningJob(row.replace(" ", "-"), general / "networks", shown, recipe.epochs, recipe.seed, training, validation)
         for row, shown in ROWS
     ]
     tunings = [partial(tune_general, job) for job in jobs]

@@ -22,13 +22,13 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.far_thresholds import FarThresholds
-from context_propagation.core.propagation.fusion_settings import FusionSettings
 from context_propagation.core.propagation.general_far import TrainedFar
 from context_propagation.core.provenance import provenance
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.storage.whole_file import claim_folder
 from context_propagation.evaluation.course import Course, Told, tell_no_one
 from context_propagation.evaluation.far_thresholds import choose_far_thresholds
+from context_propagation.evaluation.fresh_training import fresh_rows
 from context_propagation.evaluation.fusion_recipe import FusionRecipe
 from context_propagation.evaluation.kept_lines import lines_of_cases
 from context_propagation.evaluation.places import Places, places_of, say_what_is_used
@@ -38,28 +38,12 @@ from context_propagation.evaluation.simulated_case import CaseJob, FusionRow, Tu
 from context_propagation.evaluation.summary import frame_of, summarise
 from context_propagation.evaluation.training_fold import TrainingFold
 from context_propagation.evaluation.tuned_training import tuned_rows
-from context_propagation.training.fusion.fusion_controls import InputsShown
-from context_propagation.training.fusion.fusion_example import load_example
-from context_propagation.training.fusion.fusion_jobs import (
-    NO_EXAMPLES,
-    ExampleRecipe,
-    NetworkJob,
-    cache_examples,
-    examples_files,
-    train_network,
-)
-from context_propagation.training.fusion.fusion_training import TrainingSettings
 from context_propagation.training.fusion.training_curve import plot_training
-from context_propagation.training.fusion.training_memory import memory_of_a_training
-from context_propagation.training.job_memory import memory_of_a_job
-from context_propagation.training.labelled_cases import LabelledCase, ModelSource, find_cases, unseen_cases, with_copies
+from context_propagation.training.labelled_cases import LabelledCase, ModelSource, find_cases, unseen_cases
 from context_propagation.training.places import each, leave_the_rest_to_who_gathers
-from context_propagation.training.processes import jobs_at_a_time, run_in_parallel
+from context_propagation.training.processes import jobs_at_a_time
 
 logger = logging.getLogger(__name__)
-
-
-ROWS: tuple[tuple[str, InputsShown], ...] = ((FUSION, "edit"), (NO_EDIT, "no edit"))
 
 
 NEEDED = {
@@ -80,6 +64,9 @@ the default was asked for."""
 FEW_CASES = 8
 """With three the general far network, trained further, is better than one from fresh weights; with ten it is not: see
 docs/evaluation.md."""
+
+
+TRAINED = (FUSION, NO_EDIT)
 
 
 STEP = 0.2
@@ -157,7 +144,7 @@ def train_fusion_bundle(request: TrainFusionRequest, told: Told = tell_no_one) -
         rows = [tuned_rows(request, folds, settings, work, request.jobs, course)] * len(folds)
     else:
         trainings = [
-            partial(_train, request, fold, settings, work / f"fold_{name}", course)
+            partial(fresh_rows, request, fold, settings, work / f"fold_{name}", request.jobs, course)
             for name, fold in zip(model.folds, folds, strict=True)
         ]
         rows = list(each(trainings))
@@ -213,9 +200,9 @@ def _work(request: TrainFusionRequest, folds: Sequence[TrainingFold], general: b
     for fold in folds:
         training, validation = len(fold.training) * copies, len(fold.validation)
         steps = request.epochs * (training * (1 + request.contour_styles) + validation / 3)
-        work += [taking(training), taking(validation), *([] if general else [taking(len(ROWS), STEP * steps)])]
+        work += [taking(training), taking(validation), *([] if general else [taking(len(TRAINED), STEP * steps)])]
         all_steps += steps
-    work += [taking(len(ROWS), STEP * all_steps)] if general else []
+    work += [taking(len(TRAINED), STEP * all_steps)] if general else []
     validation = sum(len(fold.validation) for fold in folds)
     return [*work, taking(validation * min(2, copies)), taking(validation)]
 
@@ -257,54 +244,6 @@ def _work_folder(
     return work
 
 
-def _train(
-    request: TrainFusionRequest, fold: TrainingFold, settings: SessionSettings, work: Path, course: Course
-) -> list[FusionRow]:
-    """The fusion network and its control on one fold's examples."""
-    copies = with_copies(fold.training, request.augmented_copies)
-    of_training = settings, copies, request.contour_styles, work, course.stage()
-    of_validation = settings, fold.validation, 0, work, course.stage()
-    training, validation = each(
-        [partial(_examples, request, fold.base, *of_training), partial(_examples, request, fold.base, *of_validation)]
-    )
-    if not training:
-        raise UserInputError(NO_EXAMPLES)
-    channels = load_example(training[0]).inputs.f.shape[1]
-    architecture = FusionSettings(request.fusion, channels, request.width_for(channels))
-    jobs = []
-    usual = TrainingSettings(epochs=request.epochs, seed=request.seed, averaging=request.averaging)
-    for row, inputs_shown in ROWS:
-        name, of_training = row.replace(" ", "-"), replace(usual, inputs_shown=inputs_shown)
-        jobs.append(NetworkJob(name, fold.base, 0, architecture, of_training, training, validation, work / "networks"))
-    names = [job.name for job in jobs]
-    leaves = [job.leaves for job in jobs]
-    trainings = [partial(train_network, job) for job in jobs]
-    device, memory = fold.base.device, partial(memory_of_a_training, jobs)
-    weights = run_in_parallel(trainings, "networks", request.jobs, names, leaves, course.stage(), device, memory)
-    return [
-        FusionRow(row, architecture, inputs_shown, (path,))
-        for (row, inputs_shown), path in zip(ROWS, weights, strict=True)
-    ]
-
-
-def _examples(
-    request: TrainFusionRequest,
-    base: ModelSource,
-    settings: SessionSettings,
-    cases: Sequence[LabelledCase],
-    styles: int,
-    work: Path,
-    progress: Progress,
-) -> tuple[Path, ...]:
-    recipe = ExampleRecipe(settings, request.edits_per_case, request.seed, styles)
-    folder, names = work / "examples", [case.name for case in cases]
-    jobs = [partial(cache_examples, base, case, recipe, folder) for case in cases]
-    leaves = [examples_files(case, folder) for case in cases]
-    memory = partial(memory_of_a_job, base, cases, settings)
-    found = run_in_parallel(jobs, "simulated edits", request.jobs, names, leaves, progress, base.device, memory)
-    return tuple(path for of_case in found for _, path in of_case)
-
-
 def _logs(trained: Sequence[str], work: Path) -> Path:
     """The folder that goes into the bundle: logs and picture, the control's weights, the validation's figures.
 
@@ -317,7 +256,7 @@ def _logs(trained: Sequence[str], work: Path) -> Path:
     control = NO_EDIT.replace(" ", "-")
     for folder in trained:
         networks, of_fold = work / folder / "networks", folder.removeprefix("fold_")
-        for row, _ in ROWS:
+        for row in TRAINED:
             name = row.replace(" ", "-")
             shutil.copyfile(networks / f"{name}.csv", logs / f"{name}_{of_fold}.csv")
         shutil.copyfile(networks / f"{control}.safetensors", logs / f"{control}_{of_fold}.safetensors")

@@ -17,7 +17,7 @@ def test_a_training_needs_more_for_larger_examples_and_for_more_edits_in_one(tmp
             write_example(tmp_path / f"{edits}-{side}.safetensors", edits, side) for edits, side in edits_and_sides
         ]
         base = ModelSource(files.model, device="cpu")
-        job = NetworkJob("n", base, 0, FusionSettings("paper", 4, 1.0), TrainingSettings(), tuple(paths), (), tmp_path)
+        job = NetworkJob("n", tmp_path, base, 0, FusionSettings("paper", 4, 1.0), TrainingSettings(), tuple(paths), ())
         return memory_of_a_training([job])
 
     small, larger, of_edits = forecast((1, 8)), forecast((1, 8), (1, 16)), forecast((3, 16))

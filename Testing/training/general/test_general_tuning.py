@@ -36,7 +36,7 @@ def examples(base, case, tmp_path_factory) -> Path:
 
 
 def job(folder: Path, training: tuple[Path, ...], validation: tuple[Path, ...] = (), shown="edit") -> TuningJob:
-    return TuningJob("fusion", shown, 1, 0, training, validation, folder)
+    return TuningJob("fusion", folder, shown, 1, 0, training, validation)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ class ModelDescription:
         labels: Names of the labels that can be refined.
         label: The label that a bundle refines; empty where one has to be chosen.
         size_bytes: Of all files in the folder.
-        reach: "whole volume (trained for this model)" with a fusion network, else "near slices only".
+        reach: "whole volume (trained for this model)" of a bundle, else "near slices only".
         validation: A line with the figures that a bundle's training left, or empty.
     """
 
@@ -96,7 +96,7 @@ def _bundle(path: Path) -> ModelDescription:
         labels=(bundle["label"],),
         label=str(bundle["label"]),
         size_bytes=described.size_bytes,
-        reach=WHOLE_VOLUME if bundle.get("fusion") else NEAR_SLICES_ONLY,
+        reach=WHOLE_VOLUME,
         validation=_validation(bundle.get("provenance", {}).get("validation")),
     )
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.fusion_settings import FusionSettings
 from context_propagation.core.session.ready_image import ready_image
 from context_propagation.core.session.session import Session
@@ -18,12 +17,14 @@ from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.training.fusion.contour_styles import contour_styles
 from context_propagation.training.fusion.fusion_example import load_example, save_example
-from context_propagation.training.fusion.fusion_training import EpochLog, TrainingSettings, train_fusion
+from context_propagation.training.fusion.fusion_training import TrainingSettings, train_fusion
 from context_propagation.training.fusion.simulated_edit import edit_schedule
 from context_propagation.training.fusion.simulated_examples import simulated_examples
 from context_propagation.training.job_process import say_done
+from context_propagation.training.kept_training import KeptTraining
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 from context_propagation.training.places import are_there
+from context_propagation.training.training_loop import LogLine
 
 NO_EXAMPLES = (
     "There is no training example: on every case the base model predicts exactly the ground truth, or sees nothing "
@@ -104,56 +105,37 @@ def _write_examples(
 
 
 @dataclass(frozen=True)
-class NetworkJob:
+class NetworkJob(KeptTraining):
     """One training of a fusion network.
 
     Attributes:
-        name: Of its files.
         base: The frozen model.
         fold: Number of the base model's fold that the examples come from.
         architecture: The network's.
         settings: The training's.
         training: Example files.
         validation: Example files of other cases.
-        folder: Where weights, log and checkpoint go.
     """
 
-    name: str
     base: ModelSource
     fold: int
     architecture: FusionSettings
     settings: TrainingSettings
     training: tuple[Path, ...]
     validation: tuple[Path, ...]
-    folder: Path
-
-    @property
-    def weights(self) -> Path:
-        """Where the weights are once the training is finished."""
-        return self.folder / f"{self.name}.safetensors"
-
-    @property
-    def log(self) -> Path:
-        """The training's log, CSV."""
-        return self.folder / f"{self.name}.csv"
-
-    @property
-    def leaves(self) -> tuple[Path, ...]:
-        """A training is finished where it has both."""
-        return self.log, self.weights
 
 
 def train_network(job: NetworkJob) -> Path:
-    """Train, or go on with an interrupted training; a finished one is kept as it is.
+    """Train the fusion network, see `KeptTraining.once`.
 
     Returns:
         The file with the weights.
     """
-    if are_there(job.leaves):
-        return job.weights
-    job.folder.mkdir(parents=True, exist_ok=True)
+    return job.once(partial(_train, job))
+
+
+def _train(job: NetworkJob, checkpoint: Path) -> tuple[dict[str, torch.Tensor], list[LogLine]]:
     model = job.base.load()
-    checkpoint = job.folder / f"{job.name}.checkpoint"
     trained = train_fusion(
         model,
         model.splits[job.fold],
@@ -164,17 +146,4 @@ def train_network(job: NetworkJob) -> Path:
         checkpoint,
         progress=say_done,
     )
-    write_log(trained.log, job.log)
-    weights = {name: tensor.cpu().contiguous() for name, tensor in trained.network.network.state_dict().items()}
-    with whole_file(job.weights) as partial_file:
-        require("safetensors.torch", extra="nnunet").save_file(weights, partial_file)
-    checkpoint.unlink()
-    return job.weights
-
-
-def write_log(log: Sequence[EpochLog], path: Path) -> None:
-    """A training's log as CSV, a line for each epoch."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(EpochLog)])
-        writer.writeheader()
-        writer.writerows(asdict(line) for line in log)
+    return trained.network.network.state_dict(), [asdict(line) for line in trained.log]
