@@ -118,21 +118,47 @@ def test_a_transposed_convolution_gives_what_torch_gives(name: str, with_bias: b
     generator = torch.Generator().manual_seed(0)
     x, weight = (torch.randn(shape, generator=generator) for shape in ((1, 4, 3, 5, 6), (4, 7, *block)))
     bias = torch.randn(7, generator=generator) if with_bias else None
-    wanted = F.conv_transpose3d(x.double(), weight.double(), bias if bias is None else bias.double(), **options)
+    found, expected = x.clone().requires_grad_(), x.double().requires_grad_()
+    wanted = F.conv_transpose3d(expected, weight.double(), bias if bias is None else bias.double(), **options)
     with DirectConvolution():
-        y = F.conv_transpose3d(x, weight, bias, **options)
+        y = F.conv_transpose3d(found, weight, bias, **options)
     assert bool(products) == as_a_product
+    y.square().sum().backward()
+    wanted.square().sum().backward()
     torch.testing.assert_close(y.double(), wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.grad.double(), expected.grad, atol=1e-4, rtol=1e-5)
 
 
-def test_a_transposed_convolution_that_must_be_followed_back_goes_torch_s_way(products: list[int]) -> None:
+def test_a_module_s_transposed_convolution_of_one_sample_is_a_product(products: list[int]) -> None:
     module = torch.nn.ConvTranspose3d(4, 5, 2, stride=2).requires_grad_(False)
     x, _, _ = _tensors(3)
-    x.requires_grad_()
     with DirectConvolution():
-        module(x).sum().backward()
-        assert x.grad is not None
-        module(x.detach().expand(2, -1, -1, -1, -1))
+        module(x.expand(2, -1, -1, -1, -1))
         assert not products
-        module(x.detach())
+        module(x)
     assert products
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_a_convolution_of_one_voxel_is_a_product(with_bias: bool, products: list[int], counted: list[int]) -> None:
+    x, weight, bias = _tensors(1)
+    found, expected = x.clone().requires_grad_(), x.double().requires_grad_()
+    with DirectConvolution():
+        y = F.conv3d(found, weight, bias if with_bias else None)
+    wanted = F.conv3d(expected, weight.double(), bias.double() if with_bias else None)
+    assert products
+    assert not counted
+    y.square().sum().backward()
+    wanted.square().sum().backward()
+    torch.testing.assert_close(y.double(), wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.grad.double(), expected.grad, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"padding": 1}, {"stride": 2}])
+def test_one_with_padding_or_gaps_is_none(options: dict[str, int], products: list[int], counted: list[int]) -> None:
+    x, weight, bias = _tensors(1)
+    with DirectConvolution():
+        y = F.conv3d(x, weight, bias, **options)
+    assert counted
+    assert not products
+    torch.testing.assert_close(y, F.conv3d(x, weight, bias, **options), atol=1e-5, rtol=1e-5)

@@ -14,12 +14,13 @@ Triple = int | Sequence[int]
 
 
 class DirectConvolution(TorchFunctionMode):
-    """Within `with DirectConvolution():` frozen 3D convolutions of one float32 sample on a CPU take oneDNN.
+    """Within `with DirectConvolution():` frozen 3D convolutions of one float32 sample on a CPU take oneDNN, or less.
 
     torch sends a sample with at most 20480 values N * C * D * H to a plain loop, 2 to 5 times slower at the 8 to 64
-    channels of a decoder's last stages. And a transposed convolution whose kernels do not overlap, as nnU-Net's
-    decoders have, is a matrix product, which took a third of oneDNN's time where it was tried; it is taken where no
-    gradient is asked for. Everything else, another device or another type too, goes as it would.
+    channels of a decoder's last stages. What is a matrix product is one: a convolution of 1 x 1 x 1, as nnU-Net's last
+    layer, for which oneDNN takes ten times as long where outputs are few, and a transposed convolution whose kernels do
+    not overlap, as nnU-Net's decoders have, which took a third of the time (docs/results/performance.md). Everything
+    else, another device or another type too, goes as it would.
     """
 
     def __torch_function__(
@@ -45,6 +46,8 @@ def _conv3d(
     if isinstance(padding, str) or groups != 1 or not _is_eligible(input, weight, bias):
         return F.conv3d(input, weight, bias, stride, padding, dilation, groups)
     steps = [_three(value) for value in (padding, stride, dilation)]
+    if list(weight.shape[2:]) == [1, 1, 1] and steps[:2] == [[0, 0, 0], [1, 1, 1]]:
+        return _side_by_side(input, weight.transpose(0, 1), bias)
     if not (torch.is_grad_enabled() and input.requires_grad):
         return _onednn(input, weight, bias, *steps)
     return cast(torch.Tensor, _Frozen.apply(input, weight, bias, *steps))  # type: ignore[no-untyped-call]
@@ -62,8 +65,7 @@ def _conv_transpose3d(
 ) -> torch.Tensor:
     plain = (_three(padding), _three(output_padding), _three(dilation), groups) == ([0] * 3, [0] * 3, [1] * 3, 1)
     side_by_side = plain and _three(stride) == list(weight.shape[2:])
-    frozen = not (torch.is_grad_enabled() and input.requires_grad)
-    if side_by_side and frozen and _is_eligible(input, weight, bias):
+    if side_by_side and _is_eligible(input, weight, bias):
         return _side_by_side(input, weight, bias)
     return F.conv_transpose3d(input, weight, bias, stride, padding, output_padding, groups, dilation)
 
