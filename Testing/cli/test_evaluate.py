@@ -113,7 +113,9 @@ def test_the_summary_says_how_it_was_made(place):
     assert "seed 0" in text
     assert figures["protocol"]["name"] == "balls"
     for row in ("fusion", "paper's fusion"):
-        assert set(figures["far_thresholds"][f"fold 0, level 2, {row}"]) == {"add", "remove", "fading_slices"}
+        assert set(figures["far_thresholds"][f"fold 0, level 2, {row}"]) == {
+            "add", "remove", "fading_slices", "least_gain"
+        }  # fmt: skip
     assert (place / "out" / "rows.png").stat().st_size > 1000
     assert (place / "out" / "edits.png").stat().st_size > 1000
     (picture,) = (place / "out").glob("typical-*.png")

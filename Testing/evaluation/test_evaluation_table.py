@@ -461,7 +461,10 @@ def test_the_main_tables_show_level_two_after_the_first_edit_unless_told_otherwi
     assert main_level(summarise(frame(line(level=3)))) == 3
 
 
-THRESHOLDS = {"fold 0, level 2, fusion": FarThresholds(add=0.2, remove=0.995)}
+THRESHOLDS = {
+    "fold 0, level 2, fusion": FarThresholds(add=0.2, remove=0.995, least_gain=0.08),
+    "fold 2, level 2, fusion": FarThresholds(add=0.4, remove=0.5),
+}
 
 
 def written(folder, lines: list[dict], edits: int = 1, notes=(), curve=(), **plan) -> int:
@@ -506,12 +509,13 @@ def test_the_summary_begins_with_what_was_measured_and_ends_with_the_far_thresho
     assert "seed 0" in head[-2]
     assert "{" not in text
     assert table_lines(text, "Far thresholds") == [
-        ["fold, level, row", "add", "remove"],
-        ["fold 0, level 2, fusion", "0.2", "0.995"],
+        ["fold, level, row", "add", "remove", "least gain"],
+        ["fold 0, level 2, fusion", "0.2", "0.995", "0.08"],
+        ["fold 2, level 2, fusion", "0.4", "0.5", "—"],
     ]
     figures = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
-    thresholds = {"add": 0.2, "remove": 0.995, "fading_slices": 6}
-    assert figures["far_thresholds"] == {"fold 0, level 2, fusion": thresholds}
+    thresholds = {"add": 0.2, "remove": 0.995, "fading_slices": 6, "least_gain": 0.08}
+    assert figures["far_thresholds"]["fold 0, level 2, fusion"] == thresholds
     assert figures["notes"] == ["styles: 3 tight, 2 generous"]
 
 

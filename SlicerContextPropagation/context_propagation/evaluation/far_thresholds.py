@@ -25,13 +25,23 @@ from context_propagation.training.job_memory import memory_of_a_job
 from context_propagation.training.labelled_cases import with_copies
 from context_propagation.training.processes import run_in_parallel
 
-ADD = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 1.0)
+ADD = (0.0, 0.8, 0.98, 1.0)
 
 
-REMOVE = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
+REMOVE = (0.4, 0.9, 0.98, 1.0)
 
 
-CANDIDATES = tuple(FarThresholds(add, remove) for add, remove in product(ADD, REMOVE))
+GAIN = (0.0, 0.02, 0.05, 0.08, 0.12, 0.2)
+
+
+NOTHING = FarThresholds(1.0, 1.0)
+"""Changes nothing."""
+
+
+CANDIDATES = (
+    *(FarThresholds(*pair, least_gain=gain) for *pair, gain in product(ADD, REMOVE, GAIN) if min(pair) < 1),
+    NOTHING,
+)
 
 
 ALLOWED_REGRESSION = 0.02
@@ -94,7 +104,7 @@ def kept_trials(
     """Every candidate on every edit of the cases; see `choose_far_thresholds`."""
     record = folder / f"far-trials.{row.replace(' ', '-')}.json"
     rule = {
-        "candidates": [{"add": one.add, "remove": one.remove} for one in CANDIDATES],
+        "candidates": [one.hashed for one in CANDIDATES],
         "cases": [job.case.name for job in jobs],
         "copies": copies,
         "fading_slices": FADING_SLICES,
@@ -121,7 +131,7 @@ def kept_trials(
 def best_safe(trials: Sequence[Trial], allowed: float = ALLOWED_REGRESSION) -> tuple[FarThresholds, dict[str, float]]:
     """The choice, and its regression rate for each pick of the slice; their mean must be allowed."""
     picks = sorted({trial.pick for trial in trials})
-    best, best_dsc, best_rates = CANDIDATES[-1], -1.0, dict.fromkeys(picks, 0.0)
+    best, best_dsc, best_rates = NOTHING, -1.0, dict.fromkeys(picks, 0.0)
     for number, candidate in enumerate(CANDIDATES):
         of_candidate = [trial for trial in trials if trial.candidate == number]
         rates = {pick: _rate([trial for trial in of_candidate if trial.pick == pick]) for pick in picks}

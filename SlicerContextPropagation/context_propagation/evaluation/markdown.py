@@ -9,7 +9,7 @@ from typing import Any
 
 from context_propagation.core.measures.accuracy import SCOPES
 from context_propagation.core.optional_dependency import require
-from context_propagation.core.propagation.far_thresholds import FarThresholds
+from context_propagation.core.propagation.far_thresholds import EVERY_SLICE, FarThresholds
 from context_propagation.evaluation.regression_curve import CurvePoint, pooled
 from context_propagation.evaluation.results import MeasureSummary, Summary
 from context_propagation.evaluation.rows import FUSION, NO_EDIT, SCOPE_TITLES
@@ -54,8 +54,15 @@ def to_markdown(summary: Summary, level: int | None = None, edits: int | None = 
 
 def far_thresholds_table(far_thresholds: Mapping[str, FarThresholds]) -> str:
     """A line for each "fold 0, level 2, fusion"."""
-    cells = {(where,): {"add": f"{m.add:g}", "remove": f"{m.remove:g}"} for where, m in far_thresholds.items()}
+    cells = {
+        (where,): {"add": f"{chosen.add:g}", "remove": f"{chosen.remove:g}", "least gain": _gain(chosen.least_gain)}
+        for where, chosen in far_thresholds.items()
+    }
     return _titled("Far thresholds, chosen on validation cases", cells, ("fold, level, row",))
+
+
+def _gain(least: float) -> str:
+    return "—" if least == EVERY_SLICE else f"{least:g}"
 
 
 def curve_table(curve: Sequence[CurvePoint]) -> str:

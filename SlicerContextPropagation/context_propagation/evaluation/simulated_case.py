@@ -15,7 +15,7 @@ from context_propagation.core.bundle.general_file import load_general_far
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.optional_dependency import require
-from context_propagation.core.propagation.composition import FarRule
+from context_propagation.core.propagation.edit_record import FarRule
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.fusion_network import FusionNetwork
 from context_propagation.core.propagation.fusion_settings import FusionSettings

@@ -21,7 +21,7 @@ from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.boxes import Box
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
-from context_propagation.core.propagation.composition import EditRecord
+from context_propagation.core.propagation.edit_record import EditRecord
 from context_propagation.core.session.history import SessionHistory
 from context_propagation.core.session.saved_session import plain_edits
 from context_propagation.core.session.session_checks import check_channels, check_edits, check_shape

@@ -13,7 +13,7 @@ from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.device import out_of_memory_reported
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.source_volume import SourceVolume
-from context_propagation.core.propagation.composition import EditRecord
+from context_propagation.core.propagation.edit_record import EditRecord
 from context_propagation.core.session.ready_image import forget_image
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings

@@ -8,7 +8,7 @@ import pytest
 
 from context_propagation.core.bundle.bundle_file import BundleDescription, read_description, write_description
 from context_propagation.core.errors import UserInputError, counted
-from context_propagation.core.propagation.far_thresholds import FarThresholds
+from context_propagation.core.propagation.far_thresholds import EVERY_SLICE, FarThresholds
 from context_propagation.core.propagation.fusion_settings import FusionSettings
 
 USUAL = {
@@ -76,6 +76,15 @@ def test_what_is_written_reads_the_same(tmp_path):
     assert json.loads((tmp_path / "bundle.json").read_text()) == USUAL
 
 
+def test_a_least_gain_is_kept_and_without_one_every_slice_may_change(tmp_path):
+    assert read(tmp_path, USUAL).far_thresholds.least_gain == EVERY_SLICE
+    description = read(tmp_path, changed("far_thresholds", "least_gain", value=0.08))
+    write_description(tmp_path, description)
+
+    assert description.far_thresholds == FarThresholds(0.1, 0.2, least_gain=0.08)
+    assert read_description(tmp_path) == description
+
+
 def test_whole_numbers_may_stand_for_others(tmp_path):
     assert read(tmp_path, changed("far_thresholds", "add", value=0)).far_thresholds == FarThresholds(0.0, 0.2)
 
@@ -134,6 +143,8 @@ def test_an_entry_of_the_wrong_type_or_range_is_named(tmp_path, name):
         (("neighbours",), 10**9),
         (("far_thresholds", "add"), 1.5),
         (("far_thresholds", "remove"), -0.1),
+        (("far_thresholds", "least_gain"), -1.0),
+        (("far_thresholds", "least_gain"), "0.1"),
         (("base", "sha256"), "A" * 64),
         (("base", "sha256"), "a" * 63),
         (("fusion_sha256",), "a" * 65),

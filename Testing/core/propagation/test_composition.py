@@ -6,15 +6,8 @@ from hypothesis import strategies as st
 
 from context_propagation.core.image.boxes import slices_of
 from context_propagation.core.image.slices import SliceEdit
-from context_propagation.core.propagation.composition import (
-    EditRecord,
-    NearLabels,
-    compose,
-    composed_box,
-    drawn_voxels,
-    left_alone,
-    superseded,
-)
+from context_propagation.core.propagation.composition import compose, composed_box, drawn_voxels
+from context_propagation.core.propagation.edit_record import EditRecord, NearLabels, superseded
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.margins import Margins
 from context_propagation.core.propagation.update_settings import UpdateReport
@@ -265,44 +258,6 @@ def test_thresholds_of_1_change_nothing_next_to_a_near_slice_either():
     record = EditRecord((drawn(0, "101"),), 0, (), far=far(SILENT, [-1.0, 1.0, -1.0]))
 
     assert rows_of(compose(volume("101", "101"), (record,), FarThresholds(1.0, 1.0)))[1] == "101"
-
-
-def test_slices_that_the_network_would_change_and_is_not_sure_of_are_left_alone():
-    """R_0 is 101; N(0) = 0; thresholds 0.2 and 0.5, whole from slice 6 on.
-
-    Slice 6 agrees, 7 and 11 are in doubt, 8 adds, 9 removes, and in 10 only one voxel is in doubt.
-    """
-    margins = far(
-        [-0.4, 0.1, -0.4],  # drawn
-        *[SILENT] * 5,
-        [0.9, -0.9, 0.9],
-        [-0.4, 0.1, 0.1],
-        [-0.4, 0.3, -0.4],
-        [-0.6, 0.1, -0.4],
-        [-0.4, NAN, NAN],
-        [-0.5, 0.2, 0.1],
-    )
-    record = EditRecord((drawn(0, "101"),), 0, (), far=margins)
-    window_prediction = volume(*["101"] * 12)
-
-    found = left_alone(window_prediction, (record,), FarThresholds(0.2, 0.5), least_voxels=2)
-
-    assert found == (7, 11)
-    assert rows_of(compose(window_prediction, (record,), FarThresholds(0.2, 0.5)))[7] == "101"
-
-
-def test_a_twentieth_of_a_large_slice_must_be_in_doubt():
-    window_prediction = np.ones((2, 1, 41), bool)
-    for doubted, expected in ((2, ()), (3, (1,))):  # a twentieth of 41 is 2.05
-        values = np.full((2, 1, 41), 0.9, np.float16)
-        values[1, 0, :doubted] = -0.05
-        edit = SliceEdit(0, 0, np.ones((1, 41), bool))
-        record = EditRecord((edit,), 0, (), far=Margins(((0, 2), (0, 1), (0, 41)), values))
-        assert left_alone(window_prediction, (record,), FarThresholds(0.5, 0.5), least_voxels=1) == expected
-
-
-def test_without_far_margins_no_slice_is_left_alone():
-    assert left_alone(UNTOUCHED, (EditRecord((drawn(2, "011"),), 1, ()),)) == ()
 
 
 def test_without_a_far_threshold_the_sign_decides_and_zero_keeps_the_label():

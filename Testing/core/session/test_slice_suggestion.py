@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from context_propagation.core.image.slices import SliceEdit
-from context_propagation.core.propagation.composition import EditRecord
+from context_propagation.core.propagation.edit_record import EditRecord
 from context_propagation.core.propagation.margins import Margins
 from context_propagation.core.session.slice_suggestion import slice_uncertainty_mm2, suggested_slice, suggested_slices
 

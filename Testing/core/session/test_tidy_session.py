@@ -11,7 +11,7 @@ from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.measures.appearance import new_islands
 from context_propagation.core.model.nnunet_model import NnunetModel
-from context_propagation.core.propagation.composition import EditRecord, NearLabels
+from context_propagation.core.propagation.edit_record import EditRecord, NearLabels
 from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.preview import Preview, SessionMasks
 from context_propagation.core.session.session import Session

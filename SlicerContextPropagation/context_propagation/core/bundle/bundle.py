@@ -40,7 +40,7 @@ TRAINING_FOLDER = "training"
 def fusion_of(networks: Sequence[FusionNetwork], level: int, neighbours: int, far_thresholds: FarThresholds) -> Fusion:
     """Trained networks, one per fold of the base model in its order, with the hash of all that they compute with."""
     settings = [plain_settings(network.settings) for network in networks]
-    text = json.dumps([level, neighbours, float(far_thresholds.add), float(far_thresholds.remove), settings]).encode()
+    text = json.dumps([level, neighbours, *far_thresholds.hashed, settings]).encode()
     hashed = content_hash({"settings": text}, [network.state_dict() for network in networks])
     return Fusion(tuple(networks), level, neighbours, far_thresholds, hashed)
 
@@ -49,7 +49,7 @@ def tuned_general_of(
     network: GeneralFarNetwork, level: int, neighbours: int, far_thresholds: FarThresholds
 ) -> TunedGeneral:
     """A general far network that was trained further, with the hash of all that it computes with."""
-    settings = [level, neighbours, float(far_thresholds.add), float(far_thresholds.remove), network.width]
+    settings = [level, neighbours, *far_thresholds.hashed, network.width]
     hashed = content_hash({"settings": json.dumps(settings).encode()}, [network.state_dict()])
     return TunedGeneral(network, far_thresholds, hashed, level, neighbours)
 

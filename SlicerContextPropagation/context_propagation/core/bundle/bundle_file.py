@@ -11,6 +11,7 @@ from typing import Any, cast, get_args
 
 from torch import nn
 
+from context_propagation.core.bundle.thresholds_entry import plain_thresholds, read_thresholds
 from context_propagation.core.errors import UserInputError, counted
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.far_evidence import MAPS, NUMBERS
@@ -117,7 +118,7 @@ def write_description(folder: Path, description: BundleDescription) -> None:
         "format": FORMAT,
         **asdict(description),
         "base": {name: value for name, value in asdict(description.base).items() if value is not None},
-        "far_thresholds": {"add": description.far_thresholds.add, "remove": description.far_thresholds.remove},
+        "far_thresholds": plain_thresholds(description.far_thresholds),
         "fusion": [{"file": item.file, "settings": plain_settings(item.settings)} for item in description.fusion],
     }
     if description.general is None:
@@ -157,7 +158,7 @@ def read_description(folder: Path) -> BundleDescription:
         folds=_folds(entries),
         level=entries.whole_number("level", 1, 3),
         neighbours=entries.whole_number("neighbours", 0, MAX_SLICES),
-        far_thresholds=_far_thresholds(entries.object("far_thresholds")),
+        far_thresholds=read_thresholds(entries.object("far_thresholds")),
         fusion=tuple(_fusion_file(item) for item in entries.objects("fusion")),
         fusion_sha256=entries.sha256("fusion_sha256"),
         provenance=entries.object("provenance").rest(),
@@ -194,12 +195,6 @@ def _reference(entries: Entries) -> str:
     if not Path(reference).is_absolute():
         entries.refuse("reference", reference, "an absolute path")
     return reference
-
-
-def _far_thresholds(entries: Entries) -> FarThresholds:
-    thresholds = FarThresholds(entries.number("add", 1), entries.number("remove", 1))
-    entries.refuse_the_rest()
-    return thresholds
 
 
 def _folds(entries: Entries) -> tuple[str, ...]:

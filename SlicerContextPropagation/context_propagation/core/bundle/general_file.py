@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from context_propagation.core.bundle.thresholds_entry import plain_thresholds, read_thresholds
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.far_evidence import MAPS, NUMBERS
@@ -39,8 +40,7 @@ MOST_FADING = 100
 
 def general_far_of(network: GeneralFarNetwork, far_thresholds: FarThresholds) -> GeneralFar:
     """A trained network with the hash of all that it computes with."""
-    thresholds = [float(far_thresholds.add), float(far_thresholds.remove), far_thresholds.fading_slices]
-    settings = [network.width, MAPS, NUMBERS, *thresholds]
+    settings = [network.width, MAPS, NUMBERS, *far_thresholds.hashed, far_thresholds.fading_slices]
     return GeneralFar(
         network, far_thresholds, content_hash({"settings": json.dumps(settings).encode()}, [network.state_dict()])
     )
@@ -61,7 +61,10 @@ def save_general_far(folder: Path, general: GeneralFar, control: GeneralFarNetwo
         "width": general.network.width,
         "maps": MAPS,
         "numbers": NUMBERS,
-        "far_thresholds": asdict(general.far_thresholds),
+        "far_thresholds": {
+            **plain_thresholds(general.far_thresholds),
+            "fading_slices": general.far_thresholds.fading_slices,
+        },
         "sha256": general.content_hash,
         "provenance": provenance,
     }
@@ -87,8 +90,7 @@ def load_general_far(folder: Path = FOLDER, weights: str = WEIGHTS) -> GeneralFa
         entries.whole_number(name, wanted, wanted)
     thresholds = entries.object("far_thresholds")
     fading = thresholds.whole_number("fading_slices", 1, MOST_FADING)
-    far_thresholds = FarThresholds(thresholds.number("add", 1), thresholds.number("remove", 1), fading)
-    thresholds.refuse_the_rest()
+    far_thresholds = replace(read_thresholds(thresholds), fading_slices=fading)
     general = general_far_of(
         read_weights(folder / weights, lambda: GeneralFarNetwork(width), COPY_AGAIN), far_thresholds
     )

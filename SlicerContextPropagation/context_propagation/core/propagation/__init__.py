@@ -5,8 +5,9 @@
 | `activation_update.py` | f' by back-propagating the edit, and the loss of the drawn slice | Eq. 2-3, Eq. 5-7 |
 | `fusion_network.py`, `fusion_settings.py` | the fusion network phi_fusion(f, f') | Fig. 2c |
 | `edit_fusion.py`, `attention_fusion.py` | those by which an edit speaks about every slice | ours |
-| `trained_fusion.py`, `far_thresholds.py` | a model's own networks, and how sure they must be | ours |
-| `composition.py` | near and far slices joined, over several edits | Eq. 4 |
+| `trained_fusion.py` | a model's own networks | ours |
+| `far_thresholds.py`, `far_labels.py` | how sure a network must be, and what it flips on which far slices | ours |
+| `composition.py`, `edit_record.py` | near and far slices joined, over several edits | Eq. 4 |
 | `stray_voxels.py`, `cuts.py` | islands, crumbs, cuts and one-voxel holes taken back | ours |
 | `drawn_slices.py` | drawn slices in the network's axes, and what a window must decode to | II-B |
 | `slice_update.py`, `updated_features.py` | Eq. 3 on one window, and what is kept of it | II-B |

@@ -11,8 +11,8 @@ from context_propagation.core.callbacks import CancelCheck, Progress, never_canc
 from context_propagation.core.errors import Cancelled
 from context_propagation.core.image.boxes import Box, bounding_box, box_of, offset, slices_of
 from context_propagation.core.image.slices import SliceEdit, near_indices
-from context_propagation.core.propagation.composition import NearLabels
 from context_propagation.core.propagation.drawn_slices import NetworkEdit, SliceTarget
+from context_propagation.core.propagation.edit_record import NearLabels
 from context_propagation.core.propagation.far_slices import far_margins
 from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.general_far import FarNetworks, GeneralFar, general_margins

@@ -9,7 +9,7 @@ from dataclasses import replace
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxed_mask import NO_VOXELS
 from context_propagation.core.image.slices import SliceEdit
-from context_propagation.core.propagation.composition import EditRecord
+from context_propagation.core.propagation.edit_record import EditRecord
 from context_propagation.core.session.step import Step, now_utc
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from context_propagation.core.image.boxes import around, box_shape, inside_of, slices_of
 from context_propagation.core.image.slices import places_in
-from context_propagation.core.propagation.composition import EditRecord, FarRule
+from context_propagation.core.propagation.edit_record import EditRecord, FarRule
 from context_propagation.core.propagation.margins import Margins, mean_margins
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from context_propagation.core.image.slices import SliceEdit
-from context_propagation.core.propagation.composition import EditRecord
 from context_propagation.core.propagation.edit_propagation import Propagated
+from context_propagation.core.propagation.edit_record import EditRecord
 from context_propagation.core.session.session_settings import SessionSettings
 
 Drawing = tuple[int, SliceEdit]

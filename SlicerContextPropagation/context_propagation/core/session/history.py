@@ -18,7 +18,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import Box, light_copy
 from context_propagation.core.image.slices import SliceEdit, edits_on_slices
 from context_propagation.core.image.source_volume import SourceVolume
-from context_propagation.core.propagation.composition import EditRecord
+from context_propagation.core.propagation.edit_record import EditRecord
 from context_propagation.core.session.confirmation import confirming, idle_step, unclaimed
 from context_propagation.core.session.drawings_fit import better_fit
 from context_propagation.core.session.session_checks import check_edits, check_shape

@@ -20,16 +20,10 @@ from context_propagation.core.image.boxes import (
     whole,
 )
 from context_propagation.core.image.slices import NEAR_SLICES_ONLY, SliceEdit
-from context_propagation.core.propagation.composition import (
-    EditRecord,
-    FarRule,
-    compose,
-    composed_box,
-    drawn_voxels,
-    left_alone,
-    near_voxels,
-)
+from context_propagation.core.propagation.composition import compose, composed_box, drawn_voxels, near_voxels
 from context_propagation.core.propagation.edit_propagation import EditPropagation
+from context_propagation.core.propagation.edit_record import EditRecord, FarRule
+from context_propagation.core.propagation.far_labels import left_alone
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.general_far import FarNetworks
 from context_propagation.core.propagation.stray_voxels import CONTEXT_VOXELS, without_strays

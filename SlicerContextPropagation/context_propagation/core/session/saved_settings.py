@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from context_propagation.core.model.loss import Loss
-from context_propagation.core.propagation.composition import FarRule
+from context_propagation.core.propagation.edit_record import FarRule
 from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.session_settings import MOST_OFFSET_MM, SessionSettings, SeveralEdits
 from context_propagation.core.storage.checked_entries import Entries

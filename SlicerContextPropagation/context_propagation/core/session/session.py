@@ -15,8 +15,8 @@ from context_propagation.core.image.contour_offset import moved_contours
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.propagation.composition import EditRecord, drawn_slices, superseded
 from context_propagation.core.propagation.edit_propagation import EditPropagation
+from context_propagation.core.propagation.edit_record import EditRecord, drawn_slices, superseded
 from context_propagation.core.propagation.feature_cache import FeatureCache
 from context_propagation.core.propagation.general_far import FarNetworks, TunedGeneral
 from context_propagation.core.propagation.trained_fusion import Fusion

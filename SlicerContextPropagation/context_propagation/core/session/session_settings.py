@@ -9,7 +9,7 @@ import numpy as np
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.boxes import Box, bounding_box, light_copy, offset, slices_of
-from context_propagation.core.propagation.composition import FarRule
+from context_propagation.core.propagation.edit_record import FarRule
 from context_propagation.core.propagation.update_settings import UpdateReport, UpdateSettings
 
 SeveralEdits = Literal["joint", "one at a time"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from context_propagation.core.image.slices import near_indices
-from context_propagation.core.propagation.composition import EditRecord, FarRule
+from context_propagation.core.propagation.edit_record import EditRecord, FarRule
 from context_propagation.core.propagation.margins import Margins
 from context_propagation.core.session.decisive_margins import decisive_margins
 

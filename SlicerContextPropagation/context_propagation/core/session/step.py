@@ -12,7 +12,7 @@ from context_propagation.core.image.boxed_mask import NO_VOXELS
 from context_propagation.core.image.slices import SliceEdit
 
 if TYPE_CHECKING:
-    from context_propagation.core.propagation.composition import EditRecord
+    from context_propagation.core.propagation.edit_record import EditRecord
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from context_propagation.core.session.decisive_margins import decisive_margins
 
 if TYPE_CHECKING:
     from context_propagation.core.image.source_volume import SourceVolume
-    from context_propagation.core.propagation.composition import EditRecord
+    from context_propagation.core.propagation.edit_record import EditRecord
     from context_propagation.core.propagation.feature_cache import FeatureCache
     from context_propagation.core.session.session_settings import SessionSettings
 

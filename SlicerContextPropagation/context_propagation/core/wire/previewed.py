@@ -10,7 +10,7 @@ import numpy as np
 
 from context_propagation.core.image.boxed_mask import BoxedMask
 from context_propagation.core.image.slices import SliceEdit
-from context_propagation.core.propagation.composition import EditRecord
+from context_propagation.core.propagation.edit_record import EditRecord
 from context_propagation.core.session.session_settings import PropagationResult
 from context_propagation.core.session.step import Step
 from context_propagation.core.wire.records import plain_records, plain_update, read_records, read_update

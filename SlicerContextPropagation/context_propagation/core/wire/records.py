@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.propagation.composition import EditRecord
+from context_propagation.core.propagation.edit_record import EditRecord
 from context_propagation.core.propagation.update_settings import StopReason, UpdateReport
 from context_propagation.core.session.saved_session import plain_edits, read_edits
 

@@ -1,0 +1,161 @@
+"""What becomes of far slices: which voxels a network flips, and on which slices its flips are expected to help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+
+import numpy as np
+
+from context_propagation.core.image.boxes import Box, box_of, inside_of, intersection, slices_of
+from context_propagation.core.image.slices import places_in
+from context_propagation.core.propagation.edit_record import EditRecord, FarRule
+from context_propagation.core.propagation.far_thresholds import EVERY_SLICE, FarThresholds
+from context_propagation.core.propagation.margins import mean_margins
+
+
+def flip_far(
+    labels: np.ndarray,
+    box: Box,
+    window_prediction: np.ndarray,
+    records: Sequence[EditRecord],
+    far_thresholds: FarThresholds,
+    far_rule: FarRule,
+) -> None:
+    """Flip the far voxels of R_0 of which the network is sure enough, on the slices that are expected to gain.
+
+    Args:
+        labels: bool, the box's shape: R_0 there; written to.
+        box: The part of the image that is asked for; what becomes of it does not depend on the box.
+        window_prediction: bool `[K, J, I]`, R_0.
+        records: See `compose`.
+        far_thresholds: How sure the network must be, and what a slice must gain.
+        far_rule: See `compose`.
+    """
+    spoken = _spoken(window_prediction.shape, records, far_thresholds, far_rule)
+    common = None if spoken is None else intersection(spoken[0], box)
+    if spoken is None or common is None:
+        return
+    flips = _flips(window_prediction, *spoken, records[-1].axis, far_thresholds)
+    labels[slices_of(inside_of(common, box))] ^= flips[slices_of(inside_of(common, spoken[0]))]
+
+
+def left_alone(
+    window_prediction: np.ndarray,
+    records: Sequence[EditRecord],
+    far_thresholds: FarThresholds = FarThresholds(),
+    far_rule: FarRule = "average",
+    least_voxels: int = 5,
+) -> tuple[int, ...]:
+    """Far slices that keep R_0 because the evidence is thin: the network would change them, and is not sure enough.
+
+    Args:
+        window_prediction: bool `[K, J, I]`, R_0.
+        records: See `compose`; slices along the last one's axis are meant.
+        far_thresholds: Of such a slice no voxel is flipped by them.
+        far_rule: See `compose`.
+        least_voxels: So many voxels, and a twentieth of the slice's part of R_0, have a margin against their label.
+
+    Returns:
+        Their indices, in ascending order.
+    """
+    spoken = _spoken(window_prediction.shape, records, far_thresholds, far_rule)
+    if spoken is None:
+        return ()
+    box, values = spoken
+    axis = records[-1].axis
+    target, others = window_prediction[slices_of(box)], _across(axis)
+    against = np.where(target, values < 0, values > 0)
+    flipped = _flips(window_prediction, box, values, axis, far_thresholds).any(others)
+    least = np.maximum(least_voxels, target.sum(others) / 20)
+    found = np.flatnonzero((against.sum(others) >= least) & ~flipped)
+    return tuple(int(index) + box[axis][0] for index in found)
+
+
+def expected_gains(
+    margins: np.ndarray, target: np.ndarray, flips: np.ndarray, outside: np.ndarray, axis: int
+) -> np.ndarray:
+    """By how much the DSC of each slice is expected to rise when voxels are flipped, if the margins are right.
+
+        gain(s) = D(target ^ flips) - D(target),    D(M) = 2 sum p M / (sum p + sum M),    p = (margin + 1) / 2
+
+    with sums over the voxels of slice s.
+
+    Args:
+        margins: float `[d, h, w]`, -1 to 1; NaN where nothing is known: there the label is taken for right.
+        target: bool `[d, h, w]`, the labels.
+        flips: bool `[d, h, w]`.
+        outside: Voxels of the target on each slice that lie outside the array; they stay.
+        axis: The slices' array axis.
+
+    Returns:
+        float64, one for each slice; 0 where nothing is flipped.
+    """
+    others = _across(axis)
+    p = np.where(np.isnan(margins), target, (margins + 1) / 2)
+    expected = p.sum(others, dtype=np.float64) + outside
+
+    def likeness(mask: np.ndarray) -> np.ndarray:
+        size = expected + mask.sum(others) + outside
+        overlap = (p * mask).sum(others, dtype=np.float64) + outside
+        alike: np.ndarray = np.divide(2 * overlap, size, out=np.ones_like(size), where=size > 0)
+        return alike
+
+    gains: np.ndarray = likeness(target ^ flips) - likeness(target)
+    return gains
+
+
+def _flips(
+    window_prediction: np.ndarray, box: Box, values: np.ndarray, axis: int, far_thresholds: FarThresholds
+) -> np.ndarray:
+    """Bool, the box's shape: which labels of R_0 the margins there change."""
+    target = window_prediction[slices_of(box)]
+    flips: np.ndarray = np.where(target, values < -far_thresholds.remove, values > far_thresholds.add)
+    if far_thresholds.least_gain > EVERY_SLICE:
+        others = _across(axis)
+        slab = box_of([box[a] if a == axis else (0, n) for a, n in enumerate(window_prediction.shape)])
+        outside = window_prediction[slices_of(slab)].sum(others) - target.sum(others)
+        gains = expected_gains(values, target, flips, outside, axis)
+        flips &= np.expand_dims(gains >= far_thresholds.least_gain, others)
+    return flips
+
+
+def _across(axis: int) -> tuple[int, ...]:
+    return tuple(a for a in range(3) if a != axis)
+
+
+def _spoken(
+    shape: tuple[int, ...], records: Sequence[EditRecord], far_thresholds: FarThresholds, far_rule: FarRule
+) -> tuple[Box, np.ndarray] | None:
+    """Where the network speaks, and its margins as they are held against the thresholds.
+
+    NaN on near slices and where nothing is known; larger by what the thresholds there lack, 1 at most.
+    """
+    spoken = [record.far for record in records if record.far is not None]
+    if far_rule == "latest":
+        spoken = spoken[-1:]
+    if not spoken:
+        return None
+    mean = mean_margins(spoken)
+    for record in records:
+        drawn = [edit.index for edit in record.edits]
+        for place in places_in(
+            mean.box, record.axis, drawn if record.satisfied else record.near_indices(shape[record.axis])
+        ):
+            mean.values[place] = np.nan
+    return mean.box, np.clip(mean.values / _shares_of_thresholds(shape, records, far_thresholds, mean.box), -1, 1)
+
+
+def _shares_of_thresholds(
+    shape: tuple[int, ...], records: Sequence[EditRecord], far_thresholds: FarThresholds, box: Box
+) -> np.ndarray:
+    """How much of the thresholds counts in a box, broadcastable to its shape: more with the way to a near slice."""
+    shares = [np.ones((1, 1, 1), np.float32)]
+    for record in records:
+        near = [] if record.satisfied else record.near_indices(shape[record.axis])
+        if near:
+            indices = np.arange(*box[record.axis], dtype=np.float32)
+            slices_away = np.abs(indices[:, None] - near).min(1)
+            along = [-1 if axis == record.axis else 1 for axis in range(3)]
+            shares.append(far_thresholds.share(slices_away).reshape(along))
+    return reduce(np.minimum, shares)
