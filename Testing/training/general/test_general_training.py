@@ -226,6 +226,20 @@ def test_thresholds_let_through_what_is_for_the_better(learnt):
     assert figures["dsc"] > figures["untouched_dsc"] + 0.1
 
 
+def test_a_least_gain_holds_back_small_changes_that_are_as_sure_as_the_large_right_ones():
+    """Three slices gain their other half, on three others two voxels are wrong; all are equally sure."""
+    example = made_up(0)
+    updated = example.logit.clone()
+    updated[:3][example.truth[:3]] = 6.0
+    updated[6:, 0, :2] = 6.0
+    thresholds, figures = choose_general_thresholds(
+        GeneralFarNetwork(4), [replace(example, updated_logit=updated)], 0.0
+    )
+    assert thresholds.least_gain in (0.12, 0.2)  # the right changes gain .333, the wrong ones .077
+    assert figures["regression_rate"] == 0
+    assert figures["dsc"] == pytest.approx(2 * (3 * 24 + 3 * 12) / (3 * 24 + 3 * 12 + 6 * 24))
+
+
 @dataclass(frozen=True)
 class TinyBase(BaseRecipe):
     """In place of a training, a network with random weights."""
@@ -254,9 +268,10 @@ def test_one_command_trains_network_and_control_and_writes_what_sessions_load(ba
 
 def test_damaged_weights_are_refused(tmp_path):
     one, other = GeneralFarNetwork(4), GeneralFarNetwork(4)
-    save_general_far(tmp_path, general_far_of(one, FarThresholds(0.2, 0.4, 3)), other, {"made": "here"})
-    assert load_general_far(tmp_path).far_thresholds == FarThresholds(0.2, 0.4, 3)
-    load_general_far.cache_clear()
+    for thresholds in (FarThresholds(0.2, 0.4, 3, 0.05), FarThresholds(0.2, 0.4, 3)):
+        save_general_far(tmp_path, general_far_of(one, thresholds), other, {"made": "here"})
+        assert load_general_far(tmp_path).far_thresholds == thresholds
+        load_general_far.cache_clear()
     text = (tmp_path / FILE_NAME).read_text()
     (tmp_path / FILE_NAME).write_text(text.replace("0.4", "0.1"))
     with pytest.raises(UserInputError, match="SHA-256"):

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import torch
 
 from context_propagation.core.measures.regression import RegressionCount, regressed_slices, slice_dsc
+from context_propagation.core.propagation.far_labels import expected_gains
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.general_far import FADING_SLICES
 from context_propagation.core.propagation.general_network import GeneralFarNetwork
 from context_propagation.training.general.general_example import GeneralExample
 from context_propagation.training.general.general_training import corrected_logit
 
-CANDIDATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """For voxels that are added and removed alike: images and models in use are not those of the training, and one number
 is less fitted to that than two."""
+
+
+GAINS = (0.0, 0.02, 0.05, 0.08, 0.12, 0.2)
+
+
+CANDIDATES = tuple(FarThresholds(one, one, FADING_SLICES, gain) for one, gain in product(THRESHOLDS, GAINS))
 
 
 ALLOWED_REGRESSION = 0.01
@@ -26,7 +34,7 @@ ALLOWED_REGRESSION = 0.01
 def choose_general_thresholds(
     network: GeneralFarNetwork, examples: Sequence[GeneralExample], allowed: float = ALLOWED_REGRESSION
 ) -> tuple[FarThresholds, dict[str, float]]:
-    """The threshold with the best mean DSC of far slices among those with which few enough slices become worse.
+    """The candidate with the best mean DSC of far slices among those with which few enough slices become worse.
 
     Args:
         network: The trained one.
@@ -34,20 +42,26 @@ def choose_general_thresholds(
         allowed: Share of far slices that may become worse.
 
     Returns:
-        The choice (1, which changes nothing, where none is safe enough), and its figures.
+        The choice (thresholds of 1, which change nothing, where none is safe enough), and its figures.
     """
-    counted = {threshold: _Count() for threshold in CANDIDATES}
+    counted = {candidate: _Count() for candidate in CANDIDATES}
     for example in examples:
         margin = torch.tanh(corrected_logit(network, example, "edit") / 2) / _shares(example)
         margin = margin.clamp(-1, 1)[example.far].numpy()
         before, truth = (example.logit > 0)[example.far].numpy(), example.truth[example.far].numpy()
-        for threshold, count in counted.items():
-            count.include(before, (before & (margin >= -threshold)) | (margin > threshold), truth)
-    safe = [threshold for threshold, count in counted.items() if count.regression <= allowed]
-    best = max(safe, key=lambda threshold: counted[threshold].dsc)
-    chosen, untouched = counted[best], counted[1.0]
+        for threshold in THRESHOLDS:
+            flips = np.where(before, margin < -threshold, margin > threshold)
+            gains = expected_gains(margin, before, flips, np.zeros(len(before)), 0)
+            for least in GAINS:
+                taken = flips & (gains >= least)[:, None, None]
+                counted[FarThresholds(threshold, threshold, FADING_SLICES, least)].include(
+                    before, before ^ taken, truth
+                )
+    safe = [candidate for candidate, count in counted.items() if count.regression <= allowed]
+    best = max(safe, key=lambda candidate: counted[candidate].dsc)
+    chosen, untouched = counted[best], counted[CANDIDATES[-1]]
     figures = {"dsc": chosen.dsc, "untouched_dsc": untouched.dsc, "regression_rate": chosen.regression}
-    return FarThresholds(best, best, FADING_SLICES), figures
+    return best, figures
 
 
 def _shares(example: GeneralExample) -> torch.Tensor:
