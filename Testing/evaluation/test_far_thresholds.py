@@ -2,7 +2,7 @@
 
 import pytest
 
-from context_propagation.core.propagation.far_thresholds import FarThresholds
+from context_propagation.core.propagation.far_thresholds import EVERY_SLICE, FarThresholds
 from context_propagation.evaluation.far_thresholds import ALLOWED_REGRESSION, CANDIDATES, Trial, best_safe
 
 
@@ -15,8 +15,9 @@ def trials(rates, dscs, pick="worst"):
 
 def test_candidates_reach_from_no_certainty_asked_of_an_addition_to_one_that_changes_nothing():
     assert CANDIDATES[0].add == 0
-    assert CANDIDATES[-1] == FarThresholds(1.0, 1.0)
+    assert FarThresholds(1.0, 1.0) in CANDIDATES
     assert len(set(CANDIDATES)) == len(CANDIDATES)
+    assert {candidate.least_gain for candidate in CANDIDATES} > {EVERY_SLICE, 0.02, 0.2}
 
 
 def test_the_best_dsc_among_the_safe_ones_is_chosen():

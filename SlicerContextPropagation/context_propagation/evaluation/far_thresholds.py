@@ -16,6 +16,7 @@ import numpy as np
 from context_propagation.core.callbacks import Progress, no_progress
 from context_propagation.core.measures.accuracy import dice
 from context_propagation.core.measures.regression import regressed_slices
+from context_propagation.core.propagation.composition import compose
 from context_propagation.core.propagation.far_thresholds import FADING_SLICES, FarThresholds
 from context_propagation.core.session.preview import Preview
 from context_propagation.core.storage.whole_file import whole_file
@@ -25,13 +26,14 @@ from context_propagation.training.job_memory import memory_of_a_job
 from context_propagation.training.labelled_cases import with_copies
 from context_propagation.training.processes import run_in_parallel
 
-ADD = (0.0, 0.8, 0.98, 1.0)
+ADD = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 1.0)
 
 
-REMOVE = (0.4, 0.9, 0.98, 1.0)
+REMOVE = (0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
 
 
-GAIN = (0.0, 0.02, 0.05, 0.08, 0.12, 0.2)
+WITH_GAIN = (0.0, 0.4, 0.8, 0.9, 0.98, 1.0), (0.2, 0.6, 0.9, 0.98, 0.998, 1.0), (0.02, 0.05, 0.08, 0.12, 0.2)
+"""Of both and of the least gain: fewer pairs are tried with one."""
 
 
 NOTHING = FarThresholds(1.0, 1.0)
@@ -39,8 +41,8 @@ NOTHING = FarThresholds(1.0, 1.0)
 
 
 CANDIDATES = (
-    *(FarThresholds(*pair, least_gain=gain) for *pair, gain in product(ADD, REMOVE, GAIN) if min(pair) < 1),
-    NOTHING,
+    *(FarThresholds(add, remove) for add, remove in product(ADD, REMOVE)),
+    *(FarThresholds(add, remove, least_gain=gain) for add, remove, gain in product(*WITH_GAIN) if min(add, remove) < 1),
 )
 
 
@@ -163,14 +165,26 @@ def _trials(job: CaseJob) -> list[Trial]:
     for pick, edit in edits.items():
         preview = evaluation.preview(edit)
         for fusion in evaluation.fusions.values():
-            fused = preview.fused_by(fusion)
-            trials += [_trial(evaluation, fused, number, pick) for number in range(len(CANDIDATES))]
+            trials += _trials_of(evaluation, preview.fused_by(fusion), pick)
+    return trials
+
+
+def _trials_of(evaluation: CaseSession, fused: Preview, pick: str) -> list[Trial]:
+    """Of all candidates; what many of them give alike is measured once."""
+    known: dict[bytes, Trial] = {}
+    trials = []
+    for number, candidate in enumerate(CANDIDATES):
+        labels = compose(fused.masks.window_prediction, fused.after, candidate, fused.far_rule)
+        key = np.packbits(labels).tobytes()
+        if key not in known:
+            known[key] = _trial(evaluation, fused.with_thresholds(candidate), number, pick)
+        trials.append(replace(known[key], candidate=number))
     return trials
 
 
 def _trial(evaluation: CaseSession, fused: Preview, number: int, pick: str) -> Trial:
     (edit,) = fused.edits
-    mask = fused.with_thresholds(CANDIDATES[number]).segmentation
+    mask = fused.segmentation
     untouched = np.delete(np.arange(evaluation.truth.shape[edit.axis]), edit.index).tolist()
     count = regressed_slices(evaluation.baseline, mask, evaluation.truth, edit.axis, untouched)
     return Trial(number, pick, count.regressed, count.untouched, dice(mask, evaluation.truth))
