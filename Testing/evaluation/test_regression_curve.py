@@ -1,11 +1,14 @@
 """DSC against regression rate: thresholds chosen on some cases, figures of others, by hand."""
 
+from dataclasses import astuple
+
 import pytest
 
-from context_propagation.evaluation.far_thresholds import CANDIDATES, Trial
+from context_propagation.evaluation.far_thresholds import CANDIDATES, NOTHING, Trial
 from context_propagation.evaluation.regression_curve import pooled, regression_curve
 
 LAST = len(CANDIDATES) - 1
+UNCHANGED = CANDIDATES.index(NOTHING)
 
 
 def trials(*of_candidate, pick="worst"):
@@ -19,14 +22,14 @@ def test_thresholds_are_chosen_on_the_validation_cases_and_figures_are_the_teste
 
     careful, bold = regression_curve("0", "fusion", validation, tested, (0.01, 0.05))
 
-    assert (careful.add, careful.remove) == (CANDIDATES[1].add, CANDIDATES[1].remove)
+    assert (careful.add, careful.remove, careful.least_gain) == astuple(CANDIDATES[1])[:2] + (CANDIDATES[1].least_gain,)
     assert (careful.dsc, careful.regressed_slices, careful.untouched_slices, careful.cases) == (0.5, 2, 100, 1)
     assert (bold.add, bold.remove) == (CANDIDATES[0].add, CANDIDATES[0].remove)
     assert (bold.dsc, bold.regressed_slices, bold.untouched_slices, bold.cases) == (pytest.approx(0.65), 8, 200, 2)
 
 
 def test_where_nothing_is_safe_the_point_is_that_of_no_change():
-    (point,) = regression_curve("0", "fusion", trials((0, 9, 0.9)), trials((0, 9, 0.9), (LAST, 0, 0.4)), (0.01,))
+    (point,) = regression_curve("0", "fusion", trials((0, 9, 0.9)), trials((0, 9, 0.9), (UNCHANGED, 0, 0.4)), (0.01,))
     assert (point.add, point.remove, point.dsc, point.regressed_slices) == (1.0, 1.0, 0.4, 0)
 
 

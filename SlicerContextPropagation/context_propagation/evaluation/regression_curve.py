@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
+from context_propagation.core.propagation.far_thresholds import EVERY_SLICE
 from context_propagation.evaluation.far_thresholds import CANDIDATES, Trial, best_safe
 
 
@@ -24,6 +25,7 @@ class CurvePoint:
         cases: How many.
         regressed_slices: Untouched slices whose DSC fell by more than 0.02.
         untouched_slices: All slices that were not drawn.
+        least_gain: The third far threshold that was chosen; see `FarThresholds`.
     """
 
     fold: str
@@ -36,6 +38,7 @@ class CurvePoint:
     cases: int
     regressed_slices: int
     untouched_slices: int
+    least_gain: float = EVERY_SLICE
 
 
 def regression_curve(
@@ -66,6 +69,7 @@ def regression_curve(
                 len(trials),
                 sum(trial.regressed for trial in trials),
                 sum(trial.untouched for trial in trials),
+                chosen.least_gain,
             )
 
 

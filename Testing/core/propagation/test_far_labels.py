@@ -138,14 +138,17 @@ def test_a_slice_that_gains_too_little_is_left_alone_for_thin_evidence():
         assert left_alone(window_prediction, (record,), thresholds, least_voxels=1) == expected
 
 
-def test_the_slices_are_those_of_the_last_edit_s_axis():
-    """One voxel of .95: in a row of six others it gains .07, in an empty column .97."""
+def test_the_slices_are_those_of_the_last_edit_of_which_a_network_speaks():
+    """One voxel of .95: in a row of six others it gains .07, in an empty column .97. A confirmed slice has no say."""
     values = np.full((8, 1, 8), NAN, np.float16)
     values[7, 0, 7] = 0.9
-    first = EditRecord((drawn(0, "00000000"),), 0, (), far=Margins(((0, 8), (0, 1), (0, 8)), values))
-    second = EditRecord((SliceEdit(2, 0, np.zeros((8, 1), bool)),), 0, ())
+    said = Margins(((0, 8), (0, 1), (0, 8)), values)
+    across = SliceEdit(2, 0, np.zeros((8, 1), bool))
+    rows, columns = EditRecord((drawn(0, "00000000"),), 0, (), far=said), EditRecord((across,), 0, (), far=said)
+    confirmed = EditRecord((across,), 0, (), confirmed=True)
     window_prediction = volume(*["00000000"] * 7, "01111110")
     thresholds = FarThresholds(0.5, 0.5, least_gain=0.5)
 
-    assert not compose(window_prediction, (first,), thresholds)[7, 0, 7]
-    assert compose(window_prediction, (first, second), thresholds)[7, 0, 7]
+    for records, changed in (((rows,), False), ((rows, columns), True), ((columns, rows), False)):
+        assert compose(window_prediction, records, thresholds)[7, 0, 7] == changed
+    assert not compose(window_prediction, (rows, confirmed), thresholds)[7, 0, 7]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -33,11 +34,11 @@ def flip_far(
         far_rule: See `compose`.
     """
     spoken = _spoken(window_prediction.shape, records, far_thresholds, far_rule)
-    common = None if spoken is None else intersection(spoken[0], box)
+    common = None if spoken is None else intersection(spoken.box, box)
     if spoken is None or common is None:
         return
-    flips = _flips(window_prediction, *spoken, records[-1].axis, far_thresholds)
-    labels[slices_of(inside_of(common, box))] ^= flips[slices_of(inside_of(common, spoken[0]))]
+    flips = _flips(window_prediction, spoken, far_thresholds)
+    labels[slices_of(inside_of(common, box))] ^= flips[slices_of(inside_of(common, spoken.box))]
 
 
 def left_alone(
@@ -62,14 +63,13 @@ def left_alone(
     spoken = _spoken(window_prediction.shape, records, far_thresholds, far_rule)
     if spoken is None:
         return ()
-    box, values = spoken
     axis = records[-1].axis
-    target, others = window_prediction[slices_of(box)], _across(axis)
-    against = np.where(target, values < 0, values > 0)
-    flipped = _flips(window_prediction, box, values, axis, far_thresholds).any(others)
+    target, others = window_prediction[slices_of(spoken.box)], _across(axis)
+    against = np.where(target, spoken.margins < 0, spoken.margins > 0)
+    flipped = _flips(window_prediction, spoken, far_thresholds).any(others)
     least = np.maximum(least_voxels, target.sum(others) / 20)
     found = np.flatnonzero((against.sum(others) >= least) & ~flipped)
-    return tuple(int(index) + box[axis][0] for index in found)
+    return tuple(int(index) + spoken.box[axis][0] for index in found)
 
 
 def expected_gains(
@@ -79,7 +79,7 @@ def expected_gains(
 
         gain(s) = D(target ^ flips) - D(target),    D(M) = 2 sum p M / (sum p + sum M),    p = (margin + 1) / 2
 
-    with sums over the voxels of slice s.
+    with sums over the voxels of slice s. Of two classes p is the target's probability; of more it is at most p.
 
     Args:
         margins: float `[d, h, w]`, -1 to 1; NaN where nothing is known: there the label is taken for right.
@@ -105,17 +105,31 @@ def expected_gains(
     return gains
 
 
-def _flips(
-    window_prediction: np.ndarray, box: Box, values: np.ndarray, axis: int, far_thresholds: FarThresholds
-) -> np.ndarray:
+@dataclass(frozen=True)
+class _Spoken:
+    """What networks say of far slices.
+
+    Attributes:
+        box: Where they speak.
+        margins: float32, the box's shape, as they are held against the thresholds: larger by what the thresholds there
+            lack, 1 at most; NaN on near slices and where nothing is known.
+        axis: Of the last edit of which one speaks.
+    """
+
+    box: Box
+    margins: np.ndarray
+    axis: int
+
+
+def _flips(window_prediction: np.ndarray, spoken: _Spoken, far_thresholds: FarThresholds) -> np.ndarray:
     """Bool, the box's shape: which labels of R_0 the margins there change."""
-    target = window_prediction[slices_of(box)]
-    flips: np.ndarray = np.where(target, values < -far_thresholds.remove, values > far_thresholds.add)
+    target, margins = window_prediction[slices_of(spoken.box)], spoken.margins
+    flips: np.ndarray = np.where(target, margins < -far_thresholds.remove, margins > far_thresholds.add)
     if far_thresholds.least_gain > EVERY_SLICE:
-        others = _across(axis)
-        slab = box_of([box[a] if a == axis else (0, n) for a, n in enumerate(window_prediction.shape)])
+        axis, others = spoken.axis, _across(spoken.axis)
+        slab = box_of([spoken.box[a] if a == axis else (0, n) for a, n in enumerate(window_prediction.shape)])
         outside = window_prediction[slices_of(slab)].sum(others) - target.sum(others)
-        gains = expected_gains(values, target, flips, outside, axis)
+        gains = expected_gains(margins, target, flips, outside, axis)
         flips &= np.expand_dims(gains >= far_thresholds.least_gain, others)
     return flips
 
@@ -126,24 +140,22 @@ def _across(axis: int) -> tuple[int, ...]:
 
 def _spoken(
     shape: tuple[int, ...], records: Sequence[EditRecord], far_thresholds: FarThresholds, far_rule: FarRule
-) -> tuple[Box, np.ndarray] | None:
-    """Where the network speaks, and its margins as they are held against the thresholds.
-
-    NaN on near slices and where nothing is known; larger by what the thresholds there lack, 1 at most.
-    """
-    spoken = [record.far for record in records if record.far is not None]
+) -> _Spoken | None:
+    """The margins of those edits that count; None where none has any."""
+    speaking = [(record.axis, record.far) for record in records if record.far is not None]
     if far_rule == "latest":
-        spoken = spoken[-1:]
-    if not spoken:
+        speaking = speaking[-1:]
+    if not speaking:
         return None
-    mean = mean_margins(spoken)
+    mean = mean_margins([margins for _, margins in speaking])
     for record in records:
         drawn = [edit.index for edit in record.edits]
         for place in places_in(
             mean.box, record.axis, drawn if record.satisfied else record.near_indices(shape[record.axis])
         ):
             mean.values[place] = np.nan
-    return mean.box, np.clip(mean.values / _shares_of_thresholds(shape, records, far_thresholds, mean.box), -1, 1)
+    shares = _shares_of_thresholds(shape, records, far_thresholds, mean.box)
+    return _Spoken(mean.box, np.clip(mean.values / shares, -1, 1), speaking[-1][0])
 
 
 def _shares_of_thresholds(
