@@ -1,7 +1,5 @@
 """DSC against regression rate: thresholds chosen on some cases, figures of others, by hand."""
 
-from dataclasses import astuple
-
 import pytest
 
 from context_propagation.evaluation.far_thresholds import CANDIDATES, NOTHING, Trial
@@ -22,10 +20,16 @@ def test_thresholds_are_chosen_on_the_validation_cases_and_figures_are_the_teste
 
     careful, bold = regression_curve("0", "fusion", validation, tested, (0.01, 0.05))
 
-    assert (careful.add, careful.remove, careful.least_gain) == astuple(CANDIDATES[1])[:2] + (CANDIDATES[1].least_gain,)
+    assert (careful.add, careful.remove) == (CANDIDATES[1].add, CANDIDATES[1].remove)
     assert (careful.dsc, careful.regressed_slices, careful.untouched_slices, careful.cases) == (0.5, 2, 100, 1)
     assert (bold.add, bold.remove) == (CANDIDATES[0].add, CANDIDATES[0].remove)
     assert (bold.dsc, bold.regressed_slices, bold.untouched_slices, bold.cases) == (pytest.approx(0.65), 8, 200, 2)
+
+
+def test_a_point_holds_the_least_gain_that_was_chosen():
+    (point,) = regression_curve("0", "fusion", trials((0, 0, 0.5), (LAST, 0, 0.6)), trials((LAST, 0, 0.4)), (0.01,))
+    assert (point.least_gain, point.dsc) == (CANDIDATES[LAST].least_gain, 0.4)
+    assert point.least_gain > 0
 
 
 def test_where_nothing_is_safe_the_point_is_that_of_no_change():
