@@ -26,7 +26,7 @@ class Report:
         plane: Of the edited slices: axial, sagittal or coronal.
         edited_slices: Their indices, from 0, along the image's array axis.
         voxels_changed_per_slice: Slice index along the same axis to voxels that the result has changed.
-        slices_left_alone: Far slices that stay as they are: the network would change them, and was not sure enough.
+        slices_left_alone: Far slices that stay as they are: see `PropagationResult.left_alone`.
         updates: The optimisations, for each window and fold: loss before and after, evaluations, stop reason.
         scope: Which slices could be reached, and by what: see `PropagationResult`.
         refused_voxels: Voxels that the segmentation's masks refused to take.

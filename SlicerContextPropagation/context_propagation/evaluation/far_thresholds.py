@@ -175,7 +175,7 @@ def _trials_of(evaluation: CaseSession, fused: Preview, pick: str) -> list[Trial
     trials = []
     for number, candidate in enumerate(CANDIDATES):
         labels = compose(fused.masks.window_prediction, fused.after, candidate, fused.far_rule)
-        key = np.packbits(labels).tobytes()
+        key = hashlib.sha256(np.packbits(labels)).digest()
         if key not in known:
             known[key] = _trial(evaluation, fused.with_thresholds(candidate), number, pick)
         trials.append(replace(known[key], candidate=number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -44,7 +45,9 @@ def lines_of_cases(
 
 
 def _lines_file(job: CaseJob, folder: Path) -> Path:
-    return folder / f"{job.case.name}.json"
+    """Its name holds the far thresholds of all rows: with others, the case is tested anew."""
+    chosen = json.dumps({row.name: [*row.far_thresholds.hashed, row.far_thresholds.fading_slices] for row in job.rows})
+    return folder / f"{job.case.name}.{hashlib.sha256(chosen.encode()).hexdigest()[:12]}.json"
 
 
 def _kept(job: CaseJob, folder: Path) -> list[CaseRow]:

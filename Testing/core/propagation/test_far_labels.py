@@ -9,6 +9,7 @@ from context_propagation.core.propagation.edit_record import EditRecord
 from context_propagation.core.propagation.far_labels import expected_gains, left_alone
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.margins import Margins
+from context_propagation.core.propagation.update_settings import UpdateReport
 
 NAN = float("nan")
 SILENT = [0.0, 0.0, 0.0]
@@ -138,7 +139,7 @@ def test_a_slice_that_gains_too_little_is_left_alone_for_thin_evidence():
         assert left_alone(window_prediction, (record,), thresholds, least_voxels=1) == expected
 
 
-def test_the_slices_are_those_of_the_last_edit_of_which_a_network_speaks():
+def test_a_slice_of_any_plane_in_which_a_network_speaks_may_gain_enough():
     """One voxel of .95: in a row of six others it gains .07, in an empty column .97. A confirmed slice has no say."""
     values = np.full((8, 1, 8), NAN, np.float16)
     values[7, 0, 7] = 0.9
@@ -149,6 +150,21 @@ def test_the_slices_are_those_of_the_last_edit_of_which_a_network_speaks():
     window_prediction = volume(*["00000000"] * 7, "01111110")
     thresholds = FarThresholds(0.5, 0.5, least_gain=0.5)
 
-    for records, changed in (((rows,), False), ((rows, columns), True), ((columns, rows), False)):
+    for records, changed in (((rows,), False), ((columns,), True), ((rows, columns), True), ((columns, rows), True)):
         assert compose(window_prediction, records, thresholds)[7, 0, 7] == changed
     assert not compose(window_prediction, (rows, confirmed), thresholds)[7, 0, 7]
+
+
+@pytest.mark.parametrize("told", [{"confirmed": True}, {"updates": (UpdateReport(0, 0, 0, "already satisfied"),)}])
+def test_a_slice_that_is_right_already_changes_nothing_of_those_that_it_crosses(told):
+    """Two voxels gain enough together; one of them is confirmed as it has become, and so drawn."""
+    values = np.array([[SILENT]] * 6 + [[[0.0, 0.9, 0.9]]], np.float16)
+    edit = EditRecord((drawn(0, "100"),), 0, (), far=Margins(((0, 7), (0, 1), (0, 3)), values))
+    window_prediction, thresholds = volume(*["100"] * 7), FarThresholds(0.5, 0.5, least_gain=0.25)
+    before = compose(window_prediction, (edit,), thresholds)
+    assert rows_of(before)[6] == "111"
+
+    column = EditRecord((SliceEdit(2, 2, before[:, :, 2]),), 0, (), **told)
+
+    assert np.array_equal(compose(window_prediction, (edit, column), thresholds), before)
+    assert left_alone(window_prediction, (edit, column), thresholds, least_voxels=1) == ()

@@ -136,7 +136,10 @@ def test_training_learns_what_the_evidence_says_on_far_slices(learnt):
 def test_a_network_to_begin_with_is_trained_further_and_kept_where_nothing_gains(learnt):
     start, _ = learnt
     begun = {name: value.clone() for name, value in start.state_dict().items()}
-    still, wild = replace(QUICK, learning_rate=1e-9, least_gain=0.0), replace(QUICK, learning_rate=5.0, least_gain=0.0)
+    still, wild = (
+        replace(QUICK, learning_rate=1e-9, least_progress=0.0),
+        replace(QUICK, learning_rate=5.0, least_progress=0.0),
+    )
 
     for settings in (still, wild):
         network, log = train_general(settings, TRAINING, MADE_UP[5:], start=start)
@@ -145,7 +148,7 @@ def test_a_network_to_begin_with_is_trained_further_and_kept_where_nothing_gains
     assert all(torch.equal(value, begun[name]) for name, value in start.state_dict().items())
 
     further, _ = train_general(replace(QUICK, epochs=1), TRAINING, MADE_UP[5:])
-    again, log = train_general(replace(QUICK, least_gain=0.0), TRAINING, MADE_UP[5:], start=further)
+    again, log = train_general(replace(QUICK, least_progress=0.0), TRAINING, MADE_UP[5:], start=further)
     found = [far_dsc(MADE_UP[5], corrected_logit(network, MADE_UP[5], "edit")) for network in (further, again)]
     assert found[1] > found[0]
     assert found[1] == pytest.approx(max(line["validation_dsc"] for line in log))

@@ -18,7 +18,7 @@ class DirectConvolution(TorchFunctionMode):
 
     torch sends a sample with at most 20480 values N * C * D * H to a plain loop, 2 to 5 times slower at the 8 to 64
     channels of a decoder's last stages. What is a matrix product is one: a convolution of 1 x 1 x 1, as nnU-Net's last
-    layer, for which oneDNN takes ten times as long where outputs are few, and a transposed convolution whose kernels do
+    layer, for which oneDNN takes eight times as long with two outputs, and a transposed convolution whose kernels do
     not overlap, as nnU-Net's decoders have, which took a third of the time (docs/results/performance.md). Everything
     else, another device or another type too, goes as it would.
     """
@@ -46,7 +46,8 @@ def _conv3d(
     if isinstance(padding, str) or groups != 1 or not _is_eligible(input, weight, bias):
         return F.conv3d(input, weight, bias, stride, padding, dilation, groups)
     steps = [_three(value) for value in (padding, stride, dilation)]
-    if list(weight.shape[2:]) == [1, 1, 1] and steps[:2] == [[0, 0, 0], [1, 1, 1]]:
+    of_one_voxel = list(weight.shape[2:]) == [1, 1, 1] and steps[:2] == [[0, 0, 0], [1, 1, 1]]
+    if of_one_voxel and weight.shape[1] == input.shape[1]:
         return _side_by_side(input, weight.transpose(0, 1), bias)
     if not (torch.is_grad_enabled() and input.requires_grad):
         return _onednn(input, weight, bias, *steps)

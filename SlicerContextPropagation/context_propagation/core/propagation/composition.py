@@ -34,9 +34,9 @@ def compose(
     A near slice takes the update of the edit that was drawn first among those that it is near to; an edit for which
     nothing had to be updated is near to none. A far slice, near to no edit, takes the target where the margin of the
     fused features is beyond the thresholds' `add`, background where it is beyond their `remove`, and else keeps what
-    it had; next to a near slice a part of the thresholds is enough (their `fading_slices`), and a slice along the axis
-    of the last edit with margins that is expected to gain less than their `least_gain` stays as it was. A drawn slice
-    is as drawn; where two drawn slices cross, the later drawing holds.
+    it had; next to a near slice a part of the thresholds is enough (their `fading_slices`), and it keeps what
+    it had where no slice through it, along the axis of an edit with margins, is expected to gain their `least_gain`. A
+    drawn slice is as drawn; where two drawn slices cross, the later drawing holds.
 
     Args:
         window_prediction: bool `[K, J, I]`, R_0: decoded from the untouched features.

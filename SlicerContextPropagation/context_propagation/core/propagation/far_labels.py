@@ -33,7 +33,7 @@ def flip_far(
         far_thresholds: How sure the network must be, and what a slice must gain.
         far_rule: See `compose`.
     """
-    spoken = _spoken(window_prediction.shape, records, far_thresholds, far_rule)
+    spoken = _all_spoken(window_prediction.shape, records, far_thresholds, far_rule)
     common = None if spoken is None else intersection(spoken.box, box)
     if spoken is None or common is None:
         return
@@ -48,7 +48,7 @@ def left_alone(
     far_rule: FarRule = "average",
     least_voxels: int = 5,
 ) -> tuple[int, ...]:
-    """Far slices that keep R_0 because the evidence is thin: the network would change them, and is not sure enough.
+    """Far slices that keep R_0 as the evidence is thin: the network would change them, not sure enough that it helps.
 
     Args:
         window_prediction: bool `[K, J, I]`, R_0.
@@ -60,12 +60,12 @@ def left_alone(
     Returns:
         Their indices, in ascending order.
     """
-    spoken = _spoken(window_prediction.shape, records, far_thresholds, far_rule)
+    spoken = _all_spoken(window_prediction.shape, records, far_thresholds, far_rule)
     if spoken is None:
         return ()
     axis = records[-1].axis
     target, others = window_prediction[slices_of(spoken.box)], _across(axis)
-    against = np.where(target, spoken.margins < 0, spoken.margins > 0)
+    against = np.where(target, spoken.margins < 0, spoken.margins > 0) & ~spoken.decided
     flipped = _flips(window_prediction, spoken, far_thresholds).any(others)
     least = np.maximum(least_voxels, target.sum(others) / 20)
     found = np.flatnonzero((against.sum(others) >= least) & ~flipped)
@@ -82,7 +82,8 @@ def expected_gains(
     with sums over the voxels of slice s. Of two classes p is the target's probability; of more it is at most p.
 
     Args:
-        margins: float `[d, h, w]`, -1 to 1; NaN where nothing is known: there the label is taken for right.
+        margins: float `[d, h, w]`, -1 to 1, as they are held against the thresholds; NaN where nothing is known: there
+            the label is taken for right.
         target: bool `[d, h, w]`, the labels.
         flips: bool `[d, h, w]`.
         outside: Voxels of the target on each slice that lie outside the array; they stay.
@@ -112,13 +113,15 @@ class _Spoken:
     Attributes:
         box: Where they speak.
         margins: float32, the box's shape, as they are held against the thresholds: larger by what the thresholds there
-            lack, 1 at most; NaN on near slices and where nothing is known.
-        axis: Of the last edit of which one speaks.
+            lack, 1 at most; NaN where nothing is known.
+        decided: bool, the box's shape: near, drawn and confirmed slices, of which they do not decide.
+        axes: Of the edits of which one speaks.
     """
 
     box: Box
     margins: np.ndarray
-    axis: int
+    decided: np.ndarray
+    axes: frozenset[int]
 
 
 def _flips(window_prediction: np.ndarray, spoken: _Spoken, far_thresholds: FarThresholds) -> np.ndarray:
@@ -126,19 +129,30 @@ def _flips(window_prediction: np.ndarray, spoken: _Spoken, far_thresholds: FarTh
     target, margins = window_prediction[slices_of(spoken.box)], spoken.margins
     flips: np.ndarray = np.where(target, margins < -far_thresholds.remove, margins > far_thresholds.add)
     if far_thresholds.least_gain > EVERY_SLICE:
-        axis, others = spoken.axis, _across(spoken.axis)
-        slab = box_of([spoken.box[a] if a == axis else (0, n) for a, n in enumerate(window_prediction.shape)])
-        outside = window_prediction[slices_of(slab)].sum(others) - target.sum(others)
-        gains = expected_gains(margins, target, flips, outside, axis)
-        flips &= np.expand_dims(gains >= far_thresholds.least_gain, others)
+        flips &= np.any([_helps(window_prediction, spoken, flips, axis, far_thresholds) for axis in spoken.axes], 0)
+    flips &= ~spoken.decided
     return flips
+
+
+def _helps(
+    window_prediction: np.ndarray, spoken: _Spoken, flips: np.ndarray, axis: int, far_thresholds: FarThresholds
+) -> np.ndarray:
+    """Bool, the box's shape: whether the flips of a voxel's slice along an axis are expected to help it enough.
+
+    What was decided counts as the margins say: else a slice that was only confirmed would speak for those it crosses.
+    """
+    target, others = window_prediction[slices_of(spoken.box)], _across(axis)
+    slab = box_of([spoken.box[a] if a == axis else (0, n) for a, n in enumerate(window_prediction.shape)])
+    outside = window_prediction[slices_of(slab)].sum(others) - target.sum(others)
+    gains = expected_gains(spoken.margins, target, flips, outside, axis)
+    return np.broadcast_to(np.expand_dims(gains >= far_thresholds.least_gain, others), flips.shape)
 
 
 def _across(axis: int) -> tuple[int, ...]:
     return tuple(a for a in range(3) if a != axis)
 
 
-def _spoken(
+def _all_spoken(
     shape: tuple[int, ...], records: Sequence[EditRecord], far_thresholds: FarThresholds, far_rule: FarRule
 ) -> _Spoken | None:
     """The margins of those edits that count; None where none has any."""
@@ -148,14 +162,15 @@ def _spoken(
     if not speaking:
         return None
     mean = mean_margins([margins for _, margins in speaking])
+    decided = np.zeros(mean.values.shape, bool)
     for record in records:
         drawn = [edit.index for edit in record.edits]
         for place in places_in(
             mean.box, record.axis, drawn if record.satisfied else record.near_indices(shape[record.axis])
         ):
-            mean.values[place] = np.nan
-    shares = _shares_of_thresholds(shape, records, far_thresholds, mean.box)
-    return _Spoken(mean.box, np.clip(mean.values / shares, -1, 1), speaking[-1][0])
+            decided[place] = True
+    margins = np.clip(mean.values / _shares_of_thresholds(shape, records, far_thresholds, mean.box), -1, 1)
+    return _Spoken(mean.box, margins, decided, frozenset(axis for axis, _ in speaking))
 
 
 def _shares_of_thresholds(

@@ -73,8 +73,8 @@ class PropagationResult:
         axis: Array axis of the edited slices.
         edited_slices: Their indices.
         changed_per_slice: Voxels changed per slice along `axis`; slices without a change are left out.
-        left_alone: Far slices along `axis` that stay as they are: the network would change them, and was nowhere sure
-            enough.
+        left_alone: Far slices along `axis` that stay as they are: the network would change them, and was not sure
+            enough that it would help.
         changed_box_kji: The box around the changed voxels, or None.
         updates: A report for each window and fold.
         scope: Whose far slices these are: "whole volume (trained for this model)", "whole volume (general)", or "near

@@ -22,6 +22,7 @@ is less fitted to that than two."""
 
 
 GAINS = (0.0, 0.02, 0.05, 0.08, 0.12, 0.2)
+"""Even the first one holds back slices that are expected to lose."""
 
 
 CANDIDATES = tuple(FarThresholds(one, one, FADING_SLICES, gain) for one, gain in product(THRESHOLDS, GAINS))

@@ -28,7 +28,7 @@ HARM_WEIGHT = 4.0
 AVERAGING = 0.98
 
 
-LEAST_GAIN = 0.005
+LEAST_PROGRESS = 0.005
 """Of the validation DSC on phantoms: what is gained beyond is gained on phantoms alone."""
 
 
@@ -42,7 +42,7 @@ class GeneralTrainingSettings:
         width: Channels of the hidden layers.
         seed: Of the weights, the order of the examples and their flips.
         shown: What of the edit is seen.
-        least_gain: Of the validation DSC, by an epoch: one that gains no more is the last, and the one before is kept.
+        least_progress: Of the validation DSC, by an epoch: one that gains no more is the last, and the one before is kept.
         least_steps: Of an epoch: where there are fewer examples, all are taken more often.
     """
 
@@ -51,7 +51,7 @@ class GeneralTrainingSettings:
     width: int = 16
     seed: int = 0
     shown: Shown = "edit"
-    least_gain: float = LEAST_GAIN
+    least_progress: float = LEAST_PROGRESS
     least_steps: int = 1
 
 
@@ -147,7 +147,7 @@ class _GeneralTraining:
         self.average.update_parameters(self.network)
 
     def after_epoch(self, epoch: int, mean_loss: float) -> LogLine:
-        dsc = self.keep_if_better(self.settings.least_gain)
+        dsc = self.keep_if_better(self.settings.least_progress)
         return {"epoch": epoch + 1, "training_loss": mean_loss, "validation_dsc": dsc}
 
     def keep_if_better(self, by: float) -> float:
@@ -165,7 +165,7 @@ class _GeneralTraining:
     def has_stalled(self, log: Sequence[LogLine]) -> bool:
         """Whether the last epoch gained too little; see `GeneralTrainingSettings`."""
         *earlier, last = [line["validation_dsc"] for line in log] or [1.0]
-        return bool(earlier) and last <= max(earlier) + self.settings.least_gain
+        return bool(earlier) and last <= max(earlier) + self.settings.least_progress
 
 
 class _Turn:

@@ -84,7 +84,7 @@ def tune_general(job: TuningJob) -> Path:
 def _tune(job: TuningJob, checkpoint: Path) -> tuple[dict[str, torch.Tensor], list[LogLine]]:
     start = load_general_far(weights=WEIGHTS if job.shown == "edit" else CONTROL).network
     settings = GeneralTrainingSettings(
-        job.epochs, LEARNING_RATE, start.width, job.seed, job.shown, least_gain=0.0, least_steps=LEAST_STEPS
+        job.epochs, LEARNING_RATE, start.width, job.seed, job.shown, least_progress=0.0, least_steps=LEAST_STEPS
     )
     training, validation = (_all(files) for files in (job.training, job.validation))
     if not training:
