@@ -10,6 +10,7 @@ LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 asks for all of its pages, as torch gives memory back: at 128 cubed 2.8 million times for an image and an edit."""
 
 SET_HERE = {LARGE_PAGES} - os.environ.keys()
-"""The environment's variables that are this package's own, and no choice of the user."""
+"""The environment's variables that are this package's own, and no choice of the user; a process that inherits them from
+one that imported this package takes them for the user's."""
 
 os.environ.setdefault(LARGE_PAGES, "1")

@@ -42,7 +42,7 @@ class GeneralTrainingSettings:
         width: Channels of the hidden layers.
         seed: Of the weights, the order of the examples and their flips.
         shown: What of the edit is seen.
-        least_progress: Of the validation DSC, by an epoch: one that gains no more is the last, and the one before is kept.
+        least_progress: Of the validation DSC: an epoch that gains no more is the last, and the one before is kept.
         least_steps: Of an epoch: where there are fewer examples, all are taken more often.
     """
 
