@@ -9,7 +9,6 @@ general far network that ships.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,19 +18,13 @@ from typing import get_args
 import pandas as pd
 from scipy.stats import wilcoxon
 
-from context_propagation.core.propagation.fusion_settings import FusionSettings
-from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.evaluation.case_rows import evaluate_case
-from context_propagation.evaluation.data_sets import EvaluationData, evaluation_data
 from context_propagation.evaluation.far_thresholds import choose_far_thresholds
-from context_propagation.evaluation.fold_cases import FoldCases, cases_of_fold
-from context_propagation.evaluation.plan import EvaluationPlan, read_plan
+from context_propagation.evaluation.plan import EvaluationPlan
 from context_propagation.evaluation.rows import GENERAL_PAIR, PICKS, TRAINED_ROWS
 from context_propagation.evaluation.simulated_case import CaseJob, FusionRow, TunedRow
 from context_propagation.evaluation.validated_bundle import TrainFusionRequest
-from context_propagation.training.base.base_training import BaseTraining
-from context_propagation.training.fusion.fusion_example import load_example
-from context_propagation.training.fusion.fusion_jobs import ExampleRecipe, NetworkJob, cache_examples, train_network
+from context_propagation.training.fusion.fusion_jobs import ExampleRecipe, NetworkJob, train_network
 from context_propagation.training.fusion.fusion_training import TrainingSettings
 from context_propagation.training.general.general_training import Shown
 from context_propagation.training.general.general_tuning import (
@@ -40,11 +33,11 @@ from context_propagation.training.general.general_tuning import (
     cache_general_examples,
     tune_general,
 )
-from context_propagation.training.labelled_cases import ModelSource
+from context_propagation.training.labelled_cases import LabelledCase
 from context_propagation.training.processes import run_in_parallel
+from first_fold import FirstFold, arguments_of
 from provenance import provenance
 
-PROTOCOLS = Path(__file__).parent / "protocols"
 NUMBERS = (3, 10, 48)
 TUNED = (3, 10)
 """On how many the general network is trained further: with more it is not what `train-fusion` does."""
@@ -60,25 +53,11 @@ def title(row: str, cases: int) -> str:
     return f"{row}, {cases} cases"
 
 
-def examples(
-    base: ModelSource, data: EvaluationData, names: Sequence[str], recipe: ExampleRecipe, copies: int, folder: Path
-) -> list[list[Path]]:
-    """Of each case, as the evaluation has them."""
-    cases = [replace(data.training_case(name), copy=number % (copies + 1)) for number, name in enumerate(names)]
-    made = run_in_parallel([partial(cache_examples, base, case, recipe, folder) for case in cases], "examples")
-    return [[path for _, path in of_case] for of_case in made]
-
-
-def trained(
-    plan: EvaluationPlan, data: EvaluationData, fold: FoldCases, base: ModelSource, folder: Path
-) -> list[FusionRow]:
+def trained(first: FirstFold) -> list[FusionRow]:
     """The networks: as often as it takes, few cases are repeated, so that an epoch has the same number of steps."""
-    recipe = ExampleRecipe(SessionSettings(level=plan.level), plan.edits_per_case, plan.seed)
-    of_training = replace(recipe, styles=plan.contour_styles)
-    training = examples(base, data, fold.fusion, of_training, plan.augmented_copies, folder / "examples")
-    validation = examples(base, data, fold.validation, recipe, 0, folder / "examples")
-    channels = int(load_example(training[0][0]).inputs.f.shape[1])
-    architecture = FusionSettings(plan.fusion, channels, plan.width_for(channels))
+    plan = first.plan
+    training, validation = first.fusion_examples()
+    architecture = first.architecture(training[0][0])
     most = max(NUMBERS)
     jobs, rows = [], []
     for cases in NUMBERS:
@@ -87,8 +66,8 @@ def trained(
             name = title(row, cases).replace(",", "").replace(" ", "-")
             settings = TrainingSettings(plan.epochs, seed=plan.seed, inputs_shown=shown, averaging=plan.averaging)
             chosen = tuple(path for of_case in validation for path in of_case)
-            networks = folder / "few_cases" / "networks"
-            job = NetworkJob(name, networks, base, 0, architecture, settings, tuple(repeated), chosen)
+            networks = first.folder / "few_cases" / "networks"
+            job = NetworkJob(name, networks, first.base, 0, architecture, settings, tuple(repeated), chosen)
             jobs.append(job)
             rows.append(FusionRow(title(row, cases), architecture, shown, (job.weights,)))
     leaves = [job.weights for job in jobs]
@@ -96,21 +75,18 @@ def trained(
     return rows
 
 
-def tuned(
-    plan: EvaluationPlan, data: EvaluationData, fold: FoldCases, base: ModelSource, folder: Path
-) -> list[TunedRow]:
+def tuned(first: FirstFold) -> list[TunedRow]:
     """The general far network, trained further; each second case is an augmented copy, as for fresh ones."""
-    recipe = ExampleRecipe(SessionSettings(level=plan.level), plan.edits_per_case, plan.seed)
-    styled = replace(recipe, styles=max(LEAST_STYLES, plan.contour_styles))
-    made = folder / "few_cases" / "general"
+    plan, names = first.plan, first.cases
+    styled = replace(first.recipe, styles=max(LEAST_STYLES, plan.contour_styles))
+    made = first.folder / "few_cases" / "general"
 
-    def files(names: Sequence[str], of_them: ExampleRecipe, copies: int) -> list[Path]:
-        cases = [replace(data.training_case(name), copy=number % (copies + 1)) for number, name in enumerate(names)]
-        jobs = [partial(cache_general_examples, base, case, of_them, made) for case in cases]
+    def files(cases: Sequence[LabelledCase], of_them: ExampleRecipe) -> list[Path]:
+        jobs = [partial(cache_general_examples, first.base, case, of_them, made) for case in cases]
         return run_in_parallel(jobs, "examples of the general network")
 
-    training = files(fold.fusion[: max(TUNED)], styled, plan.augmented_copies)
-    validation = tuple(files(fold.validation, recipe, 0))
+    training = files(first.training_cases(names.fusion[: max(TUNED)], plan.augmented_copies), styled)
+    validation = tuple(files(first.training_cases(names.validation, 0), first.recipe))
     jobs, rows = [], []
     for cases in TUNED:
         for row, shown in zip(GENERAL_PAIR, get_args(Shown), strict=True):
@@ -122,9 +98,9 @@ def tuned(
     return rows
 
 
-def with_thresholds(plan: EvaluationPlan, rows: Sequence[Row], trials: Sequence[CaseJob], folder: Path) -> list:
+def with_thresholds(plan: EvaluationPlan, rows: Sequence[Row], trials: Sequence[CaseJob], folder: Path) -> list[Row]:
     """Those of each network are its control's too."""
-    made = []
+    made: list[Row] = []
     for fusion, control in zip(rows[::2], rows[1::2], strict=True):
         copies = min(1, plan.augmented_copies)
         chosen = choose_far_thresholds(trials, fusion.name, folder / "few_cases", copies, plan.allowed_regression)
@@ -134,34 +110,15 @@ def with_thresholds(plan: EvaluationPlan, rows: Sequence[Row], trials: Sequence[
 
 def main() -> None:
     """Print a table for each pick."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="for trainings; as evaluate's")
-    parser.add_argument("--protocol", default="hippocampus-observer.toml", help="its file name")
-    parser.add_argument("--tested", type=int, default=20, help="cases")
-    arguments = parser.parse_args()
-    file = PROTOCOLS / arguments.protocol
-    plan = read_plan(file)
-    data = evaluation_data(plan, file, arguments.work)
-    number = plan.test_folds[0]
-    fold = cases_of_fold(data.folds, plan, number)
-    training = tuple(data.training_case(name) for name in fold.base)
-    source = BaseTraining(plan.model, training, data.task, data.work / "base", plan.base_epochs, plan.seed)
-    base, folder = ModelSource(source.run(), device="cpu"), data.work / f"fold{number}" / f"level{plan.level}"
-    rows: list[Row] = [*trained(plan, data, fold, base, folder), *tuned(plan, data, fold, base, folder)]
-    settings = SessionSettings(level=plan.level)
-    trials = [
-        CaseJob(str(number), base, data.training_case(name), settings, tuple(rows), interpolation=False)
-        for name in fold.thresholds
-    ]
-    chosen = with_thresholds(plan, rows, trials, folder)
-    tested = list(fold.test)[: arguments.tested]
-    jobs = [
-        CaseJob(str(number), base, data.test_case(name), settings, tuple(chosen), interpolation=False)
-        for name in tested
-    ]
-    found = run_in_parallel([partial(evaluate_case, job) for job in jobs], "cases", names=tested)
+    arguments = arguments_of(__doc__ or "", "hippocampus-observer.toml")
+    first = FirstFold.of(arguments.protocol, arguments.work)
+    rows: list[Row] = [*trained(first), *tuned(first)]
+    chosen = with_thresholds(first.plan, rows, first.trials(rows), first.folder)
+    jobs = first.tests(chosen, arguments.tested)
+    names = [job.case.name for job in jobs]
+    found = run_in_parallel([partial(evaluate_case, job) for job in jobs], "cases", names=names)
     frame = pd.DataFrame([vars(line) for of_case in found for line in of_case if not line.error])
-    print(f"{plan.name}\n{provenance(plan.seed, len(tested))}")
+    print(f"{first.plan.name}\n{provenance(first.plan.seed, len(jobs))}")
     pairs = [GENERAL_PAIR]
     for (fusion, control), numbers in (((PAIR[0][0], PAIR[1][0]), NUMBERS), (GENERAL_PAIR, TUNED)):
         pairs += [(title(fusion, cases), title(control, cases)) for cases in numbers]
