@@ -184,8 +184,10 @@ def test_the_fusion_row_is_what_a_session_gives_to_a_user(place, thresholds):
 
 def test_an_interrupted_run_computes_only_what_is_missing(place, run, tmp_path):
     copied = shutil.copytree(place / "out", tmp_path / "out")
-    (copied / "cases" / "fold0-level2" / "ball_001.json").unlink()
-    kept = (copied / "cases" / "fold0-level2" / "ball_000.json").stat().st_mtime_ns
+    tested = copied / "cases" / "fold0-level2"
+    ((first,), (second,)) = (tested.glob(f"ball_00{number}.*.json") for number in (0, 1))
+    second.unlink()
+    kept = first.stat().st_mtime_ns
     before, trained = pd.read_csv(copied / "cases.csv"), networks(place)
 
     result = run(*command(place, "clean", copied))
@@ -200,7 +202,8 @@ def test_an_interrupted_run_computes_only_what_is_missing(place, run, tmp_path):
     after = pd.read_csv(copied / "cases.csv")
     timed = ["seconds"]
     assert after.drop(columns=timed).equals(before.drop(columns=timed))
-    assert (copied / "cases" / "fold0-level2" / "ball_000.json").stat().st_mtime_ns == kept
+    assert first.stat().st_mtime_ns == kept
+    assert second.is_file()
     assert networks(place) == trained
 
 

@@ -192,7 +192,7 @@ def test_a_cancelled_training_goes_on_where_it_was(tmp_path):
     model = write_layout(tmp_path / "with a space", cases=5)
     options = ("--epochs", "3", "--edits-per-case", "1", "--jobs", "1", "--device", "cpu")
     work = Path(f"{model}-bundle.training")
-    finished, kind = work / "general" / "examples_0", "*.general.safetensors"
+    finished, kind = work / "general" / "examples_0", "case_*.general.safetensors"
     first = ContextPropagationLogic.train_fusion(model, options=options)
     assert waited_for(lambda: len(list(finished.glob(kind))) >= 3 or not first.running)
 
