@@ -62,11 +62,12 @@ the default was asked for."""
 
 
 FEW_CASES = 8
-"""With three the general far network, trained further, is better than one from fresh weights; with ten it is not: see
-docs/evaluation.md."""
+"""With three the general far network, trained further, has at least the DSC of one from fresh weights; with ten it has
+not: see docs/evaluation.md."""
 
 
 TRAINED = (FUSION, NO_EDIT)
+"""The rows whose networks a training leaves."""
 
 
 STEP = 0.2
