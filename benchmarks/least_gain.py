@@ -62,6 +62,15 @@ def figures(trials: Sequence[Trial]) -> str:
     return "; ".join(parts)
 
 
+def compared(before: Sequence[Trial], after: Sequence[Trial]) -> None:
+    """Print how much the DSC of the same edits differs, for each pick."""
+    for pick in PICKS:
+        pairs = [[trial.dsc for trial in trials if trial.pick == pick] for trials in (before, after)]
+        differences = np.subtract(pairs[1], pairs[0])
+        p = wilcoxon(differences).pvalue if differences.any() else 1.0
+        print(f"    {pick}: {differences.mean():+.4f}, p {p:.1g}")
+
+
 def main() -> None:
     """Print a line for each allowed rate and way."""
     arguments = arguments_of(__doc__ or "", "hippocampus-clean.toml")
@@ -80,11 +89,7 @@ def main() -> None:
                 f"{100 * allowed:g} % allowed, {name} a least gain: {figures(of(found, chosen))} (add {chosen.add:g}, "
                 f"remove {chosen.remove:g}{gain})"
             )
-        for pick in PICKS:
-            pairs = [[trial.dsc for trial in of(found, chosen) if trial.pick == pick] for chosen in both]
-            differences = np.subtract(pairs[1], pairs[0])
-            p = wilcoxon(differences).pvalue if differences.any() else 1.0
-            print(f"    {pick}: {differences.mean():+.4f}, p {p:.1g}")
+        compared(*(of(found, chosen) for chosen in both))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ def example(seed=0, hidden_truth=3):
         f_box=((1, 3), (0, 3), (2, 5)),
         truth=random(6, 7, 8) > 0,
         far=random(2, 6, 7, 8) > 0,
+        axes=(2, 0),
         grid=GridMap(((1, 9), (0, 12), (3, 15)), (8, 13, 11)),
         origin=(4, -2, 7),
         image_box=((2, 8), (1, 8), (4, 12)),

@@ -44,11 +44,12 @@ def ball(radius):
     return torch.from_numpy(sum((g - 8) ** 2 for g in np.indices(SHAPE)) <= radius**2)
 
 
-def example(model, seed=0, near=(NEAR,), hidden_truth=0, radius=5):
+def example(model, seed=0, near=(NEAR,), hidden_truth=0, radius=5, axes=None):
     """A whole window of noise, its f' and edits as random as it."""
     generator = torch.Generator().manual_seed(seed)
     features = model.splits[0].encode(torch.randn(1, 1, *SHAPE, generator=generator), 2)
     edits, size = len(near), features.f.shape[2:]
+    axes = axes or (0,) * edits
     return FusionExample(
         FusionInputs(
             f=features.f,
@@ -61,7 +62,8 @@ def example(model, seed=0, near=(NEAR,), hidden_truth=0, radius=5):
         decoder=features,
         f_box=whole(size),
         truth=ball(radius),
-        far=far_of(*near),
+        far=torch.stack([far.movedim(0, axis) for far, axis in zip(far_of(*near), axes, strict=True)]),
+        axes=axes,
         grid=GridMap(whole(SHAPE), SHAPE),
         origin=(0, 0, 0),
         image_box=whole(SHAPE),
@@ -112,12 +114,20 @@ def fused_at_the_start(item):
         return build_fusion_network(ARCHITECTURE)(item.inputs)
 
 
-def loss_by_hand(z, truth, far, cross_entropy=True):
-    z, y = z[far].astype(float), truth[far].astype(float)
+def loss_by_hand(before, z, truth, far, cross_entropy=True, axis=0):
+    """Dice and cross-entropy of all far voxels; four times the mean of what slices lose."""
+    slices = np.moveaxis(far, axis, 0)[:, 0, 0]
+    before, z, y = (np.moveaxis(values, axis, 0)[slices].astype(float) for values in (before, z, truth))
+    lost = [max(0.0, soft_dsc(b, of) - soft_dsc(a, of)) for b, a, of in zip(before, z, y, strict=True)]
     p = 1 / (1 + np.exp(-z))
     dice = (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1)
     entropy = -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean()
-    return 1 - dice + (entropy if cross_entropy else 0)
+    return 1 - dice + (entropy if cross_entropy else 0) + 4 * np.mean(lost)
+
+
+def soft_dsc(z, y):
+    p = 1 / (1 + np.exp(-z))
+    return (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1)
 
 
 # ---- what is learnt
@@ -125,17 +135,27 @@ def loss_by_hand(z, truth, far, cross_entropy=True):
 
 @pytest.mark.parametrize("loss", ["dice and cross-entropy", "dice"])
 def test_the_first_loss_is_the_base_model_s_on_the_far_slices_of_what_the_fresh_network_makes(model, loss):
-    """Two edits with other near slices are averaged."""
-    item = example(model, near=(NEAR, slice(0, 4)))
+    """Two edits with near slices of their own, in planes of their own, are averaged."""
+    item = example(model, near=(NEAR, slice(0, 4)), axes=(0, 2))
     trained = train(model, readers(item), epochs=1, loss=loss)
     z = [logit_of(model, item, fused[None])[0] for fused in fused_at_the_start(item)]
     far = item.far.numpy()
+    before = logit_of(model, item, item.inputs.f)[0]
     expected = [
-        loss_by_hand(of_edit, item.truth.numpy(), one, loss == "dice and cross-entropy")
-        for of_edit, one in zip(z, far, strict=True)
+        loss_by_hand(before, of_edit, item.truth.numpy(), one, loss == "dice and cross-entropy", axis)
+        for of_edit, one, axis in zip(z, far, item.axes, strict=True)
     ]
     assert trained.log[0].training_loss == pytest.approx(np.mean(expected), rel=1e-4)
     assert abs(expected[0] - expected[1]) > 1e-3
+
+
+def test_the_paper_s_network_is_charged_for_no_harm(model):
+    item, paper = example(model), replace(ARCHITECTURE, variant="paper")
+    losses = [
+        train(model, readers(item), epochs=1, architecture=paper, **chosen).log[0].training_loss
+        for chosen in ({}, {"harm_weight": 0.0}, {"harm_weight": 4.0})
+    ]
+    assert losses[0] == losses[1] < losses[2]
 
 
 def test_the_ground_truth_on_near_slices_changes_nothing(model):
@@ -160,10 +180,10 @@ def test_validation_is_loss_and_dsc_of_the_far_slices_with_the_trained_weights(m
     item = example(model, 7, (NEAR, slice(0, 9)))
     trained = train(model, training, readers(item), epochs=1)
     z = logit_of(model, replace(item, decoder=_repeated(item.decoder, 2)), trained.network(item.inputs))
-    losses, dscs = [], []
+    before, losses, dscs = logit_of(model, item, item.inputs.f)[0], [], []
     for edit, far in enumerate(item.far.numpy()):
         predicted, truth = (z[edit] > 0) & far, item.truth.numpy() & far
-        losses.append(loss_by_hand(z[edit], item.truth.numpy(), far))
+        losses.append(loss_by_hand(before, z[edit], item.truth.numpy(), far))
         dscs.append(2 * (predicted & truth).sum() / (predicted.sum() + truth.sum()))
     assert trained.log[0].validation_loss == pytest.approx(np.mean(losses), rel=1e-4)
     assert trained.log[0].validation_dsc == pytest.approx(np.mean(dscs), abs=1e-6)
@@ -501,6 +521,8 @@ def test_a_training_without_examples_is_refused(model):
         ({"learning_rate": -1.0}, "learning rate is -1.0"),
         ({"learning_rate": math.nan}, "learning rate is nan"),
         ({"averaging": 1.0}, "share kept in averaging is 1.0"),
+        ({"harm_weight": -1.0}, "weight of the harm is -1.0; give a number of at least 0"),
+        ({"harm_weight": math.nan}, "weight of the harm is nan"),
     ],
 )
 def test_settings_that_train_nothing_are_refused(changes, said):

@@ -164,6 +164,7 @@ def test_each_edit_is_run_alone_as_if_there_were_no_other(session):
         expected = torch.cat([getattr(one.inputs, name) for one in alone])
         assert torch.equal(getattr(both.inputs, name), expected), name
     assert torch.equal(both.far, torch.cat([one.far for one in alone]))
+    assert both.axes == tuple(axis for one in alone for axis in one.axes)
 
 
 def test_simulated_edits_leave_the_session_as_it_was(model):
@@ -193,6 +194,7 @@ def test_far_is_all_outside_the_near_slices(model, axis, neighbours):
     far = np.ones(SHAPE, bool)
     np.moveaxis(far, axis, 0)[9 - neighbours : 9 + neighbours + 1] = False
     assert np.array_equal(example.far[0].numpy(), far[slices_of(example.image_box)])
+    assert example.axes == (axis,)
 
 
 def test_near_slices_end_with_the_image(model, session):
@@ -286,6 +288,7 @@ def test_a_network_that_sees_other_axes_has_its_examples_in_them(tmp_path, trans
     far[9:14] = False
     assert np.array_equal(example.truth.numpy(), truth.transpose(transpose)[box])
     assert np.array_equal(example.far[0].numpy(), far.transpose(transpose)[box])
+    assert example.axes == (transpose.index(0),)
     labels = example.decode(model.splits[0], example.inputs.f).argmax(1)[0].numpy() == 1
     assert np.array_equal(labels, session.window_prediction.transpose(transpose)[box])
 

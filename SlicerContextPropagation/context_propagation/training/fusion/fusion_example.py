@@ -18,7 +18,7 @@ from context_propagation.core.optional_dependency import require
 from context_propagation.core.propagation.fusion_inputs import FusionInputs
 from context_propagation.core.storage.whole_file import whole_file
 
-FORMAT = "context-propagation fusion example 4"
+FORMAT = "context-propagation fusion example 5"
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class FusionExample:
         f_box: The box of f that this decode reads.
         truth: bool `[A, B, C]`, the ground truth on the image voxels of `image_box`.
         far: bool `[E, A, B, C]`, broadcastable: where the loss counts, the slices outside N(s).
+        axes: Each edit's slices lie across this axis.
         grid: The map between image voxels and the network's grid.
         origin: Network voxel at which its logits start.
         image_box: The image voxels that are decoded.
@@ -43,6 +44,7 @@ class FusionExample:
     f_box: Box
     truth: torch.Tensor
     far: torch.Tensor
+    axes: tuple[int, ...]
     grid: GridMap
     origin: tuple[int, int, int]
     image_box: Box
@@ -71,6 +73,10 @@ class FusionExample:
         logits = split.decode(replace(self.decoder, skips=skips), piece, True)
         return self.grid.to_image(logits, self.origin, self.image_box)
 
+    def untouched_logits(self) -> torch.Tensor:
+        """`[1, C, A, B, C]` on the same voxels, from the untouched f."""
+        return self.grid.to_image(self.decoder.logits, self.origin, self.image_box)
+
 
 _TENSORS = ("hidden_truth", "truth", "far")
 
@@ -93,6 +99,7 @@ def save_example(example: FusionExample, path: Path) -> None:
         "skips": len(decoder.skips),
         "norms": len(decoder.norm_statistics),
         "grid": [example.grid.crop, example.grid.network_shape, example.grid.linear],
+        "axes": example.axes,
         "origin": example.origin,
         "f_box": example.f_box,
         "image_box": example.image_box,
@@ -141,6 +148,7 @@ def _example(header: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fusion
     return FusionExample(
         FusionInputs(**{item.name: tensors[item.name] for item in fields(FusionInputs)}),
         **{name: tensors[name] for name in _TENSORS},
+        axes=tuple(int(axis) for axis in header["axes"]),
         decoder=decoder,
         f_box=_box(header["f_box"]),
         grid=grid,

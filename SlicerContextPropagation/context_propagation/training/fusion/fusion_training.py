@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.propagation.activation_update import segmentation_loss
 from context_propagation.core.propagation.fusion_settings import FusionSettings
+from context_propagation.training.far_harm import HARM_WEIGHT, far_harm
 from context_propagation.training.fusion.fusion_controls import BlindfoldedFusion, InputsShown, build_blindfolded
 from context_propagation.training.fusion.fusion_example import FusionExample
 from context_propagation.training.training_loop import LogLine, run_training
@@ -35,6 +37,8 @@ class TrainingSettings:
         seed: Of the weights and the order of the examples.
         patience: Stop after so many epochs without a better validation DSC; None never stops early.
         loss: Another loss than the base model's own; None for `SegmentationModel.loss`.
+        harm_weight: Of the soft DSC that far slices lose, beside the loss; None for `HARM_WEIGHT`, and 0 for the
+            paper's network, whose loss knows no harm.
         inputs_shown: What of the edit the network is given.
         averaging: The weights kept are a moving average over the steps, of which each step keeps this share; 0 keeps
             the last ones.
@@ -45,6 +49,7 @@ class TrainingSettings:
     seed: int = 0
     patience: int | None = 10
     loss: Loss | None = None
+    harm_weight: float | None = None
     inputs_shown: InputsShown = "edit"
     averaging: float = 0.0
 
@@ -53,6 +58,8 @@ class TrainingSettings:
             raise UserInputError(f"{self.epochs} epochs; give at least 1")
         if not self.learning_rate > 0:
             raise UserInputError(f"The learning rate is {self.learning_rate}; give a number above 0")
+        if self.harm_weight is not None and not 0 <= self.harm_weight < math.inf:
+            raise UserInputError(f"The weight of the harm is {self.harm_weight}; give a number of at least 0")
         if not 0 <= self.averaging < 1:
             raise UserInputError(f"The share kept in averaging is {self.averaging}; give a number from 0 to below 1")
 
@@ -113,6 +120,8 @@ def train_fusion(
 ) -> TrainedFusion:
     """Train with Adam; one step is all simulated edits of one example.
 
+    The loss is the base model's on far slices, and, but for the paper's network, what any of these slices loses by it.
+
     A training that died, as validation examples tell, is done again at a lower rate; see `LEAST_SHARE`.
 
     With a checkpoint, an interrupted training goes on where it was and, on a CPU, ends with the same weights as one
@@ -134,7 +143,7 @@ def train_fusion(
         UserInputError: No examples, a checkpoint of another training, or all attempts died.
         Cancelled: The checkpoint holds the last finished epoch.
 
-    Source: Chao et al., section II-C (far slices only), II-D (loss and optimiser).
+    Source: Chao et al., section II-C (far slices only), II-D (loss and optimiser); the harm is ours.
     """
     if not training:
         raise UserInputError("No training examples; give cases on which the base model and the ground truth differ")
@@ -187,6 +196,8 @@ class _FusionTraining:
     ) -> None:
         self.model, self.split, self.architecture, self.settings = model, split, architecture, settings
         self.training, self.validation = training, validation
+        usual = 0.0 if architecture.variant == "paper" else HARM_WEIGHT
+        self.harm_weight = usual if settings.harm_weight is None else settings.harm_weight
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.network = build_blindfolded(architecture, settings.inputs_shown).to(model.device)
@@ -236,8 +247,8 @@ class _FusionTraining:
         found = []
         for read in self.validation:
             example = read().to(self.model.device)
-            logits = example.decode(self.split, example.inputs.f_of_each).float()
-            found.append(_far_dsc(self.model.target_margin([logits]) > 0, example))
+            predicted = self.model.target_margin([example.untouched_logits().float()]) > 0
+            found.append(_far_dsc(predicted.expand(len(example), -1, -1, -1), example))
         return _mean(found)
 
     @torch.no_grad()
@@ -256,14 +267,17 @@ class _FusionTraining:
             return example.decode(self.split, network(example.inputs)).float()
 
     def _far_loss(self, example: FusionExample, logits: torch.Tensor) -> torch.Tensor:
-        """The base model's loss, one edit at a time, on its far slices."""
+        """The base model's loss, one edit at a time, on its far slices; and the soft DSC that any of them loses."""
+        (untouched,) = self.model.target_logit(example.untouched_logits().float())
         target_logit = self.model.target_logit(logits)
-        truth = example.truth.to(target_logit.dtype)
         far = example.far.expand_as(target_logit)
-        losses = [
-            segmentation_loss(z[counts], truth[counts], self.settings.loss or self.model.loss)
-            for z, counts in zip(target_logit, far, strict=True)
-        ]
+        losses = []
+        for edit, axis in enumerate(example.axes):
+            slices = far[edit].movedim(axis, 0)[:, 0, 0]
+            of_edit = (untouched, target_logit[edit], example.truth.to(target_logit.dtype))
+            before, after, truth = (maps.movedim(axis, 0)[slices] for maps in of_edit)
+            loss = segmentation_loss(after, truth, self.settings.loss or self.model.loss)
+            losses.append(loss + self.harm_weight * far_harm(before, after, truth))
         return torch.stack(losses).mean()
 
 

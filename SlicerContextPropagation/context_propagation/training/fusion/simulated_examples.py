@@ -52,7 +52,8 @@ def simulated_examples(
         for fold in range(len(cache.model.splits)) if counted else ():
             inputs = [simulated[number].inputs(window, fold) for number in counted]
             far = np.stack([fars[number] for number in counted])
-            yield window, fold, _example(propagation, window, fold, box, inputs, truth_net, far, hidden_truth)
+            axes = tuple(simulated[number].edit.axis for number in counted)
+            yield window, fold, _example(propagation, window, fold, box, inputs, truth_net, far, axes, hidden_truth)
 
 
 class _Simulated:
@@ -94,6 +95,7 @@ def _example(
     inputs: Sequence[FusionInputs],
     truth_net: np.ndarray,
     far: np.ndarray,
+    axes: tuple[int, ...],
     hidden_truth: Sequence[float],
 ) -> FusionExample:
     cache = propagation.cache
@@ -111,6 +113,7 @@ def _example(
         f_box=slab.f_box,
         truth=torch.from_numpy(truth_net[slices_of(box)].copy()),
         far=torch.from_numpy(far),
+        axes=axes,
         grid=cache.prepared.grid,
         origin=(d, h, w),
         image_box=box,

@@ -14,15 +14,12 @@ from context_propagation.core.callbacks import CancelCheck, never_cancelled
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.propagation.activation_update import segmentation_loss
 from context_propagation.core.propagation.general_network import GeneralFarNetwork
+from context_propagation.training.far_harm import HARM_WEIGHT, far_harm
 from context_propagation.training.general.general_example import GeneralExample
 from context_propagation.training.training_loop import LogLine, run_training
 
 Shown = Literal["edit", "no edit"]
 """What of an edit a network sees; "no edit": where a slice was drawn, and in place of the drawing the prediction."""
-
-
-HARM_WEIGHT = 4.0
-"""Of the soft DSC that slices lose against the untouched logit, in the loss."""
 
 
 AVERAGING = 0.98
@@ -212,14 +209,7 @@ def far_loss(example: GeneralExample, after: torch.Tensor) -> torch.Tensor:
     """Dice and cross-entropy of the corrected logit's far slices, and the soft DSC that any of them loses."""
     before, after = example.logit.float()[example.far], after[example.far]
     truth = example.truth[example.far].float()
-    harm = torch.relu(_slice_dsc(before, truth) - _slice_dsc(after, truth)).mean()
-    return segmentation_loss(after, truth, "dice and cross-entropy") + HARM_WEIGHT * harm
-
-
-def _slice_dsc(logit: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Soft, of each slice; near 1 where nothing is there and nothing predicted."""
-    p = torch.sigmoid(logit)
-    return (2 * (p * truth).sum((1, 2)) + 1) / (p.sum((1, 2)) + truth.sum((1, 2)) + 1)
+    return segmentation_loss(after, truth, "dice and cross-entropy") + HARM_WEIGHT * far_harm(before, after, truth)
 
 
 def far_dsc(example: GeneralExample, logit: torch.Tensor) -> float:
