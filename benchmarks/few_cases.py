@@ -24,16 +24,15 @@ from context_propagation.evaluation.plan import EvaluationPlan
 from context_propagation.evaluation.rows import GENERAL_PAIR, PICKS, TRAINED_ROWS
 from context_propagation.evaluation.simulated_case import CaseJob, FusionRow, TunedRow
 from context_propagation.evaluation.validated_bundle import TrainFusionRequest
-from context_propagation.training.fusion.fusion_jobs import ExampleRecipe, NetworkJob, train_network
+from context_propagation.training.fusion.fusion_jobs import NetworkJob, train_network
 from context_propagation.training.fusion.fusion_training import TrainingSettings
 from context_propagation.training.general.general_training import Shown
 from context_propagation.training.general.general_tuning import (
+    GENERAL_EXAMPLES,
     LEAST_STYLES,
     TuningJob,
-    cache_general_examples,
     tune_general,
 )
-from context_propagation.training.labelled_cases import LabelledCase
 from context_propagation.training.processes import run_in_parallel
 from first_fold import FirstFold, arguments_of
 from provenance import provenance
@@ -81,12 +80,10 @@ def tuned(first: FirstFold) -> list[TunedRow]:
     styled = replace(first.recipe, styles=max(LEAST_STYLES, plan.contour_styles))
     made = first.folder / "few_cases" / "general"
 
-    def files(cases: Sequence[LabelledCase], of_them: ExampleRecipe) -> list[Path]:
-        jobs = [partial(cache_general_examples, first.base, case, of_them, made) for case in cases]
-        return run_in_parallel(jobs, "examples of the general network")
-
-    training = files(first.training_cases(names.fusion[: max(TUNED)], plan.augmented_copies), styled)
-    validation = tuple(files(first.training_cases(names.validation, 0), first.recipe))
+    learned = first.training_cases(names.fusion[: max(TUNED)], plan.augmented_copies)
+    training = GENERAL_EXAMPLES.of_cases(first.base, learned, styled, made)
+    validated = first.training_cases(names.validation, 0)
+    validation = tuple(GENERAL_EXAMPLES.of_cases(first.base, validated, first.recipe, made))
     jobs, rows = [], []
     for cases in TUNED:
         for row, shown in zip(GENERAL_PAIR, get_args(Shown), strict=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from context_propagation.core.propagation.fusion_settings import FusionSettings
@@ -16,9 +15,9 @@ from context_propagation.evaluation.plan import EvaluationPlan, read_plan
 from context_propagation.evaluation.simulated_case import CaseJob, FusionRow, TunedRow
 from context_propagation.training.base.base_training import BaseTraining
 from context_propagation.training.fusion.fusion_example import load_example
-from context_propagation.training.fusion.fusion_jobs import ExampleRecipe, cache_examples
+from context_propagation.training.fusion.fusion_jobs import FUSION_EXAMPLES
+from context_propagation.training.kept_examples import ExampleRecipe
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
-from context_propagation.training.processes import run_in_parallel
 
 PROTOCOLS = Path(__file__).parent / "protocols"
 
@@ -88,7 +87,7 @@ class FirstFold:
 
     def _examples(self, cases: Sequence[LabelledCase], recipe: ExampleRecipe) -> list[list[Path]]:
         folder = self.folder / "examples"
-        made = run_in_parallel([partial(cache_examples, self.base, case, recipe, folder) for case in cases], "examples")
+        made = FUSION_EXAMPLES.of_cases(self.base, cases, recipe, folder)
         return [[path for _, path in of_case] for of_case in made]
 
     def architecture(self, example: Path) -> FusionSettings:

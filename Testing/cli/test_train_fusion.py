@@ -18,7 +18,8 @@ from context_propagation.evaluation import kept_lines
 from context_propagation.evaluation import validated_bundle as train_fusion
 from context_propagation.evaluation.results import CaseRow
 from context_propagation.training.fusion.fusion_example import load_example
-from context_propagation.training.fusion.fusion_jobs import ExampleRecipe, cache_examples, examples_files
+from context_propagation.training.fusion.fusion_jobs import cache_examples, examples_files
+from context_propagation.training.kept_examples import ExampleRecipe
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 from context_propagation.training.places import are_there
 from nnunet_folders import write_nnunet_folder

@@ -23,7 +23,8 @@ from context_propagation.evaluation.fusion_recipe import FusionRecipe
 from context_propagation.evaluation.training_fold import TrainingFold
 from context_propagation.files.image_files import read_source_volume
 from context_propagation.training.general import general_tuning
-from context_propagation.training.labelled_cases import LabelledCase
+from context_propagation.training.kept_examples import KeptExamples
+from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 from nnunet_folders import write_nnunet_folder
 from nnunet_layout import write_cases
 
@@ -157,16 +158,16 @@ def test_each_training_case_has_three_further_contours_at_least_and_a_validation
     tmp_path, monkeypatch, asked, shown
 ):
     seen, jobs = [], []
-    monkeypatch.setattr(
-        tuned_training, "_examples", lambda base, cases, recipe, *_: seen.append((cases, recipe)) or cases
-    )
+    kept = KeptExamples(lambda base, case, recipe, folder: seen.append((case, recipe)) or case, lambda case, folder: ())
+    monkeypatch.setattr(tuned_training, "GENERAL_EXAMPLES", kept)
     monkeypatch.setattr(tuned_training, "tune_general", lambda job: jobs.append(job) or job.weights)
     cases = [LabelledCase(f"case_{number}", (), Path()) for number in range(3)]
-    folds = [TrainingFold(None, tuple(cases[:2]), (cases[2],))] * 2
+    base = ModelSource(Path("model"), device="cpu")
+    folds = [TrainingFold(base, tuple(cases[:2]), (cases[2],))] * 2
     recipe = FusionRecipe(contour_styles=asked, augmented_copies=1)
 
     rows = tuned_training.tuned_rows(recipe, folds, SessionSettings(), tmp_path, 1, Course([1.0] * 5, tell_no_one))
 
-    assert [(len(of_stage), recipe.styles) for of_stage, recipe in seen] == [(4, shown), (1, 0)] * 2
+    assert [recipe.styles for _, recipe in seen] == ([shown] * 4 + [0]) * 2
     assert [(len(job.training), len(job.validation), job.shown) for job in jobs] == [(8, 2, "edit"), (8, 2, "no edit")]
     assert [row.weights for row in rows] == [job.weights for job in jobs]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from context_propagation.core.callbacks import Progress
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.propagation.fusion_settings import FusionSettings
 from context_propagation.core.session.session_settings import SessionSettings
@@ -18,18 +16,11 @@ from context_propagation.evaluation.simulated_case import FusionRow
 from context_propagation.evaluation.training_fold import TrainingFold
 from context_propagation.training.fusion.fusion_controls import InputsShown
 from context_propagation.training.fusion.fusion_example import load_example
-from context_propagation.training.fusion.fusion_jobs import (
-    NO_EXAMPLES,
-    ExampleRecipe,
-    NetworkJob,
-    cache_examples,
-    examples_files,
-    train_network,
-)
+from context_propagation.training.fusion.fusion_jobs import FUSION_EXAMPLES, NO_EXAMPLES, NetworkJob, train_network
 from context_propagation.training.fusion.fusion_training import TrainingSettings
 from context_propagation.training.fusion.training_memory import memory_of_a_training
-from context_propagation.training.job_memory import memory_of_a_job
-from context_propagation.training.labelled_cases import LabelledCase, ModelSource, with_copies
+from context_propagation.training.kept_examples import ExampleRecipe
+from context_propagation.training.labelled_cases import with_copies
 from context_propagation.training.places import each
 from context_propagation.training.processes import run_in_parallel
 
@@ -61,10 +52,13 @@ def fresh_rows(
     of_training = replace(of_validation, styles=recipe.contour_styles)
     copies = with_copies(fold.training, recipe.augmented_copies)
     making = [
-        partial(_examples, fold.base, cases, of_them, work / "examples", workers, course.stage())
+        partial(
+            FUSION_EXAMPLES.of_cases, fold.base, cases, of_them, work / "examples", workers=workers,
+            progress=course.stage(),
+        )
         for cases, of_them in ((copies, of_training), (fold.validation, of_validation))
-    ]
-    training, validation = each(making)
+    ]  # fmt: skip
+    training, validation = (tuple(path for of_case in made for _, path in of_case) for made in each(making))
     if not training:
         raise UserInputError(NO_EXAMPLES)
     channels = load_example(training[0]).inputs.f.shape[1]
@@ -90,18 +84,3 @@ def fresh_rows(
         FusionRow(row, architecture, inputs_shown, (path,))
         for (row, inputs_shown), path in zip(ROWS, weights, strict=True)
     ]
-
-
-def _examples(
-    base: ModelSource,
-    cases: Sequence[LabelledCase],
-    recipe: ExampleRecipe,
-    folder: Path,
-    workers: int | None,
-    progress: Progress,
-) -> tuple[Path, ...]:
-    jobs = [partial(cache_examples, base, case, recipe, folder) for case in cases]
-    names, leaves = [case.name for case in cases], [examples_files(case, folder) for case in cases]
-    memory = partial(memory_of_a_job, base, cases, recipe.settings)
-    found = run_in_parallel(jobs, "simulated edits", workers, names, leaves, progress, base.device, memory)
-    return tuple(path for of_case in found for _, path in of_case)

@@ -29,17 +29,10 @@ from context_propagation.evaluation.stage_clock import StageClock
 from context_propagation.training.base.base_training import BaseTraining
 from context_propagation.training.fusion.fusion_controls import InputsShown
 from context_propagation.training.fusion.fusion_example import load_example
-from context_propagation.training.fusion.fusion_jobs import (
-    NO_EXAMPLES,
-    ExampleRecipe,
-    NetworkJob,
-    cache_examples,
-    examples_files,
-    train_network,
-)
+from context_propagation.training.fusion.fusion_jobs import FUSION_EXAMPLES, NO_EXAMPLES, NetworkJob, train_network
 from context_propagation.training.fusion.fusion_training import TrainingSettings
 from context_propagation.training.fusion.training_memory import memory_of_a_training
-from context_propagation.training.job_memory import memory_of_a_job
+from context_propagation.training.kept_examples import ExampleRecipe
 from context_propagation.training.labelled_cases import ModelSource
 from context_propagation.training.places import each, leave_the_rest_to_who_gathers, this_call_gathers
 from context_propagation.training.processes import run_in_parallel
@@ -342,11 +335,8 @@ class _Fold:
             replace(self.data.training_case(name), copy=number % (copies + 1)) for number, name in enumerate(names)
         ]
         folder = self.folder(recipe.settings.level) / "examples"
-        jobs = [partial(cache_examples, base, case, recipe, folder) for case in cases]
-        label = f"fold {self.fold}, level {recipe.settings.level}, simulated edits"
-        leaves = [examples_files(case, folder) for case in cases]
-        memory = partial(memory_of_a_job, base, cases, recipe.settings)
-        found = run_in_parallel(jobs, label, self.request.jobs, names, leaves, device=base.device, memory_bytes=memory)
+        stage = f"fold {self.fold}, level {recipe.settings.level}, simulated edits"
+        found = FUSION_EXAMPLES.of_cases(base, cases, recipe, folder, stage, self.request.jobs)
         return [example for of_case in found for example in of_case]
 
 

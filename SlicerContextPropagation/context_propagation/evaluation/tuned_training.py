@@ -7,24 +7,22 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from context_propagation.core.callbacks import Progress
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.evaluation.course import Course
 from context_propagation.evaluation.fusion_recipe import FusionRecipe
 from context_propagation.evaluation.rows import FUSION, NO_EDIT
 from context_propagation.evaluation.simulated_case import TunedRow
 from context_propagation.evaluation.training_fold import TrainingFold
-from context_propagation.training.fusion.fusion_jobs import ExampleRecipe
 from context_propagation.training.general.general_training import Shown
 from context_propagation.training.general.general_tuning import (
+    GENERAL_EXAMPLES,
     LEAST_STYLES,
     TuningJob,
-    cache_general_examples,
-    general_examples_file,
     tune_general,
 )
-from context_propagation.training.job_memory import PROCESS_BYTES, memory_of_a_job
-from context_propagation.training.labelled_cases import LabelledCase, ModelSource, with_copies
+from context_propagation.training.job_memory import PROCESS_BYTES
+from context_propagation.training.kept_examples import ExampleRecipe
+from context_propagation.training.labelled_cases import with_copies
 from context_propagation.training.places import each
 from context_propagation.training.processes import run_in_parallel
 
@@ -63,7 +61,8 @@ def tuned_rows(
     for number, fold in enumerate(folds):
         copies, folder = with_copies(fold.training, recipe.augmented_copies), general / f"examples_{number}"
         for cases, of_them in ((copies, of_training), (fold.validation, of_validation)):
-            making.append(partial(_examples, fold.base, cases, of_them, folder, workers, course.stage()))
+            told = {"workers": workers, "progress": course.stage()}
+            making.append(partial(GENERAL_EXAMPLES.of_cases, fold.base, cases, of_them, folder, **told))
     made = list(each(making))
     training, validation = (tuple(file for of_fold in made[first::2] for file in of_fold) for first in (0, 1))
     jobs = [
@@ -81,17 +80,3 @@ def _memory(examples: Sequence[Path]) -> int:
     """Of a training, which holds all examples and makes one of them 32-bit numbers at a time, an estimate."""
     sizes = [file.stat().st_size for file in examples]
     return PROCESS_BYTES + sum(sizes) + STEP_SIZES * max(sizes)
-
-
-def _examples(
-    base: ModelSource,
-    cases: Sequence[LabelledCase],
-    recipe: ExampleRecipe,
-    folder: Path,
-    workers: int | None,
-    progress: Progress,
-) -> list[Path]:
-    jobs = [partial(cache_general_examples, base, case, recipe, folder) for case in cases]
-    names, leaves = [case.name for case in cases], [general_examples_file(case, folder) for case in cases]
-    memory = partial(memory_of_a_job, base, cases, recipe.settings)
-    return run_in_parallel(jobs, "simulated edits", workers, names, leaves, progress, base.device, memory)

@@ -7,10 +7,10 @@ import torch
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.session.session_settings import SessionSettings
-from context_propagation.training.fusion.fusion_jobs import ExampleRecipe
 from context_propagation.training.general import general_tuning
 from context_propagation.training.general.general_example import load_examples, save_examples
 from context_propagation.training.general.general_tuning import TuningJob, cache_general_examples, tune_general
+from context_propagation.training.kept_examples import ExampleRecipe
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 from nnunet_folders import write_nnunet_folder
 from nnunet_layout import write_cases

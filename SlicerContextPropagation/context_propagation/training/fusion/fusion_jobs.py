@@ -13,7 +13,6 @@ from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.propagation.fusion_settings import FusionSettings
 from context_propagation.core.session.ready_image import ready_image
 from context_propagation.core.session.session import Session
-from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.core.storage.whole_file import whole_file
 from context_propagation.training.fusion.contour_styles import contour_styles
 from context_propagation.training.fusion.fusion_example import load_example, save_example
@@ -21,6 +20,7 @@ from context_propagation.training.fusion.fusion_training import TrainingSettings
 from context_propagation.training.fusion.simulated_edit import edit_schedule
 from context_propagation.training.fusion.simulated_examples import simulated_examples
 from context_propagation.training.job_process import say_done
+from context_propagation.training.kept_examples import ExampleRecipe, KeptExamples
 from context_propagation.training.kept_training import KeptTraining
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 from context_propagation.training.places import are_there
@@ -30,23 +30,6 @@ NO_EXAMPLES = (
     "There is no training example: on every case the base model predicts exactly the ground truth, or sees nothing "
     "where it lies; give cases on which it errs"
 )
-
-
-@dataclass(frozen=True)
-class ExampleRecipe:
-    """All that decides the examples of a case, with the model and the files.
-
-    Attributes:
-        settings: Of the session that runs the simulated edits.
-        edits: Simulated edits of each case.
-        seed: Of the edits drawn at random.
-        styles: Further contours of each case, see `contour_styles`; one edit of each.
-    """
-
-    settings: SessionSettings
-    edits: int
-    seed: int
-    styles: int = 0
 
 
 def cache_examples(
@@ -70,6 +53,9 @@ def examples_files(case: LabelledCase, folder: Path) -> tuple[Path, ...]:
     """What `cache_examples` leaves: a list of the examples, last, and what it lists."""
     listing = _listing(case, folder)
     return (listing, *(file for _, file in _listed(case, folder))) if listing.is_file() else (listing,)
+
+
+FUSION_EXAMPLES = KeptExamples(cache_examples, examples_files)
 
 
 def _listing(case: LabelledCase, folder: Path) -> Path:

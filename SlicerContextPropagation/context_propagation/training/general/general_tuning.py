@@ -11,11 +11,12 @@ import torch
 
 from context_propagation.core.bundle.general_file import CONTROL, WEIGHTS, load_general_far
 from context_propagation.core.errors import UserInputError
-from context_propagation.training.fusion.fusion_jobs import NO_EXAMPLES, ExampleRecipe
+from context_propagation.training.fusion.fusion_jobs import NO_EXAMPLES
 from context_propagation.training.general.general_cases import general_examples
 from context_propagation.training.general.general_example import GeneralExample, load_examples, save_examples
 from context_propagation.training.general.general_training import GeneralTrainingSettings, Shown, train_general
 from context_propagation.training.job_process import say_done
+from context_propagation.training.kept_examples import ExampleRecipe, KeptExamples
 from context_propagation.training.kept_training import KeptTraining
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource
 from context_propagation.training.training_loop import LogLine
@@ -48,6 +49,9 @@ def cache_general_examples(base: ModelSource, case: LabelledCase, recipe: Exampl
 def general_examples_file(case: LabelledCase, folder: Path) -> Path:
     """What `cache_general_examples` leaves."""
     return folder / f"{case.name}.copy{case.copy}.general.safetensors"
+
+
+GENERAL_EXAMPLES = KeptExamples(cache_general_examples, general_examples_file)
 
 
 @dataclass(frozen=True)
