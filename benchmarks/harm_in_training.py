@@ -9,8 +9,10 @@ is compared by a paired Wilcoxon test. The control is the update alone, which no
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
 from context_propagation.core.propagation.fusion_settings import FusionSettings
 from context_propagation.evaluation.far_thresholds import NOTHING, Trial, best_safe, kept_trials
@@ -24,41 +26,51 @@ from first_fold import FirstFold, arguments_of
 from least_gain import ALLOWED, compared, figures, of
 from provenance import provenance
 
-WEIGHTS = {"without": 0.0, "with": HARM_WEIGHT}
+WAYS = "without", "with"
 
 
-def trained(first: FirstFold) -> dict[str, list[FusionRow]]:
-    """For our network and the paper's, the rows without and with the harm."""
+@dataclass(frozen=True)
+class Way:
+    """A network, trained one of both ways.
+
+    Attributes:
+        row: Of the protocol's table.
+        job: Its training.
+        folder: Where what is tried with it is kept.
+    """
+
+    row: str
+    job: NetworkJob
+    folder: Path
+
+    def tried(self, first: FirstFold, tested: int) -> tuple[list[Trial], list[Trial]]:
+        """All far thresholds on the cases that choose, and on those that are tested."""
+        row = FusionRow(self.row, self.job.architecture, "edit", (self.job.weights,))
+        chosen_on = kept_trials(first.trials([row]), self.row, self.folder, min(1, first.plan.augmented_copies))
+        return chosen_on, kept_trials(
+            first.tests([row], tested), self.row, self.folder / first.plan.name.replace(" ", "-")
+        )
+
+
+def ways(first: FirstFold) -> dict[str, list[Way]]:
+    """For our network and the paper's, without and with the harm; as it is by default, where `evaluate` keeps it."""
     plan = first.plan
     training, validation = (tuple(chain.from_iterable(of_cases)) for of_cases in first.fusion_examples())
     ours = first.architecture(training[0])
-    architectures = {FUSION: ours, PAPER_PAIR[0]: FusionSettings("paper", ours.channels, plan.paper_width)}
-    jobs = [
-        NetworkJob(
-            f"{architecture.variant}-{way}",
-            first.folder / "harm" / "networks",
-            first.base,
-            0,
-            architecture,
-            TrainingSettings(plan.epochs, seed=plan.seed, averaging=plan.averaging, harm_weight=weight),
-            training,
-            validation,
-        )
-        for architecture in architectures.values()
-        for way, weight in WEIGHTS.items()
-    ]
-    run_in_parallel([partial(train_network, job) for job in jobs], "networks", leaves=[job.leaves for job in jobs])
+    paper = FusionSettings("paper", ours.channels, plan.paper_width)
+    usual = TrainingSettings(plan.epochs, seed=plan.seed, averaging=plan.averaging)
+
+    def way(row: str, architecture: FusionSettings, weight: float | None) -> Way:
+        folder = first.folder if weight is None else first.folder / "harm"
+        name, settings = f"{row.replace(' ', '-')}.fold0", replace(usual, harm_weight=weight)
+        networks = folder / "networks"
+        job = NetworkJob(name, networks, first.base, 0, architecture, settings, training, validation)
+        return Way(row, job, folder)
+
     return {
-        name: [FusionRow(FUSION, job.architecture, "edit", (job.weights,)) for job in jobs[start : start + 2]]
-        for start, name in zip((0, 2), architectures, strict=True)
+        FUSION: [way(FUSION, ours, 0.0), way(FUSION, ours, None)],
+        PAPER_PAIR[0]: [way(PAPER_PAIR[0], paper, None), way(PAPER_PAIR[0], paper, HARM_WEIGHT)],
     }
-
-
-def tried(first: FirstFold, row: FusionRow, tested: int) -> tuple[list[Trial], list[Trial]]:
-    """All far thresholds on the cases that choose, and on those that are tested."""
-    kept, copies = first.folder / "harm" / row.weights[0].stem, min(1, first.plan.augmented_copies)
-    chosen_on = kept_trials(first.trials([row]), FUSION, kept / "chosen_on", copies)
-    return chosen_on, kept_trials(first.tests([row], tested), FUSION, kept / first.plan.name.replace(" ", "-"))
 
 
 def main() -> None:
@@ -66,14 +78,17 @@ def main() -> None:
     arguments = arguments_of(__doc__ or "", "hippocampus-observer.toml")
     first = FirstFold.of(arguments.protocol, arguments.work)
     print(f"{first.plan.name}\n{provenance(first.plan.seed, arguments.tested)}")
-    for name, rows in trained(first).items():
-        both = [tried(first, row, arguments.tested) for row in rows]
-        print(f"{name}; update alone: {figures(of(both[0][1], NOTHING))}")
+    found = ways(first)
+    jobs = [way.job for both in found.values() for way in both]
+    run_in_parallel([partial(train_network, job) for job in jobs], "networks", leaves=[job.leaves for job in jobs])
+    for row, both in found.items():
+        tried = [way.tried(first, arguments.tested) for way in both]
+        print(f"{row}; update alone: {figures(of(tried[0][1], NOTHING))}")
         for allowed in ALLOWED:
-            found = [of(tests, best_safe(trials, allowed)[0]) for trials, tests in both]
-            for way, trials in zip(WEIGHTS, found, strict=True):
+            chosen = [of(tests, best_safe(trials, allowed)[0]) for trials, tests in tried]
+            for way, trials in zip(WAYS, chosen, strict=True):
                 print(f"{100 * allowed:g} % allowed, {way} the harm: {figures(trials)}")
-            compared(*found)
+            compared(*chosen)
 
 
 if __name__ == "__main__":
