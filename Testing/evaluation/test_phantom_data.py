@@ -87,6 +87,6 @@ def test_what_decides_the_trainings_decides_their_folder(change):
     assert key_of(SMALL) != key_of(changed)
 
 
-def test_the_number_tested_does_not_decide_the_trainings_folder():
-    changed = replace(SMALL, test_cases=9, test_folds=(1, 2))
-    assert key_of(SMALL) == key_of(changed)
+@pytest.mark.parametrize("change", [{"test_cases": 9, "test_folds": (1, 2)}, {"allowed_regression": 0.3}])
+def test_neither_the_number_tested_nor_the_allowed_regression_decides_the_trainings_folder(change):
+    assert key_of(SMALL) == key_of(replace(SMALL, **change))

@@ -80,7 +80,7 @@ def training_key(plan: EvaluationPlan, data: object) -> str:
     deciding = asdict(replace(plan, variant="clean") if plan.variant == "shifted" else plan)
     for name in (
         "name", "data", "test_folds", "test_cases", "rows", "edits", "several_edits_cases", "level", "other_levels",
-        "regression_rates",
+        "regression_rates", "allowed_regression",
     ):  # fmt: skip
         del deciding[name]
     text = json.dumps([deciding, data, asdict(SessionSettings())], sort_keys=True)
