@@ -134,7 +134,7 @@ def soft_dsc(z, y):
 
 
 @pytest.mark.parametrize("loss", ["dice and cross-entropy", "dice"])
-def test_the_first_loss_is_the_base_model_s_on_the_far_slices_of_what_the_fresh_network_makes(model, loss):
+def test_the_first_loss_is_the_base_model_s_on_far_slices_of_what_the_fresh_network_makes_and_their_harm(model, loss):
     """Two edits with near slices of their own, in planes of their own, are averaged."""
     item = example(model, near=(NEAR, slice(0, 4)), axes=(0, 2))
     trained = train(model, readers(item), epochs=1, loss=loss)
