@@ -2,8 +2,9 @@
 
 import pytest
 
+from context_propagation.core.measures.regression import ALLOWED_REGRESSION
 from context_propagation.core.propagation.far_thresholds import EVERY_SLICE, FarThresholds
-from context_propagation.evaluation.far_thresholds import ALLOWED_REGRESSION, CANDIDATES, Trial, best_safe
+from context_propagation.evaluation.far_thresholds import CANDIDATES, Trial, best_safe
 
 
 def trials(rates, dscs, pick="worst"):

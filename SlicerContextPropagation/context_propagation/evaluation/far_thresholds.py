@@ -15,7 +15,7 @@ import numpy as np
 
 from context_propagation.core.callbacks import Progress, no_progress
 from context_propagation.core.measures.accuracy import dice
-from context_propagation.core.measures.regression import regressed_slices
+from context_propagation.core.measures.regression import ALLOWED_REGRESSION, regressed_slices
 from context_propagation.core.propagation.composition import compose
 from context_propagation.core.propagation.far_thresholds import FADING_SLICES, FarThresholds
 from context_propagation.core.session.preview import Preview
@@ -44,10 +44,6 @@ CANDIDATES = (
     *(FarThresholds(add, remove) for add, remove in product(ADD, REMOVE)),
     *(FarThresholds(add, remove, least_gain=gain) for add, remove, gain in product(*WITH_GAIN) if min(add, remove) < 1),
 )
-
-
-ALLOWED_REGRESSION = 0.01
-"""By default, as for the general far network."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from context_propagation.core.measures.regression import ALLOWED_REGRESSION
 from context_propagation.core.propagation.fusion_settings import Variant
-from context_propagation.evaluation.far_thresholds import ALLOWED_REGRESSION
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,110 +1,19 @@
-"""Training of a fusion network on a small real U-Net: the loss by hand, interruptions, checkpoints."""
+"""Training of a fusion network on a small real U-Net: the loss by hand, what is shown, which weights are kept."""
 
 import math
-import pickle
 from dataclasses import replace
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from context_propagation.core.errors import Cancelled, UserInputError
-from context_propagation.core.image.boxes import whole
-from context_propagation.core.image.grid import GridMap
-from context_propagation.core.model.nnunet_model import NnunetModel
+from context_propagation.core.errors import UserInputError
 from context_propagation.core.propagation.fusion_inputs import FusionInputs
 from context_propagation.core.propagation.fusion_settings import FusionSettings
 from context_propagation.core.propagation.trained_fusion import build_fusion_network
-from context_propagation.training.fusion import fusion_training
-from context_propagation.training.fusion.fusion_example import FusionExample
-from context_propagation.training.fusion.fusion_training import TrainingSettings, train_fusion
-from nnunet_folders import write_nnunet_folder
-
-SHAPE = (16, 16, 16)
-NEAR = slice(6, 11)
-ARCHITECTURE = FusionSettings("adaptive", 8, 0.5)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return NnunetModel.load(write_nnunet_folder(tmp_path_factory.mktemp("model"), convolutions=2), device="cpu")
-
-
-def far_of(*near):
-    """One mask per edit, without its near slices."""
-    far = torch.ones(len(near), *SHAPE, dtype=torch.bool)
-    for mask, slices in zip(far, near, strict=True):
-        mask[slices] = False
-    return far
-
-
-def ball(radius):
-    return torch.from_numpy(sum((g - 8) ** 2 for g in np.indices(SHAPE)) <= radius**2)
-
-
-def example(model, seed=0, near=(NEAR,), hidden_truth=0, radius=5, axes=None):
-    """A whole window of noise, its f' and edits as random as it."""
-    generator = torch.Generator().manual_seed(seed)
-    features = model.splits[0].encode(torch.randn(1, 1, *SHAPE, generator=generator), 2)
-    edits, size = len(near), features.f.shape[2:]
-    axes = axes or (0,) * edits
-    return FusionExample(
-        FusionInputs(
-            f=features.f,
-            f_updated=features.f + 0.3 * torch.randn(edits, *features.f.shape[1:], generator=generator),
-            edit_maps=torch.rand(edits, 2, *size, generator=generator),
-            descriptions=torch.randn(edits, 8, generator=generator),
-            prototypes=torch.randn(edits, 2, features.f.shape[1], generator=generator),
-        ),
-        hidden_truth=torch.rand(hidden_truth, generator=generator),
-        decoder=features,
-        f_box=whole(size),
-        truth=ball(radius),
-        far=torch.stack([far.movedim(0, axis) for far, axis in zip(far_of(*near), axes, strict=True)]),
-        axes=axes,
-        grid=GridMap(whole(SHAPE), SHAPE),
-        origin=(0, 0, 0),
-        image_box=whole(SHAPE),
-    )
-
-
-def readers(*examples):
-    return [partial(lambda item: item, item) for item in examples]
-
-
-@pytest.fixture(scope="module")
-def training(model):
-    return readers(*(example(model, seed, (NEAR, slice(3, 8))) for seed in range(3)))
-
-
-@pytest.fixture(scope="module")
-def validation(model):
-    return readers(example(model, 7))
-
-
-def train(model, training, validation=(), architecture=ARCHITECTURE, checkpoint=None, on_epoch=None, **settings):
-    collected = [] if on_epoch is None else on_epoch
-    return train_fusion(
-        model, model.splits[0], architecture, TrainingSettings(**{"epochs": 2, **settings}), training, validation,
-        checkpoint, collected.append if isinstance(collected, list) else collected,
-    )  # fmt: skip
-
-
-def weights_of(trained):
-    return trained.network.state_dict()
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def logit_of(model, item, fused):
-    """The target's logit less the background's, `[E, 16, 16, 16]`."""
-    with torch.no_grad():
-        logits = model.splits[0].decode(item.decoder, fused, True)
-    return (logits[:, 1] - logits[:, 0]).numpy()
+from context_propagation.training.fusion.fusion_training import TrainingSettings
+from small_training import ARCHITECTURE, NEAR, example, logit_of, readers, same, train, weights_of
 
 
 def fused_at_the_start(item):
@@ -362,149 +271,6 @@ def test_training_leaves_the_caller_s_random_numbers_alone(model, training):
         assert torch.equal(torch.random.get_rng_state(), before)
 
 
-# ---- interruptions
-
-
-def interrupted(model, training, validation, checkpoint, steps, epochs=3, averaging=0.0):
-    """Train until so many steps are done."""
-    asked = []
-
-    def cancelled():
-        asked.append(True)
-        return len(asked) > steps
-
-    with pytest.raises(Cancelled):
-        train_fusion(
-            model, model.splits[0], ARCHITECTURE, TrainingSettings(epochs=epochs, seed=1, averaging=averaging),
-            training, validation, checkpoint, cancelled=cancelled,
-        )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(model, training, validation):
-    """One training for each averaging."""
-    return cache(lambda averaging: train(model, training, validation, epochs=3, seed=1, averaging=averaging))
-
-
-@pytest.mark.quick(steps=4, averaging=0.9)
-@pytest.mark.parametrize(("steps", "averaging"), [(3, 0.0), (4, 0.0), (8, 0.0), (4, 0.9)])
-def test_an_interrupted_training_goes_on_to_the_same_bits(
-    model, training, validation, uninterrupted, tmp_path, steps, averaging
-):
-    """Three steps are an epoch: after one, within the second, within the third."""
-    settings = {"epochs": 3, "seed": 1, "averaging": averaging}
-    interrupted(model, training, validation, tmp_path / "checkpoint", steps, averaging=averaging)
-    further = []
-    resumed = train(model, training, validation, checkpoint=tmp_path / "checkpoint", on_epoch=further, **settings)
-    assert same(weights_of(resumed), weights_of(uninterrupted(averaging)))
-    assert resumed.log == uninterrupted(averaging).log
-    assert [line.epoch for line in further] == list(range(steps // 3 + 1, 4))
-
-
-def test_a_training_interrupted_twice_ends_the_same_too(model, training, tmp_path):
-    for _ in range(2):
-        interrupted(model, training, (), tmp_path / "checkpoint", 4)
-    resumed = train(model, training, checkpoint=tmp_path / "checkpoint", epochs=3, seed=1)
-    assert same(weights_of(resumed), weights_of(train(model, training, epochs=3, seed=1)))
-
-
-def test_cancelled_before_the_first_epoch_is_done_leaves_no_checkpoint(model, training, tmp_path):
-    interrupted(model, training, (), tmp_path / "checkpoint", 2)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_finished_training_is_not_repeated(model, training, tmp_path):
-    first = train(model, training, checkpoint=tmp_path / "checkpoint")
-    further = []
-    again = train(model, training, checkpoint=tmp_path / "checkpoint", on_epoch=further)
-    assert further == []
-    assert same(weights_of(again), weights_of(first))
-
-
-def test_a_training_that_had_stalled_does_not_go_on_when_it_is_read_again(model, training, validation, tmp_path):
-    settings = {"epochs": 5, "learning_rate": 1e-12, "patience": 1, "checkpoint": tmp_path / "checkpoint"}
-    train(model, training, validation, **settings)
-    assert len(train(model, training, validation, **settings).log) == 2
-
-
-def test_progress_grows_to_one_and_every_epoch_is_told(model, training):
-    fractions, lines = [], []
-    trained = train_fusion(
-        model, model.splits[0], ARCHITECTURE, TrainingSettings(epochs=2), training, on_epoch=lines.append,
-        progress=fractions.append,
-    )  # fmt: skip
-    assert fractions == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
-    assert tuple(lines) == trained.log
-
-
-# ---- checkpoints that cannot be continued
-
-
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"seed": 5}, "settings"),
-        ({"epochs": 9}, "settings"),
-        ({"inputs_shown": "no edit"}, "settings"),
-        ({"architecture": FusionSettings("adaptive", 8, 1.0)}, "architecture"),
-        ({"architecture": FusionSettings("paper", 8, 0.5), "loss": "dice"}, "architecture and settings"),
-    ],
-)
-def test_the_checkpoint_of_another_training_is_refused_and_kept(model, training, tmp_path, changes, named):
-    checkpoint = tmp_path / "checkpoint"
-    train(model, training[:1], checkpoint=checkpoint, epochs=1)
-    content = checkpoint.read_bytes()
-    with pytest.raises(UserInputError, match=f"checkpoint' belongs to a training with other {named}; delete it"):
-        train(model, training[:1], checkpoint=checkpoint, **{"epochs": 1, **changes})
-    assert checkpoint.read_bytes() == content
-
-
-@pytest.mark.parametrize("keep", [0, 10, 2000])
-def test_a_truncated_checkpoint_is_refused(model, training, tmp_path, keep):
-    checkpoint = tmp_path / "checkpoint"
-    train(model, training[:1], checkpoint=checkpoint, epochs=1)
-    checkpoint.write_bytes(checkpoint.read_bytes()[:keep])
-    with pytest.raises(UserInputError, match="is not a training checkpoint .*delete it to start again"):
-        train(model, training[:1], checkpoint=checkpoint, epochs=1)
-
-
-@pytest.mark.parametrize("content", [[1, 2], torch.zeros(3), "weights"])
-def test_a_file_of_something_else_is_refused(model, training, tmp_path, content):
-    torch.save(content, tmp_path / "checkpoint")
-    with pytest.raises(UserInputError, match="is not a training checkpoint.*delete it to start again"):
-        train(model, training[:1], checkpoint=tmp_path / "checkpoint", epochs=1)
-
-
-class _Touches:
-    """Unpickled, it makes a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-def _pickle(item, path):
-    path.write_bytes(pickle.dumps(item, 2))
-
-
-def _unpickle(path):
-    return pickle.loads(path.read_bytes())
-
-
-@pytest.mark.parametrize(("write", "unsafe_read"), [(torch.save, partial(torch.load, weights_only=False)),
-                                                    (_pickle, _unpickle)])  # fmt: skip
-def test_code_in_a_checkpoint_is_refused_and_does_not_run(model, training, tmp_path, write, unsafe_read):
-    marker = tmp_path / "code-has-run"
-    write({"log": _Touches(marker)}, tmp_path / "checkpoint")
-    with pytest.raises(UserInputError, match="is not a training checkpoint"):
-        train(model, training[:1], checkpoint=tmp_path / "checkpoint", epochs=1)
-    assert not marker.exists()
-    unsafe_read(tmp_path / "checkpoint")
-    assert marker.exists()  # so the code would have run
-
-
 # ---- refusals
 
 
@@ -528,39 +294,3 @@ def test_a_training_without_examples_is_refused(model):
 def test_settings_that_train_nothing_are_refused(changes, said):
     with pytest.raises(UserInputError, match=said):
         TrainingSettings(**changes)
-
-
-def agreeing(model, item):
-    """An example whose truth is what the untouched features say: an untouched DSC of 1."""
-    return replace(item, truth=model.target_margin([item.decode(model.splits[0], item.inputs.f).float()])[0] > 0)
-
-
-@pytest.fixture
-def strict(monkeypatch):
-    """Less than three quarters of the untouched DSC counts as dead: a small network does not lose all of it so soon."""
-    monkeypatch.setattr(fusion_training, "LEAST_SHARE", 0.75)
-
-
-def test_a_training_that_died_is_done_again_at_a_third_of_the_learning_rate(model, strict, caplog):
-    good = agreeing(model, example(model, 1))
-    wrong, reads = replace(good, truth=~good.truth), []
-
-    def first_wrong_then_good():
-        reads.append(1)
-        return wrong if len(reads) <= 60 else good
-
-    trained = train(model, [first_wrong_then_good] * 30, readers(good), learning_rate=0.03)
-
-    assert len(reads) == 120
-    assert "The training died" in caplog.text
-    again = train(model, readers(good) * 30, readers(good), learning_rate=0.03 / 3)
-    assert same(weights_of(trained), weights_of(again))
-
-
-@pytest.mark.long
-def test_a_training_that_dies_at_every_rate_is_refused(model, monkeypatch):
-    monkeypatch.setattr(fusion_training, "LEAST_SHARE", 0.9)
-    good = agreeing(model, example(model, 1))
-
-    with pytest.raises(UserInputError, match="3 trainings died"):
-        train(model, readers(replace(good, truth=~good.truth)) * 30, readers(good), learning_rate=0.03)

@@ -13,6 +13,10 @@ DSC_FALL = 0.02
 """A slice has regressed where its DSC falls by more than this."""
 
 
+ALLOWED_REGRESSION = 0.01
+"""By default, the share of the slices of the cases that choose a network's thresholds that may regress by it."""
+
+
 _ROUNDING = 1e-9
 
 

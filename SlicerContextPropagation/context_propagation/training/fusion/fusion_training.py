@@ -277,7 +277,9 @@ class _FusionTraining:
             of_edit = (untouched, target_logit[edit], example.truth.to(target_logit.dtype))
             before, after, truth = (maps.movedim(axis, 0)[slices] for maps in of_edit)
             loss = segmentation_loss(after, truth, self.settings.loss or self.model.loss)
-            losses.append(loss + self.harm_weight * far_harm(before, after, truth))
+            if self.harm_weight:
+                loss = loss + self.harm_weight * far_harm(before, after, truth)
+            losses.append(loss)
         return torch.stack(losses).mean()
 
 

@@ -18,13 +18,14 @@ from context_propagation.core.bundle.general_file import (
     save_general_far,
 )
 from context_propagation.core.errors import UserInputError
+from context_propagation.core.measures.regression import ALLOWED_REGRESSION
 from context_propagation.core.propagation.general_network import GeneralFarNetwork
 from context_propagation.core.provenance import provenance
 from context_propagation.core.storage.whole_file import whole_folder
 from context_propagation.training.general.general_cases import GeneralCase, cached_examples, examples_file
 from context_propagation.training.general.general_example import GeneralExample, load_examples
 from context_propagation.training.general.general_recipe import BASES, BaseRecipe
-from context_propagation.training.general.general_thresholds import ALLOWED_REGRESSION, choose_general_thresholds
+from context_propagation.training.general.general_thresholds import choose_general_thresholds
 from context_propagation.training.general.general_training import GeneralTrainingSettings, Shown, far_dsc, train_general
 from context_propagation.training.processes import run_in_parallel
 from context_propagation.training.training_loop import LogLine

@@ -8,7 +8,12 @@ from itertools import product
 import numpy as np
 import torch
 
-from context_propagation.core.measures.regression import RegressionCount, regressed_slices, slice_dsc
+from context_propagation.core.measures.regression import (
+    ALLOWED_REGRESSION,
+    RegressionCount,
+    regressed_slices,
+    slice_dsc,
+)
 from context_propagation.core.propagation.far_labels import expected_gains
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.general_far import FADING_SLICES
@@ -28,10 +33,6 @@ GAINS = (0.0, 0.02, 0.05, 0.08, 0.12, 0.2)
 CANDIDATES = tuple(FarThresholds(one, one, FADING_SLICES, gain) for one, gain in product(THRESHOLDS, GAINS))
 
 
-ALLOWED_REGRESSION = 0.01
-"""Share of the far slices of the validation examples that may lose more than 0.02 DSC."""
-
-
 def choose_general_thresholds(
     network: GeneralFarNetwork, examples: Sequence[GeneralExample], allowed: float = ALLOWED_REGRESSION
 ) -> tuple[FarThresholds, dict[str, float]]:
@@ -40,7 +41,7 @@ def choose_general_thresholds(
     Args:
         network: The trained one.
         examples: None of which it learned from.
-        allowed: Share of far slices that may become worse.
+        allowed: Share of the far slices that may lose more than 0.02 DSC.
 
     Returns:
         The choice (thresholds of 1, which change nothing, where none is safe enough), and its figures.
