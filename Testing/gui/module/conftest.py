@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from panel_user import PanelUser
+
 SHIPPED = Path(__file__).parents[3] / "SlicerContextPropagation"
 SHAPE = (16, 16, 16)
 
@@ -48,3 +50,25 @@ def add_ct(module):
 @pytest.fixture
 def ct(add_ct):
     return add_ct()
+
+
+@pytest.fixture(scope="module")
+def pet_model(tmp_path_factory):
+    pytest.importorskip("nnunetv2")
+    from nnunet_folders import write_nnunet_folder
+
+    folder = tmp_path_factory.mktemp("pet") / "ct_pet"
+    return write_nnunet_folder(folder, channels=2, spacing=(2.5, 1.1, 0.8), features=(4, 8, 8))
+
+
+@pytest.fixture
+def user(module, bundle, base):
+    user = PanelUser(module, [bundle, base])
+    user.choose_model(bundle)
+    return user
+
+
+@pytest.fixture
+def ready(user, ct):
+    user.predict(ct)
+    return user

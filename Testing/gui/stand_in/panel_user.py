@@ -1,5 +1,7 @@
 """A user of the module's panel: real Qt, real MRML, over the stand-in application."""
 
+import numpy as np
+
 from as_a_user import click, process_events, settle
 
 
@@ -33,6 +35,11 @@ class PanelUser:
         self.click("predictButton")
         self.wait()
 
+    def sentence(self):
+        """What the panel's top says of where the user is."""
+        settle()
+        return self.ui.stateLabel.text
+
     @property
     def selection(self):
         return self.shared.logic.selection
@@ -59,3 +66,9 @@ class PanelUser:
     def rows(self):
         table = self.ui.editsTable
         return [tuple(table.item(row, column).text() for column in range(3)) for row in range(table.rowCount)]
+
+
+def a_slice():
+    """A disc of four voxels' radius, bool `[16, 16]`, as a user may draw it into `ct`."""
+    grid = np.indices((16, 16))
+    return sum((g - 8) ** 2 for g in grid) <= 16
