@@ -18,7 +18,8 @@ from context_propagation.cli.edit_choice import parse_slices
 from context_propagation.cli.model_and_image import load_requested, read_image_for
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.predict import PredictRequest, predict
-from context_propagation.cli.propagate import PropagateRequest, propagate
+from context_propagation.cli.propagate import propagate
+from context_propagation.cli.propagate_request import PropagateRequest
 from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.callbacks import no_progress
 from context_propagation.core.errors import MissingDependencyError, UserInputError

@@ -12,7 +12,8 @@ from typing import Any
 import SimpleITK as sitk
 
 from context_propagation.cli.predict import PredictRequest, predict
-from context_propagation.cli.propagate import PropagateRequest, propagate
+from context_propagation.cli.propagate import propagate
+from context_propagation.cli.propagate_request import PropagateRequest
 from context_propagation.cli.replaced_files import check_results_folder
 from context_propagation.core.bundle.bundle import load_model
 from context_propagation.core.bundle.shipped_bundle import CONTROL, shipped_bundle

@@ -6,30 +6,26 @@ import argparse
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from context_propagation.cli.arguments import add_model_and_image
-from context_propagation.cli.edit_choice import AUTO, ChosenEdits, choose_edits, parse_slices
-from context_propagation.cli.model_and_image import load_requested, read_image_for
+from context_propagation.cli.drawn_case import DrawnCase, read_drawn_case
+from context_propagation.cli.edit_choice import AUTO, parse_slices
+from context_propagation.cli.model_and_image import load_requested
 from context_propagation.cli.output_files import OutputFiles
 from context_propagation.cli.progress import Bars, progress_bars
-from context_propagation.cli.replaced_files import check_not_an_image, check_profile_ending, check_session_ending
-from context_propagation.cli.report import Report, StageMeter, check_report_ending, write_report
+from context_propagation.cli.propagate_request import PropagateRequest, check_outputs, session_settings
+from context_propagation.cli.report import Report, StageMeter, write_report
 from context_propagation.core.bundle.loaded_model import LoadedModel
 from context_propagation.core.callbacks import Progress, never_cancelled
 from context_propagation.core.errors import UserInputError
-from context_propagation.core.image.boxed_mask import EMPTY, BoxedMask
 from context_propagation.core.image.contour_offset import moved_contours
 from context_propagation.core.image.image_hash import image_sha256
-from context_propagation.core.image.own_grid import NO_SLICES
-from context_propagation.core.image.slices import SliceEdit, mask_of_slices
-from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.segmentation_model import SegmentationModel
-from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.propagation.window import WindowPlan
 from context_propagation.core.provenance import installed_versions
 from context_propagation.core.session.drawing_profile import DrawingProfile, model_key, read_profile, write_profile
@@ -39,81 +35,12 @@ from context_propagation.core.session.session_file import restore_session, save_
 from context_propagation.core.session.session_settings import PropagationResult, SessionSettings
 from context_propagation.files.case_measures import Case
 from context_propagation.files.case_summary import case_summary
-from context_propagation.files.figure import check_figure_ending, write_figure
-from context_propagation.files.segmentation import Propagated, ReadSegmentation, Wanted
-from context_propagation.files.self_contained_page import check_page_ending
-from context_propagation.segmentations.losses import refuse_losses
+from context_propagation.files.figure import write_figure
 from context_propagation.segmentations.segmentation_files import (
-    check_segmentation_ending,
-    read_together,
     write_propagated,
 )
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PropagateRequest:
-    """What to propagate.
-
-    Attributes:
-        model: nnU-Net's trained-model folder, or a bundle.
-        image: One file or DICOM folder per channel.
-        initial: The segmentation before the edit.
-        edited: The segmentation with the redrawn slices.
-        output: Where the refined segmentation goes.
-        label: Name or value of the label; None for the bundle's, or the only one.
-        plane: "auto", "axial", "sagittal" or "coronal".
-        slices: Indices of the edited slices, from 0; None finds them.
-        segment: Name of the segment or ROI in the segmentations; None for the label's name.
-        level: Decoder level; None for the bundle's, or 2.
-        optimizer: "lbfgs" or "adam"; None for lbfgs.
-        session: A saved session to go on from; level and optimizer are then its own.
-        save_session: Where the session goes.
-        report: Where the JSON report goes.
-        summary: Where the case summary goes, a page.
-        figure: Where the figure goes.
-        device: "auto", "cpu", "cuda" or "mps".
-        trust_bundle: Whether a MONAI bundle's own expressions may run.
-        orientation: Letters that images are reoriented to, where the model does not say them; see `NnunetModel.load`.
-        checkpoint: File name of the checkpoint in each fold of an nnU-Net model; None for the final one.
-        suv: Whether a DICOM PET among the channels becomes SUV.
-        allow_loss: Whether the output may lose what its kind of file cannot hold.
-        general_far: Whether the general far network serves a model without fusion networks.
-        profile: Where it is remembered by how much contours had to move, for `predict` of the next case; where the
-            initial segmentation began there, the model's own contours come back if they fit the drawing better.
-        server: Address of a server that computes; None for this computer. `model` is then a name in its list.
-        server_token: A file with the token for it.
-        server_certificate: PEM, of whoever signed its certificate.
-    """
-
-    model: Path
-    image: Sequence[Path]
-    initial: Path
-    edited: Path
-    output: Path
-    label: str | None = None
-    plane: str = AUTO
-    slices: Sequence[int] | None = None
-    segment: str | None = None
-    level: int | None = None
-    optimizer: Literal["lbfgs", "adam"] | None = None
-    session: Path | None = None
-    save_session: Path | None = None
-    report: Path | None = None
-    summary: Path | None = None
-    figure: Path | None = None
-    device: str = "auto"
-    trust_bundle: bool = False
-    orientation: str | None = None
-    checkpoint: str | None = None
-    suv: bool = False
-    allow_loss: bool = False
-    general_far: bool = True
-    profile: Path | None = None
-    server: str | None = None
-    server_token: Path | None = None
-    server_certificate: Path | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -162,41 +89,6 @@ def _slices(text: str) -> list[int] | None:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-@dataclass(frozen=True)
-class _Case:
-    """What was read."""
-
-    volume: SourceVolume
-    initial: np.ndarray
-    edited: ReadSegmentation
-    chosen: ChosenEdits
-
-    @property
-    def edits(self) -> tuple[SliceEdit, ...]:
-        """The redrawn slices."""
-        return self.chosen.drawing.edits
-
-    @property
-    def edited_on_image(self) -> np.ndarray:
-        """The edited segmentation, bool `[K, J, I]`, with the redrawn slices as they are propagated."""
-        mask = self.edited.mask.copy()
-        for edit in self.edits:
-            mask[edit.place] = edit.mask
-        return mask
-
-    def propagated(self, result: PropagationResult, protected: np.ndarray) -> Propagated:
-        """What may be written of a result; never what was protected before, bool `[K, J, I]`."""
-        drawing, by_hand = self.chosen.drawing, self.chosen.by_hand
-        own = self.edited.own
-        if own is not None and not self.chosen.grid.is_same(own.grid):  # compared on the image, whose slices are drawn
-            drawing, by_hand = replace(drawing, own_slices=NO_SLICES), BoxedMask.of(np.zeros((0, 0, 0), bool))
-        by_hand_elsewhere = self.edited_on_image ^ self.initial
-        by_hand_elsewhere[mask_of_slices(protected.shape, self.edits)] = False
-        box = result.changed_box_kji or EMPTY
-        to_write, _ = drawing.to_write(result.changed, box, protected | by_hand_elsewhere)
-        return Propagated(result.segmentation, to_write, drawing, by_hand)
-
-
 def propagate(
     request: PropagateRequest,
     bars: Bars = progress_bars,
@@ -215,7 +107,7 @@ def propagate(
     Raises:
         UserInputError: Something in the request cannot be used; no file was written.
     """
-    _check_outputs(request)
+    check_outputs(request)
     inputs = [*request.image, request.initial, request.edited, *([request.session] if request.session else [])]
     destinations = [
         *(request.output, request.report, request.summary, request.figure),
@@ -226,10 +118,10 @@ def propagate(
     with outputs, bars() as progress, ExitStack() as stack:
         with meter.stage("load model"):
             loaded = load(request, request.general_far)
-            settings = _settings(request, loaded)
+            settings = session_settings(request, loaded)
             profile = None if request.profile is None else read_profile(request.profile)
         with meter.stage("read files"):
-            case = _read_case(request, loaded.model)
+            case = read_drawn_case(request, loaded.model)
         with meter.stage("set image"):
             session = _session(request, loaded, settings, case, profile, progress)
             stack.callback(session.close)
@@ -259,41 +151,11 @@ def propagate(
     return _summary(request, case, result, refused)
 
 
-def _check_outputs(request: PropagateRequest) -> None:
-    """Refuse before anything is read what could not be written at the end."""
-    check_segmentation_ending(request.output, request.image)
-    if request.figure is not None:
-        check_figure_ending(request.figure)
-    check_report_ending(request.report)
-    if request.summary is not None:
-        check_page_ending(request.summary)
-    check_session_ending(request.save_session)
-    check_profile_ending(request.profile)
-    if request.server is not None and request.profile is not None:
-        raise UserInputError("--profile needs the model on this computer; leave it out with --server")
-    check_not_an_image(request.output)
-
-
-def _settings(request: PropagateRequest, loaded: LoadedModel) -> SessionSettings:
-    """Of a new session."""
-    if request.session is not None and (request.level, request.optimizer) != (None, None):
-        raise UserInputError(f"'{request.session}' has its own level and optimizer; leave --level and --optimizer out")
-    settings = SessionSettings(update=UpdateSettings(optimizer=request.optimizer or "lbfgs"))
-    if request.level is not None:
-        settings = replace(settings, level=request.level)
-    if loaded.fusion is not None and request.level not in (None, loaded.fusion.level):
-        raise UserInputError(
-            f"--level {request.level} is not the level of bundle '{request.model}', whose fusion network is for level "
-            f"{loaded.fusion.level}; leave --level out"
-        )
-    return settings
-
-
 def _session(
     request: PropagateRequest,
     loaded: LoadedModel,
     settings: SessionSettings,
-    case: _Case,
+    case: DrawnCase,
     profile: DrawingProfile | None,
     progress: Progress,
 ) -> Session:
@@ -319,7 +181,7 @@ def _session(
     return session
 
 
-def _start_offset_mm(profile: DrawingProfile, model: SegmentationModel, case: _Case, progress: Progress) -> float:
+def _start_offset_mm(profile: DrawingProfile, model: SegmentationModel, case: DrawnCase, progress: Progress) -> float:
     """The profile's, where the initial segmentation is the model's contours moved by it; else 0."""
     offset_mm = profile.offset_mm(model_key(model))
     if not offset_mm:
@@ -329,18 +191,7 @@ def _start_offset_mm(profile: DrawingProfile, model: SegmentationModel, case: _C
     return offset_mm if np.array_equal(moved_contours(own, case.volume, offset_mm), case.initial) else 0.0
 
 
-def _read_case(request: PropagateRequest, model: SegmentationModel) -> _Case:
-    volume = read_image_for(model, request.image, request.suv)
-    wanted = Wanted(
-        request.segment or model.target.name, model.target.label, model.target.outer, model.target.only_trained
-    )
-    initial, edited = read_together([request.initial, request.edited], wanted, volume, request.image)
-    refuse_losses(request.output, edited, volume, request.allow_loss)
-    chosen = choose_edits(initial, edited, volume, request.plane, request.slices)
-    return _Case(volume, initial.mask, edited, chosen)
-
-
-def _propagated(session: Session, case: _Case, meter: StageMeter, progress: Progress) -> PropagationResult:
+def _propagated(session: Session, case: DrawnCase, meter: StageMeter, progress: Progress) -> PropagationResult:
     session.accept_manual_changes(case.edited_on_image)  # changes that --slices leaves out are kept as they are
     with meter.stage("propagate"):
         waiting = case.chosen.drawing.waiting_voxels(case.volume.shape_kji)
@@ -361,7 +212,7 @@ def _memory_line(plan: WindowPlan) -> str:
 def _report(
     loaded: LoadedModel,
     settings: SessionSettings,
-    case: _Case,
+    case: DrawnCase,
     result: PropagationResult,
     refused: int,
     meter: StageMeter,
@@ -396,7 +247,7 @@ def _case_of(session: Session, loaded: LoadedModel) -> Case:
     )
 
 
-def _summary(request: PropagateRequest, case: _Case, result: PropagationResult, refused: int) -> str:
+def _summary(request: PropagateRequest, case: DrawnCase, result: PropagationResult, refused: int) -> str:
     voxels = sum(result.changed_per_slice.values())
     edited = f"from {case.volume.plane_of_axis[result.axis]} {_slices_line(result.edited_slices)}"
     changed = f"{voxels} voxels changed on {len(result.changed_per_slice)} slices"
