@@ -36,9 +36,7 @@ from context_propagation.core.session.session_settings import PropagationResult,
 from context_propagation.files.case_measures import Case
 from context_propagation.files.case_summary import case_summary
 from context_propagation.files.figure import write_figure
-from context_propagation.segmentations.segmentation_files import (
-    write_propagated,
-)
+from context_propagation.segmentations.segmentation_files import write_propagated
 
 logger = logging.getLogger(__name__)
 
