@@ -9,7 +9,8 @@ from typing import Any
 from context_propagation.cli.arguments import add_places, add_running
 from context_propagation.cli.job_places import jobs_placed
 from context_propagation.cli.replaced_files import check_results_folder
-from context_propagation.evaluation.run import EvaluateRequest, evaluate
+from context_propagation.evaluation.request import EvaluateRequest
+from context_propagation.evaluation.run import evaluate
 
 RESULTS = ("commits.json", "cases.csv", "summary.md", "summary.json", "rows.png", "edits.png", "regression.png")
 

@@ -16,13 +16,12 @@ from context_propagation.evaluation.simulated_case import FusionRow
 from context_propagation.evaluation.training_fold import TrainingFold
 from context_propagation.training.fusion.fusion_controls import InputsShown
 from context_propagation.training.fusion.fusion_example import load_example
-from context_propagation.training.fusion.fusion_jobs import FUSION_EXAMPLES, NO_EXAMPLES, NetworkJob, train_network
+from context_propagation.training.fusion.fusion_jobs import FUSION_EXAMPLES, NO_EXAMPLES, NetworkJob
 from context_propagation.training.fusion.fusion_training import TrainingSettings
-from context_propagation.training.fusion.training_memory import memory_of_a_training
+from context_propagation.training.fusion.network_trainings import train_networks
 from context_propagation.training.kept_examples import ExampleRecipe
 from context_propagation.training.labelled_cases import with_copies
 from context_propagation.training.places import each
-from context_propagation.training.processes import run_in_parallel
 
 ROWS: tuple[tuple[str, InputsShown], ...] = ((FUSION, "edit"), (NO_EDIT, "no edit"))
 
@@ -77,9 +76,7 @@ def fresh_rows(
         )
         for row, inputs_shown in ROWS
     ]
-    trainings, memory = [partial(train_network, job) for job in jobs], partial(memory_of_a_training, jobs)
-    names, leaves = [job.name for job in jobs], [job.leaves for job in jobs]
-    weights = run_in_parallel(trainings, "networks", workers, names, leaves, course.stage(), fold.base.device, memory)
+    weights = train_networks(jobs, "networks", workers, course.stage())
     return [
         FusionRow(row, architecture, inputs_shown, (path,))
         for (row, inputs_shown), path in zip(ROWS, weights, strict=True)

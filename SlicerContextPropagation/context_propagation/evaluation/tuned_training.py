@@ -61,8 +61,12 @@ def tuned_rows(
     for number, fold in enumerate(folds):
         copies, folder = with_copies(fold.training, recipe.augmented_copies), general / f"examples_{number}"
         for cases, of_them in ((copies, of_training), (fold.validation, of_validation)):
-            told = {"workers": workers, "progress": course.stage()}
-            making.append(partial(GENERAL_EXAMPLES.of_cases, fold.base, cases, of_them, folder, **told))
+            making.append(
+                partial(
+                    GENERAL_EXAMPLES.of_cases, fold.base, cases, of_them, folder, workers=workers,
+                    progress=course.stage(),
+                )
+            )  # fmt: skip
     made = list(each(making))
     training, validation = (tuple(file for of_fold in made[first::2] for file in of_fold) for first in (0, 1))
     jobs = [
