@@ -339,6 +339,16 @@ def test_a_multi_frame_file_among_slices_is_named(series):
     assert "all.dcm' has 6 frames and lies among other files" in refusal(series.folder)
 
 
+def test_each_slice_is_rescaled_by_its_own_slope_also_where_the_first_one_s_is_a_whole_number(series):
+    """As in a PET, whose first slice may be empty and have a slope of 1."""
+    slopes = [1, 0.25, 40000, 0.1, 2, 0.5]
+    change_all(series.folder, lambda number, _: {"RescaleSlope": slopes[number]})
+
+    values = sitk.GetArrayFromImage(read_image(series.folder))
+
+    assert values == pytest.approx(VOXELS * np.array(slopes)[:, None, None], rel=1e-6)
+
+
 def test_frames_that_are_rescaled_differently_are_refused(series):
     folder = enhanced(
         series,
