@@ -359,14 +359,29 @@ def test_frames_that_are_rescaled_differently_are_refused(series):
     assert "rescales its frames in 6 ways" in refusal(folder)
 
 
-def test_a_dose_without_frame_groups_is_placed_by_its_offsets(series, tmp_path):
+def write_dose(series: Series, path: Path, scaling: str | None) -> Path:
+    """Of whole numbers of hundredths, as planning systems write it."""
     source = pydicom.dcmread(series.folder / "001.dcm")
+    del source.RescaleSlope, source.RescaleIntercept
     source.SOPClassUID, source.NumberOfFrames = pydicom.uid.RTDoseStorage, len(VOXELS)
     source.GridFrameOffsetVector, source.PixelData = [2.5 * k for k in range(6)], VOXELS.tobytes()
-    save(tmp_path / "dose.dcm", source, pydicom.uid.ExplicitVRLittleEndian)
+    source.DoseUnits = "GY"
+    if scaling is not None:
+        source.DoseGridScaling = scaling
+    save(path, source, pydicom.uid.ExplicitVRLittleEndian)
+    return path
 
-    image = read_image(tmp_path / "dose.dcm")
 
-    assert np.array_equal(sitk.GetArrayFromImage(image), VOXELS)
+@pytest.mark.parametrize(("scaling", "said"), [(None, "''"), ("0", "'0'"), ("-0.01", "'-0.01'")])
+def test_a_dose_that_does_not_say_what_its_numbers_are_is_refused(series, tmp_path, scaling, said):
+    assert f"is a dose whose DoseGridScaling is {said}; export it again" in refusal(
+        write_dose(series, tmp_path / "dose.dcm", scaling)
+    )
+
+
+def test_a_dose_without_frame_groups_is_placed_by_its_offsets_and_is_in_its_own_units(series, tmp_path):
+    image = read_image(write_dose(series, tmp_path / "dose.dcm", "0.01"))
+
+    assert sitk.GetArrayFromImage(image) == pytest.approx(VOXELS / 100)
     assert image.GetOrigin() == pytest.approx(read_image(series.folder).GetOrigin())
     assert image.GetSpacing() == pytest.approx((1, 1, 2.5))

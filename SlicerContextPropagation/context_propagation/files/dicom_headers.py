@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,12 @@ PHASE = {
 
 
 IMAGE_TYPE, FRAMES = "0008|0008", "0028|0008"
+
+
+SOP_CLASS, DOSE_GRID_SCALING = "0008|0016", "3004|000e"
+
+
+RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,25 @@ def frames_of(file: str) -> int:
     """How many slices a file holds."""
     text = _value(header_of(file), FRAMES)
     return int(text) if text.isdigit() else 1
+
+
+def stored_step(file: str) -> float:
+    """What a stored 1 is in the units of a dose; 1 for all other images, which GDCM rescales by itself.
+
+    Raises:
+        UserInputError: A dose does not say it.
+    """
+    reader = header_of(file)
+    if _value(reader, SOP_CLASS) != RT_DOSE:
+        return 1.0
+    text = _value(reader, DOSE_GRID_SCALING)
+    try:
+        step = float(text)
+    except ValueError:
+        step = math.nan
+    if not 0 < step < math.inf:
+        raise UserInputError(f"DICOM file '{file}' is a dose whose DoseGridScaling is '{text}'; export it again")
+    return step
 
 
 def slice_headers(files: Sequence[str]) -> list[SliceHeader]:

@@ -18,6 +18,7 @@ from context_propagation.files.dicom_headers import (
     frames_of,
     slice_headers,
     slices_and_localizers,
+    stored_step,
 )
 from context_propagation.files.dicom_stack import even_stack, stack_made_even
 from context_propagation.files.image_axes import image_on
@@ -109,7 +110,7 @@ def _of_files(folder: Path, files: Sequence[str]) -> _Slices:
 
 def _of_file(path: Path) -> _Slices:
     what = f"DICOM file '{path}'"
-    headers = frame_headers(str(path))
+    headers, step = frame_headers(str(path)), np.float32(stored_step(str(path)))
 
     def read(order: Sequence[int]) -> np.ndarray:
         voxels = _voxels(what, [str(path)])
@@ -117,7 +118,7 @@ def _of_file(path: Path) -> _Slices:
             raise UserInputError(
                 f"{what} says that it has {len(headers)} frames and holds {len(voxels)}; export it again"
             )
-        return voxels[list(order)]
+        return voxels[list(order)] * step
 
     return _Slices(what, headers, read)
 
