@@ -11,7 +11,7 @@ import numpy as np
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
 from context_propagation.core.storage.whole_file import whole_file
-from context_propagation.evaluation.regression_curve import CurvePoint, pooled
+from context_propagation.evaluation.regression_curve import HINDSIGHT, CurvePoint, pooled
 from context_propagation.evaluation.results import MeasureSummary
 from context_propagation.evaluation.rows import SCOPE_TITLES
 from context_propagation.evaluation.summary import main_edits, main_level, successful, summarise
@@ -41,12 +41,22 @@ def plot_curve(curve: Sequence[CurvePoint], path: Path) -> None:
     for axes, pick in zip(figure.subplots(1, len(picks), squeeze=False)[0], picks, strict=True):
         for row in dict.fromkeys(point.row for point in points):
             here = [point for point in points if (point.row, point.pick) == (row, pick)]
-            axes.plot([100 * point.rate for point in here], [point.dsc for point in here], marker="o", label=row)
+            axes.plot(
+                [100 * point.rate for point in here],
+                [point.dsc for point in here],
+                marker="o",
+                ls=_style(row),
+                label=row,
+            )
         axes.set_title(f"edited slice: {pick} ({here[0].cases} cases)")
         axes.set_xlabel("slices made worse, %")
     figure.axes[0].set_ylabel("DSC, whole volume")
     figure.axes[0].legend(fontsize=8)
     _save(figure, path)
+
+
+def _style(row: str) -> str:
+    return ":" if row.endswith(HINDSIGHT) else "-"
 
 
 def edits_figure(frame: pd.DataFrame, level: int | None = None) -> Any:

@@ -15,7 +15,7 @@ from context_propagation.evaluation.fold_networks import FoldNetworks
 from context_propagation.evaluation.kept_lines import lines_of_cases
 from context_propagation.evaluation.picture import RULES, chosen_cases, draw_case, draw_steps
 from context_propagation.evaluation.plan import EvaluationPlan
-from context_propagation.evaluation.regression_curve import regression_curve
+from context_propagation.evaluation.regression_curve import HINDSIGHT, regression_curve
 from context_propagation.evaluation.report import Written
 from context_propagation.evaluation.request import EvaluateRequest
 from context_propagation.evaluation.results import CaseRow
@@ -127,7 +127,7 @@ class ProtocolFold:
         return [row.name for row in rows if row.name in (FUSION, PAPER_PAIR[0])]
 
     def regression_curves(self, trials: Sequence[CaseJob], jobs: Sequence[CaseJob]) -> None:
-        """DSC against regression rate on the tested cases, with thresholds chosen on the others at several rates."""
+        """DSC against regression rate on the tested cases; thresholds are chosen on others, and with hindsight."""
         if not (self.plan.regression_rates and jobs):
             return
         level = jobs[0].settings.level
@@ -138,9 +138,9 @@ class ProtocolFold:
         with self.clock.stage("regression curve"):
             for name, tested in zip(names, each(trials_of), strict=True):
                 validation = kept_trials(trials, name, self.networks.folder(level), copies, self.request.jobs)
-                self.written.curve += regression_curve(
-                    str(self.fold), name, validation, tested, self.plan.regression_rates
-                )
+                for row, choosing in ((name, validation), (name + HINDSIGHT, tested)):
+                    rates = self.plan.regression_rates
+                    self.written.curve += regression_curve(str(self.fold), row, choosing, tested, rates)
 
     def pictures(self, jobs: Sequence[CaseJob], lines: Sequence[CaseRow]) -> None:
         """Draw the fold's chosen cases once, and say which they are."""

@@ -9,6 +9,10 @@ from statistics import mean
 from context_propagation.core.propagation.far_thresholds import EVERY_SLICE
 from context_propagation.evaluation.far_thresholds import CANDIDATES, Trial, best_safe
 
+HINDSIGHT = ", with hindsight"
+"""Ends the name of a row whose thresholds are chosen on the tested cases themselves: no result, but what the best
+choice among the candidates could have reached there."""
+
 
 @dataclass(frozen=True)
 class CurvePoint:
@@ -16,8 +20,8 @@ class CurvePoint:
 
     Attributes:
         fold: The test fold.
-        row: Name of the table's row.
-        allowed: Regression rate that the validation cases might have.
+        row: Name of the table's row; see `HINDSIGHT`.
+        allowed: Regression rate that the cases which choose might have.
         pick: How the edited slice was chosen.
         add: Far threshold that was chosen.
         remove: The other one.
@@ -42,19 +46,19 @@ class CurvePoint:
 
 
 def regression_curve(
-    fold: str, row: str, validation: Sequence[Trial], tested: Sequence[Trial], allowed: Sequence[float]
+    fold: str, row: str, choosing: Sequence[Trial], tested: Sequence[Trial], allowed: Sequence[float]
 ) -> Iterator[CurvePoint]:
-    """A point for each allowed rate and pick; thresholds are chosen on the validation cases alone.
+    """A point for each allowed rate and pick.
 
     Args:
         fold: Its name.
         row: Whose network was tried.
-        validation: All candidates on the cases that choose.
+        choosing: All candidates on the cases that choose the thresholds: validation cases, but for `HINDSIGHT`.
         tested: All candidates on the tested cases.
         allowed: Regression rates.
     """
     for rate in allowed:
-        chosen, _ = best_safe(validation, rate)
+        chosen, _ = best_safe(choosing, rate)
         number = CANDIDATES.index(chosen)
         for pick in dict.fromkeys(trial.pick for trial in tested):
             trials = [trial for trial in tested if (trial.candidate, trial.pick) == (number, pick)]
