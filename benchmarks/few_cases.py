@@ -24,8 +24,9 @@ from context_propagation.evaluation.plan import EvaluationPlan
 from context_propagation.evaluation.rows import GENERAL_PAIR, PICKS, TRAINED_ROWS
 from context_propagation.evaluation.simulated_case import CaseJob, FusionRow, TunedRow
 from context_propagation.evaluation.validated_bundle import TrainFusionRequest
-from context_propagation.training.fusion.fusion_jobs import NetworkJob, train_network
+from context_propagation.training.fusion.fusion_jobs import NetworkJob
 from context_propagation.training.fusion.fusion_training import TrainingSettings
+from context_propagation.training.fusion.network_trainings import train_networks
 from context_propagation.training.general.general_training import Shown
 from context_propagation.training.general.general_tuning import (
     GENERAL_EXAMPLES,
@@ -69,8 +70,7 @@ def trained(first: FirstFold) -> list[FusionRow]:
             job = NetworkJob(name, networks, first.base, 0, architecture, settings, tuple(repeated), chosen)
             jobs.append(job)
             rows.append(FusionRow(title(row, cases), architecture, shown, (job.weights,)))
-    leaves = [job.weights for job in jobs]
-    run_in_parallel([partial(train_network, job) for job in jobs], "networks", leaves=leaves)
+    train_networks(jobs, "networks")
     return rows
 
 

@@ -10,7 +10,6 @@ is compared by a paired Wilcoxon test. The control is the update alone, which no
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -19,9 +18,9 @@ from context_propagation.evaluation.far_thresholds import NOTHING, Trial, best_s
 from context_propagation.evaluation.rows import FUSION, PAPER_PAIR
 from context_propagation.evaluation.simulated_case import FusionRow
 from context_propagation.training.far_harm import HARM_WEIGHT
-from context_propagation.training.fusion.fusion_jobs import NetworkJob, train_network
+from context_propagation.training.fusion.fusion_jobs import NetworkJob
 from context_propagation.training.fusion.fusion_training import TrainingSettings
-from context_propagation.training.processes import run_in_parallel
+from context_propagation.training.fusion.network_trainings import train_networks
 from first_fold import FirstFold, arguments_of
 from least_gain import ALLOWED, compared, figures, of
 from provenance import provenance
@@ -80,7 +79,7 @@ def main() -> None:
     print(f"{first.plan.name}\n{provenance(first.plan.seed, arguments.tested)}")
     found = ways(first)
     jobs = [way.job for both in found.values() for way in both]
-    run_in_parallel([partial(train_network, job) for job in jobs], "networks", leaves=[job.leaves for job in jobs])
+    train_networks(jobs, "networks")
     for row, both in found.items():
         tried = [way.tried(first, arguments.tested) for way in both]
         print(f"{row}; update alone: {figures(of(tried[0][1], NOTHING))}")

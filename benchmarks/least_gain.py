@@ -10,7 +10,6 @@ the whole volume's DSC. The control is the update alone, which no threshold touc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -20,9 +19,9 @@ from context_propagation.core.propagation.far_thresholds import EVERY_SLICE, Far
 from context_propagation.evaluation.far_thresholds import CANDIDATES, NOTHING, Trial, best_safe, kept_trials
 from context_propagation.evaluation.rows import FUSION, PICKS
 from context_propagation.evaluation.simulated_case import FusionRow
-from context_propagation.training.fusion.fusion_jobs import NetworkJob, train_network
+from context_propagation.training.fusion.fusion_jobs import NetworkJob
 from context_propagation.training.fusion.fusion_training import TrainingSettings
-from context_propagation.training.processes import run_in_parallel
+from context_propagation.training.fusion.network_trainings import train_networks
 from first_fold import FirstFold, arguments_of
 from provenance import provenance
 
@@ -37,7 +36,7 @@ def trained(first: FirstFold) -> FusionRow:
     settings = TrainingSettings(plan.epochs, seed=plan.seed, inputs_shown="edit", averaging=plan.averaging)
     networks = first.folder / "networks"
     job = NetworkJob("fusion.fold0", networks, first.base, 0, architecture, settings, training, validation)
-    (weights,) = run_in_parallel([partial(train_network, job)], "network", leaves=[job.leaves])
+    (weights,) = train_networks([job], "network")
     return FusionRow(FUSION, architecture, "edit", (weights,))
 
 

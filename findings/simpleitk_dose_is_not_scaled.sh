@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# An RT Dose read with SimpleITK. DICOM stores doses as whole numbers, and what 1 is in DoseGridScaling.
+# An RT Dose read with SimpleITK. DICOM stores doses as whole numbers; DoseGridScaling says what a stored 1 is worth.
 #
 # Expected: as a CT comes in Hounsfield units (RescaleSlope is applied), a dose comes in Gy: stored 0, 1000 and 2000 with a scaling of 0.001
 # are 0, 1 and 2.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# An enhanced PET (one file, many frames) read with SimpleITK. Each frame's group may hold a Pixel Value Transformation of its own, and does
-# where a series of single slices was converted: PET scanners choose a slope for each slice.
+# An enhanced PET (one file, many frames) read with SimpleITK. Each frame's group may hold a Pixel Value Transformation of its own: in series of
+# single slices PET scanners choose a slope for each slice, and a conversion to one file keeps them.
 #
 # Expected: each frame is rescaled by its own slope, as the slices of a series of single files are: stored 100s with slopes 0.5, 1.5 and 2.5
 # are 50, 150 and 250; or the file is refused.

@@ -2,9 +2,9 @@
 # A PET series read with SimpleITK, whose slices have rescale slopes of their own, as they have in most scanners' exports.
 #
 # Expected: the type of the image is one that holds all slices: stored 3s with slopes 1, 0.25 and 0.1 are 3, 0.75 and 0.3.
-# Seen (SimpleITK 2.5.7): the first file alone decides. Where its slope is a whole number the image is of 16-bit integers, and the other
-# slices are truncated: 3, 0 and 0, and a slope of 40000 overflows. The same slices with another one in front are read as 64-bit numbers and
-# are right. Nothing is raised or logged.
+# Seen (SimpleITK 2.5.7): the first file alone decides. Where its slope is a whole number the image is of integers (of the stored 16 bits where
+# the slope is 1, of 32 where it is 2), and the other slices are truncated: 3, 0 and 0; with 16 bits a slice whose slope is 40000 overflows. The
+# same slices with another one in front are read as 64-bit numbers and are right. Nothing is raised or logged.
 # What to do: name a floating-point type where the series is read (sitk.ReadImage(files, sitk.sitkFloat32)); it reaches the slices before they are truncated.
 #
 # Run it: bash findings/simpleitk_series_has_the_first_files_pixel_type.sh   (half a minute; needs Python 3.10 or newer and a package index)
@@ -62,6 +62,7 @@ def read(slopes, *kind):
 
 print("python", platform.python_version(), *(f"{name} {version(name)}" for name in ("simpleitk", "pydicom", "numpy")))
 assert read([1, 0.25, 0.1]) == ("16-bit signed integer", [3.0, 0.0, 0.0]), "this has changed"
+assert read([2, 0.25, 0.1]) == ("32-bit signed integer", [6.0, 0.0, 0.0]), "this has changed"
 assert read([0.25, 1, 0.1]) == ("64-bit float", [0.75, 3.0, 0.3]), "this has changed"
 assert read([1, 40000, 0.1])[1][1] != 40000.0 * STORED, "this has changed"
 assert read([1, 0.25, 0.1], sitk.sitkFloat32) == ("32-bit float", [3.0, 0.75, 0.3]), "this has changed"

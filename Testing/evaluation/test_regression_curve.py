@@ -3,7 +3,7 @@
 import pytest
 
 from context_propagation.evaluation.far_thresholds import CANDIDATES, NOTHING, Trial
-from context_propagation.evaluation.regression_curve import pooled, regression_curve
+from context_propagation.evaluation.regression_curve import HINDSIGHT, pooled, regression_curve
 
 LAST = len(CANDIDATES) - 1
 UNCHANGED = CANDIDATES.index(NOTHING)
@@ -30,6 +30,18 @@ def test_a_point_holds_the_least_gain_that_was_chosen():
     (point,) = regression_curve("0", "fusion", trials((0, 0, 0.5), (LAST, 0, 0.6)), trials((LAST, 0, 0.4)), (0.01,))
     assert (point.least_gain, point.dsc) == (CANDIDATES[LAST].least_gain, 0.4)
     assert point.least_gain > 0
+
+
+def test_with_hindsight_the_best_candidate_that_keeps_to_the_rate_on_the_tested_cases_is_chosen():
+    """Validation would choose candidate 0, which makes too many slices worse on the tested ones."""
+    validation = trials((0, 0, 0.9), (1, 0, 0.8), (2, 0, 0.7))
+    tested = trials((0, 2, 0.9), (1, 1, 0.6), (2, 1, 0.7))
+
+    (chosen,) = regression_curve("0", "fusion", validation, tested, (0.01,))
+    (hindsight,) = regression_curve("0", "fusion" + HINDSIGHT, tested, tested, (0.01,))
+
+    assert (chosen.dsc, chosen.regressed_slices) == (0.9, 2)
+    assert (hindsight.row, hindsight.dsc, hindsight.regressed_slices) == ("fusion, with hindsight", 0.7, 1)
 
 
 def test_where_nothing_is_safe_the_point_is_that_of_no_change():

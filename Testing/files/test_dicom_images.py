@@ -234,28 +234,37 @@ def test_files_without_preamble_are_the_same_series_for_image_and_structure_set(
 # Several frames in one file
 
 
-def enhanced(series: Series, order: list[int], **of_frame: Callable[[int], object]) -> Path:
-    """The series as one enhanced CT whose frames are the slices in an order; `of_frame` changes a frame's group."""
+def enhanced(
+    series: Series,
+    order: list[int],
+    kind: str = pydicom.uid.EnhancedCTImageStorage,
+    shared_slope: float | None = 1,
+    **of_frame: Callable[[int], object],
+) -> Path:
+    """The series as one file whose frames are the slices in an order; `of_frame` changes a frame's group."""
     source = pydicom.dcmread(series.folder / "001.dcm")
     del source.ImagePositionPatient, source.ImageOrientationPatient, source.PixelSpacing
-    source.SOPClassUID, source.NumberOfFrames = pydicom.uid.EnhancedCTImageStorage, len(order)
+    source.SOPClassUID, source.NumberOfFrames = kind, len(order)
+    del source.RescaleSlope, source.RescaleIntercept
     source.PixelData = VOXELS[order].tobytes()
     header = series.slices[0]
     source.SharedFunctionalGroupsSequence = [
         made(
             PixelMeasuresSequence=[made(PixelSpacing=header.PixelSpacing)],
             PlaneOrientationSequence=[made(ImageOrientationPatient=header.ImageOrientationPatient)],
-            PixelValueTransformationSequence=[made(RescaleSlope=1, RescaleIntercept=0)],
         )
     ]
+    if shared_slope is not None:
+        rescale = made(RescaleSlope=shared_slope, RescaleIntercept=0)
+        source.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence = [rescale]
     source.PerFrameFunctionalGroupsSequence = [
         made(
             PlanePositionSequence=[made(ImagePositionPatient=series.slices[k].ImagePositionPatient)],
-            **{keyword: value(n) for keyword, value in of_frame.items()},
+            **{keyword: value(n) for keyword, value in of_frame.items() if value(n) is not None},
         )
         for n, k in enumerate(order)
     ]
-    folder = series.folder.parent / "enhanced"
+    folder = series.folder.parent / f"enhanced {shared_slope}"
     folder.mkdir()
     save(folder / "1.dcm", source, pydicom.uid.ExplicitVRLittleEndian)
     return folder
@@ -349,6 +358,40 @@ def test_each_slice_is_rescaled_by_its_own_slope_also_where_the_first_one_s_is_a
     assert values == pytest.approx(VOXELS * np.array(slopes)[:, None, None], rel=1e-6)
 
 
+@pytest.mark.parametrize("silent", [0, 3])
+def test_a_frame_that_says_nothing_of_its_rescale_is_stored_as_it_is(series, silent):
+    """Beside frames with a slope of 2."""
+    folder = enhanced(
+        series,
+        [0, 1, 2, 3, 4, 5],
+        shared_slope=None,
+        PixelValueTransformationSequence=lambda n: None if n == silent else [made(RescaleSlope=2, RescaleIntercept=0)],
+    )
+
+    assert "rescales its frames in 2 ways" in refusal(folder)
+
+
+def test_frames_with_the_same_slope_written_otherwise_are_read(series):
+    folder = enhanced(
+        series,
+        [0, 1, 2, 3, 4, 5],
+        shared_slope=None,
+        PixelValueTransformationSequence=lambda n: [
+            made(RescaleSlope="0.5" if n % 2 else "0.50", RescaleIntercept="-100")
+        ],
+    )
+
+    assert sitk.GetArrayFromImage(read_image(folder)) == pytest.approx(VOXELS / 2 - 100)
+
+
+def test_a_kind_of_frames_whose_rescale_is_not_read_is_refused_where_there_is_one(series):
+    kind = pydicom.uid.EnhancedUSVolumeStorage
+    same, other = (enhanced(series, [0, 1, 2, 3, 4, 5], kind=kind, shared_slope=slope) for slope in (1, 2))
+
+    assert np.array_equal(sitk.GetArrayFromImage(read_image(same)), VOXELS)
+    assert "of a kind (Enhanced US Volume Storage) for which that is not known to be read" in refusal(other)
+
+
 def test_frames_that_are_rescaled_differently_are_refused(series):
     folder = enhanced(
         series,
@@ -360,7 +403,7 @@ def test_frames_that_are_rescaled_differently_are_refused(series):
 
 
 def write_dose(series: Series, path: Path, scaling: str | None) -> Path:
-    """Of whole numbers of hundredths, as planning systems write it."""
+    """A dose of `VOXELS` with this DoseGridScaling; None leaves it out."""
     source = pydicom.dcmread(series.folder / "001.dcm")
     del source.RescaleSlope, source.RescaleIntercept
     source.SOPClassUID, source.NumberOfFrames = pydicom.uid.RTDoseStorage, len(VOXELS)
@@ -377,6 +420,31 @@ def test_a_dose_that_does_not_say_what_its_numbers_are_is_refused(series, tmp_pa
     assert f"is a dose whose DoseGridScaling is {said}; export it again" in refusal(
         write_dose(series, tmp_path / "dose.dcm", scaling)
     )
+
+
+def test_a_dose_with_a_rescale_slope_beside_its_scaling_is_refused(series, tmp_path):
+    path = write_dose(series, tmp_path / "dose.dcm", "0.01")
+    change(path, RescaleSlope=0.01, RescaleIntercept=0)
+
+    assert "is a dose with a DoseGridScaling and a RescaleSlope of '0.01'" in refusal(path)
+
+
+def test_a_dose_of_one_file_for_each_slice_is_in_its_own_units_too(series):
+    """Each file with a scaling of its own."""
+    scalings = [0.01, 0.02, 0.03, 0.001, 0.5, 1]
+    change_all(
+        series.folder,
+        lambda number, _: {
+            "SOPClassUID": pydicom.uid.RTDoseStorage,
+            "DoseGridScaling": scalings[number],
+            "RescaleSlope": None,
+            "RescaleIntercept": None,
+        },
+    )
+
+    values = sitk.GetArrayFromImage(read_image(series.folder))
+
+    assert values == pytest.approx(VOXELS * np.array(scalings)[:, None, None], rel=1e-6)
 
 
 def test_a_dose_without_frame_groups_is_placed_by_its_offsets_and_is_in_its_own_units(series, tmp_path):

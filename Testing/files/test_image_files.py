@@ -118,3 +118,38 @@ def test_a_tilted_gantry_is_refused(tmp_path):
 
     with pytest.raises(UserInputError, match=r"0\.5 mm sideways"):
         read_image(tmp_path)
+
+
+def written_with(path: Path, line: str, before: str) -> Path:
+    """An image of ones, voxels of 1 mm, with a further line in its header."""
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((4, 5, 6), np.int16)), str(path))
+    path.write_bytes(path.read_bytes().replace(f"\n{before}".encode(), f"\n{line}\n{before}".encode(), 1))
+    image = sitk.ReadImage(str(path))
+    assert (sitk.GetArrayFromImage(image).max(), image.GetSpacing()) == (1, (1, 1, 1))  # so ITK does not hear it
+    return path
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "harmless"),
+    [
+        ("ElementToIntensityFunctionSlope", "0.5", "1"),
+        ("ElementToIntensityFunctionOffset", "3", "0"),
+        ("DistanceUnits", "cm", "mm"),
+    ],
+)
+def test_an_mha_that_says_what_itk_does_not_hear_is_refused(tmp_path, key, value, harmless):
+    path = written_with(tmp_path / "image.mha", f"{key} = {value}", "ElementType")
+    with pytest.raises(UserInputError, match=f"{key} = {value}, which ITK leaves out; write {harmless}"):
+        read_image(path)
+
+    written_with(path, f"{key} = {harmless}", "ElementType")
+    assert read_image(path).GetSpacing() == (1, 1, 1)
+
+
+def test_an_nrrd_in_other_units_than_millimetres_is_refused(tmp_path):
+    path = written_with(tmp_path / "image.nrrd", 'space units: "cm" "cm" "cm"', "space directions")
+    with pytest.raises(UserInputError, match="has space units of 'cm', which ITK takes for mm; write it in mm"):
+        read_image(path)
+
+    written_with(path, 'space units: "mm" "mm" "mm"', "space directions")
+    assert read_image(path).GetSpacing() == (1, 1, 1)

@@ -99,6 +99,17 @@ def test_counts_of_philips_have_a_factor_of_their_own(tmp_path):
     assert factor(private(folder, 0x7053, "Philips PET Private Group", 0, "DS", "0.000321")) == 0.000321
 
 
+def test_slices_of_philips_whose_factors_differ_are_refused(tmp_path):
+    folder = private(pet(tmp_path, Units="CNTS"), 0x7053, "Philips PET Private Group", 0, "DS", "0.000321")
+    last = sorted(folder.iterdir())[-1]
+    dataset = pydicom.dcmread(last)
+    dataset.private_block(0x7053, "Philips PET Private Group")[0].value = "0.0005"
+    dataset.save_as(last)
+
+    with pytest.raises(UserInputError, match=r"its slices differ in their factor \(7053,xx00\)"):
+        factor(folder)
+
+
 def test_a_series_made_anew_is_of_the_scans_start_where_ge_keeps_it(tmp_path):
     folder = pet(tmp_path, SeriesTime="150000")
     with pytest.raises(UserInputError, match=r"SeriesTime \(15:00:00\) lies after AcquisitionTime \(11:00:00\)"):

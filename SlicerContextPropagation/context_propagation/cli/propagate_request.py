@@ -1,4 +1,4 @@
-"""What `propagate` is asked for, and what of it is refused before anything is read."""
+"""What `propagate` is asked for: checked before anything is read, and against the model once it is loaded."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.files.figure import check_figure_ending
 from context_propagation.files.self_contained_page import check_page_ending
-from context_propagation.segmentations.segmentation_files import (
-    check_segmentation_ending,
-)
+from context_propagation.segmentations.segmentation_files import check_segmentation_ending
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,8 @@ def check_outputs(request: PropagateRequest) -> None:
     """Refuse before anything is read what could not be written at the end.
 
     Raises:
-        UserInputError: An output has an ending that cannot be written, or needs what is not here.
+        UserInputError: An output has an ending that cannot be written or would replace an image, or a profile is
+            asked for with a server.
     """
     check_segmentation_ending(request.output, request.image)
     if request.figure is not None:
@@ -105,10 +104,11 @@ def check_outputs(request: PropagateRequest) -> None:
 
 
 def session_settings(request: PropagateRequest, loaded: LoadedModel) -> SessionSettings:
-    """Of a new session.
+    """The settings of a new session.
 
     Raises:
-        UserInputError: Level or optimizer are those of the saved session, or of the bundle.
+        UserInputError: A level or an optimizer is given beside a saved session, which has its own; or the level is not
+            that of the bundle's fusion network.
     """
     if request.session is not None and (request.level, request.optimizer) != (None, None):
         raise UserInputError(f"'{request.session}' has its own level and optimizer; leave --level and --optimizer out")

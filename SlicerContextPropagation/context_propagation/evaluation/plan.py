@@ -48,7 +48,7 @@ class EvaluationPlan(FusionRecipe):
         edits: Edits one after the other (Fig. 8), each on the slice that is then the worst, largest or suggested.
         several_edits_cases: At most so many cases of a fold on which several edits are made.
         regression_rates: Allowed rates at which fusion and the paper's network choose their far thresholds once more,
-            for the curve of DSC against regression; empty for no curve.
+            for the curve of DSC against regression, and again with hindsight; empty for no curve.
     """
 
     name: str

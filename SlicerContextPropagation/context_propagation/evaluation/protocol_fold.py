@@ -127,7 +127,7 @@ class ProtocolFold:
         return [row.name for row in rows if row.name in (FUSION, PAPER_PAIR[0])]
 
     def regression_curves(self, trials: Sequence[CaseJob], jobs: Sequence[CaseJob]) -> None:
-        """DSC against regression rate on the tested cases; thresholds are chosen on others, and with hindsight."""
+        """DSC against regression rate: thresholds chosen on validation cases, and with hindsight on the tested ones."""
         if not (self.plan.regression_rates and jobs):
             return
         level = jobs[0].settings.level

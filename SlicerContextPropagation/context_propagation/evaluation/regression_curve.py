@@ -10,8 +10,8 @@ from context_propagation.core.propagation.far_thresholds import EVERY_SLICE
 from context_propagation.evaluation.far_thresholds import CANDIDATES, Trial, best_safe
 
 HINDSIGHT = ", with hindsight"
-"""Ends the name of a row whose thresholds are chosen on the tested cases themselves: no result, but what the best
-choice among the candidates could have reached there."""
+"""Ends the name of a row whose thresholds are chosen on the tested cases themselves. It is no result but a limit: in
+each fold, no candidate that keeps to the allowed rate there has a higher mean DSC of both picks."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class CurvePoint:
     Attributes:
         fold: The test fold.
         row: Name of the table's row; see `HINDSIGHT`.
-        allowed: Regression rate that the cases which choose might have.
+        allowed: Regression rate that was allowed on the cases that choose.
         pick: How the edited slice was chosen.
         add: Far threshold that was chosen.
         remove: The other one.
@@ -83,7 +83,7 @@ class PooledPoint:
 
     Attributes:
         row: Name of the table's row.
-        allowed: Regression rate that the validation cases might have.
+        allowed: Regression rate that was allowed on the cases that choose.
         pick: How the edited slice was chosen; None for both together.
         dsc: Mean over cases.
         rate: Share of untouched slices that lost more than 0.02 DSC.

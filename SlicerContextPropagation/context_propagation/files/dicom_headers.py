@@ -43,10 +43,18 @@ PHASE = {
 IMAGE_TYPE, FRAMES = "0008|0008", "0028|0008"
 
 
-SOP_CLASS, DOSE_GRID_SCALING = "0008|0016", "3004|000e"
+SOP_CLASS, RESCALE_SLOPE, DOSE_GRID_SCALING = "0008|0016", "0028|1053", "3004|000e"
 
 
 RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
+
+
+RESCALED = tuple(
+    f"1.2.840.10008.5.1.4.1.1.{kind}"
+    for kind in ("2.1", "2.2", "4.1", "4.4", "128.1", "130", "13.1.1", "13.1.2", "13.1.3")
+)
+"""Kinds of multi-frame images whose groups' rescale slopes GDCM applies: enhanced CT, MR and PET, what was converted to
+them, 3D X-ray and tomosynthesis."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,10 @@ def slices_and_localizers(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...
 def _all_files(folder: Path) -> tuple[str, ...]:
     if not any(folder.iterdir()):
         raise UserInputError(f"DICOM folder '{folder}' is empty; check the path")
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    try:
+        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    except RuntimeError as error:
+        raise UserInputError(f"DICOM folder '{folder}' holds a damaged file; export the series again") from error
     if not series:
         raise UserInputError(f"Folder '{folder}' holds no DICOM series; give NIfTI, NRRD, MHA or a DICOM folder")
     files = {uid: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in series}
@@ -134,21 +145,23 @@ def frames_of(file: str) -> int:
 
 
 def stored_step(file: str) -> float:
-    """What a stored 1 is in the units of a dose; 1 for all other images, which GDCM rescales by itself.
+    """What a stored 1 is in the units of a dose; 1 for all other images: GDCM applies their rescale slopes.
 
     Raises:
-        UserInputError: A dose does not say it.
+        UserInputError: A dose does not say it, or says it twice.
     """
     reader = header_of(file)
     if _value(reader, SOP_CLASS) != RT_DOSE:
         return 1.0
     text = _value(reader, DOSE_GRID_SCALING)
-    try:
-        step = float(text)
-    except ValueError:
-        step = math.nan
+    step = float(np.float32(_number(text)))
     if not 0 < step < math.inf:
         raise UserInputError(f"DICOM file '{file}' is a dose whose DoseGridScaling is '{text}'; export it again")
+    slope = _value(reader, RESCALE_SLOPE)
+    if slope and _number(slope) != 1:
+        raise UserInputError(
+            f"DICOM file '{file}' is a dose with a DoseGridScaling and a RescaleSlope of '{slope}'; export it with one"
+        )
     return step
 
 
@@ -215,17 +228,32 @@ def _groups(dataset: Dataset, number: int) -> list[Dataset]:
     return own[number : number + 1] + shared
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def _check_one_rescale(path: Path, dataset: Dataset) -> None:
-    """GDCM rescales all frames alike."""
-    found = {
-        (str(item.get("RescaleSlope", "")), str(item.get("RescaleIntercept", "")))
-        for group in dataset.get("PerFrameFunctionalGroupsSequence", None) or []
-        for item in group.get("PixelValueTransformationSequence", [])
-    }
+    """GDCM rescales all frames as the first one that says how, and so only in images of some kinds."""
+    found = {_rescale(dataset, number) for number in range(int(dataset.NumberOfFrames))}
     if len(found) > 1:
         raise UserInputError(
             f"DICOM file '{path}' rescales its frames in {len(found)} ways; convert it to one file for each slice"
         )
+    if found != {(1.0, 0.0)} and dataset.SOPClassUID not in RESCALED:
+        raise UserInputError(
+            f"DICOM file '{path}' rescales its frames and is of a kind ({dataset.SOPClassUID.name}) for which that is "
+            "not known to be read; convert it to one file for each slice"
+        )
+
+
+def _rescale(dataset: Dataset, number: int) -> tuple[float, float]:
+    """A frame's slope and intercept, where its groups say them."""
+    items = [item for group in _groups(dataset, number) for item in group.get("PixelValueTransformationSequence", [])]
+    slope, intercept = (items[0].get(name) for name in ("RescaleSlope", "RescaleIntercept")) if items else (1, 0)
+    return float(1 if slope is None else slope), float(intercept or 0)
 
 
 def _header(

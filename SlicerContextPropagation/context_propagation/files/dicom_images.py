@@ -105,12 +105,17 @@ def _of_files(folder: Path, files: Sequence[str]) -> _Slices:
     what = f"DICOM folder '{folder}'"
     if len(files) < 2:
         raise UserInputError(f"{what} holds one slice only; give the folder of a whole series")
-    return _Slices(what, slice_headers(files), lambda order: _voxels(what, [files[number] for number in order]))
+    headers, steps = slice_headers(files), [stored_step(file) for file in files]
+
+    def read(order: Sequence[int]) -> np.ndarray:
+        return _scaled(_voxels(what, [files[number] for number in order]), [steps[number] for number in order])
+
+    return _Slices(what, headers, read)
 
 
 def _of_file(path: Path) -> _Slices:
     what = f"DICOM file '{path}'"
-    headers, step = frame_headers(str(path)), np.float32(stored_step(str(path)))
+    headers, step = frame_headers(str(path)), stored_step(str(path))
 
     def read(order: Sequence[int]) -> np.ndarray:
         voxels = _voxels(what, [str(path)])
@@ -118,9 +123,16 @@ def _of_file(path: Path) -> _Slices:
             raise UserInputError(
                 f"{what} says that it has {len(headers)} frames and holds {len(voxels)}; export it again"
             )
-        return voxels[list(order)] * step
+        return _scaled(voxels[list(order)], [step] * len(order))
 
     return _Slices(what, headers, read)
+
+
+def _scaled(voxels: np.ndarray, steps: Sequence[float]) -> np.ndarray:
+    """The voxels, float32 `[K, J, I]`, each slice times its step."""
+    if set(steps) != {1.0}:
+        voxels *= np.array(steps, np.float32)[:, None, None]
+    return voxels
 
 
 def _voxels(what: str, files: Sequence[str]) -> np.ndarray:

@@ -88,7 +88,12 @@ def _factor(first: Dataset, slices: Sequence[Dataset], what: str) -> float:
             raise UserInputError(f"{what} holds SUVs of the kind {first.SUVType}, not by body weight; export it as BW")
         return 1.0
     if units == PHILIPS_COUNTS:
-        factor = float(_private(first, PHILIPS_SUV_FACTOR) or 0)
+        factors = {float(_private(one, PHILIPS_SUV_FACTOR) or 0) for one in slices}
+        if len(factors) > 1:
+            raise UserInputError(
+                f"{what} cannot become SUV: its slices differ in their factor (7053,xx00); export it again"
+            )
+        (factor,) = factors
         if not 0 < factor < math.inf:
             raise UserInputError(f"{what} cannot become SUV: it holds counts, and no factor to SUV (7053,xx00)")
         return factor

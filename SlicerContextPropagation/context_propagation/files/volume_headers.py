@@ -1,4 +1,8 @@
-"""Headers that are looked at before the library reads the file: at some damaged ones MetaIO ends the process."""
+"""Headers that are looked at before the library reads the file.
+
+At some damaged ones MetaIO ends the process; and of MHA and NRRD, ITK takes all lengths for millimetres and all values
+as they are stored, whatever the header says.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,19 @@ MOST_DIMENSIONS = 10
 """MetaIO has room for so many numbers."""
 
 
+UNHEARD = {
+    "ElementToIntensityFunctionSlope": ("1", "1.0"),
+    "ElementToIntensityFunctionOffset": ("0", "0.0"),
+    "DistanceUnits": ("mm",),
+}
+"""Entries of an MHA that ITK leaves out, and the values with which nothing is lost by it."""
+
+
+MILLIMETRES = ("", "mm", "millimeter", "millimeters", "millimetre", "millimetres")
+
+
 def check_header(path: Path, what: str) -> None:
-    """Refuse an MHA whose number of dimensions or size cannot be one; other files pass.
+    """Refuse an MHA whose number of dimensions or size cannot be one, and what MHA and NRRD say that ITK does not hear.
 
     Args:
         path: A file that is there.
@@ -25,10 +40,12 @@ def check_header(path: Path, what: str) -> None:
     Raises:
         UserInputError: Naming the entry and its value.
     """
-    if not path.name.lower().endswith((".mha", ".mhd")):
+    named, name = f"{what} '{path}'", path.name.lower()
+    if name.endswith((".nrrd", ".nhdr")):
+        _check_space_units(path, named)
+    if not name.endswith((".mha", ".mhd")):
         return
     entries = _entries(path)
-    named = f"{what} '{path}'"
     if not entries.get("NDims") or not entries.get("DimSize"):
         raise UserInputError(f"{named} cannot be read; give a complete MHA, with NDims and DimSize in its header")
     for key, values in entries.items():
@@ -38,6 +55,22 @@ def check_header(path: Path, what: str) -> None:
     for value in entries["DimSize"]:
         if len(value.split()) != dimensions or not all(_is_count(size, 2**31 - 1) for size in value.split()):
             raise _damaged(named, "DimSize", entries["DimSize"])
+
+    for key, harmless in UNHEARD.items():
+        for value in entries.get(key, []):
+            if value.lower() not in harmless:
+                raise UserInputError(f"{named} has {key} = {value[:40]}, which ITK leaves out; write {harmless[0]}")
+
+
+def _check_space_units(path: Path, named: str) -> None:
+    with path.open("rb") as file:
+        header = re.split(r"\n\r?\n", file.read(LONGEST_HEADER).decode("latin-1"))[0]
+    for units in re.findall(r"[\r\n]space units *:(.*)", header, re.IGNORECASE):
+        for unit in re.findall(r'"([^"]*)"', units):
+            if unit.strip().lower() not in MILLIMETRES:
+                raise UserInputError(
+                    f"{named} has space units of '{unit[:40]}', which ITK takes for mm; write it in mm"
+                )
 
 
 def holds_its_voxels(path: Path) -> bool:

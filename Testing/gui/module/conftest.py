@@ -52,7 +52,7 @@ def ct(add_ct):
     return add_ct()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pet_model(tmp_path_factory):
     pytest.importorskip("nnunetv2")
     from nnunet_folders import write_nnunet_folder

@@ -77,16 +77,6 @@ def test_a_training_that_had_stalled_does_not_go_on_when_it_is_read_again(model,
     assert len(train(model, training, validation, **settings).log) == 2
 
 
-def test_progress_grows_to_one_and_every_epoch_is_told(model, training):
-    fractions, lines = [], []
-    trained = train_fusion(
-        model, model.splits[0], ARCHITECTURE, TrainingSettings(epochs=2), training, on_epoch=lines.append,
-        progress=fractions.append,
-    )  # fmt: skip
-    assert fractions == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
-    assert tuple(lines) == trained.log
-
-
 # ---- checkpoints that cannot be continued
 
 

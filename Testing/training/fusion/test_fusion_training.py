@@ -12,7 +12,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.propagation.fusion_inputs import FusionInputs
 from context_propagation.core.propagation.fusion_settings import FusionSettings
 from context_propagation.core.propagation.trained_fusion import build_fusion_network
-from context_propagation.training.fusion.fusion_training import TrainingSettings
+from context_propagation.training.fusion.fusion_training import TrainingSettings, train_fusion
 from small_training import ARCHITECTURE, NEAR, example, logit_of, readers, same, train, weights_of
 
 
@@ -269,6 +269,16 @@ def test_training_leaves_the_caller_s_random_numbers_alone(model, training):
         before = torch.random.get_rng_state()
         train(model, training, epochs=1)
         assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_progress_grows_to_one_and_every_epoch_is_told(model, training):
+    fractions, lines = [], []
+    trained = train_fusion(
+        model, model.splits[0], ARCHITECTURE, TrainingSettings(epochs=2), training, on_epoch=lines.append,
+        progress=fractions.append,
+    )  # fmt: skip
+    assert fractions == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
+    assert tuple(lines) == trained.log
 
 
 # ---- refusals

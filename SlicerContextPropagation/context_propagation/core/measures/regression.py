@@ -14,7 +14,7 @@ DSC_FALL = 0.02
 
 
 ALLOWED_REGRESSION = 0.01
-"""By default, the share of the slices of the cases that choose a network's thresholds that may regress by it."""
+"""By default, the share of slices that may regress on the cases on which a network's thresholds are chosen."""
 
 
 _ROUNDING = 1e-9
