@@ -57,6 +57,20 @@ def propagated(path: Path, series: Series, before: np.ndarray, after: np.ndarray
     return pydicom.dcmread(output)
 
 
+def test_a_contour_that_is_to_be_moved_is_refused(series):
+    path = structure_set(series, Roi("GTV", [(2, SQUARE)]))
+    dataset = pydicom.dcmread(path)
+    (contour,) = dataset.ROIContourSequence[0].ContourSequence
+    for offset in ([0, 0, 0], [0, 0, 2.5]):
+        contour.ContourOffsetVector = offset
+        save(path, dataset, dataset.file_meta.TransferSyntaxUID)
+        if any(offset):
+            with pytest.raises(UserInputError, match=r"is to be moved \(ContourOffsetVector\)"):
+                read(path, series)
+        else:
+            assert np.array_equal(read(path, series)[2], voxels(OUTER))
+
+
 # Contours that share a slice
 
 

@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 CLOSED_TYPES = PLAIN, XOR = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 
 
+OFFSET = "ContourOffsetVector"
+"""Retired: by how much all points of a contour are to be moved."""
+
+
 NEAREST_SLICES = 0.5
 """How far from a slice a contour may lie, in slices."""
 
@@ -94,6 +98,10 @@ def planar_contours(structure_set: StructureSet, roi: Dataset, volume: SourceVol
 def _planar_contour(item: Dataset, volume: SourceVolume, what: str) -> PlanarContour:
     if item.ContourGeometricType not in CLOSED_TYPES:
         raise UserInputError(f"{what} holds a contour of type {item.ContourGeometricType}; give closed planar contours")
+    if any(float(along) for along in item.get(OFFSET, None) or []):
+        raise UserInputError(
+            f"{what} holds a contour that is to be moved ({OFFSET}); export it with the points in place"
+        )
     points_lps = np.array(item.ContourData, float).reshape(-1, 3)
     if not len(points_lps) or not np.isfinite(points_lps).all():
         raise UserInputError(f"{what} holds a contour without points, or with values that are not coordinates")
