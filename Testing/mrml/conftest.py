@@ -51,6 +51,13 @@ class Case:
         self.segmentation = add_segmentation(self.scene, self.volume, "Segmentation")
         self.target = ellipsoid(self.shape, (5, 6, 7), (3, 3, 4))
 
+    def plane(self, axis=0):
+        return self.source.plane_of_axis[axis]
+
+    @property
+    def node_names(self):
+        return sorted(self.scene.GetNthNode(n).GetName() for n in range(self.scene.GetNumberOfNodes()))
+
     def add(self, mask, name="GTV", color=(0.1, 0.6, 0.9)):
         return add_segment_from_mask(self.segmentation, mask, self.volume, name, color)
 

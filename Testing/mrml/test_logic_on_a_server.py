@@ -25,7 +25,7 @@ LEFT_OUT = " or ".join(THE_SERVER_S_OWN)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["test_context_propagation_logic.py", "session/test_doubt_maps.py", "test_lesions.py"])
+@pytest.mark.parametrize("name", ["logic", "session/test_doubt_maps.py", "test_lesions.py"])
 def test_the_logic_s_tests_pass_with_a_session_on_a_server(name):
     pytest_here = [sys.executable, "-m", "pytest", "-q", "-p", "on_a_server", "-m", "not long"]
     command = [*pytest_here, "-k", f"not ({LEFT_OUT})", str(HERE / name)]
