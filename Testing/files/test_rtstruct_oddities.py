@@ -10,15 +10,13 @@ import pytest
 from context_propagation.core.errors import UserInputError
 from context_propagation.files.contour_polygons import filled_nested
 from context_propagation.files.image_files import read_source_volume
-from context_propagation.files.rtstruct_reading import read_roi
 from context_propagation.files.rtstruct_writing import write_changed_roi
 from context_propagation.files.segmentation import Wanted
 from context_propagation.segmentations.segmentation_files import read_together
 
 pydicom = pytest.importorskip("pydicom")
-from dicom_files import Geometry, Roi, Series, save, write_ct_series, write_structure_set  # noqa: E402
-
-SHAPE = (6, 20, 26)
+from dicom_files import Geometry, Roi, Series, save, write_ct_series  # noqa: E402
+from structure_sets import SHAPE, read, structure_set  # noqa: E402
 
 
 def box(j: tuple[int, int], i: tuple[int, int]) -> list[tuple[float, float]]:
@@ -36,19 +34,6 @@ def voxels(*boxes: tuple[tuple[int, int], tuple[int, int]]) -> np.ndarray:
 
 OUTER, OVERLAPPING, APART = ((5, 10), (6, 12)), ((8, 13), (10, 17)), ((15, 17), (2, 4))
 SQUARE = box(*OUTER)
-
-
-@pytest.fixture
-def series(tmp_path) -> Series:
-    return write_ct_series(tmp_path / "ct", np.zeros(SHAPE, np.int16))
-
-
-def structure_set(series: Series, *rois: Roi, **options) -> Path:
-    return write_structure_set(series.folder.parent / "rs.dcm", series, rois, **options)
-
-
-def read(path: Path, series: Series, name: str = "GTV") -> np.ndarray:
-    return read_roi(path, name, read_source_volume([series.folder]), [series.folder]).mask
 
 
 def propagated(path: Path, series: Series, before: np.ndarray, after: np.ndarray, name: str = "GTV") -> pydicom.Dataset:
