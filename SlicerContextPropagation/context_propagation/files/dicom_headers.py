@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,20 +40,6 @@ PHASE = {
 
 
 IMAGE_TYPE, FRAMES = "0008|0008", "0028|0008"
-
-
-SOP_CLASS, RESCALE_SLOPE, DOSE_GRID_SCALING = "0008|0016", "0028|1053", "3004|000e"
-
-
-RT_DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
-
-
-RESCALED = tuple(
-    f"1.2.840.10008.5.1.4.1.1.{kind}"
-    for kind in ("2.1", "2.2", "4.1", "4.4", "128.1", "130", "13.1.1", "13.1.2", "13.1.3")
-)
-"""Kinds of multi-frame images whose groups' rescale slopes GDCM applies: enhanced CT, MR and PET, what was converted to
-them, 3D X-ray and tomosynthesis."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +83,7 @@ def slices_and_localizers(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...
         UserInputError: The folder holds no series, or several.
     """
     files = _all_files(folder)
-    found = [file for file in files if "LOCALIZER" in _value(header_of(file), IMAGE_TYPE).upper().split("\\")]
+    found = [file for file in files if "LOCALIZER" in value_of(header_of(file), IMAGE_TYPE).upper().split("\\")]
     if len(found) == len(files):
         return files, ()
     return tuple(file for file in files if file not in found), tuple(found)
@@ -140,29 +125,8 @@ def header_of(file: str) -> sitk.ImageFileReader:
 
 def frames_of(file: str) -> int:
     """How many slices a file holds."""
-    text = _value(header_of(file), FRAMES)
+    text = value_of(header_of(file), FRAMES)
     return int(text) if text.isdigit() else 1
-
-
-def stored_step(file: str) -> float:
-    """What a stored 1 is in the units of a dose; 1 for all other images: GDCM applies their rescale slopes.
-
-    Raises:
-        UserInputError: A dose does not say it, or says it twice.
-    """
-    reader = header_of(file)
-    if _value(reader, SOP_CLASS) != RT_DOSE:
-        return 1.0
-    text = _value(reader, DOSE_GRID_SCALING)
-    step = float(np.float32(_number(text)))
-    if not 0 < step < math.inf:
-        raise UserInputError(f"DICOM file '{file}' is a dose whose DoseGridScaling is '{text}'; export it again")
-    slope = _value(reader, RESCALE_SLOPE)
-    if slope and _number(slope) != 1:
-        raise UserInputError(
-            f"DICOM file '{file}' is a dose with a DoseGridScaling and a RescaleSlope of '{slope}'; export it with one"
-        )
-    return step
 
 
 def slice_headers(files: Sequence[str]) -> list[SliceHeader]:
@@ -176,14 +140,14 @@ def slice_headers(files: Sequence[str]) -> list[SliceHeader]:
 
 def _slice_header(file: str) -> SliceHeader:
     reader = header_of(file)
-    given = {keyword: _value(reader, tag).split("\\") for keyword, (tag, _) in PLACE.items()}
+    given = {keyword: value_of(reader, tag).split("\\") for keyword, (tag, _) in PLACE.items()}
     columns, rows, *further = reader.GetSize()
     if further and further[0] > 1:
         raise UserInputError(
             f"DICOM file '{file}' has {further[0]} frames and lies among other files; "
             "put the one that is meant in a folder of its own"
         )
-    shared, phase = ({name: _value(reader, tag) for name, tag in tags.items()} for tags in (SHARED, PHASE))
+    shared, phase = ({name: value_of(reader, tag) for name, tag in tags.items()} for tags in (SHARED, PHASE))
     return _header(f"'{Path(file).name}'", 0, given, (rows, columns), shared, phase)
 
 
@@ -191,12 +155,11 @@ def frame_headers(file: str) -> list[SliceHeader]:
     """The headers of the frames of one file, in their order there; voxels are not read.
 
     Raises:
-        UserInputError: A frame does not say where it lies, or grey values mean different things in different frames.
+        UserInputError: A frame does not say where it lies.
     """
     path = Path(file)
     with damage_named(f"DICOM file '{path}'"):
         dataset = read_dicom(path, with_voxels=False)
-        _check_one_rescale(path, dataset)
         shape = int(dataset.Rows), int(dataset.Columns)
         shared = {name: str(dataset.get(name, "")) for name in SHARED}
         return [
@@ -206,7 +169,7 @@ def frame_headers(file: str) -> list[SliceHeader]:
 
 
 def _place_of_frame(dataset: Dataset, number: int) -> dict[str, Sequence[object]]:
-    groups = _groups(dataset, number)
+    groups = groups_of(dataset, number)
     sequences = {POSITION: "PlanePositionSequence", ORIENTATION: "PlaneOrientationSequence",
                  SPACING: "PixelMeasuresSequence"}  # fmt: skip
     place: dict[str, Sequence[object]] = {}
@@ -221,39 +184,11 @@ def _place_of_frame(dataset: Dataset, number: int) -> dict[str, Sequence[object]
     return place
 
 
-def _groups(dataset: Dataset, number: int) -> list[Dataset]:
-    """What is said of a frame alone, then what is said of all."""
+def groups_of(dataset: Dataset, number: int) -> list[Dataset]:
+    """What a multi-frame image says of a frame alone, then what it says of all."""
     own = list(dataset.get("PerFrameFunctionalGroupsSequence", None) or [])
     shared = list(dataset.get("SharedFunctionalGroupsSequence", None) or [])
     return own[number : number + 1] + shared
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _check_one_rescale(path: Path, dataset: Dataset) -> None:
-    """GDCM rescales all frames as the first one that says how, and so only in images of some kinds."""
-    found = {_rescale(dataset, number) for number in range(int(dataset.NumberOfFrames))}
-    if len(found) > 1:
-        raise UserInputError(
-            f"DICOM file '{path}' rescales its frames in {len(found)} ways; convert it to one file for each slice"
-        )
-    if found != {(1.0, 0.0)} and dataset.SOPClassUID not in RESCALED:
-        raise UserInputError(
-            f"DICOM file '{path}' rescales its frames and is of a kind ({dataset.SOPClassUID.name}) for which that is "
-            "not known to be read; convert it to one file for each slice"
-        )
-
-
-def _rescale(dataset: Dataset, number: int) -> tuple[float, float]:
-    """A frame's slope and intercept, where its groups say them."""
-    items = [item for group in _groups(dataset, number) for item in group.get("PixelValueTransformationSequence", [])]
-    slope, intercept = (items[0].get(name) for name in ("RescaleSlope", "RescaleIntercept")) if items else (1, 0)
-    return float(1 if slope is None else slope), float(intercept or 0)
 
 
 def _header(
@@ -294,10 +229,11 @@ def _numbers(name: str, keyword: str, values: Sequence[object]) -> np.ndarray:
     return numbers
 
 
-def _value(reader: sitk.ImageFileReader, tag: str) -> str:
+def value_of(reader: sitk.ImageFileReader, tag: str) -> str:
+    """What a header says under a tag such as "0028|0008"; empty where it says nothing."""
     return str(reader.GetMetaData(tag)).strip(" \0") if reader.HasMetaDataKey(tag) else ""
 
 
 def _description(file: str) -> str:
-    description = _value(header_of(file), "0008|103e")
+    description = value_of(header_of(file), "0008|103e")
     return f"'{description}'" if description else "without description"

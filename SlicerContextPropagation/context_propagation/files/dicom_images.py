@@ -18,9 +18,9 @@ from context_propagation.files.dicom_headers import (
     frames_of,
     slice_headers,
     slices_and_localizers,
-    stored_step,
 )
 from context_propagation.files.dicom_stack import even_stack, stack_made_even
+from context_propagation.files.dicom_values import check_rescale, stored_step
 from context_propagation.files.image_axes import image_on
 
 logger = logging.getLogger(__name__)
@@ -116,6 +116,7 @@ def _of_files(folder: Path, files: Sequence[str]) -> _Slices:
 def _of_file(path: Path) -> _Slices:
     what = f"DICOM file '{path}'"
     headers, step = frame_headers(str(path)), stored_step(str(path))
+    check_rescale(path)
 
     def read(order: Sequence[int]) -> np.ndarray:
         voxels = _voxels(what, [str(path)])
