@@ -34,29 +34,26 @@ def plot_rows(frame: pd.DataFrame, path: Path, level: int | None = None, edits: 
 
 
 def plot_curve(curve: Sequence[CurvePoint], path: Path) -> None:
-    """Write the regression rate against DSC, a line for each row, a panel for each pick, of all folds together."""
+    """Write the regression rate against DSC, a line for each row, a panel for each pick, of all folds together.
+
+    With hindsight a row's line is dotted.
+    """
     points = pooled(curve)
     picks = [pick for pick in dict.fromkeys(point.pick for point in points) if pick is not None]
+    rows = list(dict.fromkeys(point.row for point in points))
+    colours = {row: f"C{number}" for number, row in enumerate(row for row in rows if not row.endswith(HINDSIGHT))}
     figure = _figure(4.5 * len(picks), 4)
     for axes, pick in zip(figure.subplots(1, len(picks), squeeze=False)[0], picks, strict=True):
-        for row in dict.fromkeys(point.row for point in points):
+        for row in rows:
             here = [point for point in points if (point.row, point.pick) == (row, pick)]
-            axes.plot(
-                [100 * point.rate for point in here],
-                [point.dsc for point in here],
-                marker="o",
-                ls=_style(row),
-                label=row,
-            )
+            rates, dscs = [100 * point.rate for point in here], [point.dsc for point in here]
+            line, colour = ":" if row.endswith(HINDSIGHT) else "-", colours[row.removesuffix(HINDSIGHT)]
+            axes.plot(rates, dscs, marker="o", linestyle=line, color=colour, label=row)
         axes.set_title(f"edited slice: {pick} ({here[0].cases} cases)")
         axes.set_xlabel("slices made worse, %")
     figure.axes[0].set_ylabel("DSC, whole volume")
     figure.axes[0].legend(fontsize=8)
     _save(figure, path)
-
-
-def _style(row: str) -> str:
-    return ":" if row.endswith(HINDSIGHT) else "-"
 
 
 def edits_figure(frame: pd.DataFrame, level: int | None = None) -> Any:
