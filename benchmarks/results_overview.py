@@ -1,17 +1,19 @@
-"""Write docs/results/README.md: one short table for each evaluated protocol, from its summary.json.
+"""Write docs/results/README.md: all evaluated protocols side by side, then one short table for each.
 
     python benchmarks/results_overview.py docs/results
 
-The figures stand in the protocols' own pages; this page is generated so that none is typed.
+The figures are those of each protocol's summary.json; this page is generated so that none is typed.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from results_glance import glance, number, percent, table
 
 PICKS = {"worst": "worst slice edited", "largest": "largest slice edited"}
 HEAD = """# Results
@@ -24,10 +26,9 @@ slices not drawn that lost more than 0.02 DSC.
 
 def overview(folder: Path) -> str:
     """The page for a folder that holds a folder for each protocol."""
-    sections = [
-        _section(path.parent.name, json.loads(path.read_text())) for path in sorted(folder.glob("*/summary.json"))
-    ]
-    return "\n".join([HEAD, *sections])
+    found = {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/summary.json"))}
+    sections = [_section(name, summary) for name, summary in found.items()]
+    return "\n".join([HEAD, *glance(found, PICKS), *sections])
 
 
 def _section(name: str, found: Mapping[str, Any]) -> str:
@@ -66,15 +67,15 @@ def _accuracy(summary: Mapping[str, Any], level: int) -> list[str]:
                 cell
                 for pick in PICKS
                 for cell in (
-                    _number(dsc.get((pick, "whole", row))),
-                    _number(dsc.get((pick, "far", row))),
-                    _percent(safety[pick, row]["regression_rate"]) if (pick, row) in safety else "",
+                    number(dsc.get((pick, "whole", row))),
+                    number(dsc.get((pick, "far", row))),
+                    percent(safety[pick, row]["regression_rate"]) if (pick, row) in safety else "",
                 )
             ),
         ]
         for row in rows
     ]
-    return _table(["row", *columns], body)
+    return table(["row", *columns], body)
 
 
 def _sentences(summary: Mapping[str, Any], level: int) -> list[str]:
@@ -127,8 +128,8 @@ def _levels(summary: Mapping[str, Any]) -> list[str]:
         return []
     keys = dict.fromkeys((x["pick"], x["scope"], x["row"]) for x in dsc)
     means = {(x["pick"], x["scope"], x["row"], x["level"]): x["mean"] for x in dsc}
-    body = [[PICKS[k[0]], k[1], k[2], *(_number(means.get((*k, level))) for level in levels)] for k in keys]
-    return [*_table(["pick", "scope", "row", *(f"level {level}" for level in levels)], body), ""]
+    body = [[PICKS[k[0]], k[1], k[2], *(number(means.get((*k, level))) for level in levels)] for k in keys]
+    return [*table(["pick", "scope", "row", *(f"level {level}" for level in levels)], body), ""]
 
 
 def _edits(summary: Mapping[str, Any]) -> list[str]:
@@ -136,28 +137,16 @@ def _edits(summary: Mapping[str, Any]) -> list[str]:
     lines = []
     for pick in dict.fromkeys(x["pick"] for x in dsc):
         here = [x for x in dsc if x["pick"] == pick]
-        numbers = sorted({x["edits"] for x in here})
-        if len(numbers) > 1:
+        counts = sorted({x["edits"] for x in here})
+        if len(counts) > 1:
             means = {(x["row"], x["edits"]): x["mean"] for x in here}
             body = [
-                [row, *(_number(means.get((row, number))) for number in numbers)]
+                [row, *(number(means.get((row, edits))) for edits in counts)]
                 for row in dict.fromkeys(x["row"] for x in here)
             ]
             cases = max(x["cases"] for x in here)
-            lines += [*_table([f"DSC after edits, {pick} slices ({cases} cases)", *map(str, numbers)], body), ""]
+            lines += [*table([f"DSC after edits, {pick} slices ({cases} cases)", *map(str, counts)], body), ""]
     return lines
-
-
-def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    return ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body)]
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def _percent(value: float) -> str:
-    return f"{value:.1%}"
 
 
 def main() -> None:

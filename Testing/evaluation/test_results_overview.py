@@ -6,6 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+from results_glance import glance  # noqa: E402
 from results_overview import _parts, overview  # noqa: E402
 
 RESULTS = ROOT / "docs" / "results"
@@ -35,3 +36,51 @@ def test_the_gain_is_the_sum_of_its_parts():
         "(update − baseline) +0.030, training that sees no edit (control − update) +0.010, "
         "the edit in far slices (fusion − control) +0.060"
     )
+
+
+def measured(row: str, scope: str, level: int, edits: int, mean: float) -> dict:
+    return {
+        "pick": "worst",
+        "level": level,
+        "edits": edits,
+        "scope": scope,
+        "row": row,
+        "measure": "dsc",
+        "mean": mean,
+    }
+
+
+def summary(name: str, controlled: bool) -> dict:
+    """What summary.json holds of a protocol at level 2: fusion, its control where it has one, and what is not shown."""
+    rows = {"fusion": 0.61, **({"no-edit control": 0.54} if controlled else {})}
+    others = [("far", 2, 1), ("whole", 1, 1), ("whole", 2, 2)]
+    here = {"pick": "worst", "level": 2, "edits": 1}
+    compared = [{**here, "scope": "whole", "of": "fusion", "row": row, "p": 0.0312} for row in rows if row != "fusion"]
+    return {
+        "protocol": {"name": name, "level": 2, "allowed_regression": 0.05},
+        "made": {"computed at": "0123abc"},
+        "summary": {
+            "measures": [measured(row, "whole", 2, 1, mean) for row, mean in rows.items()]
+            + [measured("fusion", *other, 0.99) for other in others],
+            "comparisons": compared,
+            "safety": [{**here, "row": "fusion", "cases": 12, "regression_rate": 0.0149}],
+        },
+    }
+
+
+def test_a_line_at_a_glance_holds_one_edit_at_the_protocols_own_level():
+    found = {"a": summary("organ, easy", controlled=True)}
+
+    lines = glance(found, {"worst": "worst slice edited"})
+
+    assert lines[4] == "| [organ, easy](a/summary.md) | 12 | 5.0% | 0123abc |"
+    assert lines[8] == "| [organ, easy](a/summary.md) |  |  |  | 0.540 | 0.610 |  |  |  | 0.03 | 1.5% |  |"
+
+
+def test_a_protocol_without_a_control_keeps_its_columns_at_a_glance():
+    found = {"a": summary("organ, easy", controlled=False)}
+
+    head, _, line = glance(found, {"worst": "worst slice edited"})[6:9]
+
+    assert line.count("|") == head.count("|")
+    assert line.endswith("| 0.610 |  |  |  |  | 1.5% |  |")
