@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from context_propagation.cli.commands import COMMANDS, build_parser
-from context_propagation.training.cluster import ClusterRequest, opened_cluster
+from context_propagation.training.cluster_opening import opened_cluster
+from context_propagation.training.cluster_request import ClusterRequest
 from context_propagation.training.places import jobs_run_at
 from context_propagation.training.processes import run_in_parallel
 from local_clusters import waited_for

@@ -17,9 +17,10 @@ import pytest
 from context_propagation.cli.main import main
 from context_propagation.core.errors import UserInputError
 from context_propagation.training import cluster as cluster_module
-from context_propagation.training import processes
+from context_propagation.training import cluster_opening, cluster_request, processes
 from context_propagation.training.base import base_training
-from context_propagation.training.cluster import ClusterRequest, opened_cluster
+from context_propagation.training.cluster_opening import opened_cluster
+from context_propagation.training.cluster_request import ClusterRequest
 from context_propagation.training.cluster_worker import compared_versions
 from context_propagation.training.places import jobs_run_at
 from context_propagation.training.processes import run_in_parallel
@@ -34,7 +35,8 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from functools import partial
 from pathlib import Path
-from context_propagation.training.cluster import ClusterRequest, opened_cluster
+from context_propagation.training.cluster_opening import opened_cluster
+from context_propagation.training.cluster_request import ClusterRequest
 from context_propagation.training.places import jobs_run_at
 from context_propagation.training.processes import run_in_parallel
 from worker_jobs import write_on
@@ -197,7 +199,7 @@ def test_jobs_wait_where_all_workers_have_just_gone_and_others_come(opened, monk
 
 def test_another_version_on_the_workers_is_said(started, tmp_path, monkeypatch):
     other = tuple((name, "1.0" if name == "torch" else version) for name, version in compared_versions())
-    monkeypatch.setattr(cluster_module, "compared_versions", lambda: other)
+    monkeypatch.setattr(cluster_opening, "compared_versions", lambda: other)
 
     said = refusal(ClusterRequest(scheduler_file=started.file, writes=(tmp_path,)))
 
@@ -258,7 +260,8 @@ def said_of(request):
     ],
 )
 def test_an_address_that_is_none_is_refused(request_of, said, monkeypatch):
-    monkeypatch.setattr(cluster_module, "SECONDS_TO_CONNECT", 0.5)
+    monkeypatch.setattr(cluster_opening, "SECONDS_TO_CONNECT", 0.5)
+    monkeypatch.setattr(cluster_request, "SECONDS_FOR_THE_FILE", 0.5)
     with pytest.raises(UserInputError) as caught, opened_cluster(ClusterRequest(**request_of)):
         pass
     assert said in str(caught.value)
@@ -324,7 +327,7 @@ def test_a_cluster_that_starts_workers_only_for_work_is_asked_for_one(tmp_path):
 
 @pytest.mark.long  # waits for Dask to give the scheduler up
 def test_a_scheduler_that_dies_ends_the_command_and_all_jobs(tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster_module, "SECONDS_TO_CONNECT", 5.0)
+    monkeypatch.setattr(cluster_opening, "SECONDS_TO_CONNECT", 5.0)
     jobs = [partial(write_on, tmp_path, number) for number in range(3)]
     with local_cluster(tmp_path, workers=1) as cluster:
         request = ClusterRequest(scheduler_file=cluster.file, writes=(tmp_path,))

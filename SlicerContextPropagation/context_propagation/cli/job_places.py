@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.training.cluster import ClusterRequest, opened_cluster
+from context_propagation.training.cluster_opening import opened_cluster
+from context_propagation.training.cluster_request import ClusterRequest
 from context_propagation.training.places import Part, jobs_run_at
 from context_propagation.training.processes import Here
 

@@ -1,51 +1,28 @@
-"""Jobs on a Dask cluster that somebody else started: checked before any work, done again where a worker died."""
+"""Jobs on a Dask cluster, done again where a worker died."""
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import pickle
 import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.optional_dependency import require
-from context_propagation.training.cluster_worker import (
-    Answer,
-    Terms,
-    Token,
-    answer,
-    compared_versions,
-    do_job,
-    end_idle_processes,
-    jobs_that_run,
-)
+from context_propagation.training.cluster_worker import Terms, do_job, jobs_that_run
 from context_propagation.training.places import Finished, Hear, Job, Stage
 from context_propagation.training.processes import ATTEMPTS, give_up_where_it_is_no_use
 
 EXTRA = "cluster"
 
 
-TOKEN = ".context-propagation-shared-"
-
-
-SECONDS_TO_CONNECT = 20.0
-
-
 SECONDS_FOR_A_WORKER = 60.0
 """So long a cluster may be without workers at the start, and where a stage must know what they have."""
-
-
-SECONDS_TO_SEE_A_FILE = 20.0
-"""So long a network file system may take to show what a worker wrote."""
 
 
 SECONDS_TO_END = 30.0
@@ -55,141 +32,7 @@ SECONDS_TO_END = 30.0
 SUGGESTIONS = {"GPU": 'start some with --resources "GPU=1", or give --device cpu'}
 
 
-@dataclass(frozen=True)
-class ClusterRequest:
-    """Which cluster, and what its workers must see.
-
-    Attributes:
-        scheduler: Address, `tcp://host:port` or `tls://host:port`; None where a file says it.
-        scheduler_file: Written by `dask scheduler --scheduler-file`; None where the address is given.
-        writes: Folders that jobs write to; one that is not there yet lies in a shared one.
-        reads: What jobs read.
-    """
-
-    scheduler: str | None = None
-    scheduler_file: Path | None = None
-    writes: tuple[Path, ...] = ()
-    reads: tuple[Path, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.scheduler is not None and self.scheduler_file is not None:
-            raise UserInputError("--scheduler and --scheduler-file both name a cluster; give one of them")
-        if self.scheduler is not None and not re.fullmatch(r"(tcp|tls)://\S+", self.scheduler):
-            raise UserInputError(
-                f"--scheduler '{self.scheduler}' is no address; give one such as tcp://host:8786, or tls://host:8786"
-            )
-
-    @property
-    def address(self) -> str:
-        """The scheduler's; a scheduler that was just started is given a while to write its file.
-
-        Raises:
-            UserInputError: The file does not say it.
-        """
-        if self.scheduler_file is None:
-            return self.scheduler or ""
-        end = time.monotonic() + SECONDS_TO_CONNECT
-        while True:
-            try:
-                return str(json.loads(self.scheduler_file.read_text(encoding="utf-8"))["address"])
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                if time.monotonic() > end:
-                    raise UserInputError(
-                        f"--scheduler-file '{self.scheduler_file}' cannot be read ({error!r:.80}); start the scheduler "
-                        "with dask scheduler --scheduler-file first"
-                    ) from error
-            time.sleep(0.1)
-
-
-@contextmanager
-def opened_cluster(request: ClusterRequest) -> Iterator[Cluster]:
-    """A cluster whose workers were checked; nothing of ours runs on it when the block is left.
-
-    Raises:
-        UserInputError: There is no such cluster, or its workers cannot do these jobs.
-        MissingDependencyError: Dask is not installed.
-    """
-    with ExitStack() as stack:
-        stack.enter_context(_silent())  # what matters is said in our words
-        address = request.address
-        client = stack.enter_context(_client(address))
-        folders = sorted({_existing(folder) for folder in request.writes})
-        tokens = tuple(stack.enter_context(_token(folder)) for folder in folders)
-        reads = tuple(sorted({path.absolute() for path in request.reads}))
-        terms = Terms(compared_versions(), Path.cwd(), tokens, reads)
-        _check_workers(client, address, terms)
-        cluster = Cluster(client, address, terms)
-        client.subscribe_topic(cluster.topic, cluster.hear)
-        try:
-            yield cluster
-        finally:
-            with suppress(Exception):  # a cluster that is gone
-                client.run(end_idle_processes, on_error="ignore")
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """What Dask would log in this process; each of its loggers has a level of its own."""
-    require("distributed", EXTRA)
-    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-
-
-@contextmanager
-def _client(address: str) -> Iterator[Any]:
-    distributed = require("distributed", EXTRA)
-    try:
-        client = distributed.Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:  # TypeError: TLS without certificates
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserInputError(f"No Dask scheduler answers at '{address}' ({reason:.200}); start it first") from error
-    with client:
-        yield client
-
-
-def _existing(folder: Path) -> Path:
-    """The folder itself, or the one that it will be made in."""
-    return next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
-
-
-@contextmanager
-def _token(folder: Path) -> Iterator[Token]:
-    token = Token(folder / f"{TOKEN}{uuid.uuid4().hex}", uuid.uuid4().hex)
-    try:
-        token.file.write_text(token.text, encoding="utf-8")
-        yield token
-    finally:
-        for file in folder.glob(f"{token.file.name}*"):
-            with suppress(OSError):
-                file.unlink(missing_ok=True)
-
-
-def _check_workers(client: Any, address: str, terms: Terms) -> None:
-    """Ask each worker; those that come later are asked with their first job.
-
-    Raises:
-        UserInputError: There is none, or one of them cannot do these jobs.
-    """
-    _call_for_a_worker(client, address)
-    for worker, said in client.run(answer, terms, on_error="return").items():
-        if isinstance(said, BaseException):
-            reason = " ".join(str(said).split())
-            raise UserInputError(
-                f"Worker '{worker}' cannot run this program ({reason:.200}); start workers in the same environment"
-            )
-        if said.wrong is not None:
-            raise UserInputError(f"Worker '{worker}' {said.wrong}")
-        _find(worker, said, terms)
-
-
-def _call_for_a_worker(client: Any, address: str) -> None:
+def call_for_a_worker(client: Any, address: str) -> None:
     """Wait until there is one, with a small task: some clusters start workers only where there is work for them.
 
     Raises:
@@ -204,24 +47,6 @@ def _call_for_a_worker(client: Any, address: str) -> None:
         ) from error
     finally:
         task.cancel()
-
-
-def _find(worker: str, said: Answer, terms: Terms) -> None:
-    for token, file in zip(terms.tokens, said.files, strict=True):
-        end = time.monotonic() + SECONDS_TO_SEE_A_FILE
-        while not _reads_as(file, token.text):
-            if time.monotonic() > end:
-                raise UserInputError(
-                    f"What worker '{worker}' wrote to '{file.parent}' is not seen here; give an --output that all "
-                    "workers share with this computer"
-                )
-            time.sleep(0.1)
-
-
-def _reads_as(file: Path, text: str) -> bool:
-    with suppress(OSError):
-        return file.read_text(encoding="utf-8") == text
-    return False
 
 
 class Cluster:
@@ -305,7 +130,7 @@ class Cluster:
         """
         needed: dict[str, float] = {"GPU": 1.0} if stage.device == "cuda" else {}
         if needed and not self._workers():
-            _call_for_a_worker(self._client, self._address)
+            call_for_a_worker(self._client, self._address)
         if stage.memory_bytes is not None:
             memory = float(stage.memory_bytes())
             self._check_memory(stage, memory)
