@@ -338,7 +338,7 @@ class AppPanelTest(PanelTestCase):
     def test_a_model_is_taken_from_the_list(self):
         with self.step("remove a model from the list"):
             added = list_model(small_model(2))
-            self.widget.panel.inputs._fill_models(added.path)
+            self.widget.panel.inputs.models.list_again(added.path)
             count = self.ui.modelSelector.count
             choose(self.ui.modelSelector, added.name)
             click(self.ui.removeModelButton)

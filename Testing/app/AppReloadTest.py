@@ -21,7 +21,7 @@ class AppReloadTest(PanelTestCase):
             self.assertIsNot(logic(), before)
             self.assertIs(slicer.modules.ContextPropagationWidget.panel, self.widget.panel)
         with self.step("predict after the reload"):
-            self.widget.panel.inputs._fill_models(self.model.path)
+            self.widget.panel.inputs.models.list_again(self.model.path)
             self.open_ct()
             self.predict()
             self.assertTrue(self.segment().any())

@@ -74,7 +74,7 @@ class PanelTestCase(AppTestCase):
         self.model = list_model(small_model(self.channels))
         self.addCleanup(lambda: self._forget_model(self.model.path))
         self.open_panel()
-        self.widget.panel.inputs._fill_models(self.model.path)  # as after the button "Add..."
+        self.widget.panel.inputs.models.list_again(self.model.path)  # as after the button "Add..."
         choose(self.ui.modelSelector, self.model.name)
 
     @staticmethod

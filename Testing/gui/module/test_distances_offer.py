@@ -24,7 +24,7 @@ class User:
         self.application = application
         self.panel = application.open_module("ContextPropagation").panel
         self.shared, self.ui = shared(), self.panel.inputs._ui
-        paths = [listed.path for listed in self.panel.inputs._models]
+        paths = [listed.path for listed in self.panel.inputs.models.listed]
         self.ui.modelSelector.setCurrentIndex(paths.index(model))
 
     def click(self, name):

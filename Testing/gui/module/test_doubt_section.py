@@ -29,7 +29,7 @@ class Doubtful:
         self.widget = application.open_module("ContextPropagation")
         self.panel, self.logic, self.runner = self.widget.panel, shared().logic, shared().runner
         self.ui = self.panel.inputs._ui
-        self.panel.inputs._fill_models(listed.path)
+        self.panel.inputs.models.list_again(listed.path)
         voxels = np.random.default_rng(3).normal(size=(1, *SHAPE)).astype(np.float32)
         self.ct = add_volume(application.scene, SourceVolume(voxels, np.diag([*SPACING_MM, 1.0])), "CT")
         for view in self.views():

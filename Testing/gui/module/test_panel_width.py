@@ -24,7 +24,7 @@ def test_the_panel_fits_400_pixels_whatever_its_texts_say(module, pet_model, add
     import qt
 
     qt.QSettings().setValue("ContextPropagation/ModelFolders", [str(pet_model), str(folder)])
-    user.panel.inputs._fill_models()
+    user.panel.inputs.models.list_again()
     long = "20260821 CT THORAX ABDOMEN with contrast, reconstructed with an iterative kernel "
     ct, pet = add_ct(long), add_ct(f"{long} PET")
     user.choose_model(pet_model)

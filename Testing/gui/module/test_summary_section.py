@@ -51,7 +51,7 @@ class User:
         self.application, self.shared = application, shared()
         self.panel = application.open_module("ContextPropagation").panel
         self.ui = self.panel.inputs._ui
-        paths = [model.path for model in self.panel.inputs._models]
+        paths = [model.path for model in self.panel.inputs.models.listed]
         self.ui.modelSelector.setCurrentIndex(paths.index(bundle))
         self.ui.measureSection.collapsed = False
 

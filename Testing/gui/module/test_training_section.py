@@ -63,7 +63,7 @@ class User:
 
     @property
     def listed(self):
-        return [model.path for model in self.panel.inputs._models]
+        return [model.path for model in self.panel.inputs.models.listed]
 
     @property
     def chosen(self):

@@ -20,7 +20,7 @@ class PanelUser:
         self.ui = self.panel.inputs._ui
 
     def choose_model(self, folder):
-        paths = [model.path for model in self.panel.inputs._models]
+        paths = [model.path for model in self.panel.inputs.models.listed]
         self.ui.modelSelector.setCurrentIndex(paths.index(folder))
 
     def wait(self):

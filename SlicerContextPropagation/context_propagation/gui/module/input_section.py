@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
 from context_propagation.core.errors import UserInputError
-from context_propagation.gui.model_list import ORIENTATIONS, ListedModel, ModelList
+from context_propagation.gui.model_list import ListedModel
+from context_propagation.gui.module.align_offer import AlignOffer
 from context_propagation.gui.module.compute_section import ComputeSection
 from context_propagation.gui.module.distances_offer import DistancesOffer
+from context_propagation.gui.module.model_section import ModelSection
 from context_propagation.gui.module.sample_data import Nodes, sample_case_operation, say_added
 from context_propagation.gui.module.segment_choice import chosen_segment
 from context_propagation.gui.module.suv_offer import SuvOffer
-from context_propagation.gui.texts import breakable
 from context_propagation.gui.work.messages import confirmed, show_error
 from context_propagation.gui.work.shared import Shared
 from context_propagation.gui.work.visibility import set_visible
@@ -25,38 +24,33 @@ from context_propagation.mrml.even_slices import EvenCopies
 from context_propagation.mrml.nodes.map_volumes import is_map
 from context_propagation.mrml.nodes.segments import convert_to_binary_labelmap, is_binary_labelmap
 from context_propagation.mrml.nodes.selection import Selection
-from context_propagation.mrml.pet_alignment import align_operation
 
 
 class InputSection:
-    """Selectors, and the list of models.
+    """Selectors of volumes and segment; model and device have sections of their own.
 
     Args:
         ui: The panel's widgets.
         shared: Logic and worker.
         parameters: The parameter node's wrapper, which keeps the choices in the scene.
         on_changed: Called after the user chose something.
+
+    Attributes:
+        compute: Where the network runs.
+        models: Which model.
     """
 
     def __init__(self, ui: Any, shared: Shared, parameters: Any, on_changed: Callable[[], None]) -> None:
         self._ui, self._shared, self._parameters, self._on_changed = ui, shared, parameters, on_changed
-        self.model_list = ModelList()
-        self._models: list[ListedModel] = []
         self._filling = True
         self.compute = ComputeSection(ui, shared, self._list_other_models, self._changed)
-        ui.orientationSelector.addItems([letters or _("as stored") for letters in ORIENTATIONS])
-        self._fill_models()
+        self.models = ModelSection(ui, self._changed)
         self.show_parameters(parameters)
-        ui.modelSelector.connect("currentIndexChanged(int)", self._changed)
-        ui.addModelButton.connect("clicked()", self._add_model)
-        ui.removeModelButton.connect("clicked()", self._remove_model)
-        ui.orientationSelector.connect("currentIndexChanged(int)", self._say_orientation)
-        ui.generalFarBox.connect("toggled(bool)", self._say_general_far)
         ui.firstVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._changed)
         ui.secondVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._changed)
         ui.segmentSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._changed)
         ui.segmentSelector.connect("currentSegmentChanged(QString)", self._changed)
-        ui.alignButton.connect("clicked()", self._align)
+        self._align_offer = AlignOffer(ui, shared, lambda: self.volume_nodes, self._take_instead)
         self._suv_offer = SuvOffer(ui, shared, lambda: self.volume_nodes, self._take_instead)
         self._distances_offer = DistancesOffer(
             *(ui, shared, lambda: self.volume_nodes, ui.segmentSelector.currentNode, self._take_even)
@@ -68,8 +62,7 @@ class InputSection:
     @property
     def model(self) -> ListedModel | None:
         """The chosen model."""
-        index = self._ui.modelSelector.currentIndex
-        return self._models[index] if 0 <= index < len(self._models) else None
+        return self.models.model
 
     @property
     def device(self) -> str:
@@ -151,12 +144,7 @@ class InputSection:
 
     def show_loaded(self) -> None:
         """Choose the entry of the loaded model, where a session of another label is gone on with."""
-        loaded = self._shared.logic.loaded
-        found = [number for number, model in enumerate(self._models) if model.is_loaded(loaded, self.device)]
-        if found and not self.model_is_loaded():
-            self._filling = True
-            self._ui.modelSelector.setCurrentIndex(found[0])
-            self._filling = False
+        if not self.model_is_loaded() and self.models.choose_loaded(self._shared.logic.loaded, self.device):
             self._store_parameters()
             self.update()
 
@@ -166,74 +154,20 @@ class InputSection:
         """Bring the widgets in step."""
         idle, model = not self._shared.runner.busy, self.model
         two = self._channel_count() > 1
-        for widget in (
-            self._ui.modelSelector,
-            self._ui.firstVolumeSelector,
-            self._ui.segmentSelector,
-            self._ui.sampleButton,
-        ):
+        self.models.update(idle, self.compute.is_here, self.compute.no_model)
+        for widget in (self._ui.firstVolumeSelector, self._ui.segmentSelector, self._ui.sampleButton):
             widget.enabled = idle
-        here = model is not None and model.server is None
-        self._ui.orientationSelector.enabled = idle and here
-        self._ui.generalFarBox.enabled = idle and model is not None and not model.has_own_far_network
-        self._show_how_it_is_used()
         set_visible(not _volumes(), self._ui.sampleButton)
-        self._ui.addModelButton.enabled = idle and self.compute.is_here
-        self._ui.removeModelButton.enabled = idle and here
         self._ui.secondVolumeSelector.enabled = idle and two
-        self._ui.alignButton.enabled = idle and two and len(self.volume_nodes) == 2
+        self._align_offer.update()
         set_visible(two, self._ui.secondVolumeLabel, self._ui.secondVolumeSelector, self._ui.alignButton)
         self._suv_offer.update()
         self._distances_offer.update()
-        self._ui.modelDescription.text = self._description()
         channels = model.description.channels if model and model.description else ("",)
         self._ui.firstVolumeLabel.text = _("Volume ({name}):").format(name=channels[0])
         if two:
             self._ui.secondVolumeLabel.text = _("Volume ({name}):").format(name=channels[1])
         self.compute.update(self._shared.logic.loaded if self.model_is_loaded() else None)
-
-    def _show_how_it_is_used(self) -> None:
-        """The chosen model's orientation and general far network, as the list has them; the console may say others."""
-        model = self.model
-        said = model.orientation if model else None
-        filling, self._filling = self._filling, True
-        self._ui.orientationSelector.setCurrentIndex(ORIENTATIONS.index(said) if said in ORIENTATIONS else 0)
-        self._ui.generalFarBox.checked = model is not None and model.general_far
-        self._filling = filling
-
-    def _say_orientation(self, index: int) -> None:
-        model = self.model
-        if self._filling or model is None:
-            return
-        self.model_list.say_orientation(model.path, ORIENTATIONS[index])
-        self._read_list_again()
-
-    def _say_general_far(self, on: bool) -> None:
-        model = self.model
-        if self._filling or model is None:
-            return
-        self.model_list.say_general_far(model.path, bool(on))
-        self._read_list_again()
-
-    def _read_list_again(self) -> None:
-        """The same models; one of them is to be used otherwise."""
-        chosen, self._filling = self._ui.modelSelector.currentIndex, True
-        self._models = self.model_list.models()
-        self._ui.modelSelector.setCurrentIndex(chosen)
-        self._filling = False
-        self._changed()
-
-    def _description(self) -> str:
-        model = self.model
-        if model is None:
-            return breakable(self.compute.no_model)
-        if model.description is None:
-            return breakable(model.trouble)
-        if len(model.description.channels) > 2:
-            return _("This model reads {count} volumes; the module takes two. Use the command line.").format(
-                count=len(model.description.channels)
-            )
-        return model.summary
 
     def _channel_count(self) -> int:
         model = self.model
@@ -266,9 +200,7 @@ class InputSection:
                 selector.setCurrentNode(node)
         if kept.segmentation is not None:
             self._ui.segmentSelector.setCurrentSegmentID(kept.segmentID)
-        keys = [model.key for model in self._models]
-        if kept.model in keys:
-            self._ui.modelSelector.setCurrentIndex(keys.index(kept.model))
+        self.models.choose(kept.model)
         self.compute.show(kept.device)
 
     def _store_parameters(self) -> None:
@@ -280,59 +212,9 @@ class InputSection:
         kept.model = self.model.key if self.model else ""
         kept.device = self.device
 
-    # -- models
-
     def _list_other_models(self) -> None:
         """Those of another computer."""
-        self._fill_models()
-        self._changed()
-
-    def _fill_models(self, chosen: Path | None = None) -> None:
-        filling, self._filling = self._filling, True
-        self._models = self.model_list.models()
-        self._ui.modelSelector.clear()
-        self._ui.modelSelector.addItems([model.name for model in self._models])
-        paths = [model.path for model in self._models]
-        self._ui.modelSelector.setCurrentIndex(paths.index(chosen) if chosen in paths else 0 if paths else -1)
-        self._filling = filling
-
-    def _add_model(self) -> None:
-        folder = qt.QFileDialog.getExistingDirectory(None, _("Folder of a bundle or a trained model"))
-        if not folder:
-            return
-        try:
-            self.add_model(folder)
-        except UserInputError as error:
-            show_error(error)
-
-    def add_model(self, folder: str | Path, choose: bool = True) -> None:
-        """Add a folder to the list.
-
-        Args:
-            folder: Of a model.
-            choose: Choose it, too; else the choice stays.
-
-        Raises:
-            UserInputError: It holds no model.
-        """
-        before, added = self.model, self.model_list.add(folder)
-        self._fill_models(added.path)
-        if not choose and before is not None:
-            filling, self._filling = self._filling, True
-            self._ui.modelSelector.setCurrentIndex([model.key for model in self._models].index(before.key))
-            self._filling = filling
-        self._changed()
-
-    def _remove_model(self) -> None:
-        model = self.model
-        if model is None:
-            return
-        try:
-            self.model_list.remove(model.path)
-        except UserInputError as error:
-            show_error(error)
-            return
-        self._fill_models()
+        self.models.list_again()
         self._changed()
 
     # -- sample case
@@ -347,30 +229,7 @@ class InputSection:
         say_added(nodes)
         self._ui.firstVolumeSelector.setCurrentNode(nodes[0])
 
-    # -- PET
-
-    def _align(self) -> None:
-        first, second = self.volume_nodes
-        buttons = qt.QMessageBox
-        question = _(
-            "A copy of '{second}' is made on the grid of '{first}'. Also register it (rigid, then deformable; about a "
-            "minute)? No: it is resampled as the scanner placed it."
-        ).format(first=first.GetName(), second=second.GetName())
-        answer = slicer.util.messageBox(
-            question, standardButtons=buttons.Yes | buttons.No | buttons.Cancel, icon=buttons.Question
-        )
-        if answer == buttons.Cancel:
-            return
-        registers = answer == buttons.Yes
-        try:
-            self._shared.runner.start(align_operation(slicer.mrmlScene, first, second, registers), self._aligned)
-        except UserInputError as error:
-            show_error(error)
-
-    def _aligned(self, result: tuple[slicer.vtkMRMLScalarVolumeNode, tuple[str, ...]]) -> None:
-        node, messages = result
-        self._ui.secondVolumeSelector.setCurrentNode(node)
-        slicer.util.infoDisplay(_("'{name}' was made.").format(name=node.GetName()) + "\n" + "\n".join(messages))
+    # -- what was made of a chosen volume
 
     def _take_instead(self, node: slicer.vtkMRMLScalarVolumeNode, made: slicer.vtkMRMLScalarVolumeNode) -> None:
         """Choose a volume that was made of a chosen one."""

@@ -140,7 +140,7 @@ class TrainingSection:
         at_work = self._shared.runner.busy or self._shared.logic.session is not None
         chosen = not at_work and model is not None and model.key == self._key
         self._said = f"'{bundle.path.name}': {bundle.summary}. " + _("It is in the list of models.")
-        self._inputs.add_model(bundle.path, choose=chosen)
+        self._inputs.models.add(bundle.path, choose=chosen)
 
 
 def _question(model: ListedModel, bundle: Path) -> str:
