@@ -68,7 +68,7 @@ def test_the_provenance_names_counts_seed_and_figures_with_the_control(trained):
     made = json.loads((trained / "bundle.json").read_text())["provenance"]
 
     assert (made["training_cases"], made["validation_cases"]) == ([2], [1])
-    assert made["settings"]["seed"] == 0
+    assert (made["settings"]["seed"], made["harm_weight"]) == (0, 4.0)
     assert "the cases that chose the epoch and the far thresholds" in made["validation"]["measured on"]
     rows = {name.split(", ")[2] for name in made["validation"]["dsc"]}
     assert {"baseline", "paste", "update", "fusion", "no-edit control"} <= rows

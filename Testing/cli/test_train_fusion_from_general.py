@@ -75,7 +75,7 @@ def test_it_says_from_what_it_started_on_how_many_cases_and_what_the_edit_is_wor
     made = json.loads((trained / "bundle.json").read_text())
 
     assert made["fusion"] == []
-    assert made["provenance"]["start"] == "general"
+    assert (made["provenance"]["start"], made["provenance"]["harm_weight"]) == ("general", 4.0)
     assert (made["provenance"]["training_cases"], made["provenance"]["validation_cases"]) == ([1, 1], [1, 1])
     rows = {name.split(", ")[2] for name in made["provenance"]["validation"]["dsc"]}
     assert {"baseline", "update", "fusion", "no-edit control", "general"} <= rows

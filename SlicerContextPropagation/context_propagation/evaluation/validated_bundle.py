@@ -38,6 +38,7 @@ from context_propagation.evaluation.simulated_case import CaseJob, FusionRow, Tu
 from context_propagation.evaluation.summary import frame_of, summarise
 from context_propagation.evaluation.training_fold import TrainingFold
 from context_propagation.evaluation.tuned_training import tuned_rows
+from context_propagation.training.far_harm import HARM_WEIGHT, harm_weight_of
 from context_propagation.training.fusion.training_curve import plot_training
 from context_propagation.training.labelled_cases import LabelledCase, ModelSource, find_cases, unseen_cases
 from context_propagation.training.places import each, leave_the_rest_to_who_gathers
@@ -324,6 +325,7 @@ def _provenance(
         "validation_cases": [len(fold.validation) for fold in folds],
         "folds_file": None if places.folds is None else places.folds.name,
         "start": "general" if general else "fresh",
+        "harm_weight": HARM_WEIGHT if general else harm_weight_of(request.fusion),
         "settings": {item.name: getattr(request, item.name) for item in fields(FusionRecipe)},
         "validation": figures.as_json(),
     }

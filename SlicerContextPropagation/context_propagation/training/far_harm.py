@@ -8,6 +8,11 @@ HARM_WEIGHT = 4.0
 """Of the harm in the loss."""
 
 
+def harm_weight_of(variant: str) -> float:
+    """With what weight a fusion network of a variant is charged; the paper's has the paper's loss alone."""
+    return 0.0 if variant == "paper" else HARM_WEIGHT
+
+
 def far_harm(before: torch.Tensor, after: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """The mean over slices of the soft DSC that each loses; a slice that gains does not make up for another.
 

@@ -19,7 +19,7 @@ from context_propagation.core.model.segmentation_model import SegmentationModel
 from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.propagation.activation_update import segmentation_loss
 from context_propagation.core.propagation.fusion_settings import FusionSettings
-from context_propagation.training.far_harm import HARM_WEIGHT, far_harm
+from context_propagation.training.far_harm import far_harm, harm_weight_of
 from context_propagation.training.fusion.fusion_controls import BlindfoldedFusion, InputsShown, build_blindfolded
 from context_propagation.training.fusion.fusion_example import FusionExample
 from context_propagation.training.training_loop import LogLine, run_training
@@ -37,8 +37,7 @@ class TrainingSettings:
         seed: Of the weights and the order of the examples.
         patience: Stop after so many epochs without a better validation DSC; None never stops early.
         loss: Another loss than the base model's own; None for `SegmentationModel.loss`.
-        harm_weight: Of the soft DSC that far slices lose, beside the loss; None for `HARM_WEIGHT`, and 0 for the
-            paper's network, whose loss knows no harm.
+        harm_weight: Of the soft DSC that far slices lose, beside the loss; None for that of the variant.
         inputs_shown: What of the edit the network is given.
         averaging: The weights kept are a moving average over the steps, of which each step keeps this share; 0 keeps
             the last ones.
@@ -196,7 +195,7 @@ class _FusionTraining:
     ) -> None:
         self.model, self.split, self.architecture, self.settings = model, split, architecture, settings
         self.training, self.validation = training, validation
-        usual = 0.0 if architecture.variant == "paper" else HARM_WEIGHT
+        usual = harm_weight_of(architecture.variant)
         self.harm_weight = usual if settings.harm_weight is None else settings.harm_weight
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
