@@ -1,9 +1,11 @@
-"""All evaluated protocols side by side, one line each: the head of docs/results/README.md."""
+"""All evaluated protocols side by side: the head of docs/results/README.md."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from context_propagation.evaluation.regression_curve import CurvePoint, PooledPoint, pooled
 
 ROWS = (
     "baseline",
@@ -30,6 +32,24 @@ def glance(found: Mapping[str, Mapping[str, Any]], picks: Mapping[str, str]) -> 
         counted = [f"regressed: {row}" for row in COUNTED]
         lines += [*table([*head, *counted], (_line(name, x, pick) for name, x in found.items())), ""]
     return lines
+
+
+def curves(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Markdown lines: both picks' DSC, and slices made worse, with far thresholds chosen at several allowed rates.
+
+    found: what each protocol's summary.json holds, by the name of its folder.
+    """
+    points = {
+        name: {(point.row, point.allowed): point for point in _of_both_picks(x["curve"])} for name, x in found.items()
+    }
+    rates = sorted({rate for of_protocol in points.values() for _, rate in of_protocol})
+    head = ["Both picks, whole volume; at most so many slices worse where far thresholds are chosen", "row"]
+    lines = [
+        [_link(name, found[name]), row, *(_point(of_protocol.get((row, rate))) for rate in rates)]
+        for name, of_protocol in points.items()
+        for row in dict.fromkeys(row for row, _ in of_protocol)
+    ]
+    return ["## DSC against regression rate", "", *table([*head, *map(percent, rates)], lines), ""]
 
 
 def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
@@ -67,6 +87,14 @@ def _line(name: str, found: Mapping[str, Any], pick: str) -> list[str]:
         "" if p is None else f"{p:.1g}",
         *(percent(regressed.get(row)) for row in COUNTED),
     ]
+
+
+def _of_both_picks(curve: Sequence[Mapping[str, Any]]) -> list[PooledPoint]:
+    return [point for point in pooled([CurvePoint(**point) for point in curve]) if point.pick is None]
+
+
+def _point(point: PooledPoint | None) -> str:
+    return "" if point is None else f"{point.dsc:.4f}, {percent(point.rate)}"
 
 
 def _single(found: Mapping[str, Any], kind: str, pick: str) -> Iterable[Mapping[str, Any]]:

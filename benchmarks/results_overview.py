@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from results_glance import glance, number, percent, table
+from results_glance import curves, glance, number, percent, table
 
 PICKS = {"worst": "worst slice edited", "largest": "largest slice edited"}
 HEAD = """# Results
@@ -28,7 +28,7 @@ def overview(folder: Path) -> str:
     """The page for a folder that holds a folder for each protocol."""
     found = {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/summary.json"))}
     sections = [_section(name, summary) for name, summary in found.items()]
-    return "\n".join([HEAD, *glance(found, PICKS), *sections])
+    return "\n".join([HEAD, *glance(found, PICKS), *curves(found), *sections])
 
 
 def _section(name: str, found: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from results_glance import glance  # noqa: E402
+from results_glance import curves, glance  # noqa: E402
 from results_overview import _parts, overview  # noqa: E402
 
 RESULTS = ROOT / "docs" / "results"
@@ -75,6 +75,29 @@ def test_a_line_at_a_glance_holds_one_edit_at_the_protocols_own_level():
 
     assert lines[4] == "| [organ, easy](a/summary.md) | 12 | 5.0% | 0123abc |"
     assert lines[8] == "| [organ, easy](a/summary.md) |  |  |  | 0.540 | 0.610 |  |  |  | 0.03 | 1.5% |  |"
+
+
+def point(row: str, allowed: float, pick: str, dsc: float, cases: int, regressed: int, untouched: int) -> dict:
+    return {
+        **{"fold": "0", "row": row, "allowed": allowed, "pick": pick, "add": 0.5, "remove": 0.5},
+        **{"dsc": dsc, "cases": cases, "regressed_slices": regressed, "untouched_slices": untouched},
+    }
+
+
+def test_a_curve_holds_both_picks_each_case_and_slice_counting_once():
+    points = [
+        point("fusion", 0.01, "worst", 0.8, 1, 1, 20),
+        point("fusion", 0.01, "largest", 0.5, 2, 0, 30),
+        point("general", 0.02, "worst", 0.7, 1, 1, 10),
+    ]
+
+    lines = curves({"a": {**summary("organ, easy", controlled=True), "curve": points}})
+
+    assert lines[2].endswith("| row | 1.0% | 2.0% |")
+    assert lines[4:6] == [
+        "| [organ, easy](a/summary.md) | fusion | 0.6000, 2.0% |  |",
+        "| [organ, easy](a/summary.md) | general |  | 0.7000, 10.0% |",
+    ]
 
 
 def test_a_protocol_without_a_control_keeps_its_columns_at_a_glance():
