@@ -1,7 +1,7 @@
 """Turn the mends of what a real Slicer refused back, one at a time, and say which tests notice.
 
-    python Testing/gui/turn_mends_back.py          all of them
-    python Testing/gui/turn_mends_back.py timer    one of them
+    python Testing/examples/turn_mends_back.py          all of them
+    python Testing/examples/turn_mends_back.py timer    one of them
 
 It works on a copy. It fails where a mend is turned back and no test notices: then a stand-in is too lenient.
 """
@@ -29,7 +29,7 @@ class Mend:
 
 
 PREVIEW, PREVIEW_TESTS = "context_propagation/mrml/nodes/preview_node.py", "Testing/mrml/nodes/test_preview_node.py"
-EFFECT_TESTS = "Testing/gui/effect/test_effect_panel.py"
+EFFECT_TESTS = "Testing/gui/effect/test_effect_preview.py"
 MENDS = {
     "timer": Mend(
         "context_propagation/gui/work/timer.py",
@@ -38,12 +38,13 @@ MENDS = {
         ("Testing/gui/work/test_timer.py",),
     ),
     "order": Mend(
-        PREVIEW,
-        "        self._scene.RemoveNode(self.node)\n",
-        "        self._scene.RemoveNode(display)\n        self._scene.RemoveNode(self.node)\n",
+        "context_propagation/mrml/nodes/scenes.py",
+        "    scene.RemoveNode(node)\n    if display is not None and display.GetScene() is not None:\n",
+        "    if display is not None and display.GetScene() is not None:\n        scene.RemoveNode(display)\n"
+        "    scene.RemoveNode(node)\n    if display is not None and display.GetScene() is not None:\n",
         (
             PREVIEW_TESTS,
-            "Testing/gui/effect/test_effect_panel.py::test_discard_leaves_the_drawing_and_it_can_be_propagated_again",
+            f"{EFFECT_TESTS}::test_discard_leaves_the_drawing_and_it_can_be_propagated_again",
         ),
     ),
     "entries": Mend(
