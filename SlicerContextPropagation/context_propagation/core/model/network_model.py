@@ -28,7 +28,7 @@ from context_propagation.core.model.segmentation_model import (
     refuse_not_finite,
 )
 from context_propagation.core.model.target import Target, chosen_label
-from context_propagation.core.model.target_rule import TargetRule
+from context_propagation.core.model.target_rule import DecidesByRule, TargetRule
 from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.optional_dependency import require
 
@@ -117,7 +117,7 @@ class SlidingWindow:
             )
 
 
-class NetworkModel:
+class NetworkModel(DecidesByRule):
     """See `SegmentationModel`.
 
     Args:
@@ -258,26 +258,6 @@ class NetworkModel:
         network_voxels = math.prod(grid.network_shape)
         piece_voxels = min(PIECE_VOXELS, image_voxels)
         return len(self.splits) * 8 * labels * network_voxels + 16 * labels * piece_voxels + image_voxels
-
-    def target_logit(self, logits: torch.Tensor) -> torch.Tensor:
-        """See `SegmentationModel`."""
-        return self._rule.logit(logits)
-
-    def target_margin(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
-        """See `SegmentationModel`."""
-        return self._rule.margin(fold_logits)
-
-    def deciding_logits(self, logits: torch.Tensor) -> torch.Tensor:
-        """See `SegmentationModel`."""
-        return self._rule.deciding(logits)
-
-    def margin_of_deciding(self, fold_logits: Sequence[torch.Tensor]) -> torch.Tensor:
-        """See `SegmentationModel`."""
-        return self._rule.margin_of_deciding(fold_logits)
-
-    def is_target(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
-        """See `SegmentationModel`."""
-        return self.target_margin(fold_logits) > 0
 
 
 def _window_count(shape: Sequence[int], patch: Sequence[int], overlap: Sequence[float]) -> int:

@@ -35,7 +35,7 @@ from context_propagation.core.model.segmentation_model import (
     refuse_not_finite,
 )
 from context_propagation.core.model.target import Target, chosen_label
-from context_propagation.core.model.target_rule import TargetRule
+from context_propagation.core.model.target_rule import DecidesByRule, TargetRule
 from context_propagation.core.network.direct_convolution import DirectConvolution
 from context_propagation.core.network.split_network import SplitNetwork
 from context_propagation.core.network.traced_split import TracedSplit
@@ -47,7 +47,7 @@ REORIENTING_READERS = {"NibabelIOWithReorient": "RAS", "SimpleITKIOWithReorient"
 """Reader classes that reorient before the network sees the image; all others feed the array as stored."""
 
 
-class NnunetModel:
+class NnunetModel(DecidesByRule):
     """See `SegmentationModel`. Build it with `load`.
 
     Attributes:
@@ -273,26 +273,6 @@ class NnunetModel:
         heads = self._folder.label_manager.num_segmentation_heads
         image_voxels = math.prod(stop - start for start, stop in grid.crop)
         return int(image_voxels * ((12 if self._rule.regions else 8) * heads + 2))
-
-    def target_logit(self, logits: torch.Tensor) -> torch.Tensor:
-        """See `SegmentationModel`."""
-        return self._rule.logit(logits)
-
-    def target_margin(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
-        """See `SegmentationModel`."""
-        return self._rule.margin(fold_logits)
-
-    def deciding_logits(self, logits: torch.Tensor) -> torch.Tensor:
-        """See `SegmentationModel`."""
-        return self._rule.deciding(logits)
-
-    def margin_of_deciding(self, fold_logits: Sequence[torch.Tensor]) -> torch.Tensor:
-        """See `SegmentationModel`."""
-        return self._rule.margin_of_deciding(fold_logits)
-
-    def is_target(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
-        """See `SegmentationModel`."""
-        return self.target_margin(fold_logits) > 0
 
 
 def _target(folder: NnunetFolder, label: str | int | None) -> Target:

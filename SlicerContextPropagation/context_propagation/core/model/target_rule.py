@@ -78,6 +78,32 @@ class TargetRule:
         return logits.shape[1] == 2 and self.channel == 1
 
 
+class DecidesByRule:
+    """The part of a `SegmentationModel` that its rule alone answers."""
+
+    _rule: TargetRule
+
+    def target_logit(self, logits: torch.Tensor) -> torch.Tensor:
+        """See `SegmentationModel`."""
+        return self._rule.logit(logits)
+
+    def target_margin(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
+        """See `SegmentationModel`."""
+        return self._rule.margin(fold_logits)
+
+    def deciding_logits(self, logits: torch.Tensor) -> torch.Tensor:
+        """See `SegmentationModel`."""
+        return self._rule.deciding(logits)
+
+    def margin_of_deciding(self, fold_logits: Sequence[torch.Tensor]) -> torch.Tensor:
+        """See `SegmentationModel`."""
+        return self._rule.margin_of_deciding(fold_logits)
+
+    def is_target(self, fold_logits: list[torch.Tensor]) -> torch.Tensor:
+        """See `SegmentationModel`."""
+        return self.target_margin(fold_logits) > 0
+
+
 def _mean(folds: Sequence[torch.Tensor]) -> torch.Tensor:
     """Of the folds, which are equally large."""
     return folds[0] if len(folds) == 1 else torch.stack(list(folds)).mean(0)
