@@ -15,7 +15,7 @@ from context_propagation.training.cluster_opening import opened_cluster
 from context_propagation.training.cluster_request import ClusterRequest
 from context_propagation.training.places import jobs_run_at
 from context_propagation.training.processes import run_in_parallel
-from local_clusters import waited_for
+from other_processes import waited_for
 
 PAGE = (Path(__file__).parents[1] / "docs" / "cluster.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```\w*\n(.*?)```", PAGE, re.DOTALL)

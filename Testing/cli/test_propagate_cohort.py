@@ -18,7 +18,8 @@ from context_propagation.cli.propagate_cohort import CohortRequest
 from context_propagation.core.errors import UserInputError
 from context_propagation.training.job_memory import COPIES, PROCESS_BYTES
 from dicom_files import write_ct_series
-from local_clusters import local_cluster, waited_for
+from local_clusters import local_cluster
+from other_processes import waited_for
 
 pytestmark = pytest.mark.usefixtures("models_loaded_once")
 

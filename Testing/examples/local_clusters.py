@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+
+from other_processes import waited_for
 
 DAEMON = "DASK_DISTRIBUTED__WORKER__DAEMON"
 
@@ -71,14 +72,6 @@ def local_cluster(folder: Path, workers: int = 2) -> Iterator[LocalCluster]:
         yield cluster
     finally:
         cluster.stop()
-
-
-def waited_for(condition, seconds=120.0):
-    """What a condition says, once it says something."""
-    end = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < end:
-        time.sleep(0.02)
-    return found
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -14,6 +13,7 @@ from context_propagation.core.errors import Cancelled, UserInputError
 from context_propagation.mrml import fusion_training
 from context_propagation.mrml.context_propagation_logic import ContextPropagationLogic
 from nnunet_layout import write_layout
+from other_processes import is_alive, waited_for
 
 SECONDS = 240
 STARTER = """
@@ -24,20 +24,6 @@ training = fusion_training.start_training(sys.argv[1], options=("--seconds", "60
 print(training._process.pid, flush=True)
 time.sleep(600)
 """
-
-
-def waited_for(condition, seconds=SECONDS):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.02)
-    return condition()
-
-
-def is_alive(process):
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def with_all_below(pid):

@@ -24,7 +24,8 @@ from context_propagation.training.cluster_request import ClusterRequest
 from context_propagation.training.cluster_worker import compared_versions
 from context_propagation.training.places import jobs_run_at
 from context_propagation.training.processes import run_in_parallel
-from local_clusters import DAEMON, killed_in_the_middle, local_cluster, waited_for
+from local_clusters import DAEMON, killed_in_the_middle, local_cluster
+from other_processes import waited_for
 from small_protocols import PROTOCOL, assert_measured_alike, write_balls
 from worker_jobs import die_at_first, map_in_a_process_of_its_own, refuse, stay, told_threads, wait_halfway, write_on
 

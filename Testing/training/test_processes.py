@@ -14,6 +14,7 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.training import processes
 from context_propagation.training.job_process import say_done
 from context_propagation.training.processes import run_in_parallel
+from other_processes import is_alive, waited_for
 from worker_jobs import (
     die_at_first,
     map_in_a_process_of_its_own,
@@ -33,20 +34,6 @@ from context_propagation.training.processes import run_in_parallel
 from worker_jobs import stay
 run_in_parallel([partial(stay, sys.argv[1], number, float(sys.argv[2])) for number in range(400)], "jobs", 2)
 """
-
-
-def waited_for(condition, seconds=120.0):
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.02)
-    return condition()
-
-
-def is_alive(process):
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 @pytest.fixture

@@ -4,19 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
 from bundle_checks import THREE
 from bundles import write_bundle
 from nnunet_folders import write_nnunet_folder
-
-
-@pytest.fixture(scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,7 @@ from context_propagation.core.model.nnunet_copy import copy_for_inference
 from context_propagation.core.model.nnunet_folder import load_nnunet_folder
 from nnunet_folders import write_nnunet_folder
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def labels_of_nnunet(folder, image: np.ndarray, folds) -> np.ndarray:

@@ -20,13 +20,7 @@ from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from nnunet_folders import write_nnunet_folder
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def smooth_channels(shape, channels=1, seed=0, border=0) -> np.ndarray:

@@ -21,6 +21,8 @@ from fusion_networks import random_fusion
 from nnunet_folders import write_nnunet_folder
 from slice_losses import loss_of_slices
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHAPE = (18, 16, 14)
 MODES = ["joint", "one at a time"]
 
@@ -33,14 +35,6 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fusion(model):
     return random_fusion(model)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def smooth_noise(shape):

@@ -13,6 +13,7 @@ import pytest
 
 from as_a_user import click, process_events, settle
 from nnunet_layout import DATASET, write_layout
+from other_processes import is_alive
 
 SHIPPED = Path(__file__).parents[3] / "SlicerContextPropagation"
 SHORT = ("--epochs", "2", "--edits-per-case", "1", "--jobs", "1", "--device", "cpu")
@@ -108,13 +109,6 @@ def waits(monkeypatch):
 @pytest.fixture
 def model(tmp_path):
     return write_layout(tmp_path / "with a space")
-
-
-def is_alive(process):
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def bundle_of(model):

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-import torch
 
 from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.model.nnunet_model import NnunetModel
@@ -12,14 +11,6 @@ from context_propagation.core.session.session_file import save_session
 from fusion_networks import random_fusion
 from nnunet_folders import write_nnunet_folder
 from saved_sessions import SETTINGS, a_box, an_image, copied, square_drawn, worked_session
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

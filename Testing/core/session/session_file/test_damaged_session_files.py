@@ -10,6 +10,8 @@ from context_propagation.core.errors import UserInputError
 from context_propagation.core.session.session_file import restore_session
 from saved_sessions import an_image
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.mark.parametrize("kept", [0, 4, 8, 100, 0.5, -1])
 def test_a_truncated_file_is_refused(file, model, kept):

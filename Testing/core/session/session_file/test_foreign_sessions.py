@@ -14,6 +14,8 @@ from fusion_networks import random_fusion
 from nnunet_folders import write_nnunet_folder
 from saved_sessions import SETTINGS, a_box, an_image
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def test_a_session_made_without_a_fusion_network_is_refused_with_one(file, model):
     fusion = random_fusion(model, level=1)

@@ -10,6 +10,8 @@ from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_file import restore_session, save_session
 from saved_sessions import FURTHER, HAND, SETTINGS, SHAPE, a_box, an_image, records_as_lists, square_drawn
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def test_the_worked_session_holds_something_worth_saving(worked):
     assert len(worked.cache.window_groups) == 2  # the second edit extended the cache

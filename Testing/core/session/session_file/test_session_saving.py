@@ -13,6 +13,8 @@ from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_file import restore_session, save_session
 from saved_sessions import FURTHER, SETTINGS, SHAPE, an_image
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def test_it_says_when_each_edit_was_made_and_what_it_changed_also_after_it_was_restored(file, model, worked, tmp_path):
     def said(path):
