@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from context_propagation.core.errors import UserInputError
 from context_propagation.core.image.slices import SliceEdit
-from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation.activation_update import update_features
 from context_propagation.core.propagation.update_settings import UpdateSettings
@@ -20,6 +19,7 @@ from context_propagation.core.session.session_settings import SessionSettings
 from fusion_networks import random_fusion
 from nnunet_folders import write_nnunet_folder
 from slice_losses import loss_of_slices
+from small_sessions import ball, volume
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -37,22 +37,12 @@ def fusion(model):
     return random_fusion(model)
 
 
-def smooth_noise(shape):
-    spectrum = np.fft.rfftn(np.random.default_rng(0).normal(size=shape))
-    spectrum[4:-3] = 0
-    return np.fft.irfftn(spectrum, s=shape, axes=(0, 1, 2)).astype(np.float32)
-
-
-def ball(radius=5):
-    return sum((g - n // 2) ** 2 for g, n in zip(np.indices(SHAPE), SHAPE, strict=True)) <= radius**2
-
-
 def started(model, mode, fusion=None, iterations=3, far_rule="average", tidy=True):
     update = UpdateSettings(iterations=iterations)
     session = Session(
         model, SessionSettings(update=update, neighbours=1, several_edits=mode, far_rule=far_rule, tidy=tidy), fusion
     )
-    session.set_image(SourceVolume(smooth_noise(SHAPE)[None], np.eye(4)), ball())
+    session.set_image(volume(SHAPE), ball(SHAPE, radius=5))
     return session
 
 
