@@ -1,8 +1,8 @@
 """Which unseen phantom `context-propagation demo` shows: the one whose far slices gain from the edit as the mean does.
 
 The worst axial slice of each is redrawn from the truth. What counts is the DSC of the slices far from it, by the
-shipped bundle's fusion network less its no-edit control's: the edit's own part.
-Run `python benchmarks/demo_case.py [cases]`
+shipped bundle's fusion network, or another's, less its no-edit control's: the edit's own part.
+Run `python benchmarks/demo_case.py [cases [bundle]]`
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from provenance import provenance
 CASES = 20
 
 
-def main(cases: int = CASES) -> None:
+def main(cases: int = CASES, bundle: Path | None = None) -> None:
     """Print a line for each phantom, the means, and the choice."""
-    lines = []
+    lines, bundle = [], bundle or shipped_bundle()
     with tempfile.TemporaryDirectory() as folder:
         for number in tqdm(range(FIRST_UNSEEN, FIRST_UNSEEN + cases)):
             case = phantom_case(replace(UNSEEN, number=number), Path(folder), Path(folder) / "truth")
-            found = [line for line in evaluate_case(demo_job(shipped_bundle(), case)) if line.pick == "worst"]
+            found = [line for line in evaluate_case(demo_job(bundle, case)) if line.pick == "worst"]
             dsc = {(line.scope, line.row): line.dsc for line in found}
             if dsc:
                 lines.append({"number": number, **{", ".join(key): value for key, value in dsc.items()}})
@@ -48,4 +48,4 @@ def main(cases: int = CASES) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*map(int, sys.argv[1:2]), *map(Path, sys.argv[2:3]))

@@ -50,7 +50,7 @@ class AppTrainingTest(PanelTestCase):
         self.folder = write_nnunet_folders(root)
         self.bundle = self.folder.with_name(f"{self.folder.name}-bundle")
         self.addCleanup(self._forget_model, self.folder)
-        self.widget.panel.inputs.add_model(self.folder)  # as the button "Add..." does
+        self.widget.panel.inputs.models.add(self.folder)  # as the button "Add..." does
         self.ui.trainingSection.collapsed = False
         process_events(0.1)
 

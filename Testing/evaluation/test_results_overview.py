@@ -38,43 +38,43 @@ def test_the_gain_is_the_sum_of_its_parts():
     )
 
 
-def measured(row: str, scope: str, level: int, edits: int, mean: float) -> dict:
-    return {
-        "pick": "worst",
-        "level": level,
-        "edits": edits,
-        "scope": scope,
-        "row": row,
-        "measure": "dsc",
-        "mean": mean,
-    }
+HERE = {"pick": "worst", "level": 2, "edits": 1}
+ELSEWHERE = ({"pick": "largest"}, {"level": 1}, {"edits": 2})
+"""Lines of another pick, level or number of edits, with figures that must not be shown."""
 
 
 def summary(name: str, controlled: bool) -> dict:
     """What summary.json holds of a protocol at level 2: fusion, its control where it has one, and what is not shown."""
     rows = {"fusion": 0.61, **({"no-edit control": 0.54} if controlled else {})}
-    others = [("far", 2, 1), ("whole", 1, 1), ("whole", 2, 2)]
-    here = {"pick": "worst", "level": 2, "edits": 1}
-    compared = [{**here, "scope": "whole", "of": "fusion", "row": row, "p": 0.0312} for row in rows if row != "fusion"]
+    dsc = [{**HERE, "scope": "whole", "row": row, "measure": "dsc", "mean": mean} for row, mean in rows.items()]
+    p = [{**HERE, "scope": "whole", "of": "fusion", "row": row, "p": 0.0312} for row in rows if row != "fusion"]
+    safety = [{**HERE, "row": "fusion", "cases": 12, "regression_rate": 0.0149}]
+    dsc += [{**dsc[0], **other, "mean": 0.99} for other in (*ELSEWHERE, {"scope": "far"}, {"measure": "sensitivity"})]
+    p += [{**one, **other, "p": 0.9} for one in p[:1] for other in (*ELSEWHERE, {"scope": "far"}, {"of": "update"})]
+    safety += [{**safety[0], **other, "regression_rate": 0.9} for other in ELSEWHERE]
     return {
         "protocol": {"name": name, "level": 2, "allowed_regression": 0.05},
         "made": {"computed at": "0123abc"},
-        "summary": {
-            "measures": [measured(row, "whole", 2, 1, mean) for row, mean in rows.items()]
-            + [measured("fusion", *other, 0.99) for other in others],
-            "comparisons": compared,
-            "safety": [{**here, "row": "fusion", "cases": 12, "regression_rate": 0.0149}],
-        },
+        "summary": {"measures": dsc, "comparisons": p, "safety": safety},
     }
 
 
 def test_a_line_at_a_glance_holds_one_edit_at_the_protocols_own_level():
-    found = {"a": summary("organ, easy", controlled=True)}
+    lines = glance({"a": summary("organ, easy", controlled=True)}, {"worst": "worst slice edited"})
 
-    lines = glance(found, {"worst": "worst slice edited"})
+    assert lines[3] == "| [organ, easy](a/summary.md) | 12 | 5.0% | 0123abc |"
+    assert lines[5] == "### Worst slice edited"
+    assert lines[9] == "| [organ, easy](a/summary.md) |  |  |  | 0.610 | 0.540 |  |  |  |  |  | 0.03 | 1.5% |  |"
 
-    assert lines[4] == "| [organ, easy](a/summary.md) | 12 | 5.0% | 0123abc |"
-    assert lines[8] == "| [organ, easy](a/summary.md) |  |  |  | 0.540 | 0.610 |  |  |  | 0.03 | 1.5% |  |"
+
+def test_a_protocol_whose_cases_all_failed_has_an_empty_line_at_a_glance():
+    failed = summary("organ, easy", controlled=False)
+    failed["summary"] = {"measures": [], "comparisons": [], "safety": []}
+
+    lines = glance({"a": failed}, {"worst": "worst slice edited"})
+
+    assert lines[3] == "| [organ, easy](a/summary.md) | 0 | 5.0% | 0123abc |"
+    assert lines[9].replace(" ", "") == "|[organ,easy](a/summary.md)" + 14 * "|"
 
 
 def point(row: str, allowed: float, pick: str, dsc: float, cases: int, regressed: int, untouched: int) -> dict:
@@ -93,8 +93,8 @@ def test_a_curve_holds_both_picks_each_case_and_slice_counting_once():
 
     lines = curves({"a": {**summary("organ, easy", controlled=True), "curve": points}})
 
-    assert lines[2].endswith("| row | 1.0% | 2.0% |")
-    assert lines[4:6] == [
+    assert lines[1] == "| protocol | row | 1.0% | 2.0% |"
+    assert lines[3:5] == [
         "| [organ, easy](a/summary.md) | fusion | 0.6000, 2.0% |  |",
         "| [organ, easy](a/summary.md) | general |  | 0.7000, 10.0% |",
     ]
@@ -103,7 +103,7 @@ def test_a_curve_holds_both_picks_each_case_and_slice_counting_once():
 def test_a_protocol_without_a_control_keeps_its_columns_at_a_glance():
     found = {"a": summary("organ, easy", controlled=False)}
 
-    head, _, line = glance(found, {"worst": "worst slice edited"})[6:9]
+    head, _, line = glance(found, {"worst": "worst slice edited"})[7:10]
 
     assert line.count("|") == head.count("|")
-    assert line.endswith("| 0.610 |  |  |  |  | 1.5% |  |")
+    assert line.endswith("| 0.610 |  |  |  |  |  |  |  | 1.5% |  |")

@@ -2,18 +2,14 @@
 
 import numpy as np
 
+import small_sessions
 from context_propagation.core.image.boxes import slices_of
-from context_propagation.core.image.slices import SliceEdit
 from context_propagation.core.propagation.far_slices import decode_fused
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
-from small_sessions import QUICK, SHAPE, volume
+from small_sessions import QUICK, ball, volume
 
 IDENTITY = 0.0
-
-
-def ball(shape=SHAPE, radius=6):
-    return sum((g - n // 2) ** 2 for g, n in zip(np.indices(shape), shape, strict=True)) <= radius**2
 
 
 def started(model, fusion, image=None, **settings):
@@ -24,9 +20,8 @@ def started(model, fusion, image=None, **settings):
 
 
 def redrawn(session, axis=0, index=10):
-    mask = np.roll(session.window_prediction.take(index, axis), 2, axis=0)
-    mask[2:6, 2:6] = ~mask[2:6, 2:6]
-    return SliceEdit(axis, index, mask)
+    """Farther from the middle than in `small_sessions`, so that more slices on one side are far."""
+    return small_sessions.redrawn(session, axis, index)
 
 
 def network_edit(session, edits):

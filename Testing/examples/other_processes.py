@@ -12,7 +12,7 @@ Found = TypeVar("Found")
 
 
 def waited_for(condition: Callable[[], Found], seconds: float = 240.0) -> Found:
-    """What a condition says, once it says something."""
+    """What a condition says, once it says something; what it says then, where that takes too long."""
     end = time.monotonic() + seconds
     while not (found := condition()) and time.monotonic() < end:
         time.sleep(0.02)

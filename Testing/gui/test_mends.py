@@ -1,6 +1,9 @@
 """What a real Slicer refused stays mended: a mend that is turned back is noticed by a test."""
 
+from dataclasses import replace
+
 import pytest
+
 from turn_mends_back import MENDS, ROOT, failing_tests
 
 
@@ -11,6 +14,13 @@ def test_each_mend_stands_where_the_script_looks_for_it(name):
 
     assert text.count(mend.now) == 1
     assert all((ROOT / test.partition("::")[0]).is_file() for test in mend.tests)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", MENDS)
+def test_nothing_fails_where_a_mend_stands(name):
+    mend = MENDS[name]
+    assert failing_tests(replace(mend, before=mend.now)) == []
 
 
 @pytest.mark.long

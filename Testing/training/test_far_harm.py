@@ -1,11 +1,13 @@
 """What a training is charged for harm, with figures worked out by hand."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
 
-from context_propagation.training.far_harm import far_harm
+from context_propagation.core.propagation.fusion_settings import Variant
+from context_propagation.training.far_harm import HARM_WEIGHT, far_harm, harm_weight_of
 
 TRUTH = torch.tensor([[[1.0, 1.0, 0.0, 0.0]], [[1.0, 1.0, 0.0, 0.0]]])
 """Two slices of four voxels."""
@@ -39,3 +41,10 @@ def test_only_the_slice_that_loses_is_pulled_back():
 def test_an_empty_slice_that_stays_nearly_empty_is_charged_next_to_nothing():
     empty = torch.zeros(1, 1, 4)
     assert float(far_harm(torch.full((1, 1, 4), -9.0), torch.full((1, 1, 4), -8.0), empty)) < 0.001
+
+
+def test_all_variants_but_the_papers_are_charged():
+    assert [harm_weight_of(variant) for variant in get_args(Variant)] == [
+        0 if variant == "paper" else HARM_WEIGHT for variant in get_args(Variant)
+    ]
+    assert HARM_WEIGHT > 0

@@ -65,7 +65,7 @@ class Distances(User):
         fusion_training.COMMAND = "waiting_training"
         os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
         os.environ["WAITING_TRAINING_SECONDS"] = "60"  # it goes on until it is stopped
-        self.module.panel.inputs.add_model(model, choose=True)
+        self.module.panel.inputs.models.add(model)
         ui.trainingSection.collapsed = False
         self.application.answers += [True] * 3
         self.step("panel: Train fusion network", ui.trainButton.click)

@@ -1,4 +1,4 @@
-"""A bundle that lacks a file, or holds another model or other weights than it was made with, is refused."""
+"""A bundle that is not whole, unchanged and safe, or is asked for what it has not, is refused."""
 
 import json
 import shutil

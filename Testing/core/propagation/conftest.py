@@ -1,4 +1,4 @@
-"""Small real nnU-Nets with seeded random weights, of one fold and of two."""
+"""A small real nnU-Net of two folds, with seeded random weights."""
 
 import pytest
 
@@ -7,17 +7,6 @@ from nnunet_folders import write_nnunet_folder
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    return write_nnunet_folder(tmp_path_factory.mktemp("model"), features=(4, 8, 8))
-
-
-@pytest.fixture(scope="session")
-def model(folder):
-    return NnunetModel.load(folder, device="cpu")
-
-
-@pytest.fixture(scope="session")
 def folds(tmp_path_factory):
-    """A model of two folds."""
     folder = write_nnunet_folder(tmp_path_factory.mktemp("folds"), folds=(0, 1), features=(4, 8, 8))
     return NnunetModel.load(folder, device="cpu")

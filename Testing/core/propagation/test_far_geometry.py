@@ -12,10 +12,10 @@ from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation.fusion_inputs import EditContext, fusion_inputs
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
-from far_sessions import IDENTITY, ball, decoded, network_edit, owned, redrawn, started, whole_margins
+from far_sessions import IDENTITY, decoded, network_edit, owned, redrawn, started, whole_margins
 from fusion_networks import random_fusion
 from nnunet_folders import write_nnunet_folder
-from small_sessions import QUICK, SHAPE, volume
+from small_sessions import QUICK, SHAPE, ball, volume
 
 
 def test_a_network_that_returns_f_says_what_the_untouched_features_say(model):
@@ -105,11 +105,11 @@ def test_far_slices_of_flipped_and_permuted_arrays_are_the_same_where_the_orient
 
 def test_a_fused_margin_is_that_of_the_window_that_owns_the_voxel(model):
     image = volume((16, 16, 64))
-    plan = Session(model).set_image(image, ball(image.shape_kji, 30))
+    plan = Session(model).set_image(image, ball(image.shape_kji, radius=30))
     fusion = random_fusion(model)
     session = started(model, fusion, image, memory_budget_bytes=int(plan.peak_bytes * 0.99))
-    session.set_image(image, ball(image.shape_kji, 30))
-    edit = SliceEdit(2, 10, ball((16, 16, 64), 5)[:, :, 32])
+    session.set_image(image, ball(image.shape_kji, radius=30))
+    edit = SliceEdit(2, 10, ball((16, 16, 64), radius=5)[:, :, 32])
     session.propagate([edit])
     (record,), cache, drawn = session.records, session.cache, network_edit(session, [edit])
     assert len(cache.windows) > 1

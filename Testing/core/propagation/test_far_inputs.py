@@ -19,9 +19,9 @@ from context_propagation.core.propagation.fusion_inputs import (
 )
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
-from far_sessions import ball, decoded, network_edit, redrawn, started, whole_margins
+from far_sessions import decoded, network_edit, redrawn, started, whole_margins
 from fusion_networks import random_fusion
-from small_sessions import SHAPE, volume
+from small_sessions import SHAPE, ball, volume
 
 
 def test_the_margins_are_those_of_the_fused_features_decoded_over_the_window(model):
@@ -119,9 +119,9 @@ def test_the_description_is_that_of_the_drawn_slice_against_the_untouched_logits
 @pytest.mark.parametrize("mostly_in", [0, -1])
 def test_a_slice_in_several_windows_is_described_by_the_one_that_owns_most_of_it(model, mostly_in):
     image = volume((16, 16, 64))
-    plan = Session(model).set_image(image, ball(image.shape_kji, 30))
+    plan = Session(model).set_image(image, ball(image.shape_kji, radius=30))
     session = Session(model, SessionSettings(memory_budget_bytes=int(plan.peak_bytes * 0.99)))
-    session.set_image(image, ball(image.shape_kji, 30))
+    session.set_image(image, ball(image.shape_kji, radius=30))
     cache = session.cache
     number = mostly_in % len(cache.windows)
     window = cache.windows[number]

@@ -1,5 +1,7 @@
 """The window around the target is encoded once, and an edit beyond it encodes only what is new."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
@@ -12,11 +14,17 @@ from nnunet_folders import write_nnunet_folder
 from small_sessions import QUICK, SHAPE, an_edit, ball, redrawn, started, volume
 
 
+@contextmanager
 def encoder_runs(model):
-    """A list that grows by one with each encoder pass, and the hooks to remove."""
+    """A list that grows by one with each encoder pass in the block."""
     runs = []
     heads = [split.cut(level).head for split in model.splits for level in (1, 2)]
-    return runs, [head.register_forward_hook(lambda *_: runs.append(1)) for head in heads]
+    hooks = [head.register_forward_hook(lambda *_: runs.append(1)) for head in heads]
+    try:
+        yield runs
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def test_the_window_decodes_what_the_network_predicts_when_it_covers_the_image(tmp_path):
@@ -31,10 +39,8 @@ def test_the_window_decodes_what_the_network_predicts_when_it_covers_the_image(t
 
 def test_an_edit_inside_the_window_never_runs_the_encoder(model):
     session = started(model)
-    runs, hooks = encoder_runs(model)
-    result = session.propagate([redrawn(session)])
-    for hook in hooks:
-        hook.remove()
+    with encoder_runs(model) as runs:
+        result = session.propagate([redrawn(session)])
     assert runs == []
     assert result.changed.any()
 
@@ -44,12 +50,10 @@ def test_an_edit_outside_the_window_encodes_only_what_is_new_and_says_so(model):
     session.set_image(volume((64, 20, 20)), ball((64, 20, 20), (8, 10, 10), 5))
     first = session.cache.window_boxes
     untouched = session.window_prediction
-    runs, hooks = encoder_runs(model)
     drawn = np.zeros((20, 20), bool)
     drawn[8:14, 8:14] = True
-    result = session.propagate([SliceEdit(0, 55, drawn)])
-    for hook in hooks:
-        hook.remove()
+    with encoder_runs(model) as runs:
+        result = session.propagate([SliceEdit(0, 55, drawn)])
     assert session.cache.window_boxes[: len(first)] == first
     assert len(runs) == len(session.cache.window_boxes) - len(first) >= 1
     assert all(box[0][0] >= 30 for box in session.cache.window_boxes[len(first) :])
@@ -101,17 +105,15 @@ def test_an_edit_at_the_border_of_a_window_reaches_the_near_slices_on_both_sides
 def test_a_second_edit_at_the_same_place_encodes_nothing_more(model, long_session):
     index = long_session.cache.window_boxes[0][0][1]
     long_session.propagate([an_edit(index)])
-    runs, hooks = encoder_runs(model)
     smaller = an_edit(index).mask
     smaller[6:9] = False
-    result = long_session.propagate([SliceEdit(0, index, smaller)])
-    for hook in hooks:
-        hook.remove()
+    with encoder_runs(model) as runs:
+        result = long_session.propagate([SliceEdit(0, index, smaller)])
     assert runs == []
     assert result.messages == ()
 
 
-def test_an_extension_that_fails_leaves_the_session_as_it_was(folder, long_session, monkeypatch):
+def test_an_extension_that_fails_leaves_the_session_as_it_was(long_session, monkeypatch):
     clean = long_session.window_prediction
     boxes = long_session.cache.window_boxes
 

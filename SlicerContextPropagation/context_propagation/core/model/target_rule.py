@@ -79,7 +79,7 @@ class TargetRule:
 
 
 class DecidesByRule:
-    """The part of a `SegmentationModel` that its rule alone answers."""
+    """The part of a `SegmentationModel` that its rule alone answers; the model sets it as `_rule`."""
 
     _rule: TargetRule
 

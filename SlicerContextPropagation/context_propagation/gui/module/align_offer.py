@@ -12,33 +12,31 @@ from slicer.i18n import tr as _
 from context_propagation.core.errors import UserInputError
 from context_propagation.gui.work.messages import show_error
 from context_propagation.gui.work.shared import Shared
+from context_propagation.gui.work.visibility import set_visible
 from context_propagation.mrml.pet_alignment import align_operation
 
 Volume = slicer.vtkMRMLScalarVolumeNode
 
 
 class AlignOffer:
-    """Follows what is chosen.
+    """Shows the button where a model reads two volumes.
 
     Args:
         ui: The panel's widgets.
         shared: Logic and worker.
         volumes: Gives the chosen volumes.
-        on_made: Called with the second volume and the new one that takes its place.
+        on_made: Called with the new volume, which takes the second one's place.
     """
 
     def __init__(
-        self,
-        ui: Any,
-        shared: Shared,
-        volumes: Callable[[], Sequence[Volume]],
-        on_made: Callable[[Volume, Volume], None],
+        self, ui: Any, shared: Shared, volumes: Callable[[], Sequence[Volume]], on_made: Callable[[Volume], None]
     ) -> None:
         self._button, self._shared, self._volumes, self._on_made = ui.alignButton, shared, volumes, on_made
         ui.alignButton.connect("clicked()", self._align)
 
-    def update(self) -> None:
-        """Allow it where there are two volumes."""
+    def update(self, two: bool) -> None:
+        """Show it where the model reads `two` volumes, and allow it where both are chosen."""
+        set_visible(two, self._button)
         self._button.enabled = len(self._volumes()) == 2 and not self._shared.runner.busy
 
     def _align(self) -> None:
@@ -55,10 +53,11 @@ class AlignOffer:
             return
         operation = align_operation(slicer.mrmlScene, first, second, answer == buttons.Yes)
         try:
-            self._shared.runner.start(operation, lambda made: self._aligned(second, *made))
+            self._shared.runner.start(operation, self._aligned)
         except UserInputError as error:
             show_error(error)
 
-    def _aligned(self, second: Volume, made: Volume, messages: Sequence[str]) -> None:
-        self._on_made(second, made)
+    def _aligned(self, result: tuple[Volume, tuple[str, ...]]) -> None:
+        made, messages = result
+        self._on_made(made)
         slicer.util.infoDisplay(_("'{name}' was made.").format(name=made.GetName()) + "\n" + "\n".join(messages))

@@ -36,8 +36,8 @@ class InputSection:
         on_changed: Called after the user chose something.
 
     Attributes:
-        compute: Where the network runs.
-        models: Which model.
+        compute: The section of device and server.
+        models: The section of the model.
     """
 
     def __init__(self, ui: Any, shared: Shared, parameters: Any, on_changed: Callable[[], None]) -> None:
@@ -50,7 +50,7 @@ class InputSection:
         ui.secondVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._changed)
         ui.segmentSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._changed)
         ui.segmentSelector.connect("currentSegmentChanged(QString)", self._changed)
-        self._align_offer = AlignOffer(ui, shared, lambda: self.volume_nodes, self._take_instead)
+        self._align_offer = AlignOffer(ui, shared, lambda: self.volume_nodes, ui.secondVolumeSelector.setCurrentNode)
         self._suv_offer = SuvOffer(ui, shared, lambda: self.volume_nodes, self._take_instead)
         self._distances_offer = DistancesOffer(
             *(ui, shared, lambda: self.volume_nodes, ui.segmentSelector.currentNode, self._take_even)
@@ -159,8 +159,8 @@ class InputSection:
             widget.enabled = idle
         set_visible(not _volumes(), self._ui.sampleButton)
         self._ui.secondVolumeSelector.enabled = idle and two
-        self._align_offer.update()
-        set_visible(two, self._ui.secondVolumeLabel, self._ui.secondVolumeSelector, self._ui.alignButton)
+        self._align_offer.update(two)
+        set_visible(two, self._ui.secondVolumeLabel, self._ui.secondVolumeSelector)
         self._suv_offer.update()
         self._distances_offer.update()
         channels = model.description.channels if model and model.description else ("",)

@@ -17,7 +17,7 @@ from context_propagation.gui.work.messages import show_error
 
 
 class ModelSection:
-    """The list of models.
+    """The model's selector, and the widgets of how it is used.
 
     Args:
         ui: The panel's widgets.
@@ -54,6 +54,10 @@ class ModelSection:
     def choose_loaded(self, loaded: LoadedModel | None, device: str) -> bool:
         """Choose the entry of the loaded model, if it is on the list; nobody is told.
 
+        Args:
+            loaded: What the logic holds.
+            device: Where it shall compute.
+
         Returns:
             Whether it was found.
         """
@@ -77,7 +81,7 @@ class ModelSection:
 
         Args:
             folder: Of a model.
-            choose: Choose it, too; else the choice stays.
+            choose: Choose it, too; else the choice stays, as far as that model is still on the list.
 
         Raises:
             UserInputError: It holds no model.

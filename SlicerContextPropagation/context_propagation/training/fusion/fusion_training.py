@@ -37,7 +37,7 @@ class TrainingSettings:
         seed: Of the weights and the order of the examples.
         patience: Stop after so many epochs without a better validation DSC; None never stops early.
         loss: Another loss than the base model's own; None for `SegmentationModel.loss`.
-        harm_weight: Of the soft DSC that far slices lose, beside the loss; None for that of the variant.
+        harm_weight: Of the soft DSC that far slices lose, beside the loss; None for `harm_weight_of` its variant.
         inputs_shown: What of the edit the network is given.
         averaging: The weights kept are a moving average over the steps, of which each step keeps this share; 0 keeps
             the last ones.

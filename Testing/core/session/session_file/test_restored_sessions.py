@@ -1,10 +1,12 @@
 """A saved session comes back as it was, and goes on as if never saved."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from context_propagation.core.errors import Cancelled
 from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_file import restore_session, save_session
@@ -136,3 +138,18 @@ def test_a_session_with_a_fusion_network_goes_on_as_if_never_saved(fused, restor
     assert session.undo()
     assert restored.undo()
     assert np.array_equal(restored.segmentation, session.segmentation)
+
+
+@pytest.mark.parametrize("loss", [None, "dice", "dice and cross-entropy"])
+def test_the_loss_is_the_models_own_unless_the_file_names_one(file, model, loss):
+    content = json.loads(file.read_text("utf-8"))
+    assert content["settings"]["update"]["loss"] is None
+    content["settings"]["update"]["loss"] = loss
+    file.write_text(json.dumps(content), "utf-8")
+
+    assert restore_session(file, model, an_image()).settings.update.loss == loss
+
+
+def test_restoring_can_be_cancelled(file, model):
+    with pytest.raises(Cancelled):
+        restore_session(file, model, an_image(), cancelled=lambda: True)

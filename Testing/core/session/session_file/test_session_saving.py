@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 import numpy as np
 import pytest
 
-from context_propagation.core.errors import Cancelled, UserInputError
+from context_propagation.core.errors import UserInputError
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_file import restore_session, save_session
 from saved_sessions import FURTHER, SETTINGS, SHAPE, an_image
@@ -39,21 +39,6 @@ def test_a_restored_session_saves_the_same_content_again(file, model, tmp_path):
     save_session(restore_session(file, model, an_image()), tmp_path / "again.session.json")
 
     assert (tmp_path / "again.session.json").read_text("utf-8") == file.read_text("utf-8")
-
-
-@pytest.mark.parametrize("loss", [None, "dice", "dice and cross-entropy"])
-def test_the_loss_is_the_models_own_unless_the_file_names_one(file, model, loss):
-    content = json.loads(file.read_text("utf-8"))
-    assert content["settings"]["update"]["loss"] is None
-    content["settings"]["update"]["loss"] = loss
-    file.write_text(json.dumps(content), "utf-8")
-
-    assert restore_session(file, model, an_image()).settings.update.loss == loss
-
-
-def test_restoring_can_be_cancelled(file, model):
-    with pytest.raises(Cancelled):
-        restore_session(file, model, an_image(), cancelled=lambda: True)
 
 
 def test_saving_needs_an_image(model, tmp_path):
