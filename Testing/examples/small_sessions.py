@@ -30,6 +30,22 @@ def ball(shape=SHAPE, centre=None, radius=6):
     return sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True)) <= radius**2
 
 
+def stored_with_other_axes(order, flips, shape=SHAPE, spacing_mm=(1.0, 1.0, 1.0)):
+    """The same patient: new axis n runs along old axis order[n], backwards where flipped.
+
+    Returns:
+        ijk to LPS of the stored image, float `[4, 4]`, and what stores an array `[K, J, I]` so.
+    """
+    matrix = np.eye(4)
+    matrix[:3, :3] = 0
+    for new, (old, flip) in enumerate(zip(order, flips, strict=True)):
+        matrix[2 - old, 2 - new] = -spacing_mm[old] if flip else spacing_mm[old]
+        if flip:
+            matrix[2 - old, 3] = spacing_mm[old] * (shape[old] - 1)
+    turn = tuple(slice(None, None, -1 if flip else None) for flip in flips)
+    return matrix, lambda array: np.ascontiguousarray(array.transpose(order)[turn])
+
+
 def started(model, initial=None, **settings):
     session = Session(model, SessionSettings(update=QUICK, **settings))
     session.set_image(volume(), ball() if initial is None else initial)

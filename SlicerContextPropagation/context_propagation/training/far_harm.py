@@ -9,7 +9,7 @@ HARM_WEIGHT = 4.0
 
 
 def harm_weight_of(variant: str) -> float:
-    """Of the harm in the loss of a fusion network of this variant; 0 for `paper`, whose loss knows no harm."""
+    """The weight of the harm in the loss of a fusion network; 0 for `paper`, whose loss knows no harm."""
     return 0.0 if variant == "paper" else HARM_WEIGHT
 
 

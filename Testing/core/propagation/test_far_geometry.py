@@ -15,7 +15,7 @@ from context_propagation.core.session.session_settings import SessionSettings
 from far_sessions import IDENTITY, decoded, network_edit, owned, redrawn, started, whole_margins
 from fusion_networks import random_fusion
 from nnunet_folders import write_nnunet_folder
-from small_sessions import QUICK, SHAPE, ball, volume
+from small_sessions import QUICK, SHAPE, ball, stored_with_other_axes, volume
 
 
 def test_a_network_that_returns_f_says_what_the_untouched_features_say(model):
@@ -80,20 +80,9 @@ def test_far_slices_of_flipped_and_permuted_arrays_are_the_same_where_the_orient
     straight = started(known, fusion, volume(ijk_to_lps=np.diag([*spacing_mm[::-1], 1.0])))
     edit = redrawn(straight)
     expected = straight.propagate([edit])
-    # the same patient stored with other axes: new axis n runs along old axis order[n], backwards where flipped
-    matrix = np.eye(4)
-    matrix[:3, :3] = 0
-    for new, (old, flip) in enumerate(zip(order, flips, strict=True)):
-        matrix[2 - old, 2 - new] = spacing_mm[old] * (-1 if flip else 1)
-        if flip:
-            matrix[2 - old, 3] = spacing_mm[old] * (SHAPE[old] - 1)
-    stored = tuple(slice(None, None, -1 if flip else None) for flip in flips)
-
-    def store(array):
-        return array.transpose(order)[stored]
-
+    matrix, store = stored_with_other_axes(order, flips, spacing_mm=spacing_mm)
     session = Session(known, SessionSettings(update=QUICK), fusion)
-    session.set_image(SourceVolume(store(volume().channels[0])[None].copy(), matrix), store(ball()))
+    session.set_image(SourceVolume(store(volume().channels[0])[None], matrix), store(ball()))
     drawn = np.zeros(SHAPE, bool)
     drawn[10] = edit.mask
     axis = order.index(0)

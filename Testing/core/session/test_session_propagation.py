@@ -10,7 +10,7 @@ from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.session import Session
 from context_propagation.core.session.session_settings import SessionSettings
 from nnunet_folders import write_nnunet_folder
-from small_sessions import QUICK, SHAPE, an_edit, ball, redrawn, started, volume
+from small_sessions import QUICK, SHAPE, an_edit, ball, redrawn, started, stored_with_other_axes, volume
 
 # ---- what an edit changes
 
@@ -122,20 +122,9 @@ def test_flipped_and_permuted_arrays_refine_the_same_anatomy_where_the_orientati
     straight.set_image(volume(), ball())
     edit = redrawn(straight, 0, 10)
     expected = straight.propagate([edit]).segmentation
-    # the same patient stored with other axes: new axis n runs along old axis order[n], backwards where flipped
-    matrix = np.eye(4)
-    matrix[:3, :3] = 0
-    for new, (old, flip) in enumerate(zip(order, flips, strict=True)):
-        matrix[2 - old, 2 - new] = -1 if flip else 1
-        if flip:
-            matrix[2 - old, 3] = SHAPE[old] - 1
-    stored = tuple(slice(None, None, -1 if flip else None) for flip in flips)
-
-    def store(array):
-        return array.transpose(order)[stored]
-
+    matrix, store = stored_with_other_axes(order, flips)
     session = Session(known, SessionSettings(update=QUICK))
-    session.set_image(SourceVolume(store(volume().channels[0])[None].copy(), matrix), store(ball()))
+    session.set_image(SourceVolume(store(volume().channels[0])[None], matrix), store(ball()))
     drawn = np.zeros(SHAPE, bool)
     drawn[10] = edit.mask
     axis = order.index(0)

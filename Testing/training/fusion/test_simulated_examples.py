@@ -16,6 +16,7 @@ from context_propagation.core.session.session_settings import SessionSettings
 from context_propagation.training.fusion.fusion_example import load_example, save_example
 from context_propagation.training.fusion.simulated_examples import simulated_examples
 from nnunet_folders import write_nnunet_folder
+from small_sessions import stored_with_other_axes
 
 SHAPE = (24, 22, 20)
 QUICK = UpdateSettings(iterations=3)
@@ -251,18 +252,7 @@ def test_a_flipped_or_permuted_image_of_known_orientation_gives_the_same_example
     known = NnunetModel.load(folder, device="cpu", orientation="LPS")
     truth = np.roll(ball(), (2, 1, -1), axis=(0, 1, 2))
     straight = only_example(started(known, truth=truth, window_border=30), [edit_of(truth, 11)], truth)
-    # the same patient stored with other axes: new axis n runs along old axis order[n], backwards where flipped
-    matrix = np.eye(4)
-    matrix[:3, :3] = 0
-    for new, (old, flip) in enumerate(zip(order, flips, strict=True)):
-        matrix[2 - old, 2 - new] = -1 if flip else 1
-        if flip:
-            matrix[2 - old, 3] = SHAPE[old] - 1
-    turn = tuple(slice(None, None, -1 if flip else None) for flip in flips)
-
-    def store(array):
-        return np.ascontiguousarray(array.transpose(order)[turn])
-
+    matrix, store = stored_with_other_axes(order, flips)
     session = Session(known, SessionSettings(update=QUICK, window_border=30))
     session.set_image(SourceVolume(store(volume().channels[0])[None], matrix), store(truth))
     axis = order.index(0)
