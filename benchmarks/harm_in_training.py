@@ -76,12 +76,13 @@ def main() -> None:
     """Print a line for each network, allowed rate and way."""
     arguments = arguments_of(__doc__ or "", "hippocampus-observer.toml")
     first = FirstFold.of(arguments.protocol, arguments.work)
-    print(f"{first.plan.name}\n{provenance(first.plan.seed, arguments.tested)}")
+    cases = min(arguments.tested, len(first.cases.test))
+    print(f"{first.plan.name}\n{provenance(first.plan.seed, cases)}")
     found = ways(first)
     jobs = [way.job for both in found.values() for way in both]
     train_networks(jobs, "networks")
     for row, both in found.items():
-        tried = [way.tried(first, arguments.tested) for way in both]
+        tried = [way.tried(first, cases) for way in both]
         print(f"{row}; update alone: {figures(of(tried[0][1], NOTHING))}")
         for allowed in ALLOWED:
             chosen = [of(tests, best_safe(trials, allowed)[0]) for trials, tests in tried]
