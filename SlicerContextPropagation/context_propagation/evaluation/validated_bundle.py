@@ -63,8 +63,8 @@ the default was asked for."""
 
 
 FEW_CASES = 8
-"""With three the general far network, trained further, has at least the DSC of one from fresh weights; with ten it has
-not: see docs/evaluation.md."""
+"""With three the general far network, trained further, has the DSC of one from fresh weights and makes fewer slices
+worse; with ten it has less: see docs/evaluation.md."""
 
 
 TRAINED = (FUSION, NO_EDIT)
