@@ -50,16 +50,19 @@ def calibrated(preview: Preview) -> np.ndarray:
     found = best_fit(margins.values.astype(np.float32), edit, margins.box, spacing)
     part = result[slices_of(margins.box)]
     flipped = (found != preview.masks.window_prediction[slices_of(margins.box)]) & ~np.isnan(margins.values)
-    for index in near_indices([edit.index], preview.propagation.neighbours, result.shape[edit.axis]):
-        if start <= index < stop:
-            np.moveaxis(flipped, edit.axis, 0)[index - start] = False
+    near = np.zeros(result.shape, bool)
+    np.moveaxis(near, edit.axis, 0)[
+        near_indices([edit.index], preview.propagation.neighbours, result.shape[edit.axis])
+    ] = True
+    flipped &= ~near[slices_of(margins.box)]
     part[flipped] = found[flipped]
     before = preview.masks.segmentation
     pasted = before.copy()
     pasted[edit.place] = edit.mask
     free = np.ones(result.shape, bool)
     free[edit.place] = False
-    return pasted ^ without_strays(before, pasted, pasted ^ result, free, edit.axis, whole(result.shape), result.shape)
+    image = whole(result.shape)
+    return pasted ^ without_strays(before, pasted, pasted ^ result, free, near, edit.axis, image, result.shape)
 
 
 def best_fit(margins: np.ndarray, edit: SliceEdit, box: Box, spacing_kji_mm: Sequence[float]) -> np.ndarray:

@@ -18,10 +18,10 @@ def block(k, j, i) -> np.ndarray:
 TARGET = block((2, 7), (3, 8), (3, 8))
 
 
-def result(before, changed, fixed=None, axis=0, earlier=None) -> np.ndarray:
+def result(before, changed, fixed=None, axis=0, earlier=None, near=None) -> np.ndarray:
     free = np.ones(SHAPE, bool) if fixed is None else ~fixed
-    earlier = before if earlier is None else earlier
-    return before ^ without_strays(earlier, before, changed, free, axis, whole(SHAPE), SHAPE)
+    earlier, near = before if earlier is None else earlier, np.zeros(SHAPE, bool) if near is None else near
+    return before ^ without_strays(earlier, before, changed, free, near, axis, whole(SHAPE), SHAPE)
 
 
 def test_a_new_piece_that_touches_nothing_that_was_there_is_not_added():
@@ -53,6 +53,15 @@ def test_what_would_cut_a_large_piece_off_is_not_removed():
     rim = block((2, 3), (3, 4), (3, 8))
 
     assert np.array_equal(result(TARGET | between | large, between | rim), (TARGET | between | large) & ~rim)
+
+
+def test_what_the_edit_takes_away_on_near_slices_counts_twice():
+    """A column: the end of three slices was drawn away on two of them, near slices, and the update follows it."""
+    column, gap, end = block((0, 9), (3, 8), (3, 8)), block((3, 5), (3, 8), (3, 8)), block((0, 3), (3, 8), (3, 8))
+    near = block((3, 5), (0, 12), (0, 12))
+
+    assert np.array_equal(result(column, gap), column)
+    assert np.array_equal(result(column, gap, near=near), column & ~gap & ~end)
 
 
 def test_a_crumb_that_the_drawing_cuts_off_is_removed():
@@ -95,7 +104,7 @@ NECK, TAIL = block((4, 5), (8, 9), (5, 6)), block((4, 5), (9, 12), (5, 6))
 def test_a_piece_that_goes_on_beyond_the_box_is_no_crumb():
     before, free = TARGET | NECK | TAIL, np.ones(SHAPE, bool)
 
-    inner = without_strays(before, before, NECK, free, 0, whole(SHAPE), (9, 20, 12))
+    inner = without_strays(before, before, NECK, free, NECK & False, 0, whole(SHAPE), (9, 20, 12))
 
     assert np.array_equal(before ^ inner, before)
 
@@ -113,7 +122,9 @@ def test_a_piece_with_all_of_one_that_was_there_before_stays_whatever_it_is_join
     if first == "the other piece":
         arrays = [array[:, ::-1].copy() for array in arrays]
 
-    after = arrays[0] ^ without_strays(arrays[0], *arrays, np.ones(SHAPE, bool), 0, whole(SHAPE), SHAPE)
+    after = arrays[0] ^ without_strays(
+        arrays[0], *arrays, np.ones(SHAPE, bool), np.zeros(SHAPE, bool), 0, whole(SHAPE), SHAPE
+    )
 
     assert np.array_equal(after, arrays[0] ^ arrays[1])
 

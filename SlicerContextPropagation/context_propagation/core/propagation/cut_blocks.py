@@ -15,14 +15,15 @@ class Group:
     Attributes:
         members: The blocks' numbers.
         voxels: How many voxels they have.
+        near: How many of them lie on near slices.
         last: Where the last one is, in the flat image.
         of_pieces: How many of the voxels each piece had before the propagation.
         fixed: Whether a propagation may not write one of the voxels.
         held: Whether it may not be removed.
     """
 
-    def __init__(self, block: int, voxels: int, last: int, piece: int, fixed: bool, held: bool) -> None:
-        self.members, self.voxels, self.last = [block], voxels, last
+    def __init__(self, block: int, voxels: int, near: int, last: int, piece: int, fixed: bool, held: bool) -> None:
+        self.members, self.voxels, self.near, self.last = [block], voxels, near, last
         self.of_pieces = {piece: voxels} if piece else {}
         self.fixed, self.held = fixed, held
 
@@ -30,6 +31,7 @@ class Group:
         """Make the other group's blocks its own."""
         self.members += other.members
         self.voxels += other.voxels
+        self.near += other.near
         self.last = max(self.last, other.last)
         for piece, voxels in other.of_pieces.items():
             self.of_pieces[piece] = self.of_pieces.get(piece, 0) + voxels
@@ -56,16 +58,23 @@ class Blocks:
         after: bool `[K, J, I]`, after it.
         fixed: bool `[K, J, I]`, what it may not write.
         held: bool `[K, J, I]`, what may not be removed.
+        near: bool `[K, J, I]`, the near slices.
         pieces: int `[K, J, I]`, numbers of the connected pieces before, from 1.
     """
 
     def __init__(
-        self, before: np.ndarray, after: np.ndarray, fixed: np.ndarray, held: np.ndarray, pieces: np.ndarray
+        self,
+        before: np.ndarray,
+        after: np.ndarray,
+        fixed: np.ndarray,
+        held: np.ndarray,
+        near: np.ndarray,
+        pieces: np.ndarray,
     ) -> None:
         kinds = (before & after, after & ~before, before & ~after)
         self._numbers, (self._first_added, self._first_removed, end) = _numbered(kinds)
         self._touching = touching(self._numbers, before ^ after)
-        self._single = _single_blocks(self._numbers, end, pieces, (fixed, held))
+        self._single = _single_blocks(self._numbers, end, near, pieces, (fixed, held))
         self._groups = [Group(*block) for block in self._single]
         self._there: list[bool | None] = [None] * end  # None: in no group
         for block in range(1, end):
@@ -142,8 +151,8 @@ def _numbered(kinds: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
 
 
 def _single_blocks(
-    numbers: np.ndarray, end: int, pieces: np.ndarray, flags: Sequence[np.ndarray]
-) -> list[tuple[int, int, int, int, bool, bool]]:
+    numbers: np.ndarray, end: int, near: np.ndarray, pieces: np.ndarray, flags: Sequence[np.ndarray]
+) -> list[tuple[int, int, int, int, int, bool, bool]]:
     """For each block what a `Group` of it alone is made from."""
     places = np.flatnonzero(numbers)
     numbers_there = numbers.reshape(-1)[places]
@@ -151,5 +160,6 @@ def _single_blocks(
     last[numbers_there] = places  # of a block's voxels the last one stays
     piece[numbers_there] = pieces.reshape(-1)[places]  # a block is in one piece or none
     flagged = [np.bincount(numbers[mask], minlength=end) > 0 for mask in flags]
-    columns = (np.arange(end), np.bincount(numbers_there, minlength=end), last, piece, *flagged)
+    counts = (np.bincount(numbers_there, minlength=end), np.bincount(numbers[near], minlength=end))
+    columns = (np.arange(end), *counts, last, piece, *flagged)
     return list(zip(*(column.tolist() for column in columns), strict=True))

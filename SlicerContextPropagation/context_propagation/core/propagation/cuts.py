@@ -9,20 +9,26 @@ import numpy as np
 from context_propagation.core.image.pieces import connected_pieces, overlaps
 from context_propagation.core.propagation.cut_blocks import Blocks, Group
 
+NEAR_WEIGHT = 2
+"""How often a voxel of a near slice counts: what changes there was said by the edit itself."""
 
-def mended_cuts(before: np.ndarray, after: np.ndarray, fixed: np.ndarray, held: np.ndarray) -> np.ndarray:
+
+def mended_cuts(
+    before: np.ndarray, after: np.ndarray, fixed: np.ndarray, held: np.ndarray, near: np.ndarray
+) -> np.ndarray:
     """Leave no part of a piece on its own, in the way that takes fewer voxels.
 
     A part of a piece that fell apart is on its own where another part is larger and it holds no fixed voxel, so that no
     drawn slice runs through it. It is removed, or the smallest removed region that joined it to another part is put
-    back, whichever is smaller; only the latter where the part is held. The smallest part comes first. Of equal ones
-    that is smaller whose last voxel comes first.
+    back, whichever is smaller with voxels of near slices counted `NEAR_WEIGHT` times; only the latter where the part is
+    held. The part with the fewest voxels comes first. Of equal ones that is smaller whose last voxel comes first.
 
     Args:
         before: bool `[K, J, I]`, before the propagation, with the drawings in it.
         after: bool `[K, J, I]`, after it.
         fixed: bool `[K, J, I]`, what a propagation may not write.
         held: bool `[K, J, I]`: a part that has one of these voxels is not removed; fixed ones among them.
+        near: bool `[K, J, I]`, the near slices.
 
     Returns:
         bool `[K, J, I]`.
@@ -34,11 +40,11 @@ def mended_cuts(before: np.ndarray, after: np.ndarray, fixed: np.ndarray, held: 
     was, _, _ = overlaps(pieces, parts)
     if len(was) == len({*was.tolist()}):  # each piece has one part
         return after
-    blocks = Blocks(before, after, fixed, held, pieces)
+    blocks = Blocks(before, after, fixed, held, near, pieces)
     alone = _PartsAlone(blocks.parts_that_stay(), blocks)
     while (part := alone.smallest()) is not None:
         bridge = _bridge_of(part, blocks)
-        if part.voxels <= bridge.voxels and not part.held:
+        if _weight(part) <= _weight(bridge) and not part.held:
             blocks.remove(part)
         else:
             alone.joined(blocks.put_back(bridge))
@@ -50,8 +56,13 @@ def _bridge_of(part: Group, blocks: Blocks) -> Group:
     regions = blocks.regions_beside(part)
     return min(
         (region for region in regions if any(other is not part for other in blocks.parts_beside(region))),
-        key=lambda region: region.size,
+        key=lambda region: (_weight(region), region.last),
     )
+
+
+def _weight(group: Group) -> int:
+    """How much it takes to remove it or to put it back."""
+    return group.voxels + (NEAR_WEIGHT - 1) * group.near
 
 
 class _PartsAlone:

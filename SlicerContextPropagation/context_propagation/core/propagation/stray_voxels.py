@@ -28,6 +28,7 @@ def without_strays(
     before: np.ndarray,
     changed: np.ndarray,
     free: np.ndarray,
+    near: np.ndarray,
     axis: int,
     box: Box,
     shape: Sequence[int],
@@ -48,6 +49,7 @@ def without_strays(
         before: bool, the same shape, with the drawings in it.
         changed: bool, the same shape: which labels a propagation flips.
         free: bool, the same shape: what a propagation may write at all.
+        near: bool, the same shape: the near slices of the edits so far.
         axis: Of the drawn slices.
         box: Where these lie in the image, (k, j, i): all changes and `CONTEXT_VOXELS` more, as far as the image goes.
         shape: Of the image, (K, J, I).
@@ -62,7 +64,7 @@ def without_strays(
     place = slices_of(around)
     tidied = np.zeros_like(changed)
     faces = _cut_faces(around, box, shape)
-    tidied[place] = _tidied(earlier[place], before[place], changed[place], free[place], axis, faces)
+    tidied[place] = _tidied(earlier[place], before[place], changed[place], free[place], near[place], axis, faces)
     return tidied
 
 
@@ -80,6 +82,7 @@ def _tidied(
     before: np.ndarray,
     changed: np.ndarray,
     free: np.ndarray,
+    near: np.ndarray,
     axis: int,
     faces: Sequence[tuple[int, int]],
 ) -> np.ndarray:
@@ -89,7 +92,7 @@ def _tidied(
     pieces, sizes = connected_pieces(after)
     stray = _are_islands(pieces, sizes, before) | _are_crumbs(pieces, sizes, earlier, held)
     after &= ~(stray[pieces] & free)
-    after = mended_cuts(before, after, ~free, held)
+    after = mended_cuts(before, after, ~free, held, near)
     on_changed_slices = changed.any(axis=tuple(a for a in range(3) if a != axis), keepdims=True)
     after |= _holes(after, axis) & ~_holes(before, axis) & free & on_changed_slices
     flipped: np.ndarray = after != before

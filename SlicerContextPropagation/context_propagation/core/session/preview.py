@@ -170,10 +170,11 @@ class Preview:
         changed = asked
         if self.tidy:
             axis, free = self.record.axis, ~protected
+            near = near_voxels(shape, (*self.before, *self.after), box)
             if self.record.far is None:  # no network speaks for far slices, and nothing else does
                 free &= asked.any(axis=tuple(a for a in range(3) if a != axis), keepdims=True)
-                free &= asked | near_voxels(shape, (*self.before, *self.after), box)
-            changed = without_strays(masks.segmentation[place], drawn, asked, free, axis, box, shape)
+                free &= asked | near
+            changed = without_strays(masks.segmentation[place], drawn, asked, free, near, axis, box, shape)
         result = drawn ^ changed
         strays = _flat((changed != asked) | (departed & (wanted != result) & ~protected), box, shape)
         written = result != masks.segmentation[place]
