@@ -55,7 +55,8 @@ class TrainGeneralRequest:
         epochs: Of the network.
         width: Channels of its hidden layers.
         seed: Of the weights and the order of the examples.
-        allowed_regression: Share of far slices that may become worse on the validation phantoms.
+        allowed_regression: Share of far slices that may become worse on the validation phantoms: a quarter of what is
+            aimed at, as other images and models have about four times as many (docs/fusion.md).
         jobs: Processes at a time; None for one per CPU core.
     """
 
@@ -67,7 +68,7 @@ class TrainGeneralRequest:
     epochs: int = 5
     width: int = 16
     seed: int = 0
-    allowed_regression: float = ALLOWED_REGRESSION
+    allowed_regression: float = ALLOWED_REGRESSION / 4
     jobs: int | None = None
 
     def __post_init__(self) -> None:

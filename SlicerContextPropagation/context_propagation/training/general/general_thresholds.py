@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from context_propagation.core.measures.regression import (
-    ALLOWED_REGRESSION,
     RegressionCount,
     regressed_slices,
     slice_dsc,
@@ -34,7 +33,7 @@ CANDIDATES = tuple(FarThresholds(one, one, FADING_SLICES, gain) for one, gain in
 
 
 def choose_general_thresholds(
-    network: GeneralFarNetwork, examples: Sequence[GeneralExample], allowed: float = ALLOWED_REGRESSION
+    network: GeneralFarNetwork, examples: Sequence[GeneralExample], allowed: float
 ) -> tuple[FarThresholds, dict[str, float]]:
     """The candidate with the best mean DSC of far slices among those with which few enough slices become worse.
 
