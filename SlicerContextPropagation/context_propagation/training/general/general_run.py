@@ -56,7 +56,7 @@ class TrainGeneralRequest:
         width: Channels of its hidden layers.
         seed: Of the weights and the order of the examples.
         allowed_regression: Share of far slices that may become worse on the validation phantoms: a quarter of what is
-            aimed at, as other images and models have about four times as many (docs/fusion.md).
+            aimed at, as other images and models have several times as many (docs/fusion.md).
         jobs: Processes at a time; None for one per CPU core.
     """
 
