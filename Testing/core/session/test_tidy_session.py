@@ -12,6 +12,8 @@ from context_propagation.core.image.source_volume import SourceVolume
 from context_propagation.core.measures.appearance import new_islands
 from context_propagation.core.model.nnunet_model import NnunetModel
 from context_propagation.core.propagation.edit_record import EditRecord, NearLabels
+from context_propagation.core.propagation.far_thresholds import FarThresholds
+from context_propagation.core.propagation.margins import Margins
 from context_propagation.core.propagation.update_settings import UpdateSettings
 from context_propagation.core.session.preview import Preview, SessionMasks
 from context_propagation.core.session.session import Session
@@ -97,6 +99,38 @@ def test_without_a_network_for_far_slices_no_crumb_goes_that_is_near_to_no_edit(
     preview = Preview((edit,), (earlier,), (earlier, record), masks, without_far, (), "average", tidy=True)
 
     assert np.argwhere(preview.segmentation != body).tolist() == [list(bridge)]
+
+
+@pytest.mark.parametrize(("beyond", "stays"), [(4, False), (5, True)])
+def test_target_that_an_edit_ended_on_near_slices_comes_back_only_to_join_more_than_twice_as_much(beyond, stays):
+    """A column; slice 8 is drawn smaller, and the update clears both near slices below it."""
+    shape, first = (20, 20, 20), 6 - beyond
+    body = np.zeros(shape, bool)
+    body[first:16, 5:10, 5:10] = True
+    drawn = np.zeros(shape[1:], bool)
+    drawn[5:8, 5:8] = True
+    edit = SliceEdit(0, 8, drawn)
+    everywhere = box_of([(0, n) for n in shape])
+    far = Margins(everywhere, np.where(body, 1, -1).astype(np.float16))
+    record = EditRecord((edit,), 2, tuple(cleared(body, index) for index in (6, 7)), drawn_at=(0,), far=far)
+    masks = SessionMasks(body, body, body, np.zeros(shape, bool), body)
+
+    preview = Preview(
+        (edit,), (), (record,), masks, SimpleNamespace(fusion=None), (), "average", True, far_thresholds=FarThresholds()
+    )
+
+    expected = body.copy()
+    expected[8] = drawn
+    if not stays:
+        expected[:8] = False
+    assert np.array_equal(preview.segmentation, expected)
+
+
+def cleared(labels: np.ndarray, index: int) -> NearLabels:
+    """What an update says on a slice: nothing is there."""
+    spans = [(index, index + 1), *((0, n) for n in labels.shape[1:])]
+    there = labels[index : index + 1]
+    return NearLabels(index, box_of(spans), np.zeros_like(there), there.copy())
 
 
 def flipping(labels: np.ndarray, voxel: tuple[int, int, int], axis: int) -> NearLabels:
