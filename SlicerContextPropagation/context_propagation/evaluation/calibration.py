@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from context_propagation.core.image.boxes import Box, bounding_box, dilate, slices_of, whole
 from context_propagation.core.image.contour_offset import TIE_MM
-from context_propagation.core.image.slices import SliceEdit, near_indices
+from context_propagation.core.image.slices import SliceEdit, near_indices, places_in
 from context_propagation.core.measures.regression import slice_dsc
 from context_propagation.core.propagation.stray_voxels import without_strays
 from context_propagation.core.session.preview import Preview
@@ -50,10 +50,10 @@ def calibrated(preview: Preview) -> np.ndarray:
     found = best_fit(margins.values.astype(np.float32), edit, margins.box, spacing)
     part = result[slices_of(margins.box)]
     flipped = (found != preview.masks.window_prediction[slices_of(margins.box)]) & ~np.isnan(margins.values)
-    near = np.zeros(result.shape, bool)
-    np.moveaxis(near, edit.axis, 0)[
-        near_indices([edit.index], preview.propagation.neighbours, result.shape[edit.axis])
-    ] = True
+    image, near = whole(result.shape), np.zeros(result.shape, bool)
+    indices = near_indices([edit.index], preview.propagation.neighbours, result.shape[edit.axis])
+    for place in places_in(image, edit.axis, indices):
+        near[place] = True
     flipped &= ~near[slices_of(margins.box)]
     part[flipped] = found[flipped]
     before = preview.masks.segmentation
@@ -61,7 +61,6 @@ def calibrated(preview: Preview) -> np.ndarray:
     pasted[edit.place] = edit.mask
     free = np.ones(result.shape, bool)
     free[edit.place] = False
-    image = whole(result.shape)
     return pasted ^ without_strays(before, pasted, pasted ^ result, free, near, edit.axis, image, result.shape)
 
 

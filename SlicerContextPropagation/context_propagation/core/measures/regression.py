@@ -14,7 +14,8 @@ DSC_FALL = 0.02
 
 
 ALLOWED_REGRESSION = 0.01
-"""By default, the share of slices that may regress on the cases on which a network's thresholds are chosen."""
+"""By default, the share of slices that may regress on the cases on which a network's thresholds are chosen; a quarter
+of it on the phantoms that choose the general far network's."""
 
 
 _ROUNDING = 1e-9

@@ -8,11 +8,7 @@ from itertools import product
 import numpy as np
 import torch
 
-from context_propagation.core.measures.regression import (
-    RegressionCount,
-    regressed_slices,
-    slice_dsc,
-)
+from context_propagation.core.measures.regression import RegressionCount, regressed_slices, slice_dsc
 from context_propagation.core.propagation.far_labels import expected_gains
 from context_propagation.core.propagation.far_thresholds import FarThresholds
 from context_propagation.core.propagation.general_far import FADING_SLICES
